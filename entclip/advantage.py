@@ -1,0 +1,245 @@
+"""Advantages and their exact moments: independent (reward minus its mean) and group-relative (GRPO). Claim T7.
+
+The theory needs, for an advantage A with A+ = max(A, 0) and A- = max(-A, 0), the means M+-(a) = E[A+-|a], the second moments
+E[A+-^2|a], and for two samples i, j of one group E[A+_i A+_j], E[A-_i A-_j], E[A+_i A-_j]. `moments` computes them exactly: by
+convolution of the group's reward sums where the reward has finitely many levels, in closed form where it is Gaussian.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from entclip.reward import Gaussian, RewardLaw
+
+__all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "PairMoments"]
+
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+_MAX_GROUP_SUMS = 200_000
+
+
+@plain_dataclass(frozen=True)
+class PairMoments:
+    """Within-group pair moments by reward level: E[A+A+], E[A-A-], E[A+_i A-_j], each (..., L, L) for levels (l_i, l_j)."""
+
+    plus_plus: np.ndarray
+    minus_minus: np.ndarray
+    plus_minus: np.ndarray
+
+
+@plain_dataclass(frozen=True)
+class AdvantageMoments:
+    """Exact moments of the advantage of one sample, and of two samples of one group.
+
+    Attributes:
+        level_probs: P(level | action), (V, L) for action-dependent rewards; (1, 1), all ones, when the action does not matter.
+        plus, minus: E[A+ | level], E[A- | level], (..., L).   plus_sq, minus_sq: E[A+^2 | level], E[A-^2 | level], (..., L).
+        pair: PairMoments, or None when samples are independent.
+    """
+
+    level_probs: np.ndarray
+    plus: np.ndarray
+    minus: np.ndarray
+    plus_sq: np.ndarray
+    minus_sq: np.ndarray
+    pair: PairMoments | None = None
+
+    def by_action(self, name: Literal["plus", "minus", "plus_sq", "minus_sq"]) -> np.ndarray:
+        """The named moment given the action, (..., V) or (..., 1): sum_l P(l|a) E[. | l]."""
+        value: np.ndarray = getattr(self, name) @ self.level_probs.T
+        return value
+
+    @property
+    def action_dependent(self) -> bool:
+        return self.level_probs.shape[0] > 1
+
+
+def _level_laws(reward: RewardLaw, old_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Level values (L,), P(level | action) (V or 1, L) and the marginal law of the level under pi_old (..., L)."""
+    values, given_action = reward.levels, reward.level_probs
+    if given_action.shape[0] == 1:
+        return values, given_action, given_action[0]
+    if given_action.shape[0] != old_probs.shape[-1]:
+        raise ValueError(
+            f"the reward table has {given_action.shape[0]} values but the policy has {old_probs.shape[-1]} actions: give one value per action."
+        )
+    return values, given_action, old_probs @ given_action
+
+
+def _from_levels(
+    given_action: np.ndarray, law: np.ndarray, levels: dict[str, np.ndarray], pair: PairMoments | None
+) -> AdvantageMoments:
+    """Average over levels where the action does not matter: one pseudo-level is all the theory needs then."""
+    if given_action.shape[0] > 1:
+        return AdvantageMoments(given_action, **levels, pair=pair)
+    averaged = {name: np.sum(law * value, axis=-1, keepdims=True) for name, value in levels.items()}
+    if pair is not None:
+        both = law[:, None] * law
+        pair = PairMoments(*(np.sum(both * m).reshape(1, 1) for m in (pair.plus_plus, pair.minus_minus, pair.plus_minus)))
+    return AdvantageMoments(np.ones((1, 1)), **averaged, pair=pair)
+
+
+def _signed(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.maximum(a, 0.0), np.maximum(-a, 0.0)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Independent:
+    """A = reward minus its exact mean under the old policy in that context; samples do not interact."""
+
+    kind: Literal["independent"] = "independent"
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def values(self, levels: np.ndarray, law: np.ndarray) -> np.ndarray:
+        """The advantage of each reward level, (..., L), when levels (L,) have the marginal law (..., L)."""
+        return levels - np.sum(law * levels, axis=-1, keepdims=True)
+
+    def of_rewards(self, rewards: np.ndarray, reward: RewardLaw) -> np.ndarray:
+        """Advantages of continuous action-independent rewards, any shape."""
+        assert isinstance(reward, Gaussian)
+        return rewards - reward.mean
+
+    def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
+        """Exact moments under pi_old (..., V). Claim T7."""
+        if isinstance(reward, Gaussian):
+            m, m2 = reward.std / math.sqrt(2 * math.pi), reward.std**2
+            one = np.ones(1)
+            return AdvantageMoments(np.ones((1, 1)), m * one, m * one, m2 / 2 * one, m2 / 2 * one)
+        values, given_action, law = _level_laws(reward, old_probs)
+        plus, minus = _signed(self.values(values, law))
+        return _from_levels(given_action, law, dict(plus=plus, minus=minus, plus_sq=plus**2, minus_sq=minus**2), None)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class GroupRelative:
+    """GRPO: within a group of `size` samples, A = (reward - group mean) / scale.
+
+    scale "none" divides by 1 (Dr. GRPO, Park et al.); "std" by the group's standard deviation with `ddof` in {0, 1} plus `eps`.
+    A group whose rewards are all equal has A = 0.
+    """
+
+    size: int = 8
+    scale: Literal["none", "std"] = "none"
+    ddof: Literal[0, 1] = 1
+    eps: Annotated[float, Field(ge=0)] = 0.0
+    kind: Literal["group"] = "group"
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise ValueError(
+                f"advantage.size (group size) must be at least 2, got {self.size}: a group of 1 equals its own mean, so "
+                "every advantage is 0 (0/0 with std scaling). Use the independent advantage instead."
+            )
+
+    def of_rewards(self, rewards: np.ndarray, reward: RewardLaw | None = None) -> np.ndarray:
+        """Advantages of rewards (..., size), one group on the last axis."""
+        centered = rewards - rewards.mean(axis=-1, keepdims=True)
+        if self.scale == "none":
+            return centered
+        std = np.sqrt(np.sum(centered**2, axis=-1, keepdims=True) / (self.size - self.ddof))
+        # Equal rewards leave rounding noise, not 0, after centring: without this test 0/0 would become +-1.
+        flat = np.ptp(rewards, axis=-1, keepdims=True) == 0
+        return np.where(flat, 0.0, centered / np.where(flat, 1.0, std + self.eps))
+
+    def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
+        """Exact moments under pi_old (..., V), coupling within the group included. Claim T7."""
+        if isinstance(reward, Gaussian):
+            return self._gaussian_moments(reward)
+        values, given_action, law = _level_laws(reward, old_probs)
+        others, p_others = self._sums_of_others(values, law, self.size - 1)
+        plus, minus = _signed(self._advantage(values[:, None], others))
+        levels = {
+            name: p_others @ table.T for name, table in dict(plus=plus, minus=minus, plus_sq=plus**2, minus_sq=minus**2).items()
+        }
+        return _from_levels(given_action, law, levels, self._pair_moments(values, law))
+
+    def _pair_moments(self, values: np.ndarray, law: np.ndarray) -> PairMoments:
+        """E[A_i A_j] by sign and by the two levels: the remaining size - 2 samples are summed out."""
+        others, p_others = self._sums_of_others(values, law, self.size - 2)
+        n, v = len(values), values
+        shift = np.stack([v, v**2], axis=-1)
+        # first[i, j, s]: advantage of a sample at level i whose partner is at level j and whose other samples sum to s
+        first = self._advantage(v[:, None, None], others[None, None] + shift[None, :, None, :])
+        p_i, m_i = _signed(first)
+        p_j, m_j = np.swapaxes(p_i, 0, 1), np.swapaxes(m_i, 0, 1)
+        pairs = (p_i * p_j, m_i * m_j, p_i * m_j)
+        return PairMoments(*((p_others @ t.reshape(n * n, -1).T).reshape(*law.shape[:-1], n, n) for t in pairs))
+
+    def _advantage(self, value: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """A of a sample with reward `value` when the others' rewards sum to others[..., 0], their squares to others[..., 1]."""
+        total, squares = value + others[..., 0], value**2 + others[..., 1]
+        centered = value - total / self.size
+        if self.scale == "none":
+            return centered
+        spread = np.maximum(squares - total**2 / self.size, 0.0)
+        flat = spread <= 1e-12 * np.max(squares)
+        std = np.sqrt(spread / (self.size - self.ddof))
+        return np.where(flat, 0.0, centered / np.where(flat, 1.0, std + self.eps))
+
+    def _sums_of_others(self, values: np.ndarray, law: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Support (S, 2) of (sum, sum of squares) of `count` rewards, and its probabilities (..., S), by convolution."""
+        support, probs = np.zeros((1, 2)), np.ones((*law.shape[:-1], 1))
+        jumps = np.stack([values, values**2 if self.scale == "std" else np.zeros_like(values)], axis=-1)
+        unit = np.maximum(np.max(np.abs(jumps), axis=0), 1e-300)
+        for _ in range(count):  # one convolution per further group member
+            grown = (support[:, None, :] + jumps[None, :, :]).reshape(-1, 2)
+            joint = (probs[..., :, None] * law[..., None, :]).reshape(*law.shape[:-1], -1)
+            # Sums that agree to 1e-10 of the largest reward are the same sum: merging keeps lattices polynomial.
+            _, first, index = np.unique(np.round(grown / unit, 10), axis=0, return_index=True, return_inverse=True)
+            if len(first) > _MAX_GROUP_SUMS:
+                raise ValueError(
+                    f"the rewards of a group of {self.size} have over {_MAX_GROUP_SUMS} distinct sums with {len(values)} distinct "
+                    "reward values: use fewer values, values on a common grid (such as multiples of 0.1), or a smaller group."
+                )
+            merged = np.zeros((*law.shape[:-1], len(first)))
+            np.add.at(merged, (..., index.reshape(-1)), joint)
+            support, probs = grown[first], merged
+        return support, probs
+
+    def _gaussian_moments(self, reward: Gaussian) -> AdvantageMoments:
+        """Closed forms of T7. A is its direction on the sphere times a length that std scaling removes (up to eps)."""
+        g = self.size
+        if self.scale == "none":
+            m, m2 = reward.std * math.sqrt((g - 1) / (2 * math.pi * g)), reward.std**2 * (g - 1) / g
+        else:
+            shrink = (g - self.ddof) / g
+            first, second = self._eps_factors(reward.std)
+            log_m = math.lgamma((g - 1) / 2) - math.lgamma(g / 2)
+            m = math.sqrt(shrink * (g - 1) / math.pi) / 2 * math.exp(log_m) * first
+            m2 = shrink * second
+        rho = -1 / (g - 1)
+        root = math.sqrt(max(1 - rho**2, 0.0))
+        same = m2 * (root + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
+        opposite = m2 * (root - rho * math.acos(rho)) / (2 * math.pi)
+        one = np.ones(1)
+        pair = PairMoments(*(np.full((1, 1), x) for x in (same, same, opposite)))
+        return AdvantageMoments(np.ones((1, 1)), m * one, m * one, m2 / 2 * one, m2 / 2 * one, pair)
+
+    def _eps_factors(self, std: float) -> tuple[float, float]:
+        """E[s/(s+eps)] and E[(s/(s+eps))^2]: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the direction."""
+        if self.eps == 0:
+            return 1.0, 1.0
+        from scipy import integrate, stats
+
+        law = stats.chi(self.size - 1)
+        unit = std / math.sqrt(self.size - self.ddof)
+        top = float(law.ppf(1 - 1e-16))
+
+        def factor(power: int) -> float:
+            value, _ = integrate.quad(
+                lambda x: law.pdf(x) * (x / (x + self.eps / unit)) ** power, 0, top, epsabs=1e-14, limit=200
+            )
+            return float(value)
+
+        return factor(1), factor(2)
+
+
+Advantage = Annotated[Independent | GroupRelative, Field(discriminator="kind")]

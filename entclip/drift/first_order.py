@@ -1,0 +1,54 @@
+"""Expected first-order entropy change of one update, by cause, for any reward and objective. Claims T5, T6, T10."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from array_api_compat import array_namespace
+
+from entclip.advantage import AdvantageMoments
+from entclip.objective import Objective, SignedGains, split_by_cause
+from entclip.policy import Array, Geometry, centered_kappa
+
+__all__ = ["ClipSetStats", "clip_set_stats", "expected_first_order", "expected_weights"]
+
+
+class ClipSetStats(NamedTuple):
+    """pi(LOW), pi(HIGH) and the masses pi(X) (E[kappa|X] - E[kappa]), each (...). A gap of T6 is mass / probability."""
+
+    pi_low: Array
+    pi_high: Array
+    mass_low: Array
+    mass_high: Array
+
+
+def _like(moment: Array, array: Array) -> Array:
+    """A numpy moment as an array of the caller's library, dtype and device."""
+    xp = array_namespace(array)
+    return xp.asarray(moment, dtype=array.dtype, device=getattr(array, "device", None))
+
+
+def expected_weights(
+    objective: Objective, gains: SignedGains, ratio: Array, old_probs: Array, moments: AdvantageMoments
+) -> dict[str, Array]:
+    """w(a) = E[c | a] / r(a) by cause, each (..., V). Claims T5, T10."""
+    plus, minus = (_like(moments.by_action(name), ratio) for name in ("plus", "minus"))
+    return split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+
+
+def expected_first_order(
+    weights: dict[str, Array], log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
+) -> dict[str, Array]:
+    """eta Cov_pi(kappa, w) for each cause, each (...), nats per update. Claim T5."""
+    xp = array_namespace(log_probs)
+    value = xp.exp(log_probs) * centered_kappa(log_probs, geometry)
+    return {cause: learning_rate * xp.sum(value * w, axis=-1) for cause, w in weights.items()}
+
+
+def clip_set_stats(objective: Objective, ratio: Array, old_probs: Array, log_probs: Array, geometry: Geometry) -> ClipSetStats:
+    """Probability and entropy value of the clip sets under pi. Claim T6: dH = eta M (mass_low - mass_high)."""
+    xp = array_namespace(log_probs)
+    probs = xp.exp(log_probs)
+    value = probs * centered_kappa(log_probs, geometry)
+    low, high = (xp.astype(s, probs.dtype) for s in objective.sets(ratio, old_probs))
+    return ClipSetStats(*(xp.sum(x * s, axis=-1) for x in (probs, value) for s in (low, high)))

@@ -1,0 +1,84 @@
+"""Expected curvature of one minibatch update: eta^2/2 times the mean second derivative along the random step. Claim T8.
+
+    eta^2/2 { tr(Hess S)/B + (1 - 1/B) [ c tr(Hess C) + (1 - c) g' Hess g ] }
+
+S second moment and g mean of one sample's step, C = E[g_i g_j'] for two samples of one group, c the probability that two
+samples of the minibatch share a group. With visit probability d: euclidean steps carry d (so S, C, g -> d S, d^2 C, d g),
+natural steps 1/d.
+"""
+
+from __future__ import annotations
+
+from array_api_compat import array_namespace
+
+from entclip.advantage import AdvantageMoments
+from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
+from entclip.drift.first_order import _like
+from entclip.objective import SignedGains
+from entclip.policy import Array, Geometry
+from entclip.update import expected_step
+
+__all__ = ["expected_curvature", "noise_trace"]
+
+
+def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geometry) -> Array:
+    """tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...)."""
+    xp = array_namespace(log_probs)
+    probs = xp.exp(log_probs)
+    diagonal = hessian_diagonal(log_probs)
+    if geometry == "natural":
+        # sum_a Hess_aa square_a / pi0_a: Hess_aa carries a factor pi_a, so pi_a / pi0_a = r keeps rare actions finite.
+        x = log_probs - xp.sum(probs * log_probs, axis=-1, keepdims=True)
+        return -xp.sum(ratio * (x + 1 - probs * (2 * x + 1)) * square, axis=-1)
+    by_probs = hessian_product(log_probs, probs)
+    form = diagonal - 2 * by_probs + xp.sum(probs * by_probs, axis=-1, keepdims=True)
+    return xp.sum(probs * ratio * square * form, axis=-1)
+
+
+def _pair_form(log_probs: Array, gains: SignedGains, moments: AdvantageMoments, geometry: Geometry) -> Array:
+    """tr(Hess C) = sum over levels of pp u+'Hess u+ + mm u-'Hess u- - 2 pm u+'Hess u-, u+- the mean step of gain g+- at a level."""
+    assert moments.pair is not None
+    pp, mm, pm = (_like(m, log_probs) for m in (moments.pair.plus_plus, moments.pair.minus_minus, moments.pair.plus_minus))
+    share = _like(moments.level_probs, log_probs)
+    levels = range(share.shape[-1])
+    up = [expected_step(gains.plus * share[:, k], log_probs, geometry=geometry) for k in levels]
+    down = [expected_step(gains.minus * share[:, k], log_probs, geometry=geometry) for k in levels]
+    total = 0 * log_probs[..., 0]
+    for i in levels:  # reward levels: one when the reward ignores the action
+        for j in levels:
+            total = total + pp[..., i, j] * hessian_form(log_probs, up[i], up[j])
+            total = total + mm[..., i, j] * hessian_form(log_probs, down[i], down[j])
+            total = total - 2 * pm[..., i, j] * hessian_form(log_probs, up[i], down[j])
+    return total
+
+
+def expected_curvature(
+    log_probs: Array,
+    ratio: Array,
+    gains: SignedGains,
+    moments: AdvantageMoments,
+    *,
+    learning_rate: Array | float,
+    geometry: Geometry,
+    batch: int,
+    shared_group: float = 0.0,
+    visits: Array | float = 1.0,
+) -> Array:
+    """Expected second-order entropy change of one update of `batch` samples, (...), nats. Claim T8.
+
+    Args:
+        log_probs, ratio: log pi and pi/pi_old, (..., V).
+        shared_group: c, the probability that two samples of the minibatch are of one group: (G-1)/(B-1) for whole groups,
+            (G-1)/(N-1) when the minibatch is drawn at random from the N samples of the rollout, 0 for independent samples.
+        visits: probability d that a sample visits this context, (...); 1 when every context gets all `batch` samples.
+    """
+    plus, minus, plus_sq, minus_sq = (
+        _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")
+    )
+    trace = noise_trace(log_probs, ratio, gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, geometry=geometry)
+    mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
+    pair = (1 - shared_group) * hessian_form(log_probs, mean, mean)
+    if shared_group > 0:
+        pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry)
+    one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
+    return learning_rate**2 / 2 * (one * trace / batch + (1 - 1 / batch) * two * pair)

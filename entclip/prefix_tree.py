@@ -1,0 +1,61 @@
+"""Autoregressive tabular policies: every prefix of a sequence is a state with its own softmax over the next token.
+
+Arrays (..., N, V) hold one row per prefix, shortest first, and within a length in base-V order with the first token slowest.
+A bandit or tabular policy is the case length = 1: one prefix, the empty one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["PrefixTree"]
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """All prefixes of sequences of `length` tokens over `vocab` tokens."""
+
+    vocab: int
+    length: int = 1
+
+    @property
+    def prefixes(self) -> int:
+        """N = 1 + V + ... + V^(length - 1)."""
+        return sum(self.vocab**t for t in range(self.length))
+
+    @property
+    def sequences(self) -> int:
+        """V^length."""
+        return self.vocab**self.length
+
+    def _levels(self) -> list[tuple[int, slice]]:
+        starts = np.cumsum([0, *(self.vocab**t for t in range(self.length))])
+        return [(t, slice(int(starts[t]), int(starts[t + 1]))) for t in range(self.length)]
+
+    def sequence_log_probs(self, log_probs: np.ndarray) -> np.ndarray:
+        """log pi of whole sequences, (..., N, V) -> (..., V^length): the sum over its tokens."""
+        if self.length == 1:
+            return log_probs[..., 0, :]
+        total = np.zeros((*log_probs.shape[:-2], 1))
+        for _, rows in self._levels():
+            total = (total[..., None] + log_probs[..., rows, :]).reshape(*total.shape[:-1], -1)
+        return total
+
+    def visits(self, log_probs: np.ndarray) -> np.ndarray:
+        """d(s): the probability that a sequence passes through each prefix, (..., N)."""
+        total, out = np.zeros((*log_probs.shape[:-2], 1)), []
+        for _, rows in self._levels():
+            out.append(total)
+            total = (total[..., None] + log_probs[..., rows, :]).reshape(*total.shape[:-1], -1)
+        return np.exp(np.concatenate(out, axis=-1))
+
+    def per_token(self, per_sequence: np.ndarray) -> np.ndarray:
+        """Sums over sequences, (..., V^length), as sums per prefix and next token, (..., N, V)."""
+        if self.length == 1:
+            return per_sequence[..., None, :]
+        lead = per_sequence.shape[:-1]
+        return np.concatenate(
+            [per_sequence.reshape(*lead, self.vocab**t, self.vocab, -1).sum(axis=-1) for t, _ in self._levels()], axis=-2
+        )

@@ -1,0 +1,245 @@
+"""Rollouts: samples of the old policy as sums per action, drawn at random or enumerated with their probabilities.
+
+An update needs of its samples only, per action, the sums of A+ and A- and how many of each there were: every objective here is
+linear in A+ and A-. So a minibatch is four arrays (..., N, V), whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from entclip.advantage import Independent
+from entclip.reward import Gaussian, TableReward
+from entclip.spec import Experiment, SpecError
+
+__all__ = ["MAX_OUTCOMES", "Keep", "Sums", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots"]
+
+MAX_OUTCOMES = 1_000_000
+
+
+class Sums(NamedTuple):
+    """Per action: sums of A+ and A- over the samples divided by B, and the numbers of samples with A > 0 and A < 0."""
+
+    plus: np.ndarray
+    minus: np.ndarray
+    n_plus: np.ndarray
+    n_minus: np.ndarray
+
+
+class Keep(NamedTuple):
+    """Probabilities that a sample with A > 0, with A < 0, survives a random drop."""
+
+    plus: float
+    minus: float
+
+
+def _level_values(experiment: Experiment, probs: np.ndarray) -> np.ndarray:
+    """Advantage of each reward level under the independent advantage, (..., L) or (L,)."""
+    reward, advantage = experiment.reward, experiment.advantage
+    assert isinstance(advantage, Independent) and reward.levels is not None
+    given = reward.level_probs
+    law = given[0] if given.shape[0] == 1 else probs @ given
+    return advantage.values(reward.levels, law)
+
+
+def _counts(
+    experiment: Experiment, probs: np.ndarray, batch: int, rng: tuple[np.random.Generator, np.random.Generator], mirror: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Independent advantages with finitely many levels: counts (U, A, L) by multinomials, values (U or 1, 1, L)."""
+    actions, rewards = rng
+    reward = experiment.reward
+    counts = actions.multinomial(batch, probs)
+    values = np.atleast_2d(_level_values(experiment, probs))[:, None, :]
+    if isinstance(reward, TableReward):
+        return counts[..., None] * reward.level_probs.astype(np.int64), values
+    law = reward.level_probs[0]
+    if len(law) == 2:
+        second = rewards.binomial(counts, law[1])
+        split = np.stack([counts - second, second], axis=-1)
+    else:
+        split = rewards.multinomial(counts, law)
+    return (split[..., ::-1] if mirror else split), values
+
+
+def _slots(
+    experiment: Experiment, probs: np.ndarray, samples: int, rng: tuple[np.random.Generator, np.random.Generator], mirror: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples one by one: actions and advantages, each (U, samples), whole groups side by side."""
+    actions_rng, rewards_rng = rng
+    reward, advantage = experiment.reward, experiment.advantage
+    units = len(probs)
+    counts = actions_rng.multinomial(samples, probs)
+    actions = np.repeat(np.broadcast_to(np.arange(probs.shape[-1]), counts.shape).ravel(), counts.ravel()).reshape(units, samples)
+    if advantage.size > 1:
+        actions = actions_rng.permuted(actions, axis=1)  # sorted actions would put equal ones into one group
+    if isinstance(reward, TableReward):
+        rewards = np.asarray(reward.values)[actions]
+    elif isinstance(reward, Gaussian):
+        rewards = reward.sample(rewards_rng, actions.shape)
+    else:
+        rewards = reward.levels[(rewards_rng.random(actions.shape) >= reward.level_probs[0, 0]).astype(np.int64)]
+    groups = rewards.reshape(units, -1, advantage.size) if advantage.size > 1 else rewards
+    value = advantage.of_rewards(groups, reward).reshape(units, samples)
+    return actions, (-value if mirror else value)
+
+
+def sums_of_slots(
+    actions: np.ndarray, advantages: np.ndarray, size: int, keep: tuple[Keep, np.random.Generator] | None = None
+) -> Sums:
+    """Sums per action from actions (U, B) and advantages (U, B) over `size` actions."""
+    units, batch = actions.shape
+    cells = (np.arange(units)[:, None] * size + actions).ravel()
+    flat = advantages.ravel()
+    if keep is not None:
+        share, rng = keep
+        flat = np.where(rng.random(flat.shape) < np.where(flat > 0, share.plus, share.minus), flat, 0.0)
+
+    def total(x: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, weights=x, minlength=units * size).reshape(units, size)
+
+    return Sums(total(np.maximum(flat, 0)) / batch, total(np.maximum(-flat, 0)) / batch, total(flat > 0), total(flat < 0))
+
+
+def draw_sums(
+    experiment: Experiment,
+    probs: np.ndarray,
+    batch: int,
+    actions: np.random.Generator,
+    rewards: np.random.Generator,
+    *,
+    mirror: bool = False,
+    keep: tuple[Keep, np.random.Generator] | None = None,
+) -> Sums:
+    """One minibatch of `batch` fresh samples in whole groups for each unit, from pi_old (U, A); weights 1/R.
+
+    mirror: the antithetic partner, with every reward replaced by its mirror image about the mean.
+    keep: random drop (control runs) and its stream.
+    """
+    if not (isinstance(experiment.advantage, Independent) and experiment.reward.levels is not None):
+        slots, values = _slots(experiment, probs, batch, (actions, rewards), mirror)
+        return sums_of_slots(slots, values, probs.shape[-1], keep)
+    counts, levels = _counts(experiment, probs, batch, (actions, rewards), mirror)
+    if keep is not None:
+        share, rng = keep
+        counts = rng.binomial(counts, np.broadcast_to(np.where(levels > 0, share.plus, share.minus), counts.shape))
+    return _sums_of_counts(counts, levels, batch)
+
+
+def _sums_of_counts(counts: np.ndarray, levels: np.ndarray, batch: int) -> Sums:
+    """From counts (..., A, L) of samples at advantage levels (..., 1, L)."""
+    up, down = np.maximum(levels, 0), np.maximum(-levels, 0)
+
+    def over_levels(x: np.ndarray) -> np.ndarray:
+        # A sum over two or three levels as explicit additions: numpy's reduction over a short last axis is far slower.
+        total: np.ndarray = sum(counts[..., k] * x[..., k] for k in range(x.shape[-1]))  # type: ignore[assignment]
+        return total
+
+    return Sums(over_levels(up / batch), over_levels(down / batch), over_levels(levels > 0), over_levels(levels < 0))
+
+
+def shuffled_slots(
+    experiment: Experiment,
+    probs: np.ndarray,
+    rngs: tuple[np.random.Generator, np.random.Generator, np.random.Generator],
+    *,
+    mirror: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A whole rollout of batch x minibatches samples in whole groups, in random order: actions and advantages (U, N)."""
+    actions, rewards, order = rngs
+    total = experiment.update.batch * experiment.update.minibatches
+    slots, values = _slots(experiment, probs, total, (actions, rewards), mirror)
+    index = order.permuted(np.broadcast_to(np.arange(total), slots.shape), axis=1)
+    return np.take_along_axis(slots, index, axis=1), np.take_along_axis(values, index, axis=1)
+
+
+def _too_many(count: int, what: str) -> SpecError:
+    return SpecError(
+        f"the exact engine would enumerate {count:,} {what}, over its limit of {MAX_OUTCOMES:,}: use fewer actions, a smaller "
+        "batch or fewer minibatches, or the sampled engine."
+    )
+
+
+def _group_atoms(experiment: Experiment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One group of a group-relative advantage: reward levels of its members (O, G), their advantages, P given actions uses levels."""
+    reward, size = experiment.reward, experiment.advantage.size
+    levels = reward.levels
+    assert levels is not None
+    if len(levels) ** size > MAX_OUTCOMES:
+        raise _too_many(len(levels) ** size, "reward vectors of one group")
+    vectors = np.indices((len(levels),) * size).reshape(size, -1).T
+    vectors = np.unique(np.sort(vectors, axis=1), axis=0)  # a group's law does not depend on the order of its members
+    return vectors, levels[vectors], experiment.advantage.of_rewards(levels[vectors], reward)
+
+
+def _merge(support: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Equal outcomes become one, their probabilities added: support (O, K), probs (U, O)."""
+    _, first, index = np.unique(np.round(support, 12), axis=0, return_index=True, return_inverse=True)
+    merged = np.zeros((len(first), len(probs)))
+    np.add.at(merged, index.reshape(-1), probs.T)
+    return support[first], merged.T
+
+
+def _add_one(support: np.ndarray, probs: np.ndarray, jumps: np.ndarray, jump_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Law of the sum after one more independent jump: (O, K) and (U, O) with jumps (J, K) and (U, J)."""
+    count = len(support) * len(jumps)
+    if count > MAX_OUTCOMES or count * len(probs) > 64 * MAX_OUTCOMES:
+        raise _too_many(count, "partial outcomes of one minibatch")
+    grown = (support[:, None, :] + jumps[None]).reshape(count, -1)
+    joint = (probs[:, :, None] * jump_probs[:, None, :]).reshape(len(probs), count)
+    return _merge(grown, joint)
+
+
+def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Law of the sums of one whole group: (O, 4A) and (U, O). Sums: A+, A-, number of A > 0, number of A < 0, per action."""
+    units, size = probs.shape
+    given = np.broadcast_to(experiment.reward.level_probs, (size, experiment.reward.level_probs.shape[1]))
+    vectors, _, advantages = _group_atoms(experiment)
+    supports, laws = [], []
+    for levels, values in zip(vectors, advantages, strict=True):  # reward vectors of a group, listed first
+        # Orderings of this multiset of levels that a group can have.
+        repeats = np.unique(levels, return_counts=True)[1]
+        orderings = float(
+            np.exp(np.sum(np.log(np.arange(1, len(levels) + 1))) - sum(np.sum(np.log(np.arange(1, n + 1))) for n in repeats))
+        )
+        support, law = np.zeros((1, 4 * size)), np.full((units, 1), orderings)
+        for level, value in zip(levels, values, strict=True):
+            jumps = np.kron([[max(value, 0.0), max(-value, 0.0), value > 0, value < 0]], np.eye(size)[:, None, :]).reshape(
+                size, -1
+            )
+            support, law = _add_one(support, law, jumps, probs * given[:, level])
+        supports.append(support)
+        laws.append(law)
+    return _merge(np.concatenate(supports), np.concatenate(laws, axis=1))
+
+
+def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.ndarray]:
+    """Every outcome of one minibatch in whole groups, for each unit's pi_old (U, A): Sums of (U, O, A) and weights (U, O).
+
+    Weights are the outcomes' exact probabilities. Raises: SpecError beyond a million outcomes or for continuous rewards.
+    """
+    reward, advantage, batch = experiment.reward, experiment.advantage, experiment.update.batch
+    if reward.levels is None:
+        raise SpecError(
+            f"the exact engine lists reward values, but reward.kind = {reward.kind!r} is continuous: use bernoulli, rademacher or table, or the sampled engine."
+        )
+    units, size = probs.shape
+    if isinstance(advantage, Independent):
+        # Atoms are (action, level); an outcome is how many samples fell on each.
+        given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
+        used = np.flatnonzero(given.ravel())
+        atom_probs = (probs[:, :, None] * given).reshape(units, -1)[:, used]
+        support, law = np.zeros((1, len(used))), np.ones((units, 1))
+        for _ in range(batch):  # one convolution per sample
+            support, law = _add_one(support, law, np.eye(len(used)), atom_probs)
+        counts = np.zeros((len(support), given.size))
+        counts[:, used] = support
+        levels = np.atleast_2d(_level_values(experiment, probs))[:, None, None, :]
+        return _sums_of_counts(counts.reshape(1, len(support), *given.shape), levels, batch), law
+    jumps, jump_probs = _one_group(experiment, probs)
+    support, law = np.zeros((1, 4 * size)), np.ones((units, 1))
+    for _ in range(batch // advantage.size):
+        support, law = _add_one(support, law, jumps, jump_probs)
+    parts = support.reshape(1, len(support), 4, size)
+    return Sums(parts[:, :, 0] / batch, parts[:, :, 1] / batch, parts[:, :, 2], parts[:, :, 3]), law
