@@ -82,3 +82,30 @@ def expected_curvature(
         pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry)
     one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
     return learning_rate**2 / 2 * (one * trace / batch + (1 - 1 / batch) * two * pair)
+
+
+def expected_step_variance(
+    log_probs: Array, ratio: Array, gains: SignedGains, moments: AdvantageMoments, *, geometry: Geometry, batch: int
+) -> Array:
+    """E Var_pi(step) per squared learning rate for independent samples, (...): twice the expected KL step to leading order.
+
+    { E_sample Var_pi(step of one sample) - Var_pi(g) }/B + Var_pi(g). KL-matched controls set their learning rate by it.
+    """
+    xp = array_namespace(log_probs)
+    probs = xp.exp(log_probs)
+    plus, minus, plus_sq, minus_sq = (
+        _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")
+    )
+    square = gains.plus_sq * plus_sq + gains.minus_sq * minus_sq
+    if geometry == "natural":
+        # Var_pi(e_a / pi0_a) = pi_a (1 - pi_a) / pi0_a^2, and a has probability pi0_a.
+        single = xp.sum(ratio * (1 - probs) * square, axis=-1)
+    else:
+        # Var_pi(r_a (e_a - pi)) = r_a^2 [pi_a - 2 pi_a^2 + P3 - (P2 - pi_a)^2], P_k = sum pi^k: E x^2 - (E x)^2 for x = e_a - pi.
+        p2, p3 = xp.sum(probs**2, axis=-1, keepdims=True), xp.sum(probs**3, axis=-1, keepdims=True)
+        spread = probs - 2 * probs**2 + p3 - (probs - p2) ** 2
+        single = xp.sum(probs * ratio * square * spread, axis=-1)
+    mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
+    centred = mean - xp.sum(probs * mean, axis=-1, keepdims=True)
+    of_mean = xp.sum(probs * centred**2, axis=-1)
+    return single / batch + (1 - 1 / batch) * of_mean

@@ -1,0 +1,149 @@
+"""The books of one update: each cause's realised and expected part of the entropy change, per unit. Claims T2 to T8.
+
+One function serves every engine with a logit step, and a user's own arrays: from log pi, log pi_old and a minibatch's sums it
+makes the step, the new log pi and all ledger columns, each (..., ) over units; it holds no state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from entclip.advantage import AdvantageMoments
+from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative
+from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
+from entclip.drift.second_order import expected_curvature
+from entclip.objective import CAUSES, Objective, SignedGains, signed_gains, split_by_cause
+from entclip.policy import Array, Geometry, entropy, log_softmax
+from entclip.update import logit_step
+
+__all__ = ["Scheme", "account", "with_drop"]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How samples become a step: what the update section and the arm fix."""
+
+    objective: Objective
+    geometry: Geometry
+    batch: int
+    shared_group: float
+
+
+def with_drop(gains: SignedGains, keep_plus: float, keep_minus: float) -> SignedGains:
+    """Mean and mean square of gain times a survival coin: E[x^2] = E[x] for a coin, so squares carry one factor, too."""
+    return SignedGains(gains.plus * keep_plus, gains.minus * keep_minus, gains.plus_sq * keep_plus, gains.minus_sq * keep_minus)
+
+
+def account(
+    scheme: Scheme,
+    log_probs: Array,
+    old_log_probs: Array,
+    sums: Any,
+    moments: AdvantageMoments | None,
+    *,
+    learning_rate: Array | float,
+    visits: Array | None = None,
+    keep: tuple[float, float] | None = None,
+) -> tuple[Array, dict[str, Array]]:
+    """New log pi (..., V) and the columns of this update, each (...).
+
+    Args:
+        sums: rollout.Sums of the minibatch, each (..., V). With `keep` they are the survivors of a random drop.
+        moments: exact moments of the advantage; None when the expectations are not defined (reused samples).
+        learning_rate: eta, or eta d(s) as an array (..., 1) for euclidean steps of weighted contexts.
+        visits: d(s) of autoregressive prefixes, (...): natural steps are divided by it, expectations carry it.
+        keep: survival probabilities of samples with A > 0 and A < 0 in a control run.
+    """
+    xp = array_namespace(log_probs)
+    geometry, objective = scheme.geometry, scheme.objective
+    ratio, old_probs, probs = xp.exp(log_probs - old_log_probs), xp.exp(old_log_probs), xp.exp(log_probs)
+    gains = signed_gains(objective, ratio, old_probs)
+    natural_visits = visits is not None and geometry == "natural"
+    rate = learning_rate / visits[..., None] if natural_visits else learning_rate
+
+    plus, minus = sums.plus, sums.minus
+    realised = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    total = plus * gains.plus - minus * gains.minus
+    if keep is not None:
+        # Survivors are what moves the policy; the unclipped step is that of all samples, estimated without bias from them.
+        all_plus, all_minus = plus / keep[0], minus / keep[1]
+        realised["unclipped"] = all_plus - all_minus
+        realised["other"] = total - realised["unclipped"] - realised["clip_low"] - realised["clip_high"]
+    step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
+    new = log_softmax(log_probs + step)
+
+    gradient = entropy_gradient(log_probs)
+    columns: dict[str, Array] = {}
+    for cause in CAUSES:
+        part = logit_step(realised[cause], log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
+        columns[cause] = xp.sum(gradient * part, axis=-1)
+    slope = directional_derivatives(log_probs, step)
+    before, after = entropy(log_probs), entropy(new)
+    columns["curvature"] = slope.second / 2
+    columns["measured"] = after - before
+    columns["remainder"] = columns["measured"] - sum(columns[c] for c in CAUSES) - columns["curvature"]
+    columns |= {"entropy_before": before, "entropy": after, "step_variance": slope.variance}
+    columns["_inner"] = xp.sum(gradient * step, axis=-1)
+    columns["_scale"] = xp.sum(xp.abs(gradient * step), axis=-1)
+    columns["_bound"] = _remainder_bound(log_probs, new, step, slope.third, columns)
+
+    if moments is not None:
+        mean_gains = gains if keep is None else with_drop(gains, *keep)
+        weights = expected_weights(objective, mean_gains, ratio, old_probs, moments)
+        # Visits: a euclidean mean step carries d(s), in a natural one it cancels.
+        mean_rate = rate if visits is None or geometry == "natural" else rate * visits[..., None]
+        if natural_visits:
+            mean_rate = learning_rate
+        flat_rate = mean_rate[..., 0] if hasattr(mean_rate, "ndim") and mean_rate.ndim else mean_rate
+        expected = expected_first_order(weights, log_probs, learning_rate=flat_rate, geometry=geometry)
+        columns |= {f"expected_{cause}": value for cause, value in expected.items()}
+        sample_rate = learning_rate[..., 0] if hasattr(learning_rate, "ndim") and learning_rate.ndim else learning_rate
+        columns["expected_curvature"] = expected_curvature(
+            log_probs,
+            ratio,
+            mean_gains,
+            moments,
+            learning_rate=sample_rate,
+            geometry=geometry,
+            batch=scheme.batch,
+            shared_group=scheme.shared_group,
+            visits=1.0 if visits is None else visits,
+        )
+
+    stats = clip_set_stats(objective, ratio, old_probs, log_probs, geometry)
+    columns |= {"pi_low": stats.pi_low, "pi_high": stats.pi_high, "mass_low": stats.mass_low, "mass_high": stats.mass_high}
+    low, high = (xp.astype(s, probs.dtype) for s in objective.sets(ratio, old_probs))
+    if objective.gated:
+        columns["clip_count_low"] = xp.sum(sums.n_minus * low, axis=-1)
+        columns["clip_count_high"] = xp.sum(sums.n_plus * high, axis=-1)
+    else:
+        signed = sums.n_plus + sums.n_minus
+        columns["clip_count_low"] = xp.sum(signed * low, axis=-1)
+        columns["clip_count_high"] = xp.sum(signed * high, axis=-1)
+    columns |= {"count_plus": xp.sum(sums.n_plus, axis=-1), "count_minus": xp.sum(sums.n_minus, axis=-1)}
+    log_ratio = log_probs - old_log_probs
+    columns["kl"] = -xp.sum(old_probs * log_ratio, axis=-1)
+    columns["log_ratio_sq"] = xp.sum(old_probs * log_ratio**2, axis=-1)
+    columns["ratio_max"] = xp.max(ratio, axis=-1)
+    return new, columns
+
+
+def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, columns: dict[str, Array]) -> Array:
+    """Bound on |remainder|: the largest third derivative on the path over 6, and the rounding of what it is a residual of.
+
+    The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a fine grid. The
+    distance between the largest and smallest value seen stands for what a grid can miss between two points.
+    """
+    xp = array_namespace(log_probs)
+    start, end = xp.abs(third), xp.abs(directional_derivatives(new, step).third)
+    eps = float(xp.finfo(log_probs.dtype).eps)
+    rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + xp.abs(columns["curvature"]))
+    bound = (xp.maximum(start, end) + xp.abs(start - end)) / 6 + rounding
+    beyond = xp.abs(columns["remainder"]) > bound
+    if bool(xp.any(beyond)):
+        largest, smallest = largest_third_derivative(log_probs[beyond], step[beyond], nodes=257)
+        bound[beyond] = (2 * largest - smallest) / 6 + rounding[beyond]
+    return bound

@@ -1,0 +1,238 @@
+"""The ledger: causes + curvature + remainder = measured, checked on every append, kept as tidy rows with standard errors.
+
+One row per (case, arm, update) holds weighted means over units; summaries per rollout and per run hold sums with standard
+errors over independent units (context x replica; antithetic partners count as one unit). Identities, an error if one fails:
+
+(a) measured adds up to entropy after minus entropy before, over the steps of a rollout;
+(b) the realised causes add up to <grad H, total step>;
+(c) |remainder| <= (largest third derivative of H along the path)/6.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from entclip.engines.base import Entry, State
+from entclip.engines.tabular import token_entropy
+from entclip.objective import CAUSES
+from entclip.spec import Experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ArmLedger", "IdentityError", "Ledger", "standard_error"]
+
+SCHEMA_VERSION = 1
+PARTS = (*CAUSES, "curvature")
+SUMMED = (*PARTS, "remainder", "measured")
+EXPECTED = tuple(f"expected_{p}" for p in PARTS)
+_MEANS = ("pi_low", "pi_high", "mass_low", "mass_high", "clip_count_low", "clip_count_high", "kl", "log_ratio_sq", "step_variance", "count_plus", "count_minus")
+
+
+class IdentityError(RuntimeError):
+    """The books do not balance: a defect in an engine or a formula, never a matter of sampling."""
+
+
+def standard_error(values: np.ndarray, pair: bool) -> float | None:
+    """Standard error of the mean over independent units; antithetic pairs (first and second half) are averaged first."""
+    if pair:
+        half = len(values) // 2
+        values = (values[:half] + values[half:]) / 2
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def _check(entry: Entry, rounding: np.ndarray) -> None:
+    c = entry.columns
+    for name, value in c.items():
+        if not np.all(np.isfinite(value)):
+            raise IdentityError(f"column {name} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
+    gap = np.abs(sum(c[p] for p in CAUSES) - c["_inner"])
+    if np.any(gap > rounding):
+        raise IdentityError(f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}.")
+    excess = np.abs(c["remainder"]) - c["_bound"]
+    if np.any(excess > 0):
+        raise IdentityError(f"the remainder exceeds the third-order bound by {excess.max():.3g} nats at inner step {entry.inner_step}.")
+
+
+class ArmLedger:
+    """Rows and running totals of one arm."""
+
+    def __init__(self, case: str, arm: str, experiment: Experiment) -> None:
+        self.case, self.arm, self.experiment = case, arm, experiment
+        self.rows: list[dict[str, Any]] = []
+        self.details: list[dict[str, Any]] = []
+        self.summaries: list[dict[str, Any]] = []
+        self.totals: dict[str, np.ndarray] = {}
+        self.rollout_totals: dict[str, np.ndarray] = {}
+        self.complete = True  # every update so far had expectations
+        self.entropy_start: float | None = None
+        self.entropy_end = math.nan
+        self._entropy_expected: float | None = None
+
+    def append(self, entry: Entry, state: State) -> None:
+        """Check the identities of one update and add it to the books."""
+        c = entry.columns
+        eps = float(np.finfo(next(iter(c.values())).dtype).eps)
+        rounding = 256 * eps * (1 + c["entropy_before"] + sum(np.abs(c[p]) for p in CAUSES) + c["_scale"])
+        _check(entry, rounding)
+        total = entry.weight.sum()
+
+        def mean(x: np.ndarray) -> float:
+            return float(np.dot(entry.weight, x) / total)
+
+        before, after = mean(c["entropy_before"]), mean(c["entropy"])
+        if self._entropy_expected is not None and abs(before - self._entropy_expected) > float(rounding.max()):
+            raise IdentityError(
+                f"entropy before inner step {entry.inner_step} is {before!r}, after the step before it was {self._entropy_expected!r}: "
+                "measured changes do not add up."
+            )
+        self._entropy_expected, self.entropy_end = after, after
+        if self.entropy_start is None:
+            self.entropy_start = before
+        names = [n for n in (*SUMMED, *EXPECTED) if n in c]
+        row: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
+            "rollout": entry.rollout, "step": len(self.rows), "inner_step": entry.inner_step,
+        }  # fmt: skip
+        for name in names:
+            row[name] = mean(c[name])
+        if entry.drawn:
+            pair, d = self.experiment.antithetic, state.context_weight
+            for name in SUMMED:
+                row[f"{name}_se"] = standard_error(d * c[name], pair)
+                if f"expected_{name}" in c:
+                    row[f"residual_{name}_se"] = standard_error(d * (c[name] - c[f"expected_{name}"]), pair)
+        row |= {name: mean(c[name]) for name in _MEANS}
+        row |= {"entropy_before": before, "entropy": after, "ratio_max": float(c["ratio_max"].max()), "samples": entry.samples}
+        row["measured_median"] = float(np.median(c["measured"]))
+        row |= _derived(row)
+        self.rows.append(row)
+        self._add_totals(entry, state, names)
+        if self.experiment.ledger.detail == "context":
+            keys = {k: row[k] for k in ("schema_version", "case", "arm", "seed", "rollout", "step", "inner_step")}
+            for u in range(len(entry.weight)):
+                values = {n: float(c[n][u]) for n in c if not n.startswith("_")}
+                self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | values)
+
+    def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
+        self.complete &= all(e in entry.columns for e in EXPECTED)
+        if entry.drawn:
+            for name in names:
+                value = state.context_weight * entry.columns[name]
+                for totals in (self.totals, self.rollout_totals):
+                    totals[name] = totals.get(name, 0.0) + value
+
+    def end_rollout(self, state: State, visits: np.ndarray | None, before: np.ndarray, after: np.ndarray) -> None:
+        """Close a rollout: sums, collapses, and for sequences their entropy and its part from visiting prefixes differently.
+
+        before, after: sequence entropy of each unit (U,) at the start and end; branches of the exact engine may differ in number.
+        """
+        index, length = state.rollout, state.tree.length
+        rows = [r for r in self.rows if r["rollout"] == index]
+        now = token_entropy(state, visits) if len(state.weight) == len(state.entropy_at_rollout) and self.totals else None
+        summary: dict[str, Any] = {k: rows[-1][k] for k in ("schema_version", "case", "arm", "seed", "rollout")}
+        summary |= self._sums(rows, self.rollout_totals)
+        summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
+        if now is not None:
+            lost = state.entropy_at_rollout - now
+            summary["collapses"] = int(np.sum((lost > 1) & (lost > state.entropy_at_rollout / 2)))
+        if length > 1:
+            start, end = (float(np.mean(x)) if self.totals else None for x in (before, after))
+            summary |= {"sequence_entropy_before": start, "sequence_entropy": end}
+            if start is not None and end is not None:
+                start, end = (float(np.dot(state.weight, x) / state.weight.sum()) for x in (before, after))
+                summary |= {"sequence_entropy_before": start, "sequence_entropy": end}
+                summary["visitation"] = end - start - length * summary["measured"]
+            # d(s) changes with pi_old, so the token entropy of the next rollout starts elsewhere: visitation has the difference.
+            self._entropy_expected = None
+        self.summaries.append(summary)
+        self.rollout_totals = {}
+
+    def _sums(self, rows: list[dict[str, Any]], totals: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Sums over updates of every part, their expectations, standard errors, and the control-variate mean."""
+        pair = self.experiment.antithetic
+        out: dict[str, Any] = {}
+        for name in SUMMED:
+            out[name] = math.fsum(r[name] for r in rows)
+            out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
+        complete = all(e in r for r in rows for e in EXPECTED)
+        for name in PARTS:
+            expected = math.fsum(r[f"expected_{name}"] for r in rows) if complete else None
+            out[f"expected_{name}"] = expected
+            out[f"residual_{name}_se"] = (
+                standard_error(totals[name] - totals[f"expected_{name}"], pair) if totals and complete else None
+            )
+        out["measured_cv"] = out["measured"] - sum(out[p] - out[f"expected_{p}"] for p in PARTS) if complete else None
+        out["measured_cv_se"] = None
+        if complete and totals:
+            noise = sum(totals[p] - totals[f"expected_{p}"] for p in PARTS)
+            out["measured_cv_se"] = standard_error(totals["measured"] - noise, pair)
+        return out
+
+    def summary(self) -> dict[str, Any]:
+        """The arm's object in the JSON of a run (verdicts are added by verdict.py)."""
+        rows = self.rows
+        out = self._sums(rows, self.totals)
+        n = len(rows)
+        for name in ("pi_low", "pi_high", "kl"):
+            out[name] = math.fsum(r[name] for r in rows) / n
+        for side in ("low", "high"):
+            mass, prob = (math.fsum(r[f"{k}_{side}"] for r in rows) for k in ("mass", "pi"))
+            out[f"gap_{side}"] = mass / prob if prob > 0 else None
+            out[f"clip_fraction_{side}"] = math.fsum(r[f"clip_count_{side}"] for r in rows) / sum(r["samples"] for r in rows)
+        out["ratio_max"] = max(r["ratio_max"] for r in rows)
+        out["collapses"] = sum(s["collapses"] or 0 for s in self.summaries)
+        out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end}
+        if self.totals:
+            out["measured_median"] = float(np.median(self.totals["measured"]))
+            out["units"] = len(self.totals["measured"])
+        if self.summaries and "visitation" in self.summaries[-1]:
+            out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
+            out["sequence_entropy_end"] = self.summaries[-1]["sequence_entropy"]
+            out["visitation"] = math.fsum(s["visitation"] for s in self.summaries)
+        return out
+
+
+def _derived(row: dict[str, Any]) -> dict[str, Any]:
+    """Ratios of means of one row: gaps weighted by probability, clip fractions, root mean square log-ratio."""
+    out: dict[str, Any] = {"log_ratio_rms": math.sqrt(row["log_ratio_sq"])}
+    for side in ("low", "high"):
+        prob = row[f"pi_{side}"]
+        out[f"gap_{side}"] = row[f"mass_{side}"] / prob if prob > 0 else None
+        out[f"clip_fraction_{side}"] = row[f"clip_count_{side}"] / row["samples"]
+    return out
+
+
+class Ledger:
+    """A run's books: `to_frame()` for rows, `summary()` for the JSON object of the run."""
+
+    def __init__(self, experiment: Experiment, engine: str) -> None:
+        self.experiment, self.engine = experiment, engine
+        self.arms: dict[str, ArmLedger] = {}
+
+    def to_frame(self, kind: str = "updates") -> pd.DataFrame:
+        """Rows as a DataFrame: "updates" (one per arm and update), "rollouts" (one per arm and rollout) or "contexts"."""
+        import pandas as pd
+
+        source = {"updates": "rows", "rollouts": "summaries", "contexts": "details"}
+        if kind not in source:
+            raise ValueError(f"kind must be one of {sorted(source)}, got {kind!r}.")
+        return pd.DataFrame([row for arm in self.arms.values() for row in getattr(arm, source[kind])])
+
+    def summary(self) -> dict[str, Any]:
+        """The run as one JSON-able object, with verdicts."""
+        from entclip.verdict import judge
+
+        return {
+            "experiment": self.experiment.name,
+            "digest": self.experiment.digest,
+            "engine": self.engine,
+            "seed": self.experiment.seed,
+            "rollouts": self.experiment.update.rollouts,
+            "arms": {name: judge(arm.summary()) for name, arm in self.arms.items()},
+        }

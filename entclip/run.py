@@ -1,0 +1,106 @@
+"""run(experiment, engine) -> Ledger: the one loop. check adds the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from entclip.engines.base import Directive, Engine
+from entclip.ledger import ArmLedger, Ledger
+from entclip.rollout import Keep
+from entclip.spec import Arm, Experiment, SpecError
+from entclip.store import Checkpoint, save_run
+from entclip.verdict import Verdict, verdict_of
+
+__all__ = ["check", "engine_named", "run"]
+
+_ENGINES = {"sampled": ("entclip.engines.sampled", "SampledEngine"), "exact": ("entclip.engines.exact", "ExactEngine")}
+Progress = Callable[[str, int, int], None]
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that name; modules load when asked for."""
+    if name not in _ENGINES:
+        raise SpecError(f"unknown engine {name!r}: choose one of {', '.join(sorted(_ENGINES))}.")
+    module, attribute = _ENGINES[name]
+    engine: Engine = getattr(import_module(module), attribute)()
+    return engine
+
+
+def run(
+    experiment: Experiment, engine: str = "sampled", *, out: str | Path | None = None, jobs: int = 2, progress: Progress | None = None
+) -> Ledger:
+    """Run every case and arm of an experiment and return its ledger.
+
+    Args:
+        engine: "sampled" (Monte Carlo with standard errors) or "exact" (every outcome with its probability).
+        out: folder for the ledger; an interrupted run in the same folder resumes from its last whole rollout, bit for bit.
+        jobs: arms run at the same time, in threads; the result does not depend on it.
+        progress: called with (arm, finished updates, all updates of that arm).
+    Raises: SpecError for what cannot be run; IdentityError if the books do not balance.
+    """
+    machine = engine_named(engine)
+    ledger = Ledger(experiment, engine)
+    checkpoint = None if out is None else Checkpoint(Path(out), experiment, engine)
+    for label, case in experiment.cases():
+        done: dict[str, ArmLedger] = {}
+
+        def one(arm: Arm, case: Experiment = case, label: str = label, done: dict[str, ArmLedger] = done) -> ArmLedger:
+            return _run_arm(machine, case, label, arm, done, checkpoint, progress)
+
+        free = [arm for arm in case.arm if arm.control is None]
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            done |= dict(zip((a.name for a in free), pool.map(one, free), strict=True))
+        for arm in case.arm:
+            if arm.control is not None:
+                done[arm.name] = one(arm)
+        ledger.arms |= {f"{label}/{a.name}" if label else a.name: done[a.name] for a in case.arm}
+    if out is not None:
+        save_run(ledger, Path(out))
+        assert checkpoint is not None
+        checkpoint.clear()
+    return ledger
+
+
+def _run_arm(
+    engine: Engine, case: Experiment, label: str, arm: Arm, done: dict[str, ArmLedger], checkpoint: Checkpoint | None, progress: Progress | None
+) -> ArmLedger:
+    books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
+    if checkpoint is not None:
+        checkpoint.load(books, state)
+    name = f"{label}/{arm.name}" if label else arm.name
+    total = case.update.rollouts * case.update.epochs * case.update.minibatches
+    while state.rollout < case.update.rollouts:
+        state, rollout = engine.roll_out(state)
+        before = engine.observe(state)["sequence_entropy"]
+        for minibatch in rollout:
+            origin = state
+            state, entry = engine.step(state, rollout, minibatch, _directive(arm, done, len(books.rows)))
+            books.append(entry, origin)
+            if progress is not None:
+                progress(name, len(books.rows), total)
+        books.end_rollout(state, rollout.visits, before, engine.observe(state)["sequence_entropy"])
+        state.rollout += 1
+        if checkpoint is not None:
+            checkpoint.save(books, state)
+    return books
+
+
+def _directive(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
+    """What a control arm copies from the arm it is like, in the same update."""
+    if arm.control is None:
+        return Directive()
+    row: dict[str, Any] = done[arm.control.like].rows[step]
+    if arm.control.kind == "match_kl":
+        return Directive(step_variance=row["step_variance"])
+    shares = [row[f"clip_count_{side}"] / max(row[f"count_{sign}"], 1e-300) for side, sign in (("high", "plus"), ("low", "minus"))]
+    return Directive(keep=Keep(1 - shares[0], 1 - shares[1]))
+
+
+def check(experiment: Experiment, engine: str = "sampled", **options: Any) -> Verdict:
+    """Run an experiment and judge every cause against its expectation: agree, reject or inconclusive."""
+    return verdict_of(run(experiment, engine, **options).summary())
+

@@ -1,0 +1,185 @@
+"""Run folders: atomic writes, Parquet ledgers with their provenance, checkpoints for resuming.
+
+Files are written under a temporary name and renamed, so a reader sees a whole file or none. A checkpoint holds one arm after a
+whole rollout; its folder is named by the experiment's digest, so another experiment never picks it up.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from entclip.engines.base import State
+from entclip.ledger import ArmLedger, Ledger
+from entclip.spec import Experiment, SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Checkpoint", "prepare_folder", "read_frame", "read_summary", "save_run", "to_json", "write_atomic"]
+
+_TABLES = {"updates": "ledger.parquet", "rollouts": "rollouts.parquet", "contexts": "contexts.parquet"}
+
+
+def prepare_folder(out: Path) -> None:
+    """Make the output folder and prove that it can be written, before any work is done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".write-test-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise SpecError(f"cannot write to the output folder {out}: {error.strerror}. Choose another with --out.") from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write the whole file or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_json(value: Any) -> str:
+    """JSON with infinities as "inf"; NaN is an error."""
+
+    def clean(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {str(k): clean(v) for k, v in x.items()}
+        if isinstance(x, list | tuple):
+            return [clean(v) for v in x]
+        if isinstance(x, float | np.floating):
+            return ("inf" if x > 0 else "-inf") if math.isinf(x) else float(x)
+        return x.item() if isinstance(x, np.generic) else x
+
+    return json.dumps(clean(value), indent=1, allow_nan=False)
+
+
+def _provenance(experiment: Experiment, engine: str) -> dict[bytes, bytes]:
+    versions = {name: metadata.version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
+    try:
+        versions["entclip"] = metadata.version("entclip")
+    except metadata.PackageNotFoundError:
+        versions["entclip"] = "not installed"
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        commit = found.stdout.strip() or "none"
+    except OSError:
+        commit = "none"
+    record = {
+        "experiment": experiment.to_toml(), "digest": experiment.digest, "versions": json.dumps(versions), "git_commit": commit,
+        "engine": engine, "dtype": "float64", "device": "cpu",
+    }  # fmt: skip
+    return {f"entclip.{k}".encode(): v.encode() for k, v in record.items()}
+
+
+def save_run(ledger: Ledger, out: Path) -> None:
+    """experiment.toml, ledger.parquet, rollouts.parquet (contexts.parquet with ledger.detail = "context") and summary.json."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    prepare_folder(out)
+    extra = _provenance(ledger.experiment, ledger.engine)
+    for kind, name in _TABLES.items():
+        frame = ledger.to_frame(kind)
+        if frame.empty:
+            continue
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        buffer = io.BytesIO()
+        parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **extra}), buffer)
+        write_atomic(out / name, buffer.getvalue())
+    write_atomic(out / "experiment.toml", ledger.experiment.to_toml().encode())
+    write_atomic(out / "summary.json", to_json(ledger.summary()).encode())
+
+
+def read_frame(run: Path, kind: str = "updates") -> pd.DataFrame:
+    """A saved ledger as a DataFrame; SpecError if it is missing or damaged."""
+    import pandas as pd
+
+    path = Path(run) / _TABLES[kind]
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise SpecError(f"{path} does not exist: {run} is not the folder of a finished run (look for summary.json).") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path} is not a whole Parquet file ({error}): the file is truncated or damaged; run the experiment again.") from None
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """The JSON object of a saved run; its ledger must be readable, too."""
+    path = Path(run) / "summary.json"
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise SpecError(f"{path} does not exist: {run} is not the folder of a finished run. Make one with entclip run NAME --out {run}.") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path} is not a whole JSON file ({error}): it is truncated or damaged; run the experiment again.") from None
+    read_frame(run)
+    return dict(value)
+
+
+class Checkpoint:
+    """One file per arm after each whole rollout, in a folder named by digest and engine inside the run folder."""
+
+    def __init__(self, out: Path, experiment: Experiment, engine: str) -> None:
+        prepare_folder(out)
+        self.folder = out / f".checkpoint-{experiment.digest}-{engine}"
+        self.folder.mkdir(exist_ok=True)
+
+    def _path(self, books: ArmLedger) -> Path:
+        # Case labels hold characters that file systems refuse; their position in the digest-named folder is what matters.
+        safe = "".join(ch if ch.isalnum() or ch in "._-" else "_" for ch in f"{books.case}-{books.arm}")
+        return self.folder / f"{safe}.npz"
+
+    def save(self, books: ArmLedger, state: State) -> None:
+        """Store the books and log pi; pi_old is not needed between rollouts."""
+        record = {
+            "rollout": state.rollout, "rows": books.rows, "details": books.details, "summaries": books.summaries,
+            "entropy_start": books.entropy_start, "entropy_end": books.entropy_end, "expected": books._entropy_expected,
+            "case": books.case, "arm": books.arm, "totals": sorted(books.totals),
+        }  # fmt: skip
+        arrays: dict[str, Any] = {f"total_{k}": v for k, v in books.totals.items()}
+        for name in ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight"):
+            arrays[name] = getattr(state, name)
+        buffer = io.BytesIO()
+        np.savez(buffer, record=np.frombuffer(json.dumps(record).encode(), dtype=np.uint8), **arrays)
+        write_atomic(self._path(books), buffer.getvalue())
+
+    def load(self, books: ArmLedger, state: State) -> bool:
+        """Continue from the last whole rollout if there is one; a damaged file is reported, never silently used."""
+        path = self._path(books)
+        if not path.exists():
+            return False
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                record = json.loads(bytes(data["record"]))
+                if (record["case"], record["arm"]) != (books.case, books.arm):
+                    return False
+                books.totals = {k: data[f"total_{k}"] for k in record["totals"]}
+                for name in ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight"):
+                    setattr(state, name, data[name])
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise SpecError(f"the checkpoint {path} is damaged ({error}): delete it to start this arm again.") from None
+        state.origin = np.arange(len(state.weight))
+        state.rollout = record["rollout"]
+        books.rows, books.details, books.summaries = record["rows"], record["details"], record["summaries"]
+        books.entropy_start, books.entropy_end, books._entropy_expected = record["entropy_start"], record["entropy_end"], record["expected"]
+        return True
+
+    def clear(self) -> None:
+        """The run is whole: its ledger replaces the checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)

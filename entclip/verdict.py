@@ -1,0 +1,101 @@
+"""Prediction against measurement: z-scores of residuals, agree / reject / inconclusive, and the power to tell.
+
+Each part (four causes and curvature) is judged by its residual, realised minus expected, whose standard error can be hundreds of
+times smaller than that of the part itself. reject: |z| > 5. agree: |expected| > 8 standard errors, or both identically 0.
+Otherwise inconclusive: the run is too small to tell the theory from none. Exact engines have no standard error: there the
+residual must vanish up to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from entclip.ledger import PARTS
+
+__all__ = ["Verdict", "judge", "sample_plan", "verdict_of"]
+
+REJECT_Z = 5.0
+AGREE_RATIO = 8.0
+_ROUNDING = 1e-12  # nats; sums of up to 1e4 updates of terms of order 1, each good to some 1e-16
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of `check`: overall verdict, and the run's summary with every z-score."""
+
+    verdict: str
+    summary: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.verdict
+
+
+def _quantile_z(z: float, units: int | None) -> float:
+    """A Student t score of few units as the normal score of the same tail, so that 5 means the same everywhere."""
+    if units is None or units >= 30 or not math.isfinite(z):
+        return z
+    from scipy import stats
+
+    return math.copysign(float(stats.norm.isf(stats.t.sf(abs(z), units - 1))), z)
+
+
+def _judge_part(value: float, expected: float | None, se: float | None, exact: bool, units: int | None) -> tuple[float | None, str]:
+    if expected is None:
+        return None, "not tested"
+    residual = value - expected
+    if exact or (se is not None and se < _ROUNDING):
+        return None, "agree" if abs(residual) <= _ROUNDING * (1 + abs(expected)) else "reject"
+    if se is None:
+        return None, "inconclusive"
+    z = _quantile_z(residual / se, units)
+    if abs(z) > REJECT_Z:
+        return z, "reject"
+    return z, "agree" if abs(expected) > AGREE_RATIO * se else "inconclusive"
+
+
+def judge(arm: dict[str, Any]) -> dict[str, Any]:
+    """Add z_PART, verdict_PART and the arm's verdict: reject if any part is, agree if all parts that are tested do."""
+    out = dict(arm)
+    exact = arm["measured_se"] is None and "units" not in arm
+    verdicts = []
+    for part in PARTS:
+        z, verdict = _judge_part(arm[part], arm[f"expected_{part}"], arm[f"residual_{part}_se"], exact, arm.get("units"))
+        out[f"z_{part}"], out[f"verdict_{part}"] = z, verdict
+        # A part of expectation 0 that is not identically 0 (unclipped under random reward) has nothing to be told from: it can
+        # be rejected, but its standing open must not keep every run open.
+        zero = arm[f"expected_{part}"] is not None and abs(arm[f"expected_{part}"]) < _ROUNDING
+        if not (verdict == "inconclusive" and zero):
+            verdicts.append(verdict)
+    tested = [v for v in verdicts if v != "not tested"]
+    if "reject" in tested:
+        out["verdict"] = "reject"
+    elif tested and all(v == "agree" for v in tested):
+        out["verdict"] = "agree"
+    else:
+        out["verdict"] = "inconclusive"
+    return out
+
+
+def verdict_of(summary: dict[str, Any]) -> Verdict:
+    """The run's verdict: reject if any arm is, agree if all are, else inconclusive."""
+    verdicts = [arm["verdict"] for arm in summary["arms"].values()]
+    overall = "reject" if "reject" in verdicts else "agree" if all(v == "agree" for v in verdicts) else "inconclusive"
+    return Verdict(overall, summary)
+
+
+def sample_plan(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each arm and part that is not identically 0: units needed for |expected| > 8 standard errors, from a pilot run.
+
+    The standard error falls as one over the square root of the units, so units = pilot units (8 se/|expected|)^2.
+    """
+    rows = []
+    for name, arm in summary["arms"].items():
+        for part in PARTS:
+            expected, se = arm[f"expected_{part}"], arm[f"residual_{part}_se"]
+            if expected is None or se is None or abs(expected) < _ROUNDING:
+                continue
+            needed = math.ceil(arm["units"] * (AGREE_RATIO * se / abs(expected)) ** 2)
+            rows.append({"arm": name, "part": part, "expected": expected, "se": se, "units": arm["units"], "units_needed": max(needed, 2)})
+    return rows
