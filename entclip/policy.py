@@ -195,6 +195,6 @@ def snapshot(path_or_name: str, contexts: int | None = None) -> SoftmaxPolicy:
 
     `entclip snapshot` makes such files; "smollm2-135m" ships with the package.
     """
-    from entclip.snapshot import read
+    from entclip.snapshots import read
 
     return SoftmaxPolicy(read(path_or_name).log_probs(contexts))

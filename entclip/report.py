@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,13 +85,13 @@ def _plain(value: float, sign: bool) -> str:
     if size < 5e-4 or size >= 1e5:
         mantissa, exponent = f"{value:{'+' if sign else ''}.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    return _fixed(value, max(0, 4 if size < 10 else 4 - math.ceil(math.log10(size))), sign)
+    return _fixed(value, max(0, 3 - math.floor(math.log10(max(size, 0.1)))), sign)
 
 
 def with_error(value: float | None, se: float | None, *, sign: bool = True) -> str:
     """A number with its standard error in the last digits; without an error where there is none.
 
-    One digit of the error is shown, two if it starts with 1. "-" stands for no number, "(<1)" for an error below the sixth decimal.
+    One digit of the error is shown, two if it starts with 1. "-" is no number, "(<1)" an error below the sixth decimal.
 
     >>> with_error(-0.03401, 0.00061), with_error(0.0207, 0.00149), with_error(-0.5, None), with_error(None, 0.1)
     ('-.0340(6)', '+.0207(15)', '-.5000', '-')
@@ -99,9 +100,10 @@ def with_error(value: float | None, se: float | None, *, sign: bool = True) -> s
         return "-"
     if se is None or not math.isfinite(se) or se <= 0 or math.isinf(value):
         return _plain(value, sign)
-    exponent = int(f"{se:.0e}".split("e")[1])
-    if f"{se:.1e}".startswith("1"):
-        exponent = int(f"{se:.1e}".split("e")[1]) - 1
+    one, two = f"{se:.0e}".split("e"), f"{se:.1e}".split("e")
+    exponent = int(one[1])
+    if one[0] == "1" or two[0].startswith("1"):  # also .96, which rounds to 1: then (10), not (1)
+        exponent = int((one if one[0] == "1" else two)[1]) - 1
     if exponent < -_MAX_DECIMALS:
         if max(abs(value), se) >= 10.0 ** (3 - _MAX_DECIMALS):
             return f"{_fixed(value, _MAX_DECIMALS, sign)}(<1)"
@@ -155,10 +157,13 @@ def _origin(summary: Mapping[str, Any]) -> str:
 
 def _part_cell(arm: Mapping[str, Any], part: str) -> _Cell:
     expected, verdict = _value(arm, f"expected_{part}"), str(arm.get(f"verdict_{part}") or "")
-    theory = with_error(expected, None)
+    measured, theory = with_error(_value(arm, part), _value(arm, f"{part}_se")), with_error(expected, None)
+    decimals = len(measured.partition("(")[0].rpartition(".")[2])
+    if expected and decimals > 4 and "(" in measured and "e" not in measured + theory:
+        theory = _fixed(expected, decimals, True)  # as many decimals as the number that it stands under
     if mark := _MARKS.get(verdict):
         theory += f" {mark}"
-    return _Cell(with_error(_value(arm, part), _value(arm, f"{part}_se")), theory, verdict)
+    return _Cell(measured, theory, verdict)
 
 
 def _causes_grid(summary: Mapping[str, Any]) -> _Grid:
@@ -178,7 +183,7 @@ def _clips_grid(summary: Mapping[str, Any]) -> _Grid:
     keys = ("clip_fraction_low", "clip_fraction_high", "pi_low", "pi_high", "gap_low", "gap_high", "kl", "ratio_max", "collapses")
     rows = []
     for name, arm in _arms(summary).items():
-        start, end = (with_error(_value(arm, f"entropy_{when}"), None, sign=False) for when in ("start", "end"))
+        start, end = ("-" if (h := _value(arm, f"entropy_{when}")) is None else f"{h:.4f}" for when in ("start", "end"))
         cells = [_Cell(with_error(_value(arm, key), None, sign=key.startswith("gap"))) for key in keys[:-1]]
         collapses = _value(arm, "collapses")
         cells.append(_Cell("-" if collapses is None else f"{collapses:.4g}"))
@@ -203,14 +208,13 @@ def _rich(grid: _Grid) -> Table:
     caption = Text("\n".join(grid.notes), justify="left")
     table = Table(title=Text(grid.title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, column in enumerate(grid.columns):
-        first = i == 0
-        table.add_column(
-            Text(column),
-            justify="left" if first else "right",
-            overflow="fold",
-            max_width=22 if first else None,
-            no_wrap=not first and " -> " in (grid.rows[0][i].upper if grid.rows else ""),
-        )
+        # Headings wrap between words and numbers never do; where a terminal is too narrow, names of arms fold first.
+        lines = [line for row in grid.rows for line in (row[i].upper, row[i].lower)]
+        least = max(map(len, (*column.split(), *lines)))
+        if i == 0:
+            table.add_column(Text(column), overflow="fold", max_width=22)
+        else:
+            table.add_column(Text(column), justify="right", overflow="fold", width=least)
     for row in grid.rows:
         table.add_row(*map(text, row))
     return table
@@ -247,7 +251,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 def comparison(a: Mapping[str, Any], b: Mapping[str, Any]) -> Table:
-    """Run b minus run a, per arm in both: measured, its control-variate mean and each cause, with combined errors and z-scores."""
+    """Run b minus run a, per arm in both: measured, its control-variate mean and each cause, with combined errors and z."""
     arms_a, arms_b = _arms(a), _arms(b)
     common = [name for name in arms_a if name in arms_b]
     keys = ("measured", "measured_cv", *_shown_parts([arms[name] for arms in (arms_a, arms_b) for name in common]))
@@ -295,6 +299,18 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def _label(name: str, width: int) -> str:
+    """The name of an arm on several lines, broken after punctuation where that is possible."""
+    lines = [""]
+    for word in re.findall(r"[^,._=\s-]*[,._=\s-]?", name):
+        pieces = [word] if len(word) <= width else textwrap.wrap(word, width)
+        for piece in pieces:
+            if lines[-1] and len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(lines).replace("$", r"\$")
+
+
 def _draw(axes: Axes, names: Sequence[str], arms: Mapping[str, Mapping[str, Any]], keys: Sequence[str], slots: int) -> None:
     """One panel: a group of bars per arm, theory as diamonds on the left of a bar, intervals on its right."""
     width = 0.86 / len(keys)
@@ -317,9 +333,7 @@ def _draw(axes: Axes, names: Sequence[str], arms: Mapping[str, Mapping[str, Any]
         axes.axvline(i + 0.5, color="0.85", linewidth=0.8, zorder=0)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(-0.5, slots - 0.5)
-    wrap = max(10, 108 // slots)
-    labels = ["\n".join(textwrap.wrap(name.replace(",", ", "), wrap) or [name]).replace("$", r"\$") for name in names]
-    axes.set_xticks(range(len(names)), labels, fontsize=9 if slots <= 6 else 8)
+    axes.set_xticks(range(len(names)), [_label(name, 108 // slots) for name in names], fontsize=9 if slots <= 6 else 8)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -335,10 +349,10 @@ def _caption(summary: Mapping[str, Any], keys: Sequence[str], arms: Mapping[str,
     return (
         f"{bars if measured else 'Nothing was measured. '}Diamonds: theory along the path (its expectation given the "
         f"policies that the run visited, not a forecast). Black and hatched white: the total, raw and with its noise removed by "
-        f"control variates; the coloured bars and the remainder add up to the raw total.{largest} Where gap_low and gap_high are positive, clip low "
-        f"raises entropy and clip high lowers it; raising eps_high means less clipping there, hence higher entropy. "
-        f"Engine {summary.get('engine', '-')}, seed {summary.get('seed', '-')}, rollouts {summary.get('rollouts', '-')}, "
-        f"digest {summary.get('digest', '-')}."
+        f"control variates; the coloured bars and the remainder add up to the raw total.{largest} Where gap_low and gap_high are "
+        f"positive, clip low raises entropy and clip high lowers it; raising eps_high means less clipping there, hence "
+        f"higher entropy. Engine {summary.get('engine', '-')}, seed {summary.get('seed', '-')}, "
+        f"rollouts {summary.get('rollouts', '-')}, digest {summary.get('digest', '-')}."
     )
 
 
@@ -360,16 +374,17 @@ def figure(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     panels = max(1, math.ceil(len(names) / _ARMS_PER_PANEL))
     slots = max(1, math.ceil(len(names) / panels))
     text = textwrap.fill(_caption(summary, keys, arms), 168).replace("$", r"\$")
-    # Inches, so that the caption and the legend keep their size whatever the number of panels.
-    foot, head = 0.16 * (text.count("\n") + 1) + 0.2, 0.85
-    wide, tall = 11.0, head + (3.6 if panels == 1 else 2.5 * panels) + foot + 0.5
+    # Inches, so that labels, caption and legend keep their size whatever the number of panels.
+    under = 0.16 * max((_label(name, 108 // slots).count("\n") + 1 for name in names), default=1) + 0.15
+    foot, head, high = 0.16 * (text.count("\n") + 1) + 0.2 + under, 0.85, 3.6 if panels == 1 else 1.75
+    wide, tall = 11.0, head + panels * high + (panels - 1) * (under + 0.15) + foot
     fig = Figure(figsize=(wide, tall), facecolor="white")
     FigureCanvasAgg(fig)
     grid = fig.subplots(panels, 1, sharey=True, squeeze=False)
     for row, axes in enumerate(grid[:, 0]):
         _draw(axes, names[row * slots : (row + 1) * slots], arms, keys, slots)
-    fig.subplots_adjust(left=0.085, right=0.99, top=1 - head / tall, bottom=(foot + 0.5) / tall, hspace=0.38)
-    fig.supylabel("entropy change over the run (nats)", fontsize=10, x=0.008, y=(1 + (foot + 0.5 - head) / tall) / 2)
+    fig.subplots_adjust(left=0.085, right=0.99, top=1 - head / tall, bottom=foot / tall, hspace=(under + 0.15) / high)
+    fig.supylabel("entropy change over the run (nats)", fontsize=10, x=0.008, y=(1 + (foot - head) / tall) / 2)
     title = f"Entropy change by cause: {summary.get('experiment', '-')}".replace("$", r"\$")
     fig.text(0.085, 1 - 0.28 / tall, title, fontsize=12, fontweight="bold")
     handles: list[Patch | Line2D] = [

@@ -2,7 +2,7 @@
 
 One array for each field of `Snapshot`, little endian whatever the machine; `shape` holds the format number
 and V; `about` holds the metadata as JSON in UTF-8 bytes. `decode` checks that these are all there with their
-types; what the numbers must satisfy is checked by `entclip.snapshot`, which is the only user of this module.
+types; what the numbers must satisfy is checked by `entclip.snapshots`, which is the only user of this module.
 """
 
 from __future__ import annotations

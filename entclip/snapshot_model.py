@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from entclip.policy import log_softmax
-from entclip.snapshot import Snapshot, compress
+from entclip.snapshots import Snapshot, compress
 
 __all__ = ["SMOLLM2", "read_prompts", "smollm2_gguf", "snapshot_from_model"]
 
@@ -96,7 +96,7 @@ def snapshot_from_model(
         model: a transformers model id or folder, a .gguf file (dequantised), or "smollm2-135m".
         prompts: texts; default `read_prompts()`.
         contexts: C, distinct contexts to store, in random order.
-        keep, bins: tokens stored exactly, and bins for the rest (`entclip.snapshot.compress`).
+        keep, bins: tokens stored exactly, and bins for the rest (`entclip.snapshots.compress`).
         seed: of the sampled responses and of the choice of contexts.
         max_new_tokens: length limit of a response; 0 takes contexts from the prompts only.
         dtype: of the model's arithmetic; log-probabilities are computed from its logits in float64.

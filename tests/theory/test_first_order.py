@@ -186,7 +186,8 @@ def wild_policies(vocab: int, seed: int) -> list[tuple[str, np.ndarray, np.ndarr
         ("tiny", log_softmax(tiny + noise[3]), log_softmax(tiny)),
         ("one_hot", log_softmax(one_hot + noise[4]), log_softmax(one_hot)),
         ("one_hot_far", log_softmax(one_hot_far + noise[4]), log_softmax(one_hot_far)),
-        ("takeover", log_softmax(one_hot_far[::-1]), log_softmax(one_hot_far)),  # ratios of 1e299 and 1e-299
+        ("takeover", log_softmax(one_hot_far[::-1] / 2), log_softmax(one_hot_far / 2)),  # ratios of 1e150 and 1e-150
+        ("takeover_far", log_softmax(one_hot_far[::-1]), log_softmax(one_hot_far)),  # ratios of 1e299 and 1e-299
     ]
 
 

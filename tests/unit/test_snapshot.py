@@ -12,7 +12,7 @@ import pytest
 
 import entclip.snapshot_file
 from entclip.policy import log_softmax
-from entclip.snapshot import BUNDLED, ENTROPY_TOLERANCE, Snapshot, compress, read
+from entclip.snapshots import BUNDLED, ENTROPY_TOLERANCE, Snapshot, compress, read
 
 V = 49_152
 SUM = 1e-12  # float64 sum of V terms, pairwise

@@ -1,0 +1,331 @@
+"""The command line: drift, list, run, check, report, snapshot, compare. Exit codes: 0 done; 2 bad input; 70 internal; 130 interrupted.
+
+check (and drift --check) also: 1 theory rejected, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from entclip.spec import Experiment, SpecError, apply_overrides, experiment_names, load, parse_experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from entclip.ledger import Ledger
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="How PPO/GRPO clipping moves policy entropy."
+)
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the experiment.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the ledger (Parquet), summary and figure.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+EngineName = Annotated[str, typer.Option("--engine", help="sampled (Monte Carlo) or exact (every outcome).")]
+_EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
+
+
+def _console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    # Tables are wide; a pipe has no width of its own.
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=160)
+
+
+@contextmanager
+def _progress(experiment: Experiment, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    if quiet:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(), console=_console(stderr=True)
+    ) as bar:
+        u = experiment.update
+        per_arm = [c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for _, c in experiment.cases()]
+        task = bar.add_task(f"{experiment.name} ({u.geometry})", total=sum(per_arm))
+        yield lambda arm, done, total: bar.advance(task)
+
+
+def _execute(experiment: Experiment, engine: str, out: Path | None, as_json: bool, judged: bool) -> None:
+    """Run, save, print, draw; exit by the verdict when judged."""
+    from entclip.runner import run as run_experiment
+    from entclip.store import to_json
+    from entclip.verdict import verdict_of
+
+    with _progress(experiment, quiet=as_json) as progress:
+        ledger = run_experiment(experiment, engine, out=out, progress=progress)
+    summary = ledger.summary()
+    if as_json:
+        typer.echo(to_json(summary))
+    else:
+        _show(summary)
+    if out is not None:
+        from entclip.report import figure
+
+        figure(summary, out / "figure.png")
+        if not as_json:
+            _console().print(f"Ledger, summary and figure are in {out}")
+    verdict = verdict_of(summary).verdict
+    if judged:
+        if not as_json:
+            _console().print(f"Verdict: [bold]{verdict}[/bold]")
+        raise typer.Exit(_EXIT[verdict])
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from entclip.report import tables
+
+    console = _console()
+    for table in tables(summary):
+        console.print(table)
+    for name, arm in summary["arms"].items():
+        if arm["collapses"]:
+            console.print(f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy); read the median too.")
+
+
+def _policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:
+    """ "zipf:1.2", "dirichlet:2", "peaked:5", "uniform", "snapshot:NAME" or a .npy file as a [policy] section."""
+    kind, _, parameter = text.partition(":")
+    if text.endswith(".npy"):
+        section: dict[str, Any] = {"kind": "file", "path": text}
+    elif kind == "snapshot":
+        section = {"kind": "snapshot", **({"name": parameter} if parameter else {})}
+    else:
+        names = {"zipf": "exponent", "dirichlet": "alpha", "peaked": "logit", "uniform": None}
+        if kind not in names:
+            raise SpecError(f"--policy {text!r}: the kind must be one of {', '.join(names)}, snapshot, or a .npy file.")
+        section = {"kind": kind, "vocab": vocab or 64}
+        if parameter:
+            if names[kind] is None:
+                raise SpecError(f"--policy {text!r}: uniform takes no parameter.")
+            section[str(names[kind])] = _number("--policy", parameter)
+    if contexts is not None:
+        section["contexts"] = contexts
+    elif "vocab" in section:
+        section["contexts"] = 256
+    return section
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SpecError(f"{option}: {text!r} is not a number.") from None
+
+
+def _reward_section(text: str) -> dict[str, Any]:
+    kind, _, parameter = text.partition(":")
+    names = {"bernoulli": "p", "gaussian": "std", "rademacher": None}
+    if kind not in names:
+        raise SpecError(f"--reward {text!r}: the kind must be one of bernoulli:P, gaussian:STD, rademacher (tables: use a TOML file).")
+    if parameter and names[kind] is None:
+        raise SpecError(f"--reward {text!r}: {kind} takes no parameter.")
+    return {"kind": kind, **({str(names[kind]): _number("--reward", parameter)} if parameter else {})}
+
+
+@app.command()
+def drift(
+    policy: Annotated[str | None, typer.Option(help="zipf:1.2, dirichlet:2, peaked:5, uniform, snapshot:NAME or FILE.npy.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Actions V.")] = None,
+    contexts: Annotated[int | None, typer.Option(help="Contexts.")] = None,
+    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
+    eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
+    reward: Annotated[str | None, typer.Option(help="bernoulli:.5, gaussian:1 or rademacher.")] = None,
+    group_size: Annotated[int | None, typer.Option(help="Group-relative advantages of this size; 0: independent.")] = None,
+    geometry: Annotated[str | None, typer.Option(help="natural or euclidean.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step eta.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per context and minibatch.")] = None,
+    minibatches: Annotated[int | None, typer.Option(help="Updates per rollout.")] = None,
+    rollouts: Annotated[int | None, typer.Option(help="Rollouts.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Independent repetitions.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only these arms.")] = None,
+    engine: EngineName = "sampled",
+    device: Annotated[str, typer.Option(help="cpu (other devices belong to engines not in this version).")] = "cpu",
+    set_: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    judged: Annotated[bool, typer.Option("--check", help="Exit 1 if the theory is rejected, 3 if inconclusive.")] = False,
+) -> None:
+    """Simulate random-reward drift: six clip settings, theory beside simulation. Without options: the headline experiment."""
+    if device != "cpu":
+        raise SpecError(f"--device {device!r}: the {engine} engine runs on cpu.")
+    data = load("headline").model_dump(exclude_none=True)
+    if policy is not None:
+        data["policy"] = _policy_section(policy, vocab, contexts)
+    for key, value in (("policy.vocab", vocab), ("policy.contexts", contexts)):
+        if value is not None and (policy is None or not policy.endswith(".npy")):
+            apply_overrides(data, [f"{key}={value}"])
+    if reward is not None:
+        data["reward"] = _reward_section(reward)
+    if group_size is not None:
+        data["advantage"] = {"kind": "group", "size": group_size} if group_size else {"kind": "independent"}
+    direct = {
+        "geometry": geometry, "learning_rate": learning_rate, "batch": batch, "minibatches": minibatches, "rollouts": rollouts,
+    }  # fmt: skip
+    data["update"] |= {k: v for k, v in direct.items() if v is not None}
+    data |= {k: v for k, v in {"replicas": replicas, "seed": seed}.items() if v is not None}
+    if eps_low is not None or eps_high is not None:
+        widths = {k: v for k, v in (("low", eps_low), ("high", eps_high)) if v is not None}
+        data["arm"] = [{"name": "custom", "objective": "clip", **widths}]
+    if arm:
+        known = [a["name"] for a in data["arm"]]
+        missing = [a for a in arm if a not in known]
+        if missing:
+            raise SpecError(f"--arm {missing[0]!r}: the arms are {', '.join(known)}.")
+        data["arm"] = [a for a in data["arm"] if a["name"] in arm]
+    apply_overrides(data, set_ or [])
+    _execute(parse_experiment(data), engine, out, as_json, judged)
+
+
+@app.command("list")
+def list_experiments(as_json: AsJson = False) -> None:
+    """The experiments that ship with entclip."""
+    from rich.table import Table
+
+    from entclip.store import to_json
+
+    found = [(name, load(name)) for name in experiment_names()]
+    if as_json:
+        typer.echo(to_json([{"name": n, "claims": e.claims, "description": e.description} for n, e in found]))
+        return
+    table = Table("experiment", "claims", "cases x arms", "what it shows")
+    for name, e in found:
+        table.add_row(name, " ".join(e.claims), f"{len(e.cases())} x {len(e.arm)}", e.description)
+    _console().print(table)
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")],
+    engine: EngineName = "sampled",
+    set_: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an experiment; with --out an interrupted run resumes from its last whole rollout."""
+    _execute(load(experiment, set_ or []), engine, out, as_json, judged=False)
+
+
+@app.command()
+def check(
+    experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")],
+    engine: EngineName = "sampled",
+    plan: Annotated[bool, typer.Option("--plan", help="From a pilot run: units needed to tell each part from 0 at 8 standard errors.")] = False,
+    set_: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge every cause against its expectation: exit 0 agree, 1 reject, 3 inconclusive."""
+    spec = load(experiment, set_ or [])
+    if not plan:
+        _execute(spec, engine, out, as_json, judged=True)
+        return
+    from rich.table import Table
+
+    from entclip.runner import run as run_experiment
+    from entclip.store import to_json
+    from entclip.verdict import sample_plan
+
+    with _progress(spec, quiet=as_json) as progress:
+        rows = sample_plan(run_experiment(spec, engine, out=out, progress=progress).summary())
+    if as_json:
+        typer.echo(to_json(rows))
+        return
+    table = Table("arm", "part", "expected (nats)", "residual s.e.", "units now", "units needed", title="Units (contexts x replicas) for 8 standard errors")
+    for row in rows:
+        table.add_row(row["arm"], row["part"], f"{row['expected']:+.3e}", f"{row['se']:.1e}", str(row["units"]), str(row["units_needed"]))
+    _console().print(table)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where figure.png and report.md go (default: the run folder).")] = None,
+) -> None:
+    """Tables, figure and Markdown of a finished run."""
+    from entclip.report import figure, markdown
+    from entclip.store import prepare_folder, read_summary, write_atomic
+
+    summary = read_summary(run_folder)
+    target = out or run_folder
+    prepare_folder(target)
+    _show(summary)
+    figure(summary, target / "figure.png")
+    write_atomic(target / "report.md", markdown(summary).encode())
+    _console().print(f"figure.png and report.md are in {target}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another.")],
+) -> None:
+    """Set two runs side by side: differences with their standard errors."""
+    from entclip.report import comparison
+    from entclip.store import read_summary
+
+    _console().print(comparison(read_summary(first), read_summary(second)))
+
+
+@app.command()
+def snapshot(
+    out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
+    model: Annotated[str, typer.Option(help="smollm2-135m, a .gguf file, a saved folder or a hub id.")] = "smollm2-135m",
+    contexts: Annotated[int, typer.Option(help="Next-token distributions to keep.")] = 256,
+    prompts: Annotated[Path | None, typer.Option(help="Text file, one prompt a line (default: the shipped ones).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampled continuations.")] = 0,
+) -> None:
+    """Compress a language model's next-token distributions into a policy file (needs the llm extra)."""
+    from entclip.snapshot_model import snapshot_from_model
+    from entclip.store import prepare_folder
+
+    prepare_folder(out.parent)
+    lines = None
+    if prompts is not None:
+        try:
+            lines = [line.strip() for line in prompts.read_text().splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"cannot read --prompts {prompts}: {error}.") from None
+    made = snapshot_from_model(model, lines, contexts=contexts, seed=seed)
+    made.save(out)
+    _console().print(f"{made.contexts} contexts over V = {made.vocab} actions are in {out}; use it with --policy snapshot:{out}")
+
+
+def main() -> None:
+    """Entry point: bad input exits with 2 and one message, an interrupt with 130, a defect with 70 and a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted; with --out, the same command resumes from the last whole rollout.", err=True)
+        sys.exit(130)
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ImportError) and "install" not in str(error):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        # Usage errors are click's, which typer may carry inside itself: they are known by their way to show themselves.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            sys.exit(2)
+        import traceback
+
+        traceback.print_exc()
+        typer.echo("internal error: please report it with the lines above.", err=True)
+        sys.exit(70)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
