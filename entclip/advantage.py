@@ -102,11 +102,6 @@ class Independent:
         """The advantage of each reward level, (..., L), when levels (L,) have the marginal law (..., L)."""
         return levels - np.sum(law * levels, axis=-1, keepdims=True)
 
-    def of_rewards(self, rewards: np.ndarray, reward: RewardLaw) -> np.ndarray:
-        """Advantages of continuous action-independent rewards, any shape."""
-        assert isinstance(reward, Gaussian)
-        return rewards - reward.mean
-
     def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
         """Exact moments under pi_old (..., V). Claim T7."""
         if isinstance(reward, Gaussian):
@@ -139,7 +134,7 @@ class GroupRelative:
                 "every advantage is 0 (0/0 with std scaling). Use the independent advantage instead."
             )
 
-    def of_rewards(self, rewards: np.ndarray, reward: RewardLaw | None = None) -> np.ndarray:
+    def of_rewards(self, rewards: np.ndarray) -> np.ndarray:
         """Advantages of rewards (..., size), one group on the last axis."""
         centered = rewards - rewards.mean(axis=-1, keepdims=True)
         if self.scale == "none":

@@ -73,9 +73,7 @@ def ledger_from_arrays(
     ratio = np.exp(np.take_along_axis(log_probs, taken[:, None], axis=-1) - flat["old_log_probs"][keep][:, None])
     old = np.exp(flat["old_log_probs"][keep])[:, None]
     advantage = flat["advantages"][keep][:, None]
-    split = split_by_cause(
-        clip, signed_gains(clip, ratio, old), ratio, old, np.maximum(advantage, 0), np.maximum(-advantage, 0)
-    )
+    split = split_by_cause(clip, signed_gains(clip, ratio, old), ratio, old, np.maximum(advantage, 0), np.maximum(-advantage, 0))
     gradient = entropy_gradient(log_probs)
     # <grad H, e_a - pi>: what one unit of weight on the taken action does to entropy.
     value = np.take_along_axis(gradient, taken[:, None], axis=-1)[:, 0] - np.sum(gradient * np.exp(log_probs), axis=-1)

@@ -18,7 +18,6 @@ from entclip.spec import Experiment, SpecError, apply_overrides, experiment_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from entclip.ledger import Ledger
 
 __all__ = ["app", "main"]
 
@@ -48,7 +47,11 @@ def _progress(experiment: Experiment, quiet: bool) -> Iterator[Callable[[str, in
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(), console=_console(stderr=True)
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(),
+        console=_console(stderr=True),
     ) as bar:
         u = experiment.update
         per_arm = [c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for _, c in experiment.cases()]
@@ -90,7 +93,9 @@ def _show(summary: dict[str, Any]) -> None:
         console.print(table)
     for name, arm in summary["arms"].items():
         if arm["collapses"]:
-            console.print(f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy); read the median too.")
+            console.print(
+                f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy); read the median too."
+            )
 
 
 def _policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:
@@ -127,7 +132,9 @@ def _reward_section(text: str) -> dict[str, Any]:
     kind, _, parameter = text.partition(":")
     names = {"bernoulli": "p", "gaussian": "std", "rademacher": None}
     if kind not in names:
-        raise SpecError(f"--reward {text!r}: the kind must be one of bernoulli:P, gaussian:STD, rademacher (tables: use a TOML file).")
+        raise SpecError(
+            f"--reward {text!r}: the kind must be one of bernoulli:P, gaussian:STD, rademacher (tables: use a TOML file)."
+        )
     if parameter and names[kind] is None:
         raise SpecError(f"--reward {text!r}: {kind} takes no parameter.")
     return {"kind": kind, **({str(names[kind]): _number("--reward", parameter)} if parameter else {})}
@@ -135,7 +142,9 @@ def _reward_section(text: str) -> dict[str, Any]:
 
 @app.command()
 def drift(
-    policy: Annotated[str | None, typer.Option(help="zipf:1.2, dirichlet:2, peaked:5, uniform, snapshot:NAME or FILE.npy.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="zipf:1.2, dirichlet:2, peaked:5, uniform, snapshot:NAME or FILE.npy.")
+    ] = None,
     vocab: Annotated[int | None, typer.Option(help="Actions V.")] = None,
     contexts: Annotated[int | None, typer.Option(help="Contexts.")] = None,
     eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
@@ -221,7 +230,9 @@ def run(
 def check(
     experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")],
     engine: EngineName = "sampled",
-    plan: Annotated[bool, typer.Option("--plan", help="From a pilot run: units needed to tell each part from 0 at 8 standard errors.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="From a pilot run: units needed to tell each part from 0 at 8 standard errors.")
+    ] = False,
     set_: Set = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -242,16 +253,28 @@ def check(
     if as_json:
         typer.echo(to_json(rows))
         return
-    table = Table("arm", "part", "expected (nats)", "residual s.e.", "units now", "units needed", title="Units (contexts x replicas) for 8 standard errors")
+    table = Table(
+        "arm",
+        "part",
+        "expected (nats)",
+        "residual s.e.",
+        "units now",
+        "units needed",
+        title="Units (contexts x replicas) for 8 standard errors",
+    )
     for row in rows:
-        table.add_row(row["arm"], row["part"], f"{row['expected']:+.3e}", f"{row['se']:.1e}", str(row["units"]), str(row["units_needed"]))
+        table.add_row(
+            row["arm"], row["part"], f"{row['expected']:+.3e}", f"{row['se']:.1e}", str(row["units"]), str(row["units_needed"])
+        )
     _console().print(table)
 
 
 @app.command()
 def report(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where figure.png and report.md go (default: the run folder).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where figure.png and report.md go (default: the run folder).")
+    ] = None,
 ) -> None:
     """Tables, figure and Markdown of a finished run."""
     from entclip.report import figure, markdown

@@ -29,7 +29,19 @@ SCHEMA_VERSION = 1
 PARTS = (*CAUSES, "curvature")
 SUMMED = (*PARTS, "remainder", "measured")
 EXPECTED = tuple(f"expected_{p}" for p in PARTS)
-_MEANS = ("pi_low", "pi_high", "mass_low", "mass_high", "clip_count_low", "clip_count_high", "kl", "log_ratio_sq", "step_variance", "count_plus", "count_minus")
+_MEANS = (
+    "pi_low",
+    "pi_high",
+    "mass_low",
+    "mass_high",
+    "clip_count_low",
+    "clip_count_high",
+    "kl",
+    "log_ratio_sq",
+    "step_variance",
+    "count_plus",
+    "count_minus",
+)
 
 
 class IdentityError(RuntimeError):
@@ -53,10 +65,14 @@ def _check(entry: Entry, rounding: np.ndarray) -> None:
             raise IdentityError(f"column {name} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
     gap = np.abs(sum(c[p] for p in CAUSES) - c["_inner"])
     if np.any(gap > rounding):
-        raise IdentityError(f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}.")
+        raise IdentityError(
+            f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}."
+        )
     excess = np.abs(c["remainder"]) - c["_bound"]
     if np.any(excess > 0):
-        raise IdentityError(f"the remainder exceeds the third-order bound by {excess.max():.3g} nats at inner step {entry.inner_step}.")
+        raise IdentityError(
+            f"the remainder exceeds the third-order bound by {excess.max():.3g} nats at inner step {entry.inner_step}."
+        )
 
 
 class ArmLedger:

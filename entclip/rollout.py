@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.advantage import Independent
-from entclip.reward import Gaussian, TableReward
+from entclip.reward import Gaussian, RewardLaw, TableReward
 from entclip.spec import Experiment, SpecError
 
 __all__ = ["MAX_OUTCOMES", "Keep", "Sums", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots"]
@@ -42,6 +42,12 @@ def _level_values(experiment: Experiment, probs: np.ndarray) -> np.ndarray:
     given = reward.level_probs
     law = given[0] if given.shape[0] == 1 else probs @ given
     return advantage.values(reward.levels, law)
+
+
+def _mean_reward(reward: RewardLaw, probs: np.ndarray) -> np.ndarray:
+    """Exact mean of a reward with finitely many levels under pi_old, (U, 1) or (1, 1)."""
+    mean_given_action = reward.level_probs @ reward.levels
+    return mean_given_action[:, None] if len(mean_given_action) == 1 else (probs @ mean_given_action)[:, None]
 
 
 def _counts(
@@ -80,8 +86,10 @@ def _slots(
         rewards = reward.sample(rewards_rng, actions.shape)
     else:
         rewards = reward.levels[(rewards_rng.random(actions.shape) >= reward.level_probs[0, 0]).astype(np.int64)]
-    groups = rewards.reshape(units, -1, advantage.size) if advantage.size > 1 else rewards
-    value = advantage.of_rewards(groups, reward).reshape(units, samples)
+    if isinstance(advantage, Independent):
+        value = rewards - (reward.mean if isinstance(reward, Gaussian) else _mean_reward(reward, probs))
+    else:
+        value = advantage.of_rewards(rewards.reshape(units, -1, advantage.size)).reshape(units, samples)
     return actions, (-value if mirror else value)
 
 
@@ -170,7 +178,7 @@ def _group_atoms(experiment: Experiment) -> tuple[np.ndarray, np.ndarray, np.nda
         raise _too_many(len(levels) ** size, "reward vectors of one group")
     vectors = np.indices((len(levels),) * size).reshape(size, -1).T
     vectors = np.unique(np.sort(vectors, axis=1), axis=0)  # a group's law does not depend on the order of its members
-    return vectors, levels[vectors], experiment.advantage.of_rewards(levels[vectors], reward)
+    return vectors, levels[vectors], experiment.advantage.of_rewards(levels[vectors])
 
 
 def _merge(support: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from entclip.engines.base import Directive, Engine
@@ -31,7 +32,12 @@ def engine_named(name: str) -> Engine:
 
 
 def run(
-    experiment: Experiment, engine: str = "sampled", *, out: str | Path | None = None, jobs: int = 2, progress: Progress | None = None
+    experiment: Experiment,
+    engine: str = "sampled",
+    *,
+    out: str | Path | None = None,
+    jobs: int = 2,
+    progress: Progress | None = None,
 ) -> Ledger:
     """Run every case and arm of an experiment and return its ledger.
 
@@ -43,17 +49,25 @@ def run(
     Raises: SpecError for what cannot be run; IdentityError if the books do not balance.
     """
     machine = engine_named(engine)
-    ledger = Ledger(experiment, engine)
+    ledger, stop = Ledger(experiment, engine), Event()
     checkpoint = None if out is None else Checkpoint(Path(out), experiment, engine)
     for label, case in experiment.cases():
         done: dict[str, ArmLedger] = {}
 
         def one(arm: Arm, case: Experiment = case, label: str = label, done: dict[str, ArmLedger] = done) -> ArmLedger:
-            return _run_arm(machine, case, label, arm, done, checkpoint, progress)
+            return _run_arm(machine, case, label, arm, done, checkpoint, progress, stop)
 
         free = [arm for arm in case.arm if arm.control is None]
+        stop.clear()
         with ThreadPoolExecutor(max(1, jobs)) as pool:
-            done |= dict(zip((a.name for a in free), pool.map(one, free), strict=True))
+            futures = [pool.submit(one, arm) for arm in free]
+            try:
+                done |= {arm.name: future.result() for arm, future in zip(free, futures, strict=True)}
+            except BaseException:
+                # An interrupt or an error ends the other arms at their next update instead of waiting for their last.
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         for arm in case.arm:
             if arm.control is not None:
                 done[arm.name] = one(arm)
@@ -66,7 +80,14 @@ def run(
 
 
 def _run_arm(
-    engine: Engine, case: Experiment, label: str, arm: Arm, done: dict[str, ArmLedger], checkpoint: Checkpoint | None, progress: Progress | None
+    engine: Engine,
+    case: Experiment,
+    label: str,
+    arm: Arm,
+    done: dict[str, ArmLedger],
+    checkpoint: Checkpoint | None,
+    progress: Progress | None,
+    stop: Event,
 ) -> ArmLedger:
     books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
     if checkpoint is not None:
@@ -77,6 +98,8 @@ def _run_arm(
         state, rollout = engine.roll_out(state)
         before = engine.observe(state)["sequence_entropy"]
         for minibatch in rollout:
+            if stop.is_set():
+                return books
             origin = state
             state, entry = engine.step(state, rollout, minibatch, _directive(arm, done, len(books.rows)))
             books.append(entry, origin)
@@ -96,11 +119,12 @@ def _directive(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
     row: dict[str, Any] = done[arm.control.like].rows[step]
     if arm.control.kind == "match_kl":
         return Directive(step_variance=row["step_variance"])
-    shares = [row[f"clip_count_{side}"] / max(row[f"count_{sign}"], 1e-300) for side, sign in (("high", "plus"), ("low", "minus"))]
+    shares = [
+        row[f"clip_count_{side}"] / max(row[f"count_{sign}"], 1e-300) for side, sign in (("high", "plus"), ("low", "minus"))
+    ]
     return Directive(keep=Keep(1 - shares[0], 1 - shares[1]))
 
 
 def check(experiment: Experiment, engine: str = "sampled", **options: Any) -> Verdict:
     """Run an experiment and judge every cause against its expectation: agree, reject or inconclusive."""
     return verdict_of(run(experiment, engine, **options).summary())
-

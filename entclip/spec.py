@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from entclip.advantage import Advantage, GroupRelative, Independent
+from entclip.advantage import Advantage, Independent
 from entclip.objective import Objective, ObjectiveSpec, objective_named
 from entclip.policy import Geometry
 from entclip.reward import Rademacher, RewardLaw, TableReward
@@ -295,6 +295,11 @@ class Experiment(_Part):
                 _assign(data, key, value)
             label = ",".join(_label(key, value) for key, value in zip(self.grid, values, strict=True))
             out.append((label, parse_experiment(data)))
+        labels = [label for label, _ in out]
+        if len(set(labels)) < len(labels):
+            raise ValueError(
+                f"grid: two cases have the same label, {max(labels, key=labels.count)!r}: vary single keys such as policy.vocab."
+            )
         return out
 
     def to_toml(self) -> str:

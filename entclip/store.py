@@ -76,7 +76,9 @@ def _provenance(experiment: Experiment, engine: str) -> dict[bytes, bytes]:
     except metadata.PackageNotFoundError:
         versions["entclip"] = "not installed"
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
         commit = found.stdout.strip() or "none"
     except OSError:
         commit = "none"
@@ -116,7 +118,9 @@ def read_frame(run: Path, kind: str = "updates") -> pd.DataFrame:
     except FileNotFoundError:
         raise SpecError(f"{path} does not exist: {run} is not the folder of a finished run (look for summary.json).") from None
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path} is not a whole Parquet file ({error}): the file is truncated or damaged; run the experiment again.") from None
+        raise SpecError(
+            f"{path} is not a whole Parquet file ({error}): the file is truncated or damaged; run the experiment again."
+        ) from None
 
 
 def read_summary(run: Path) -> dict[str, Any]:
@@ -125,9 +129,13 @@ def read_summary(run: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
-        raise SpecError(f"{path} does not exist: {run} is not the folder of a finished run. Make one with entclip run NAME --out {run}.") from None
+        raise SpecError(
+            f"{path} does not exist: {run} is not the folder of a finished run. Make one with entclip run NAME --out {run}."
+        ) from None
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path} is not a whole JSON file ({error}): it is truncated or damaged; run the experiment again.") from None
+        raise SpecError(
+            f"{path} is not a whole JSON file ({error}): it is truncated or damaged; run the experiment again."
+        ) from None
     read_frame(run)
     return dict(value)
 
@@ -177,7 +185,11 @@ class Checkpoint:
         state.origin = np.arange(len(state.weight))
         state.rollout = record["rollout"]
         books.rows, books.details, books.summaries = record["rows"], record["details"], record["summaries"]
-        books.entropy_start, books.entropy_end, books._entropy_expected = record["entropy_start"], record["entropy_end"], record["expected"]
+        books.entropy_start, books.entropy_end, books._entropy_expected = (
+            record["entropy_start"],
+            record["entropy_end"],
+            record["expected"],
+        )
         return True
 
     def clear(self) -> None:

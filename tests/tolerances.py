@@ -34,5 +34,9 @@ def within_se(mean: Any, expected: Any, se: Any) -> bool:
 
 def assert_within_se(mean: Any, expected: Any, se: Any) -> None:
     """|mean - expected| <= SIGMAS standard errors; a standard error of 0 or NaN judges nothing and fails."""
-    z = np.abs(np.asarray(mean, dtype=np.float64) - expected) / np.asarray(se, dtype=np.float64) if np.all(np.asarray(se) > 0) else np.inf
+    z = (
+        np.abs(np.asarray(mean, dtype=np.float64) - expected) / np.asarray(se, dtype=np.float64)
+        if np.all(np.asarray(se) > 0)
+        else np.inf
+    )
     assert within_se(mean, expected, se), f"{np.max(z):.2f} standard errors (mean {mean}, expected {expected}, se {se})"

@@ -120,7 +120,13 @@ def _objective_of(objective: Objective | str | None, clip: Clip) -> Objective:
 
 
 def _check_arguments(
-    policy: SoftmaxPolicy, old_policy: SoftmaxPolicy, learning_rate: float, geometry: str, advantage: Advantage, order: int, batch: int | None
+    policy: SoftmaxPolicy,
+    old_policy: SoftmaxPolicy,
+    learning_rate: float,
+    geometry: str,
+    advantage: Advantage,
+    order: int,
+    batch: int | None,
 ) -> None:
     if tuple(policy.logits.shape) != tuple(old_policy.logits.shape):
         raise ValueError(
@@ -128,7 +134,9 @@ def _check_arguments(
             "contexts and actions in the same order."
         )
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}: it is the step in logits per unit score.")
+        raise ValueError(
+            f"learning_rate must be positive and finite, got {learning_rate}: it is the step in logits per unit score."
+        )
     if geometry not in ("natural", "euclidean"):
         raise ValueError(f'geometry must be "natural" or "euclidean", got {geometry!r}.')
     if order not in (1, 2):
@@ -138,4 +146,6 @@ def _check_arguments(
             f"order = 2 needs batch >= 1, the samples per context and minibatch, got {batch!r}: curvature comes from sampling noise, which falls as 1/batch."
         )
     if order == 2 and batch is not None and batch % advantage.size:
-        raise ValueError(f"batch = {batch} is not divisible by advantage.size = {advantage.size}: a minibatch holds whole groups.")
+        raise ValueError(
+            f"batch = {batch} is not divisible by advantage.size = {advantage.size}: a minibatch holds whole groups."
+        )

@@ -61,7 +61,9 @@ class SampledEngine:
             actions[rows], values[rows] = shuffled_slots(state.experiment, probs[rows], rngs, mirror=mirror)  # type: ignore[arg-type]
         return actions, values
 
-    def _sums(self, state: State, rollout: Rollout, minibatch: Minibatch, rows: slice, key: int, mirror: bool, directive: Directive) -> Sums:
+    def _sums(
+        self, state: State, rollout: Rollout, minibatch: Minibatch, rows: slice, key: int, mirror: bool, directive: Directive
+    ) -> Sums:
         if minibatch.sums is not None:
             return Sums(*(x[rows] for x in minibatch.sums))
         experiment, probs = state.experiment, rollout.old_sequence_probs[rows]

@@ -88,7 +88,9 @@ def begin_rollout(state: State, *, keep_old: bool) -> tuple[State, Rollout]:
     # A sequence's reward depends on all its tokens: given one token, the moments of its advantage are not those of a table.
     undefined = tree.length > 1 and moments.action_dependent
     minibatches = tuple(
-        Minibatch(inner_step=e * spec.minibatches + k, epoch=e, index=k, fresh=e == 0 and not (shared and k > 0) and not undefined)
+        Minibatch(
+            inner_step=e * spec.minibatches + k, epoch=e, index=k, fresh=e == 0 and not (shared and k > 0) and not undefined
+        )
         for e in range(spec.epochs)
         for k in range(spec.minibatches)
     )

@@ -69,7 +69,11 @@ def test_t7_bernoulli_closed_forms(size: int, p: float) -> None:
 
 def test_t7_reference_values() -> None:
     """theory.md: G = 8, p = .5, printed to five digits."""
-    for group, printed in ((GroupRelative(8), 0.21875), (GroupRelative(8, "std", 0), 0.46391), (GroupRelative(8, "std", 1), 0.43395)):
+    for group, printed in (
+        (GroupRelative(8), 0.21875),
+        (GroupRelative(8, "std", 0), 0.46391),
+        (GroupRelative(8, "std", 1), 0.43395),
+    ):
         assert abs(summary(group.moments(Bernoulli(0.5), ANY))["plus"] - printed) <= 0.5000001e-5
 
 
@@ -114,7 +118,9 @@ TABLES = [(0.0, 1.0, 0.5), (0.0, 1.0, 1.0), (-2.0, 0.3, 7.0)]
 CONTEXTS = np.array([[0.2, 0.3, 0.5], [0.7, 0.25, 0.05]])
 
 
-@pytest.mark.parametrize("group", [GroupRelative(3), GroupRelative(3, "std", 0), GroupRelative(3, "std", 1, eps=0.1), GroupRelative(2, "std")], ids=str)
+@pytest.mark.parametrize(
+    "group", [GroupRelative(3), GroupRelative(3, "std", 0), GroupRelative(3, "std", 1, eps=0.1), GroupRelative(2, "std")], ids=str
+)
 @pytest.mark.parametrize("table", TABLES, ids=str)
 def test_t7_action_dependent_rewards_against_enumeration(table: tuple[float, ...], group: GroupRelative) -> None:
     reward = TableReward(table)
@@ -189,7 +195,9 @@ def gaussian_sample(group: GroupRelative, sd: float, groups: int) -> tuple[dict[
     pairs = g * (g - 1)
     per_group = {"plus": p / g, "minus": m / g, "plus_sq": pq / g, "minus_sq": mq / g,
                  "pp": (p**2 - pq) / pairs, "mm": (m**2 - mq) / pairs, "pm": p * m / pairs}  # fmt: skip
-    return {k: float(v.mean()) for k, v in per_group.items()}, {k: float(v.std(ddof=1)) / math.sqrt(groups) for k, v in per_group.items()}
+    return {k: float(v.mean()) for k, v in per_group.items()}, {
+        k: float(v.std(ddof=1)) / math.sqrt(groups) for k, v in per_group.items()
+    }
 
 
 @pytest.mark.statistical
