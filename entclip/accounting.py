@@ -61,8 +61,14 @@ def account(
     geometry, objective = scheme.geometry, scheme.objective
     ratio, old_probs, probs = xp.exp(log_probs - old_log_probs), xp.exp(old_log_probs), xp.exp(log_probs)
     gains = signed_gains(objective, ratio, old_probs)
-    natural_visits = visits is not None and geometry == "natural"
-    rate = learning_rate / visits[..., None] if natural_visits else learning_rate
+    flat_rate = learning_rate if isinstance(learning_rate, float) else learning_rate[..., 0]
+    # A natural step is divided by the visit probability, which cancels in its mean; a euclidean mean step carries it.
+    if visits is None:
+        rate, mean_rate = learning_rate, flat_rate
+    elif geometry == "natural":
+        rate, mean_rate = learning_rate / visits[..., None], flat_rate
+    else:
+        rate, mean_rate = learning_rate, flat_rate * visits
 
     plus, minus = sums.plus, sums.minus
     realised = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
@@ -93,20 +99,14 @@ def account(
     if moments is not None:
         mean_gains = gains if keep is None else with_drop(gains, *keep)
         weights = expected_weights(objective, mean_gains, ratio, old_probs, moments)
-        # Visits: a euclidean mean step carries d(s), in a natural one it cancels.
-        mean_rate = rate if visits is None or geometry == "natural" else rate * visits[..., None]
-        if natural_visits:
-            mean_rate = learning_rate
-        flat_rate = mean_rate[..., 0] if hasattr(mean_rate, "ndim") and mean_rate.ndim else mean_rate
-        expected = expected_first_order(weights, log_probs, learning_rate=flat_rate, geometry=geometry)
+        expected = expected_first_order(weights, log_probs, learning_rate=mean_rate, geometry=geometry)
         columns |= {f"expected_{cause}": value for cause, value in expected.items()}
-        sample_rate = learning_rate[..., 0] if hasattr(learning_rate, "ndim") and learning_rate.ndim else learning_rate
         columns["expected_curvature"] = expected_curvature(
             log_probs,
             ratio,
             mean_gains,
             moments,
-            learning_rate=sample_rate,
+            learning_rate=flat_rate,
             geometry=geometry,
             batch=scheme.batch,
             shared_group=scheme.shared_group,

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from entclip.reward import Gaussian, RewardLaw
+from entclip.reward import DiscreteReward, Gaussian, RewardLaw
 
 __all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "PairMoments"]
 
@@ -59,7 +59,7 @@ class AdvantageMoments:
         return self.level_probs.shape[0] > 1
 
 
-def _level_laws(reward: RewardLaw, old_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _level_laws(reward: DiscreteReward, old_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Level values (L,), P(level | action) (V or 1, L) and the marginal law of the level under pi_old (..., L)."""
     values, given_action = reward.levels, reward.level_probs
     if given_action.shape[0] == 1:
@@ -195,7 +195,8 @@ class GroupRelative:
                     "reward values: use fewer values, values on a common grid (such as multiples of 0.1), or a smaller group."
                 )
             merged = np.zeros((*law.shape[:-1], len(first)))
-            np.add.at(merged, (..., index.reshape(-1)), joint)
+            # numpy takes an ellipsis here; its stubs do not know.
+            np.add.at(merged, (..., index.reshape(-1)), joint)  # type: ignore[arg-type]
             support, probs = grown[first], merged
         return support, probs
 

@@ -11,6 +11,7 @@ dataclass here; engines, theory and ledger read only `gain`, `sets` and `gated`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 from array_api_compat import array_namespace
@@ -251,15 +252,14 @@ class DppoTv:
 
 
 ObjectiveSpec = Annotated[Clip | NoClip | DualClip | Cispo | Sapo | CeGppo | DppoTv, Field(discriminator="kind")]
-_KINDS = {c.kind: c for c in (Clip, NoClip, DualClip, Cispo, Sapo, CeGppo, DppoTv)}
+_KINDS: dict[str, Callable[..., Objective]] = {c.kind: c for c in (Clip, NoClip, DualClip, Cispo, Sapo, CeGppo, DppoTv)}
 
 
 def objective_named(name: str, **parameters: float) -> Objective:
     """The objective of that name with its parameters, e.g. `objective_named("clip", low=0.2, high=0.28)`."""
     if name not in _KINDS:
         raise ValueError(f"unknown objective {name!r}: choose one of {', '.join(sorted(_KINDS))}.")
-    built: Objective = _KINDS[name](**parameters)
-    return built
+    return _KINDS[name](**parameters)
 
 
 class SignedGains(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-__all__ = ["Bernoulli", "Gaussian", "Rademacher", "RewardLaw", "TableReward"]
+__all__ = ["Bernoulli", "DiscreteReward", "Gaussian", "Rademacher", "RewardLaw", "TableReward"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -125,4 +125,5 @@ class TableReward:
         return False
 
 
+DiscreteReward = Bernoulli | Rademacher | TableReward
 RewardLaw = Annotated[Bernoulli | Gaussian | Rademacher | TableReward, Field(discriminator="kind")]

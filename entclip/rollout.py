@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entclip.advantage import Independent
-from entclip.reward import Gaussian, RewardLaw, TableReward
+from entclip.advantage import GroupRelative, Independent
+from entclip.reward import DiscreteReward, Gaussian, TableReward
 from entclip.spec import Experiment, SpecError
 
 __all__ = ["MAX_OUTCOMES", "Keep", "Sums", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots"]
@@ -38,13 +38,13 @@ class Keep(NamedTuple):
 def _level_values(experiment: Experiment, probs: np.ndarray) -> np.ndarray:
     """Advantage of each reward level under the independent advantage, (..., L) or (L,)."""
     reward, advantage = experiment.reward, experiment.advantage
-    assert isinstance(advantage, Independent) and reward.levels is not None
+    assert isinstance(advantage, Independent) and not isinstance(reward, Gaussian)
     given = reward.level_probs
     law = given[0] if given.shape[0] == 1 else probs @ given
     return advantage.values(reward.levels, law)
 
 
-def _mean_reward(reward: RewardLaw, probs: np.ndarray) -> np.ndarray:
+def _mean_reward(reward: DiscreteReward, probs: np.ndarray) -> np.ndarray:
     """Exact mean of a reward with finitely many levels under pi_old, (U, 1) or (1, 1)."""
     mean_given_action = reward.level_probs @ reward.levels
     return mean_given_action[:, None] if len(mean_given_action) == 1 else (probs @ mean_given_action)[:, None]
@@ -56,6 +56,7 @@ def _counts(
     """Independent advantages with finitely many levels: counts (U, A, L) by multinomials, values (U or 1, 1, L)."""
     actions, rewards = rng
     reward = experiment.reward
+    assert not isinstance(reward, Gaussian)
     counts = actions.multinomial(batch, probs)
     values = np.atleast_2d(_level_values(experiment, probs))[:, None, :]
     if isinstance(reward, TableReward):
@@ -141,7 +142,7 @@ def _sums_of_counts(counts: np.ndarray, levels: np.ndarray, batch: int) -> Sums:
 
     def over_levels(x: np.ndarray) -> np.ndarray:
         # A sum over two or three levels as explicit additions: numpy's reduction over a short last axis is far slower.
-        total: np.ndarray = sum(counts[..., k] * x[..., k] for k in range(x.shape[-1]))  # type: ignore[assignment]
+        total: np.ndarray = sum(counts[..., k] * x[..., k] for k in range(x.shape[-1]))
         return total
 
     return Sums(over_levels(up / batch), over_levels(down / batch), over_levels(levels > 0), over_levels(levels < 0))
@@ -169,16 +170,13 @@ def _too_many(count: int, what: str) -> SpecError:
     )
 
 
-def _group_atoms(experiment: Experiment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One group of a group-relative advantage: reward levels of its members (O, G), their advantages, P given actions uses levels."""
-    reward, size = experiment.reward, experiment.advantage.size
-    levels = reward.levels
-    assert levels is not None
+def _group_vectors(advantage: GroupRelative, reward: DiscreteReward) -> tuple[np.ndarray, np.ndarray]:
+    """Reward levels of the members of one group, (O, G), up to their order, which a group's law does not depend on; advantages."""
+    levels, size = reward.levels, advantage.size
     if len(levels) ** size > MAX_OUTCOMES:
         raise _too_many(len(levels) ** size, "reward vectors of one group")
-    vectors = np.indices((len(levels),) * size).reshape(size, -1).T
-    vectors = np.unique(np.sort(vectors, axis=1), axis=0)  # a group's law does not depend on the order of its members
-    return vectors, levels[vectors], experiment.advantage.of_rewards(levels[vectors])
+    vectors = np.unique(np.sort(np.indices((len(levels),) * size).reshape(size, -1).T, axis=1), axis=0)
+    return vectors, advantage.of_rewards(levels[vectors])
 
 
 def _merge(support: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,8 +200,10 @@ def _add_one(support: np.ndarray, probs: np.ndarray, jumps: np.ndarray, jump_pro
 def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Law of the sums of one whole group: (O, 4A) and (U, O). Sums: A+, A-, number of A > 0, number of A < 0, per action."""
     units, size = probs.shape
-    given = np.broadcast_to(experiment.reward.level_probs, (size, experiment.reward.level_probs.shape[1]))
-    vectors, _, advantages = _group_atoms(experiment)
+    reward, advantage = experiment.reward, experiment.advantage
+    assert isinstance(advantage, GroupRelative) and not isinstance(reward, Gaussian)
+    given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
+    vectors, advantages = _group_vectors(advantage, reward)
     supports, laws = [], []
     for levels, values in zip(vectors, advantages, strict=True):  # reward vectors of a group, listed first
         # Orderings of this multiset of levels that a group can have.

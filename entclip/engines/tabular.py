@@ -70,9 +70,14 @@ def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], 
     """Apply change(array, number of axes of one unit) to every moment."""
     pair = moments.pair
     return AdvantageMoments(
-        moments.level_probs,
-        *(change(x, 1) for x in (moments.plus, moments.minus, moments.plus_sq, moments.minus_sq)),
-        pair=None if pair is None else PairMoments(*(change(x, 2) for x in (pair.plus_plus, pair.minus_minus, pair.plus_minus))),
+        level_probs=moments.level_probs,
+        plus=change(moments.plus, 1),
+        minus=change(moments.minus, 1),
+        plus_sq=change(moments.plus_sq, 1),
+        minus_sq=change(moments.minus_sq, 1),
+        pair=None
+        if pair is None
+        else PairMoments(change(pair.plus_plus, 2), change(pair.minus_minus, 2), change(pair.plus_minus, 2)),
     )
 
 

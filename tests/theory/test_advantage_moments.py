@@ -98,7 +98,8 @@ def test_t7_two_levels_against_enumeration(reward: Bernoulli | Rademacher, group
     want = {
         "plus": chance @ plus[:, 0], "minus": chance @ minus[:, 0],
         "plus_sq": chance @ plus[:, 0] ** 2, "minus_sq": chance @ minus[:, 0] ** 2,
-        "pp": chance @ (plus[:, 0] * plus[:, 1]), "mm": chance @ (minus[:, 0] * minus[:, 1]), "pm": chance @ (plus[:, 0] * minus[:, 1]),
+        "pp": chance @ (plus[:, 0] * plus[:, 1]), "mm": chance @ (minus[:, 0] * minus[:, 1]),
+        "pm": chance @ (plus[:, 0] * minus[:, 1]),
     }  # fmt: skip
     for name, value in want.items():
         assert_identity(got[name], value, 2 * group.size)

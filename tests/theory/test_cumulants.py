@@ -174,7 +174,7 @@ def test_t3_remainder_bounds_hold(policy: SoftmaxPolicy, seed: int, scale: float
 
 
 def slopes(log_probs: np.ndarray, step: np.ndarray) -> list[float]:
-    """Fitted orders of the two residuals as the step shrinks, over t where the leading term dominates; assumes off the float floor.
+    """Fitted orders of the two residuals as the step shrinks, where the leading term dominates (NaN: below the float floor).
 
     t is so small that each later Taylor term is a power of 3 % of the leading one: then the slope is within .07 of the order.
     """

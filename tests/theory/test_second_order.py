@@ -1,4 +1,4 @@
-"""T8, T9: expected curvature against enumeration of every outcome of a minibatch, and the closed form of the noise-driven drift."""
+"""T8, T9: expected curvature against enumeration of every outcome of a minibatch; noise-driven drift in closed form."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Enumeration:
         self.terms.append(chance * float(np.abs(step) @ np.abs(self.hessian) @ np.abs(step)) / 2)
 
     def check(self, got: np.ndarray) -> None:
-        # The formula adds trace, mean and pair terms that may each exceed the result: 4 times the terms of the enumeration covers them.
+        # The formula adds trace, mean and pair terms that may each exceed the result: 4 times the terms covers them.
         assert_identity(got, math.fsum(self.values), 4 * math.fsum(self.terms))
 
 
