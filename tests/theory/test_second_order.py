@@ -11,7 +11,7 @@ import pytest
 
 from entclip.advantage import Advantage, GroupRelative, Independent
 from entclip.drift.noise import noise_drift
-from entclip.drift.second_order import expected_curvature
+from entclip.drift.second_order import expected_curvature, expected_step_variance
 from entclip.objective import CeGppo, Cispo, Clip, DualClip, NoClip, Objective, Sapo, signed_gains, weight
 from entclip.policy import Geometry, SoftmaxPolicy, dirichlet, log_softmax, peaked, uniform, zipf
 from entclip.reward import Bernoulli, Rademacher, RewardLaw, TableReward
@@ -122,6 +122,20 @@ def test_t8_independent_samples(objective: Objective, geometry: Geometry, reward
         for chance, actions, rewards in outcomes(e.old, reward, batch):
             e.add(chance, actions, advantages(Independent(), reward, rewards, e.old), batch)
         e.check(predicted(e, Independent(), reward, batch, 0.0))
+
+
+@geometries
+@objectives
+@pytest.mark.parametrize("reward", [Bernoulli(0.2), TABLE], ids=["bernoulli", "table"])
+def test_step_variance_of_independent_samples(objective: Objective, geometry: Geometry, reward: RewardLaw) -> None:
+    """E Var_pi(d) is a mean of squares of the same step: Var_pi's matrix diag(pi) - pi pi' takes the Hessian's place."""
+    p = np.exp(NEW)
+    e = Enumeration(objective, geometry, 1.0, NEW, OLD)
+    e.hessian = 2 * (np.diag(p) - np.outer(p, p))  # 2: the enumeration takes half
+    for chance, actions, rewards in outcomes(e.old, reward, 2):
+        e.add(chance, actions, advantages(Independent(), reward, rewards, e.old), 2)
+    gains, moments = signed_gains(objective, e.ratio, e.old), Independent().moments(reward, e.old)
+    e.check(expected_step_variance(NEW, e.ratio, gains, moments, geometry=geometry, batch=2))
 
 
 GROUP_CASES = {
