@@ -17,7 +17,7 @@ from entclip.drift.first_order import clip_set_stats, expected_first_order, expe
 from entclip.drift.second_order import expected_curvature
 from entclip.objective import CAUSES, Objective, SignedGains, signed_gains, split_by_cause
 from entclip.policy import Array, Geometry, entropy, log_softmax
-from entclip.update import logit_step
+from entclip.update import logit_step, step_adjoint
 
 __all__ = ["Scheme", "account", "with_drop"]
 
@@ -83,9 +83,10 @@ def account(
 
     gradient = entropy_gradient(log_probs)
     columns: dict[str, Array] = {}
+    # Causes are priced by the adjoint of the step and the total by the step itself: identity (b) compares two computations.
+    price = step_adjoint(gradient, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
     for cause in CAUSES:
-        part = logit_step(realised[cause], log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
-        columns[cause] = xp.sum(gradient * part, axis=-1)
+        columns[cause] = xp.sum(price * realised[cause], axis=-1)
     slope = directional_derivatives(log_probs, step)
     before, after = entropy(log_probs), entropy(new)
     columns["curvature"] = slope.second / 2
@@ -134,7 +135,7 @@ def account(
 def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, columns: dict[str, Array]) -> Array:
     """Bound on |remainder|: the largest third derivative on the path over 6, and the rounding of what it is a residual of.
 
-    The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a fine grid. The
+    The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a grid, then a finer one. The
     distance between the largest and smallest value seen stands for what a grid can miss between two points.
     """
     xp = array_namespace(log_probs)
@@ -142,8 +143,10 @@ def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, co
     eps = float(xp.finfo(log_probs.dtype).eps)
     rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + xp.abs(columns["curvature"]))
     bound = (xp.maximum(start, end) + xp.abs(start - end)) / 6 + rounding
-    beyond = xp.abs(columns["remainder"]) > bound
-    if bool(xp.any(beyond)):
-        largest, smallest = largest_third_derivative(log_probs[beyond], step[beyond], nodes=257)
+    for nodes in (9, 257):
+        beyond = xp.abs(columns["remainder"]) > bound
+        if not bool(xp.any(beyond)):
+            break
+        largest, smallest = largest_third_derivative(log_probs[beyond], step[beyond], nodes=nodes)
         bound[beyond] = (2 * largest - smallest) / 6 + rounding[beyond]
     return bound

@@ -49,20 +49,27 @@ class IdentityError(RuntimeError):
 
 
 def standard_error(values: np.ndarray, pair: bool) -> float | None:
-    """Standard error of the mean over independent units; antithetic pairs (first and second half) are averaged first."""
+    """Standard error of the mean over independent units (U,); antithetic pairs (first and second half) are averaged first."""
+    return _standard_errors(values[None], pair)[0]
+
+
+def _standard_errors(values: np.ndarray, pair: bool) -> list[float | None]:
+    """`standard_error` of each row of (K, U): one reduction for all columns of an update."""
     if pair:
-        half = len(values) // 2
-        values = (values[:half] + values[half:]) / 2
-    if len(values) < 2:
-        return None
-    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+        half = values.shape[1] // 2
+        values = (values[:, :half] + values[:, half:]) / 2
+    n = values.shape[1]
+    if n < 2:
+        return [None] * len(values)
+    out: list[float | None] = (np.std(values, axis=1, ddof=1) / math.sqrt(n)).tolist()
+    return out
 
 
 def _check(entry: Entry, rounding: np.ndarray) -> None:
     c = entry.columns
-    for name, value in c.items():
-        if not np.all(np.isfinite(value)):
-            raise IdentityError(f"column {name} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
+    bad = [name for name, finite in zip(c, np.isfinite(np.stack(list(c.values()))).all(axis=1), strict=True) if not finite]
+    if bad:
+        raise IdentityError(f"column {bad[0]} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
     gap = np.abs(sum(c[p] for p in CAUSES) - c["_inner"])
     if np.any(gap > rounding):
         raise IdentityError(
@@ -115,15 +122,13 @@ class ArmLedger:
             "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
             "rollout": entry.rollout, "step": len(self.rows), "inner_step": entry.inner_step,
         }  # fmt: skip
-        for name in names:
-            row[name] = mean(c[name])
+        kept = [*names, *_MEANS]
+        row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
         if entry.drawn:
-            pair, d = self.experiment.antithetic, state.context_weight
-            for name in SUMMED:
-                row[f"{name}_se"] = standard_error(d * c[name], pair)
-                if f"expected_{name}" in c:
-                    row[f"residual_{name}_se"] = standard_error(d * (c[name] - c[f"expected_{name}"]), pair)
-        row |= {name: mean(c[name]) for name in _MEANS}
+            parts = {f"{n}_se": c[n] for n in SUMMED}
+            parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}
+            values = np.stack(list(parts.values())) * state.context_weight
+            row |= dict(zip(parts, _standard_errors(values, self.experiment.antithetic), strict=True))
         row |= {"entropy_before": before, "entropy": after, "ratio_max": float(c["ratio_max"].max()), "samples": entry.samples}
         row["measured_median"] = float(np.median(c["measured"]))
         row |= _derived(row)
@@ -132,8 +137,8 @@ class ArmLedger:
         if self.experiment.ledger.detail == "context":
             keys = {k: row[k] for k in ("schema_version", "case", "arm", "seed", "rollout", "step", "inner_step")}
             for u in range(len(entry.weight)):
-                values = {n: float(c[n][u]) for n in c if not n.startswith("_")}
-                self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | values)
+                own = {n: float(c[n][u]) for n in c if not n.startswith("_")}
+                self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | own)
 
     def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
         self.complete &= all(e in entry.columns for e in EXPECTED)

@@ -293,13 +293,11 @@ def split_by_cause(
     change (dual clip's cap, soft gates). They add up to c/r.
     """
     xp = array_namespace(ratio)
-    low, high = (xp.astype(s, ratio.dtype) for s in objective.sets(ratio, old_probs))
-    up, down = plus * (gains.plus - 1), minus * (gains.minus - 1)
-    if objective.gated:
-        by_low, by_high = -down * low, up * high
-    else:
-        by_low, by_high = (up - down) * low, (up - down) * high
-    return {"unclipped": plus - minus, "clip_low": by_low, "clip_high": by_high, "other": up - down - by_low - by_high}
+    low, high = objective.sets(ratio, old_probs)
+    up, down = plus * (gains.plus - 1), minus * (1 - gains.minus)
+    change = up + down
+    by_low, by_high = (down * low, up * high) if objective.gated else (change * low, change * high)
+    return {"unclipped": plus - minus, "clip_low": by_low, "clip_high": by_high, "other": change - by_low - by_high}
 
 
 def weight(objective: Objective, ratio: Array, advantage: Array, old_probs: Array) -> Array:

@@ -15,7 +15,7 @@ __all__ = ["Purpose", "cell_size", "stream"]
 
 Purpose = Literal["policy", "perturbation", "actions", "rewards", "order", "drop"]
 _PURPOSES: tuple[Purpose, ...] = ("policy", "perturbation", "actions", "rewards", "order", "drop")
-_CELL_ELEMENTS = 2**14
+_CELL_ELEMENTS = 2**13
 
 
 def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

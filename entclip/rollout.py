@@ -64,7 +64,7 @@ def _counts(
     law = reward.level_probs[0]
     if len(law) == 2:
         second = rewards.binomial(counts, law[1])
-        split = np.stack([counts - second, second], axis=-1)
+        split = np.moveaxis(np.stack([counts - second, second]), 0, -1)  # each level contiguous
     else:
         split = rewards.multinomial(counts, law)
     return (split[..., ::-1] if mirror else split), values
@@ -141,8 +141,9 @@ def _sums_of_counts(counts: np.ndarray, levels: np.ndarray, batch: int) -> Sums:
     up, down = np.maximum(levels, 0), np.maximum(-levels, 0)
 
     def over_levels(x: np.ndarray) -> np.ndarray:
-        # A sum over two or three levels as explicit additions: numpy's reduction over a short last axis is far slower.
-        total: np.ndarray = sum(counts[..., k] * x[..., k] for k in range(x.shape[-1]))
+        # Explicit additions over the few levels that count: numpy's reduction over a short last axis is far slower.
+        used = [k for k in range(x.shape[-1]) if np.any(x[..., k])]
+        total: np.ndarray = sum((counts[..., k] * x[..., k] for k in used[1:]), counts[..., used[0]] * x[..., used[0]])
         return total
 
     return Sums(over_levels(up / batch), over_levels(down / batch), over_levels(levels > 0), over_levels(levels < 0))

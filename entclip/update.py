@@ -16,7 +16,7 @@ from array_api_compat import array_namespace
 
 from entclip.policy import Array, Geometry
 
-__all__ = ["expected_step", "logit_step"]
+__all__ = ["expected_step", "logit_step", "step_adjoint"]
 
 
 def logit_step(
@@ -25,11 +25,30 @@ def logit_step(
     """The step d (..., V) that sampled weights W (..., V) make; learning_rate may be an array that broadcasts (..., 1)."""
     xp = array_namespace(weights)
     if geometry == "natural":
-        # An action whose probability underflows is never sampled: W = 0 there, and 0 / 0 must stay 0.
-        old = xp.exp(old_log_probs)
-        return learning_rate * xp.where(weights == 0, weights, weights / xp.where(old > 0, old, xp.ones_like(old)))
+        return learning_rate * weights / _sampled_probs(old_log_probs)
     push = xp.exp(log_probs - old_log_probs) * weights
     return learning_rate * (push - xp.exp(log_probs) * xp.sum(push, axis=-1, keepdims=True))
+
+
+def step_adjoint(
+    gradient: Array, log_probs: Array, old_log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
+) -> Array:
+    """The vector v (..., V) with sum_a v_a W_a = <gradient, logit_step(W)> for every W: prices all causes without their steps.
+
+    natural: eta gradient / pi0;  euclidean: eta r (gradient - E_pi[gradient]).
+    """
+    xp = array_namespace(gradient)
+    if geometry == "natural":
+        return learning_rate * gradient / _sampled_probs(old_log_probs)
+    mean = xp.sum(xp.exp(log_probs) * gradient, axis=-1, keepdims=True)
+    return learning_rate * xp.exp(log_probs - old_log_probs) * (gradient - mean)
+
+
+def _sampled_probs(old_log_probs: Array) -> Array:
+    """pi_old, with 1 where it underflows: such an action is never sampled, its W is 0, and 0 / 0 must stay 0."""
+    xp = array_namespace(old_log_probs)
+    old = xp.exp(old_log_probs)
+    return xp.where(old > 0, old, xp.ones_like(old))
 
 
 def expected_step(gains: Array, log_probs: Array, *, geometry: Geometry) -> Array:

@@ -25,13 +25,12 @@ def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geom
     """tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...)."""
     xp = array_namespace(log_probs)
     probs = xp.exp(log_probs)
-    diagonal = hessian_diagonal(log_probs)
     if geometry == "natural":
         # sum_a Hess_aa square_a / pi0_a: Hess_aa carries a factor pi_a, so pi_a / pi0_a = r keeps rare actions finite.
         x = log_probs - xp.sum(probs * log_probs, axis=-1, keepdims=True)
         return -xp.sum(ratio * (x + 1 - probs * (2 * x + 1)) * square, axis=-1)
     by_probs = hessian_product(log_probs, probs)
-    form = diagonal - 2 * by_probs + xp.sum(probs * by_probs, axis=-1, keepdims=True)
+    form = hessian_diagonal(log_probs) - 2 * by_probs + xp.sum(probs * by_probs, axis=-1, keepdims=True)
     return xp.sum(probs * ratio * square * form, axis=-1)
 
 
