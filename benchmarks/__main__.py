@@ -1,7 +1,8 @@
-"""python -m benchmarks: the sampled engine with its full ledger against plain vectorised numpy without one, as a ratio in one run.
+"""python -m benchmarks: the sampled engine with its full ledger against plain vectorised numpy without one,
+as a ratio in one run.
 
-Both do the headline's updates (natural step, clip .2/.2, same sampling, one thread). Rounds alternate, so that a machine that slows down
-slows both; the ratio of each round is what counts, not its seconds.
+Both do the headline's updates (natural step, clip .2/.2, same sampling, one thread). Rounds alternate, so that a machine that
+slows down slows both; the ratio of each round is what counts, not its seconds.
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ def account(
 def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, columns: dict[str, Array]) -> Array:
     """Bound on |remainder|: the largest third derivative on the path over 6, and the rounding of what it is a residual of.
 
-    The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a grid, then a finer one. The
-    distance between the largest and smallest value seen stands for what a grid can miss between two points.
+    The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a grid, then a finer
+    one. The distance between the largest and smallest value seen stands for what a grid can miss between two points.
     """
     xp = array_namespace(log_probs)
     start, end = xp.abs(third), xp.abs(directional_derivatives(new, step).third)

@@ -66,7 +66,8 @@ def _level_laws(reward: DiscreteReward, old_probs: np.ndarray) -> tuple[np.ndarr
         return values, given_action, given_action[0]
     if given_action.shape[0] != old_probs.shape[-1]:
         raise ValueError(
-            f"the reward table has {given_action.shape[0]} values but the policy has {old_probs.shape[-1]} actions: give one value per action."
+            f"the reward table has {given_action.shape[0]} values but the policy has {old_probs.shape[-1]} actions: "
+            "give one value per action."
         )
     return values, given_action, old_probs @ given_action
 
@@ -191,8 +192,9 @@ class GroupRelative:
             _, first, index = np.unique(np.round(grown / unit, 10), axis=0, return_index=True, return_inverse=True)
             if len(first) > _MAX_GROUP_SUMS:
                 raise ValueError(
-                    f"the rewards of a group of {self.size} have over {_MAX_GROUP_SUMS} distinct sums with {len(values)} distinct "
-                    "reward values: use fewer values, values on a common grid (such as multiples of 0.1), or a smaller group."
+                    f"the rewards of a group of {self.size} have over {_MAX_GROUP_SUMS} distinct sums with {len(values)} "
+                    "distinct reward values: use fewer values, values on a common grid (such as multiples of 0.1), "
+                    "or a smaller group."
                 )
             merged = np.zeros((*law.shape[:-1], len(first)))
             # numpy takes an ellipsis here; its stubs do not know.

@@ -1,4 +1,5 @@
-"""The command line: drift, list, run, check, report, snapshot, compare. Exit codes: 0 done; 2 bad input; 70 internal; 130 interrupted.
+"""The command line: drift, list, run, check, report, snapshot, compare. Exit codes: 0 done; 2 bad input; 70 internal;
+130 interrupted.
 
 check (and drift --check) also: 1 theory rejected, 3 inconclusive.
 """
@@ -94,7 +95,8 @@ def _show(summary: dict[str, Any]) -> None:
     for name, arm in summary["arms"].items():
         if arm["collapses"]:
             console.print(
-                f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy); read the median too."
+                f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy); "
+                "read the median too."
             )
 
 

@@ -111,8 +111,8 @@ class ArmLedger:
         before, after = mean(c["entropy_before"]), mean(c["entropy"])
         if self._entropy_expected is not None and abs(before - self._entropy_expected) > float(rounding.max()):
             raise IdentityError(
-                f"entropy before inner step {entry.inner_step} is {before!r}, after the step before it was {self._entropy_expected!r}: "
-                "measured changes do not add up."
+                f"entropy before inner step {entry.inner_step} is {before!r}, after the step before it was "
+                f"{self._entropy_expected!r}: measured changes do not add up."
             )
         self._entropy_expected, self.entropy_end = after, after
         if self.entropy_start is None:

@@ -63,14 +63,16 @@ class Objective(Protocol):
 def _check_low(low: float) -> None:
     if not 0 <= low <= 1:
         raise ValueError(
-            f"clip.low must be in [0, 1], got {low}: it is the width below 1, so the interval is [1 - low, 1 + high]; 1 switches it off."
+            f"clip.low must be in [0, 1], got {low}: it is the width below 1, so the interval is [1 - low, 1 + high]; "
+            "1 switches it off."
         )
 
 
 def _check_high(high: float) -> None:
     if not high >= 0:
         raise ValueError(
-            f"clip.high must be at least 0, got {high}: it is the width above 1, so the interval is [1 - low, 1 + high]; inf switches it off."
+            f"clip.high must be at least 0, got {high}: it is the width above 1, so the interval is [1 - low, 1 + high]; "
+            "inf switches it off."
         )
 
 
@@ -153,7 +155,8 @@ class DualClip:
 
 @dataclass(frozen=True, config=_CONFIG)
 class Cispo:
-    """Clipped, detached weight: clip(r, 1 - low, 1 + high) A grad log pi; no token is dropped. arXiv:2506.13585 (two-sided form)."""
+    """Clipped, detached weight: clip(r, 1 - low, 1 + high) A grad log pi; no token is dropped.
+    arXiv:2506.13585 (two-sided form)."""
 
     low: float = 0.2
     high: float = 0.2
@@ -173,7 +176,8 @@ class Cispo:
 
 @dataclass(frozen=True, config=_CONFIG)
 class Sapo:
-    """Soft gate f(r) = (4/tau) sigmoid(tau (r - 1)), weight r f'(r) = r sech^2(tau (r - 1)/2), tau by the sign of A. arXiv:2511.20347."""
+    """Soft gate f(r) = (4/tau) sigmoid(tau (r - 1)), weight r f'(r) = r sech^2(tau (r - 1)/2), tau by the sign of A.
+    arXiv:2511.20347."""
 
     tau_pos: float = 1.0
     tau_neg: float = 1.05
@@ -232,7 +236,8 @@ class CeGppo:
 
 @dataclass(frozen=True, config=_CONFIG)
 class DppoTv:
-    """Mask by probability difference: drop A > 0 where pi - pi_old > delta, A < 0 where pi - pi_old < -delta. arXiv:2602.04879."""
+    """Mask by probability difference: drop A > 0 where pi - pi_old > delta, A < 0 where pi - pi_old < -delta.
+    arXiv:2602.04879."""
 
     delta: float = 0.15
     kind: Literal["dppo_tv"] = "dppo_tv"
@@ -279,9 +284,15 @@ class ClipEvents(NamedTuple):
 
 
 def signed_gains(objective: Objective, ratio: Array, old_probs: Array) -> SignedGains:
-    """The gains of a deterministic objective for both signs of A."""
+    """The gains of a deterministic objective for both signs of A.
+
+    A bounded weight (CISPO, CE-GPPO) has gain bound/r, whose square leaves float64 for r < 1e-154. The square is held at the
+    largest finite number: it enters only curvature, which at such a ratio is beyond any second-order theory.
+    """
+    xp = array_namespace(ratio)
     plus, minus = objective.gain("plus", ratio, old_probs), objective.gain("minus", ratio, old_probs)
-    return SignedGains(plus, minus, plus**2, minus**2)
+    top = float(xp.finfo(ratio.dtype).max) ** 0.5 * 0.99
+    return SignedGains(plus, minus, xp.clip(plus, 0, top) ** 2, xp.clip(minus, 0, top) ** 2)
 
 
 def split_by_cause(
@@ -292,7 +303,6 @@ def split_by_cause(
     unclipped: A+ - A-, as if nothing were clipped. clip_low, clip_high: the change (g - 1) on LOW, on HIGH. other: every other
     change (dual clip's cap, soft gates). They add up to c/r.
     """
-    xp = array_namespace(ratio)
     low, high = objective.sets(ratio, old_probs)
     up, down = plus * (gains.plus - 1), minus * (1 - gains.minus)
     change = up + down

@@ -38,7 +38,8 @@ class Keep(NamedTuple):
 def _level_values(experiment: Experiment, probs: np.ndarray) -> np.ndarray:
     """Advantage of each reward level under the independent advantage, (..., L) or (L,)."""
     reward, advantage = experiment.reward, experiment.advantage
-    assert isinstance(advantage, Independent) and not isinstance(reward, Gaussian)
+    assert isinstance(advantage, Independent)
+    assert not isinstance(reward, Gaussian)
     given = reward.level_probs
     law = given[0] if given.shape[0] == 1 else probs @ given
     return advantage.values(reward.levels, law)
@@ -172,7 +173,8 @@ def _too_many(count: int, what: str) -> SpecError:
 
 
 def _group_vectors(advantage: GroupRelative, reward: DiscreteReward) -> tuple[np.ndarray, np.ndarray]:
-    """Reward levels of the members of one group, (O, G), up to their order, which a group's law does not depend on; advantages."""
+    """Reward levels of the members of one group, (O, G), up to their order, which a group's law does not depend on;
+    advantages."""
     levels, size = reward.levels, advantage.size
     if len(levels) ** size > MAX_OUTCOMES:
         raise _too_many(len(levels) ** size, "reward vectors of one group")
@@ -202,7 +204,8 @@ def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, n
     """Law of the sums of one whole group: (O, 4A) and (U, O). Sums: A+, A-, number of A > 0, number of A < 0, per action."""
     units, size = probs.shape
     reward, advantage = experiment.reward, experiment.advantage
-    assert isinstance(advantage, GroupRelative) and not isinstance(reward, Gaussian)
+    assert isinstance(advantage, GroupRelative)
+    assert not isinstance(reward, Gaussian)
     given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
     vectors, advantages = _group_vectors(advantage, reward)
     supports, laws = [], []
@@ -231,7 +234,8 @@ def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.n
     reward, advantage, batch = experiment.reward, experiment.advantage, experiment.update.batch
     if reward.levels is None:
         raise SpecError(
-            f"the exact engine lists reward values, but reward.kind = {reward.kind!r} is continuous: use bernoulli, rademacher or table, or the sampled engine."
+            f"the exact engine lists reward values, but reward.kind = {reward.kind!r} is continuous: "
+            "use bernoulli, rademacher or table, or the sampled engine."
         )
     units, size = probs.shape
     if isinstance(advantage, Independent):

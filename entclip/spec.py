@@ -96,7 +96,8 @@ class FileSpec(_Part):
 
 
 class AutoregressiveSpec(_Part):
-    """Sequences of `length` tokens: every prefix has its own (1 - floor) Dirichlet(alpha) + floor/V policy; contexts are prompts."""
+    """Sequences of `length` tokens: every prefix has its own (1 - floor) Dirichlet(alpha) + floor/V policy;
+    contexts are prompts."""
 
     kind: Literal["autoregressive"] = "autoregressive"
     vocab: Vocab = 4
@@ -109,8 +110,8 @@ class AutoregressiveSpec(_Part):
     def _bounded(self) -> AutoregressiveSpec:
         if self.vocab**self.length > 65_536:
             raise ValueError(
-                f"policy.vocab ** policy.length is {self.vocab**self.length}: every sequence is an outcome here, at most 65536 of them. "
-                "Use a smaller vocabulary or length."
+                f"policy.vocab ** policy.length is {self.vocab**self.length}: every sequence is an outcome here, at most 65536 "
+                "of them. Use a smaller vocabulary or length."
             )
         return self
 
@@ -248,7 +249,8 @@ class Experiment(_Part):
             )
         if self.perturbation is not None and u.rollouts > 1:
             raise ValueError(
-                f"[perturbation] sets pi apart from pi_old at the start of one rollout, but update.rollouts = {u.rollouts}: use rollouts = 1."
+                f"[perturbation] sets pi apart from pi_old at the start of one rollout, but update.rollouts = {u.rollouts}: "
+                "use rollouts = 1."
             )
 
     def _check_antithetic(self) -> None:
@@ -267,13 +269,15 @@ class Experiment(_Part):
         for index, arm in enumerate(self.arm):
             if arm.control is not None and arm.control.like not in names[:index]:
                 raise ValueError(
-                    f"arm {arm.name}: control.like = {arm.control.like!r} must name an arm listed before it, one of {names[:index]}."
+                    f"arm {arm.name}: control.like = {arm.control.like!r} must name an arm listed before it, "
+                    f"one of {names[:index]}."
                 )
 
     def _check_policy(self) -> None:
         if self.weights is not None and self.policy.contexts not in (None, len(self.weights)):
             raise ValueError(
-                f"weights has {len(self.weights)} entries for {self.policy.contexts} contexts: give one positive weight per context."
+                f"weights has {len(self.weights)} entries for {self.policy.contexts} contexts: "
+                "give one positive weight per context."
             )
         vocab = getattr(self.policy, "vocab", None)
         if isinstance(self.reward, TableReward) and vocab is not None:
@@ -351,8 +355,8 @@ def _reworded(error: Any, data: dict[str, Any]) -> str:
 
 
 _KINDS = {
-    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "bernoulli", "gaussian", "rademacher", "table",
-    "independent", "group", "clip", "none", "dual_clip", "cispo", "sapo", "ce_gppo", "dppo_tv", "str",
+    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "bernoulli", "gaussian", "rademacher",
+    "table", "independent", "group", "clip", "none", "dual_clip", "cispo", "sapo", "ce_gppo", "dppo_tv", "str",
     "tagged-union[Clip,NoClip,DualClip,Cispo,Sapo,CeGppo,DppoTv]",
 }  # fmt: skip
 

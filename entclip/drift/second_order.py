@@ -35,7 +35,8 @@ def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geom
 
 
 def _pair_form(log_probs: Array, gains: SignedGains, moments: AdvantageMoments, geometry: Geometry) -> Array:
-    """tr(Hess C) = sum over levels of pp u+'Hess u+ + mm u-'Hess u- - 2 pm u+'Hess u-, u+- the mean step of gain g+- at a level."""
+    """tr(Hess C) = sum over levels of pp u+'Hess u+ + mm u-'Hess u- - 2 pm u+'Hess u-,
+    u+- the mean step of gain g+- at a level."""
     assert moments.pair is not None
     pp, mm, pm = (_like(m, log_probs) for m in (moments.pair.plus_plus, moments.pair.minus_minus, moments.pair.plus_minus))
     share = _like(moments.level_probs, log_probs)

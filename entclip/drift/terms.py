@@ -143,7 +143,8 @@ def _check_arguments(
         raise ValueError(f"order must be 1 (first order) or 2 (with curvature), got {order!r}.")
     if order == 2 and (batch is None or batch < 1):
         raise ValueError(
-            f"order = 2 needs batch >= 1, the samples per context and minibatch, got {batch!r}: curvature comes from sampling noise, which falls as 1/batch."
+            f"order = 2 needs batch >= 1, the samples per context and minibatch, got {batch!r}: "
+            "curvature comes from sampling noise, which falls as 1/batch."
         )
     if order == 2 and batch is not None and batch % advantage.size:
         raise ValueError(

@@ -30,13 +30,13 @@ class ExactEngine:
         spec = experiment.update
         if spec.epochs > 1 or spec.minibatch == "shuffled":
             raise SpecError(
-                f"the exact engine lists fresh minibatches of whole groups, but update.epochs = {spec.epochs} and update.minibatch = "
-                f'{spec.minibatch!r}: use epochs = 1 and "groups", or the sampled engine.'
+                f"the exact engine lists fresh minibatches of whole groups, but update.epochs = {spec.epochs} and "
+                f'update.minibatch = {spec.minibatch!r}: use epochs = 1 and "groups", or the sampled engine.'
             )
         if experiment.reward.levels is None:
             raise SpecError(
-                f"the exact engine lists reward values, but reward.kind = {experiment.reward.kind!r} is continuous: use bernoulli, "
-                "rademacher or table, or the sampled engine."
+                f"the exact engine lists reward values, but reward.kind = {experiment.reward.kind!r} is continuous: "
+                "use bernoulli, rademacher or table, or the sampled engine."
             )
         return begin(experiment, objective, replicas=1)
 
@@ -50,8 +50,8 @@ class ExactEngine:
         units, outcomes = len(state.log_probs), law.shape[1]
         if units * outcomes > MAX_OUTCOMES:
             raise SpecError(
-                f"the exact engine would follow {units * outcomes:,} branches, over its limit of {MAX_OUTCOMES:,}: use fewer actions, "
-                "a smaller batch or fewer minibatches, or the sampled engine."
+                f"the exact engine would follow {units * outcomes:,} branches, over its limit of {MAX_OUTCOMES:,}: "
+                "use fewer actions, a smaller batch or fewer minibatches, or the sampled engine."
             )
         parent, outcome = np.repeat(np.arange(units), outcomes), np.tile(np.arange(outcomes), units)
         origin = state.origin[parent]

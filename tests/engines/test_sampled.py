@@ -125,7 +125,7 @@ def _one_entry():
     engine = SampledEngine()
     state, rollout = engine.roll_out(engine.start(experiment, experiment.arm[0].build()))
     first = next(iter(rollout))
-    after, entry = engine.step(state, rollout, first, Directive())
+    _, entry = engine.step(state, rollout, first, Directive())
     return experiment, state, entry
 
 

@@ -9,17 +9,27 @@ import pytest
 
 from entclip.ledger import PARTS
 from entclip.runner import run
-from entclip.spec import load
+from entclip.spec import experiment_names, load
 from entclip.verdict import judge
 
 # Mean entropy change over 1,000 contexts and its standard error, from an implementation that shares nothing with this one.
 PUBLISHED = {
-    "none": (-0.0295, 0.0007),
-    "both": (-0.0340, 0.0006),
-    "low_only": (0.0073, 0.0006),
-    "high_only": (-0.0741, 0.0007),
-    "clip_higher": (-0.0150, 0.0005),
-    "tight_low": (0.0532, 0.0005),
+    "headline": {
+        "none": (-0.0295, 0.0007),
+        "both": (-0.0340, 0.0006),
+        "low_only": (0.0073, 0.0006),
+        "high_only": (-0.0741, 0.0007),
+        "clip_higher": (-0.0150, 0.0005),
+        "tight_low": (0.0532, 0.0005),
+    },
+    "headline_zipf": {
+        "none": (0.0207, 0.0015),
+        "both": (-0.0436, 0.0012),
+        "low_only": (0.1174, 0.0013),
+        "high_only": (-0.1632, 0.0015),
+        "clip_higher": (0.0265, 0.0013),
+        "tight_low": (0.2679, 0.0009),
+    },
 }
 
 
@@ -28,12 +38,23 @@ def headline():
     return run(load("headline")).summary()["arms"]
 
 
+def _assert_published(arms, name):
+    for arm, (value, se) in PUBLISHED[name].items():
+        assert abs(arms[arm]["measured"] - value) <= 5 * math.hypot(arms[arm]["measured_se"], se), arm
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+def test_headline_zipf_agrees_with_the_published_run():
+    arms = run(load("headline_zipf")).summary()["arms"]
+    _assert_published(arms, "headline_zipf")
+    assert {a["verdict"] for a in arms.values()} == {"agree"}
+
+
 @pytest.mark.slow
 @pytest.mark.statistical
 def test_headline_agrees_with_the_published_run(headline):
-    for name, (value, se) in PUBLISHED.items():
-        arm = headline[name]
-        assert abs(arm["measured"] - value) <= 5 * math.hypot(arm["measured_se"], se), name
+    _assert_published(headline, "headline")
     order = ["tight_low", "low_only", None, "clip_higher", "none", "both", "high_only"]
     values = [0.0 if n is None else headline[n]["measured_cv"] for n in order]
     assert values == sorted(values, reverse=True)
@@ -84,3 +105,28 @@ def test_first_rollout_agrees_with_an_independent_simulation(arm, low, high):
     se = math.hypot(ours["measured_se"], other.std(ddof=1) / math.sqrt(len(other)))
     assert abs(ours["measured"] - other.mean()) <= 5 * se
     assert sum(abs(ours[p]) for p in PARTS) > 0
+
+
+# The largest two run at a size that a test can afford; what the files ask for is a command away.
+SHIPPED = {
+    "controls": ["policy.contexts=64"],
+    "headline_llm": ["policy.contexts=4"],
+    "noise_only": [],
+    "reward_laws": [],
+    "sign_map": [],
+    "theorem1": [],
+    "theorem2": [],
+    "true_reward": [],
+}
+
+
+def test_every_shipped_experiment_is_tested():
+    assert {*SHIPPED, "headline", "headline_zipf"} == set(experiment_names())
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_experiments_do_not_reject_the_theory(name):
+    summary = run(load(name, SHIPPED[name])).summary()
+    assert "reject" not in {a["verdict"] for a in summary["arms"].values()}

@@ -246,8 +246,6 @@ def test_t5_expected_drift_against_direct_summation(vocab: int, geometry: Geomet
         moments = Independent().moments(reward, old)
         for k in range(11):
             objective = random_objective(rng, k)
-            if name == "takeover_far" and isinstance(objective, (Cispo, CeGppo)):
-                continue  # their gain is bound / r: its square, which the curvature needs, overflows below r = 1e-154
             weights = expected_weights(objective, signed_gains(objective, r, old), r, old, moments)
             got = expected_first_order(weights, log_p, learning_rate=0.5, geometry=geometry)
             want, size = summed(objective, log_p, log_old, advantages, chances, geometry)
@@ -255,8 +253,9 @@ def test_t5_expected_drift_against_direct_summation(vocab: int, geometry: Geomet
             # The bound that the project asks for; both sides start from the same log pi, so one-hot policies are no exception.
             for cause in CAUSES:
                 assert np.isfinite(got[cause]), (name, objective, cause)
-                assert abs(got[cause] - 0.5 * want[cause]) <= 1e-10 * size, (name, objective, cause)
-            assert abs(sum(got.values()) - 0.5 * want["all"]) <= 1e-10 * size, (name, objective)
+                # pi^2 of an action at 1e-299 is below the smallest float64; times a gain of 1e299 that is up to 1e-290 nats.
+                assert abs(got[cause] - 0.5 * want[cause]) <= 1e-10 * size + 1e-290, (name, objective, cause)
+            assert abs(sum(got.values()) - 0.5 * want["all"]) <= 1e-10 * size + 1e-290, (name, objective)
 
 
 def shared_case(vocab: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
