@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from entclip.advantage import AdvantageMoments
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
+from entclip.namespace import namespace
 from entclip.objective import CAUSES, Objective, SignedGains, signed_gains, split_by_cause
 from entclip.policy import Array, Geometry, entropy, log_softmax
 from entclip.update import logit_step, step_adjoint
@@ -57,7 +56,7 @@ def account(
         visits: d(s) of autoregressive prefixes, (...): natural steps are divided by it, expectations carry it.
         keep: survival probabilities of samples with A > 0 and A < 0 in a control run.
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     geometry, objective = scheme.geometry, scheme.objective
     ratio, old_probs, probs = xp.exp(log_probs - old_log_probs), xp.exp(old_log_probs), xp.exp(log_probs)
     gains = signed_gains(objective, ratio, old_probs)
@@ -138,7 +137,7 @@ def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, co
     The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a grid, then a finer
     one. The distance between the largest and smallest value seen stands for what a grid can miss between two points.
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     start, end = xp.abs(third), xp.abs(directional_derivatives(new, step).third)
     eps = float(xp.finfo(log_probs.dtype).eps)
     rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + xp.abs(columns["curvature"]))

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple, Protocol
 
-from array_api_compat import array_namespace
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from entclip.namespace import namespace
 from entclip.policy import Array
 
 __all__ = [
@@ -107,7 +107,7 @@ class Clip:
         return _outside(ratio, self.low, self.high)
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        xp = array_namespace(ratio)
+        xp = namespace(ratio)
         kept = ratio <= 1 + self.high if sign == "plus" else ratio >= 1 - self.low
         return xp.astype(kept, ratio.dtype)
 
@@ -123,7 +123,7 @@ class NoClip:
         return _none(ratio)
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        return array_namespace(ratio).ones_like(ratio)
+        return namespace(ratio).ones_like(ratio)
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -148,7 +148,7 @@ class DualClip:
         return _outside(ratio, self.low, self.high)
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        xp = array_namespace(ratio)
+        xp = namespace(ratio)
         kept = ratio <= 1 + self.high if sign == "plus" else (ratio >= 1 - self.low) & (ratio <= self.cap)
         return xp.astype(kept, ratio.dtype)
 
@@ -171,7 +171,7 @@ class Cispo:
         return _outside(ratio, self.low, self.high)
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        return array_namespace(ratio).clip(ratio, 1 - self.low, 1 + self.high) / ratio
+        return namespace(ratio).clip(ratio, 1 - self.low, 1 + self.high) / ratio
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -193,7 +193,7 @@ class Sapo:
         return _none(ratio)
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        xp = array_namespace(ratio)
+        xp = namespace(ratio)
         tau = self.tau_pos if sign == "plus" else self.tau_neg
         # sech^2(x) = 4 e^{-2|x|} / (1 + e^{-2|x|})^2 does not overflow where cosh does.
         decay = xp.exp(-tau * xp.abs(ratio - 1))
@@ -222,7 +222,7 @@ class CeGppo:
         return _outside(ratio, self.low, self.high)
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        xp = array_namespace(ratio)
+        xp = namespace(ratio)
         one = xp.ones_like(ratio)
         if sign == "plus":
             # An infinite width has an empty set; without this test the branch not taken would be inf / r.
@@ -253,7 +253,7 @@ class DppoTv:
 
     def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
         low, high = self.sets(ratio, old_probs)
-        return array_namespace(ratio).astype(~(high if sign == "plus" else low), ratio.dtype)
+        return namespace(ratio).astype(~(high if sign == "plus" else low), ratio.dtype)
 
 
 ObjectiveSpec = Annotated[Clip | NoClip | DualClip | Cispo | Sapo | CeGppo | DppoTv, Field(discriminator="kind")]
@@ -289,7 +289,7 @@ def signed_gains(objective: Objective, ratio: Array, old_probs: Array) -> Signed
     A bounded weight (CISPO, CE-GPPO) has gain bound/r, whose square leaves float64 for r < 1e-154. The square is held at the
     largest finite number: it enters only curvature, which at such a ratio is beyond any second-order theory.
     """
-    xp = array_namespace(ratio)
+    xp = namespace(ratio)
     plus, minus = objective.gain("plus", ratio, old_probs), objective.gain("minus", ratio, old_probs)
     top = float(xp.finfo(ratio.dtype).max) ** 0.5 * 0.99
     return SignedGains(plus, minus, xp.clip(plus, 0, top) ** 2, xp.clip(minus, 0, top) ** 2)
@@ -312,7 +312,7 @@ def split_by_cause(
 
 def weight(objective: Objective, ratio: Array, advantage: Array, old_probs: Array) -> Array:
     """c(r, A) = r A g(r): the factor on grad log pi of each sample. Claim T4."""
-    xp = array_namespace(ratio)
+    xp = namespace(ratio)
     gain = xp.where(advantage > 0, objective.gain("plus", ratio, old_probs), objective.gain("minus", ratio, old_probs))
     return ratio * advantage * gain
 
@@ -327,5 +327,5 @@ def clip_events(objective: Objective, ratio: Array, advantage: Array, old_probs:
 
 def surrogate(clip: Clip, ratio: Array, advantage: Array) -> Array:
     """min(r A, clip(r, 1 - low, 1 + high) A) of each sample, to be maximised (a loss is its negative). Claim T4."""
-    xp = array_namespace(ratio)
+    xp = namespace(ratio)
     return xp.minimum(ratio * advantage, xp.clip(ratio, 1 - clip.low, 1 + clip.high) * advantage)

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from array_api_compat import array_namespace
+
+from entclip.namespace import namespace
 
 __all__ = [
     "Geometry",
@@ -34,20 +35,20 @@ Geometry = Literal["natural", "euclidean"]
 
 def log_softmax(logits: Array) -> Array:
     """log pi = theta - log sum exp theta, shape (..., V). Stable for any finite logits."""
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
 def weighted_mean(probs: Array, x: Array) -> Array:
     """E_pi[x] with the action axis kept, shape (..., 1), so that it broadcasts back over actions."""
-    xp = array_namespace(probs)
+    xp = namespace(probs)
     return xp.sum(probs * x, axis=-1, keepdims=True)
 
 
 def entropy(log_probs: Array) -> Array:
     """H = -sum_a pi_a log pi_a in nats, shape (...)."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     return -xp.sum(xp.exp(log_probs) * log_probs, axis=-1)
 
 
@@ -56,7 +57,7 @@ def kappa(log_probs: Array, geometry: Geometry) -> Array:
 
     It is what one unit of expected advantage on action a contributes to dH / eta, before centring.
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     if geometry == "natural":
         return -log_probs
     probs = xp.exp(log_probs)
@@ -65,7 +66,7 @@ def kappa(log_probs: Array, geometry: Geometry) -> Array:
 
 def centered_kappa(log_probs: Array, geometry: Geometry) -> Array:
     """kappa - E_pi[kappa], shape (..., V): centred once so that a small covariance is not a difference of large means."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     value = kappa(log_probs, geometry)
     return value - weighted_mean(xp.exp(log_probs), value)
 
@@ -88,7 +89,7 @@ class SoftmaxPolicy:
         value = self.logits
         if not hasattr(value, "dtype") or isinstance(value, np.generic):
             value = np.asarray(value, dtype=np.float64)
-        xp = array_namespace(value)
+        xp = namespace(value)
         if not xp.isdtype(value.dtype, "real floating"):
             value = xp.astype(value, xp.float64)
         if value.ndim < 1 or value.shape[-1] < 2:
@@ -108,7 +109,7 @@ class SoftmaxPolicy:
     def from_probs(cls, probs: Array) -> SoftmaxPolicy:
         """The policy with the given probabilities (..., V), each positive, each row summing to 1 within 1e-6 (renormalised)."""
         value = probs if hasattr(probs, "dtype") else np.asarray(probs, dtype=np.float64)
-        xp = array_namespace(value)
+        xp = namespace(value)
         if bool(xp.any(~xp.isfinite(value))) or bool(xp.any(value <= 0)):
             raise ValueError(
                 f"probabilities must be positive and finite, got values down to {float(xp.min(value))}: a softmax "
@@ -130,7 +131,7 @@ class SoftmaxPolicy:
     @property
     def probs(self) -> Array:
         """pi, shape (..., V)."""
-        return array_namespace(self.logits).exp(self.log_probs)
+        return namespace(self.logits).exp(self.log_probs)
 
     @property
     def surprisal(self) -> Array:

@@ -139,15 +139,18 @@ def draw_sums(
 
 def _sums_of_counts(counts: np.ndarray, levels: np.ndarray, batch: int) -> Sums:
     """From counts (..., A, L) of samples at advantage levels (..., 1, L)."""
-    up, down = np.maximum(levels, 0), np.maximum(-levels, 0)
-
-    def over_levels(x: np.ndarray) -> np.ndarray:
-        # Explicit additions over the few levels that count: numpy's reduction over a short last axis is far slower.
-        used = [k for k in range(x.shape[-1]) if np.any(x[..., k])]
-        total: np.ndarray = sum((counts[..., k] * x[..., k] for k in used[1:]), counts[..., used[0]] * x[..., used[0]])
-        return total
-
-    return Sums(over_levels(up / batch), over_levels(down / batch), over_levels(levels > 0), over_levels(levels < 0))
+    # One pass per level and sign that occurs, over planes of floats: numpy's reduction over a short last axis is far slower.
+    planes = [counts[..., k].astype(float) for k in range(counts.shape[-1])]
+    shape = np.broadcast_shapes(planes[0].shape, levels[..., 0].shape)
+    sums = []
+    for sign in (1, -1):
+        part = np.maximum(sign * levels, 0)
+        used = [k for k in range(len(planes)) if np.any(part[..., k])]
+        value = sum((planes[k] * (part[..., k] / batch) for k in used), np.zeros(()))
+        count = sum((planes[k] * (part[..., k] > 0) for k in used), np.zeros(()))
+        sums.append((np.broadcast_to(value, shape), np.broadcast_to(count, shape)))
+    (plus, n_plus), (minus, n_minus) = sums
+    return Sums(plus, minus, n_plus, n_minus)
 
 
 def shuffled_slots(

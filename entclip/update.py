@@ -12,8 +12,7 @@ the cancelling ratio: c / pi = (c/r) / pi0.
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
-
+from entclip.namespace import namespace
 from entclip.policy import Array, Geometry
 
 __all__ = ["expected_step", "logit_step", "step_adjoint"]
@@ -23,7 +22,7 @@ def logit_step(
     weights: Array, log_probs: Array, old_log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
 ) -> Array:
     """The step d (..., V) that sampled weights W (..., V) make; learning_rate may be an array that broadcasts (..., 1)."""
-    xp = array_namespace(weights)
+    xp = namespace(weights)
     if geometry == "natural":
         return learning_rate * weights / _sampled_probs(old_log_probs)
     push = xp.exp(log_probs - old_log_probs) * weights
@@ -37,7 +36,7 @@ def step_adjoint(
 
     natural: eta gradient / pi0;  euclidean: eta r (gradient - E_pi[gradient]).
     """
-    xp = array_namespace(gradient)
+    xp = namespace(gradient)
     if geometry == "natural":
         return learning_rate * gradient / _sampled_probs(old_log_probs)
     mean = xp.sum(xp.exp(log_probs) * gradient, axis=-1, keepdims=True)
@@ -46,7 +45,7 @@ def step_adjoint(
 
 def _sampled_probs(old_log_probs: Array) -> Array:
     """pi_old, with 1 where it underflows: such an action is never sampled, its W is 0, and 0 / 0 must stay 0."""
-    xp = array_namespace(old_log_probs)
+    xp = namespace(old_log_probs)
     old = xp.exp(old_log_probs)
     return xp.where(old > 0, old, xp.ones_like(old))
 
@@ -56,7 +55,7 @@ def expected_step(gains: Array, log_probs: Array, *, geometry: Geometry) -> Arra
 
     natural: w;  euclidean: pi (w - E_pi w). It is `logit_step` with W_a = pi0_a w_a, written without the ratio.
     """
-    xp = array_namespace(gains)
+    xp = namespace(gains)
     if geometry == "natural":
         return gains
     probs = xp.exp(log_probs)

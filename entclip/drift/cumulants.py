@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from array_api_compat import array_namespace
-
+from entclip.namespace import namespace
 from entclip.policy import Array, log_softmax
 
 __all__ = [
@@ -36,14 +35,14 @@ class Derivatives(NamedTuple):
 
 def entropy_gradient(log_probs: Array) -> Array:
     """dH/dtheta_a = pi_a (s_a - H), shape (..., V). Claim T1."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     return -probs * (log_probs - xp.sum(probs * log_probs, axis=-1, keepdims=True))
 
 
 def _centered(log_probs: Array, *vectors: Array) -> tuple[Array, ...]:
     """pi, then l and each vector minus its mean under pi."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     return probs, *(x - xp.sum(probs * x, axis=-1, keepdims=True) for x in (log_probs, *vectors))
 
@@ -55,7 +54,7 @@ def directional_derivatives(log_probs: Array, step: Array) -> Derivatives:
     second = -kappa_3(l, d, d) - Var(d)
     third  = -kappa_4(l, d, d, d) - 2 kappa_3(d, d, d)
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     p, l, d = _centered(log_probs, step)
     pd = p * d
     pdd = pd * d
@@ -75,14 +74,14 @@ def hessian_diagonal(log_probs: Array) -> Array:
 
 def hessian_product(log_probs: Array, vector: Array) -> Array:
     """(Hess H) v without the V x V matrix: -pi_a [ (v_a - E v)(l_a + H + 1) - Cov(l, v) ], shape (..., V). Claim T1."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     p, l, v = _centered(log_probs, vector)
     return -p * (v * (l + 1) - xp.sum(p * l * v, axis=-1, keepdims=True))
 
 
 def hessian_form(log_probs: Array, u: Array, v: Array) -> Array:
     """u' (Hess H) v = -kappa_3(l, u, v) - Cov(u, v), shape (...). Claim T3."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     p, l, uc, vc = _centered(log_probs, u, v)
     return -xp.sum(p * uc * vc * (l + 1), axis=-1)
 
@@ -93,7 +92,7 @@ def remainder_bounds(step: Array) -> tuple[Array, Array]:
     D^2 (sigma/2 + 1/4)/2 and D^3 (7 sigma/8 + 1/(3 sqrt 3))/6 with sigma = sqrt(log(V-1)^2/4 + 1), which bounds the standard
     deviation of surprisal. They hold for every step and say little beyond D ~ 1.
     """
-    xp = array_namespace(step)
+    xp = namespace(step)
     spread = xp.max(step, axis=-1) - xp.min(step, axis=-1)
     sigma = math.sqrt(math.log(step.shape[-1] - 1) ** 2 / 4 + 1)
     return spread**2 * (sigma / 2 + 0.25) / 2, spread**3 * (7 * sigma / 8 + 1 / (3 * math.sqrt(3))) / 6
@@ -105,7 +104,7 @@ def largest_third_derivative(log_probs: Array, step: Array, nodes: int) -> tuple
     |dH - H' - H''/2| <= max |H'''| / 6 (Taylor with Lagrange remainder). A grid can miss the maximum between two points;
     the distance between the two returned values says by how much it may.
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     largest = smallest = xp.abs(directional_derivatives(log_probs, step).third)
     for k in range(1, nodes):  # a handful of points of the path, never a loop over actions or samples
         third = xp.abs(directional_derivatives(log_softmax(log_probs + (k / (nodes - 1)) * step), step).third)

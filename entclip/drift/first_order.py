@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from array_api_compat import array_namespace
-
 from entclip.advantage import AdvantageMoments
+from entclip.namespace import namespace
 from entclip.objective import Objective, SignedGains, split_by_cause
 from entclip.policy import Array, Geometry, centered_kappa
 
@@ -24,7 +23,7 @@ class ClipSetStats(NamedTuple):
 
 def _like(moment: Array, array: Array) -> Array:
     """A numpy moment as an array of the caller's library, dtype and device."""
-    xp = array_namespace(array)
+    xp = namespace(array)
     return xp.asarray(moment, dtype=array.dtype, device=getattr(array, "device", None))
 
 
@@ -40,14 +39,14 @@ def expected_first_order(
     weights: dict[str, Array], log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
 ) -> dict[str, Array]:
     """eta Cov_pi(kappa, w) for each cause, each (...), nats per update. Claim T5."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     value = xp.exp(log_probs) * centered_kappa(log_probs, geometry)
     return {cause: learning_rate * xp.sum(value * w, axis=-1) for cause, w in weights.items()}
 
 
 def clip_set_stats(objective: Objective, ratio: Array, old_probs: Array, log_probs: Array, geometry: Geometry) -> ClipSetStats:
     """Probability and entropy value of the clip sets under pi. Claim T6: dH = eta M (mass_low - mass_high)."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     value = probs * centered_kappa(log_probs, geometry)
     low, high = (xp.astype(s, probs.dtype) for s in objective.sets(ratio, old_probs))

@@ -6,8 +6,7 @@ euclidean   eta^2 m2/(2B) [ -c2 (1 + 2 P2) + 3 c3 + 2 P3 - P2 - P2^2 ],   c_k = 
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
-
+from entclip.namespace import namespace
 from entclip.policy import Array, Geometry, weighted_mean
 
 __all__ = ["noise_drift"]
@@ -20,7 +19,7 @@ def noise_drift(log_probs: Array, *, learning_rate: float, second_moment: float,
         log_probs: log pi = log pi_old, (..., V).
         second_moment: m2 = E[A^2] of advantages independent of the action, in groups or not.
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     p = xp.exp(log_probs)
     x = log_probs - weighted_mean(p, log_probs)
     vocab = log_probs.shape[-1]

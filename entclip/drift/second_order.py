@@ -9,11 +9,10 @@ natural steps 1/d.
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
-
 from entclip.advantage import AdvantageMoments
 from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
 from entclip.drift.first_order import _like
+from entclip.namespace import namespace
 from entclip.objective import SignedGains
 from entclip.policy import Array, Geometry
 from entclip.update import expected_step
@@ -23,7 +22,7 @@ __all__ = ["expected_curvature", "noise_trace"]
 
 def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geometry) -> Array:
     """tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...)."""
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     if geometry == "natural":
         # sum_a Hess_aa square_a / pi0_a: Hess_aa carries a factor pi_a, so pi_a / pi0_a = r keeps rare actions finite.
@@ -91,7 +90,7 @@ def expected_step_variance(
 
     { E_sample Var_pi(step of one sample) - Var_pi(g) }/B + Var_pi(g). KL-matched controls set their learning rate by it.
     """
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     plus, minus, plus_sq, minus_sq = (
         _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")

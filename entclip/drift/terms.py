@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from entclip.advantage import Advantage, GroupRelative, Independent
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
+from entclip.namespace import namespace
 from entclip.objective import Clip, Objective, objective_named, signed_gains
 from entclip.policy import Array, Geometry, SoftmaxPolicy
 from entclip.reward import RewardLaw
@@ -82,7 +82,7 @@ def expected_entropy_drift(
     _check_arguments(policy, old_policy, learning_rate, geometry, advantage, order, batch)
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
-    xp = array_namespace(log_probs)
+    xp = namespace(log_probs)
     # e^700 is finite in float64: a ratio between probabilities 1e-300 and 1 is, too.
     ratio, old_probs = xp.exp(log_probs - old_log_probs), xp.exp(old_log_probs)
     moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
@@ -103,7 +103,7 @@ def expected_entropy_drift(
 
 
 def _gap(mass: Array, prob: Array) -> Array:
-    xp = array_namespace(mass)
+    xp = namespace(mass)
     empty = prob == 0
     return xp.where(empty, xp.full_like(mass, math.nan), mass / xp.where(empty, xp.ones_like(prob), prob))
 
