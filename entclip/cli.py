@@ -62,10 +62,19 @@ def _progress(experiment: Experiment, quiet: bool) -> Iterator[Callable[[str, in
 
 def _execute(experiment: Experiment, engine: str, out: Path | None, as_json: bool, judged: bool) -> None:
     """Run, save, print, draw; exit by the verdict when judged."""
+    from entclip.initial import takeover_ratio
     from entclip.runner import run as run_experiment
     from entclip.store import to_json
     from entclip.verdict import verdict_of
 
+    ratios = {label: takeover_ratio(case) for label, case in experiment.cases()}
+    worst = max(ratios, key=lambda label: ratios[label])
+    if ratios[worst] > 1:
+        typer.echo(
+            f"warning: {worst or experiment.name}: a single sample can make a rare action take the policy over, eta/(B pi_min) "
+            f"is {ratios[worst]:.2g} times log(1/pi_min): raise update.batch or policy.floor, or lower update.learning_rate.",
+            err=True,
+        )
     with _progress(experiment, quiet=as_json) as progress:
         ledger = run_experiment(experiment, engine, out=out, progress=progress)
     summary = ledger.summary()
@@ -95,8 +104,8 @@ def _show(summary: dict[str, Any]) -> None:
     for name, arm in summary["arms"].items():
         if arm["collapses"]:
             console.print(
-                f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy); "
-                "read the median too."
+                f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy) and carry "
+                f"the mean; the median change is {arm['measured_median']:+.4f} nats."
             )
 
 

@@ -14,7 +14,7 @@ from entclip.random import stream
 from entclip.reward import TableReward
 from entclip.spec import Experiment, FileSpec, PerturbationSpec, SnapshotSpec, SpecError
 
-__all__ = ["Start", "start_of"]
+__all__ = ["Start", "start_of", "takeover_ratio"]
 
 
 @dataclass(frozen=True)
@@ -102,3 +102,18 @@ def start_of(experiment: Experiment) -> Start:
     d = np.ones(contexts) if experiment.weights is None else np.asarray(experiment.weights, dtype=np.float64)
     current = old if experiment.perturbation is None else _perturbed(old, experiment.perturbation, experiment.seed)
     return Start(old, current, d / d.mean(), tree)
+
+
+def takeover_ratio(experiment: Experiment) -> float:
+    """Largest eta/(B pi_a) / log(1/pi_a) over contexts and actions, for a natural step; 0 for a euclidean one.
+
+    From about 1 on, one sample of a rare action can move its logit by as much as it is short of the whole policy: a few contexts
+    then collapse and carry the mean (docs/theory.md, heavy tails).
+    """
+    u = experiment.update
+    if u.geometry != "natural":
+        return 0.0
+    start = start_of(experiment)
+    rare = start.old_log_probs.min(axis=-1)
+    visits = 1.0 if start.tree.length == 1 else start.tree.visits(start.old_log_probs)
+    return float(np.max(u.learning_rate / (u.batch * visits * np.exp(rare)) / -rare))

@@ -94,6 +94,37 @@ def test_list_and_exact_check():
     assert {a["verdict"] for a in json.loads(done.stdout)["arms"].values()} == {"agree"}
 
 
+def test_plan_says_how_many_units_it_takes():
+    small = ["--set", "policy.contexts=8", "--set", "update.rollouts=1", "--set", "update.minibatches=8"]
+    done = entclip("check", "headline", "--plan", "--json", *small)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {"curvature", "clip_low"} <= {r["part"] for r in rows}
+    assert all(r["units"] == 8 and r["units_needed"] >= 2 for r in rows)
+
+
+def test_takeovers_are_announced_and_collapses_reported():
+    options = [
+        "--policy",
+        "zipf:1",
+        "--contexts",
+        "16",
+        "--batch",
+        "8",
+        "--minibatches",
+        "4",
+        "--rollouts",
+        "1",
+        "--learning-rate",
+        "1",
+    ]
+    done = entclip("drift", *options)
+    assert done.returncode == 0, done.stderr
+    assert "take the policy over" in done.stderr
+    assert "the median change is" in done.stdout
+    assert "take the policy over" not in entclip("drift", *SMALL).stderr
+
+
 def test_small_run_is_inconclusive_and_says_so():
     done = entclip(
         "check", "headline", "--set", "policy.contexts=4", "--set", "update.rollouts=1", "--set", "update.minibatches=4"
