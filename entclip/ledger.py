@@ -92,7 +92,6 @@ class ArmLedger:
         self.summaries: list[dict[str, Any]] = []
         self.totals: dict[str, np.ndarray] = {}
         self.rollout_totals: dict[str, np.ndarray] = {}
-        self.complete = True  # every update so far had expectations
         self.entropy_start: float | None = None
         self.entropy_end = math.nan
         self._entropy_expected: float | None = None
@@ -141,7 +140,6 @@ class ArmLedger:
                 self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | own)
 
     def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
-        self.complete &= all(e in entry.columns for e in EXPECTED)
         if entry.drawn:
             for name in names:
                 value = state.context_weight * entry.columns[name]

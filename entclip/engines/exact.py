@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
-from entclip.engines.tabular import begin, begin_rollout, take_moments, update_block
+from entclip.engines.tabular import begin, begin_rollout, entry_of, sequence_entropy, take_moments, update_block
 from entclip.objective import Objective
 from entclip.rollout import MAX_OUTCOMES, Sums, enumerate_all
 from entclip.spec import Experiment, SpecError
@@ -64,23 +64,11 @@ class ExactEngine:
             moments=take_moments(rollout.moments, origin),
         )
         new, columns = update_block(branched, wide, minibatch, flat, slice(None), directive)
-        entry = Entry(
-            inner_step=minibatch.inner_step,
-            rollout=state.rollout,
-            columns=columns,
-            weight=branched.weight,
-            context=branched.context,
-            replica=branched.replica,
-            samples=state.experiment.update.batch,
-            fresh=minibatch.fresh,
-            drawn=False,
-        )
+        entry = entry_of(branched, minibatch, columns, drawn=self.drawn)
         return _merged(dataclasses.replace(branched, log_probs=new)), entry
 
     def observe(self, state: State) -> dict[str, Any]:
-        """Entropy of whole sequences, (U,), nats."""
-        whole = state.tree.sequence_log_probs(state.log_probs)
-        return {"sequence_entropy": -np.sum(np.exp(whole) * whole, axis=-1)}
+        return {"sequence_entropy": sequence_entropy(state)}
 
 
 def _take(state: State, rows: np.ndarray, weight: np.ndarray) -> State:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
-from entclip.engines.tabular import begin, begin_rollout, matched_rate, update_block
+from entclip.engines.tabular import begin, begin_rollout, entry_of, matched_rate, sequence_entropy, update_block
 from entclip.objective import Objective
 from entclip.random import cell_size, stream
 from entclip.rollout import Sums, draw_sums, shuffled_slots, sums_of_slots
@@ -96,20 +96,8 @@ class SampledEngine:
             new[rows], part = update_block(state, rollout, minibatch, sums, rows, directive)
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(new)))[rows] = value
-        entry = Entry(
-            inner_step=minibatch.inner_step,
-            rollout=state.rollout,
-            columns=columns,
-            weight=state.weight,
-            context=state.context,
-            replica=state.replica,
-            samples=state.experiment.update.batch,
-            fresh=minibatch.fresh,
-            drawn=True,
-        )
+        entry = entry_of(state, minibatch, columns, drawn=self.drawn)
         return dataclasses.replace(state, log_probs=new), entry
 
     def observe(self, state: State) -> dict[str, Any]:
-        """Entropy of whole sequences, (U,), nats: equal to the token entropy when sequences have one token."""
-        whole = state.tree.sequence_log_probs(state.log_probs)
-        return {"sequence_entropy": -np.sum(np.exp(whole) * whole, axis=-1)}
+        return {"sequence_entropy": sequence_entropy(state)}

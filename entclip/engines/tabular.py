@@ -11,14 +11,24 @@ import numpy as np
 from entclip.accounting import Scheme, account
 from entclip.advantage import AdvantageMoments, PairMoments
 from entclip.drift.second_order import expected_step_variance
-from entclip.engines.base import Directive, Minibatch, Rollout, State
+from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
 from entclip.initial import start_of
 from entclip.objective import Objective, signed_gains
 from entclip.policy import entropy
 from entclip.rollout import Sums
 from entclip.spec import Experiment
 
-__all__ = ["begin", "begin_rollout", "scheme_of", "token_entropy", "update_block"]
+__all__ = [
+    "begin",
+    "begin_rollout",
+    "entry_of",
+    "matched_rate",
+    "scheme_of",
+    "sequence_entropy",
+    "take_moments",
+    "token_entropy",
+    "update_block",
+]
 
 
 def begin(experiment: Experiment, objective: Objective, replicas: int) -> State:
@@ -50,6 +60,26 @@ def token_entropy(state: State, visits: np.ndarray | None) -> np.ndarray:
     if visits is None:
         return value[:, 0]
     return np.sum(visits * value, axis=-1) / state.tree.length
+
+
+def sequence_entropy(state: State) -> np.ndarray:
+    """Entropy of whole sequences, (U,), nats: equal to the token entropy when sequences have one token."""
+    return entropy(state.tree.sequence_log_probs(state.log_probs))
+
+
+def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray], *, drawn: bool) -> Entry:
+    """The entry of one update of all units of a state."""
+    return Entry(
+        inner_step=minibatch.inner_step,
+        rollout=state.rollout,
+        columns=columns,
+        weight=state.weight,
+        context=state.context,
+        replica=state.replica,
+        samples=state.experiment.update.batch,
+        fresh=minibatch.fresh,
+        drawn=drawn,
+    )
 
 
 def take_moments(moments: AdvantageMoments, rows: slice | np.ndarray) -> AdvantageMoments:
