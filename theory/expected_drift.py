@@ -38,53 +38,86 @@ def prove(p: Proof) -> None:
     w, d, b, eta = Action("w"), Action("d"), Action("Abar"), sp.Symbol("eta", positive=True)
     gradient = pi * (-l - H)
 
-    p.say("Natural step. The expected euclidean step of weights w is g_a = pi_a (w_a - E w), and the Fisher matrix is F = diag(pi) - pi pi'.")
+    p.say(
+        "Natural step. The expected euclidean step of weights w is g_a = pi_a (w_a - E w), and the Fisher matrix is F = "
+        "diag(pi) - pi pi'."
+    )
     fisher = slope(S(pi * w * d) - mean(w) * mean(d), d)
     p.equal(
-        "F w = g: so w solves F d = g, uniquely up to a common shift, which is the null space of F and moves no probability. Hence F^+ g is w up to a shift.",
-        fisher, pi * (w - mean(w)), "any V", name=r"(F w)_a",
-    )  # fmt: skip
+        "F w = g: so w solves F d = g, uniquely up to a common shift, which is the null space of F and moves no probability. "
+        "Hence F^+ g is w up to a shift.",
+        fisher,
+        pi * (w - mean(w)),
+        "any V",
+        name=r"(F w)_a",
+    )
     p.equal(
         "Its one-sample form: a drawn from pi_0 with mean weight r_a w_a, step c e_a/pi_a. Its mean is w exactly.",
-        slope(one_sample("natural", w, d), d), w, "any V", name=r"E[c\, e_a/\pi_a]",
-    )  # fmt: skip
+        slope(one_sample("natural", w, d), d),
+        w,
+        "any V",
+        name=r"E[c\, e_a/\pi_a]",
+    )
     p.equal(
         "And the euclidean one-sample step c (e_a - pi) has mean g.",
-        slope(one_sample("euclidean", w, d), d), pi * (w - mean(w)), "any V", name=r"E[c\,(e_a - \pi)]",
-    )  # fmt: skip
+        slope(one_sample("euclidean", w, d), d),
+        pi * (w - mean(w)),
+        "any V",
+        name=r"E[c\,(e_a - \pi)]",
+    )
     for geometry, kappa in kappas().items():
         p.conclude(
-            f"drift_{geometry}", f"First-order entropy change per unit eta, {geometry}: T1's gradient against the mean step is a covariance with kappa.",
-            one_sample(geometry, w, gradient), Cov(kappa, w), "any V",
+            f"drift_{geometry}",
+            f"First-order entropy change per unit eta, {geometry}: T1's gradient against the mean step is a covariance with "
+            "kappa.",
+            one_sample(geometry, w, gradient),
+            Cov(kappa, w),
+            "any V",
             name=r"\langle \nabla H, E d \rangle/\eta",
-        )  # fmt: skip
+        )
 
     split = b + m_minus * low - m_plus * high
     p.equal(
-        "The weight by cause. T4 keeps A+ outside HIGH and A- outside LOW; with Abar = M+ - M- the mean of c/r is the unclipped weight, plus what clipping at LOW "
+        "The weight by cause. T4 keeps A+ outside HIGH and A- outside LOW; with Abar = M+ - M- the mean of c/r is the unclipped "
+        "weight, plus what clipping at LOW "
         "removes, less what clipping at HIGH removes.",
-        m_plus * (1 - high) - m_minus * (1 - low), split.subs(b, m_plus - m_minus), "symbolic", name="w",
-    )  # fmt: skip
+        m_plus * (1 - high) - m_minus * (1 - low),
+        split.subs(b, m_plus - m_minus),
+        "symbolic",
+        name="w",
+    )
     for geometry, kappa in kappas().items():
         parts = Cov(kappa, b), Cov(kappa, m_minus * low), Cov(kappa, m_plus * high)
         p.equal(
             f"The covariance is linear, so each cause has its own term ({geometry}).",
-            eta * Cov(kappa, split), eta * (parts[0] + parts[1] - parts[2]), "any V", name=r"E\,\Delta H",
-        )  # fmt: skip
+            eta * Cov(kappa, split),
+            eta * (parts[0] + parts[1] - parts[2]),
+            "any V",
+            name=r"E\,\Delta H",
+        )
         for cause, term in zip(("unclipped", "clip_low", "clip_high"), (parts[0], parts[1], -parts[2]), strict=True):
             p.formulas[f"{cause}_{geometry}"] = put(term, {b: m_plus - m_minus})
 
     advantage = Action("A")
     p.equal(
         "Without clipping and with the natural step this is the covariance law of Cui et al.: -eta Cov(log pi, A).",
-        one_sample("natural", advantage, gradient), -Cov(l, advantage), "any V", name=r"\Delta H/\eta",
-    )  # fmt: skip
+        one_sample("natural", advantage, gradient),
+        -Cov(l, advantage),
+        "any V",
+        name=r"\Delta H/\eta",
+    )
     visits = sp.Symbol("d_s", positive=True)
     p.equal(
         "Several contexts: the objective weights context s by d_s, so its euclidean step carries d_s ...",
-        one_sample("euclidean", visits * w, gradient), visits * Cov(kappas()["euclidean"], w), "any V", name=r"\Delta H_s/\eta",
-    )  # fmt: skip
+        one_sample("euclidean", visits * w, gradient),
+        visits * Cov(kappas()["euclidean"], w),
+        "any V",
+        name=r"\Delta H_s/\eta",
+    )
     p.equal(
         "... and a Fisher matrix weighted by d_s as well solves (d_s F) d = d_s g: the weight cancels.",
-        visits * pi * (w - mean(w)), visits * fisher, "any V", name=r"d_s g",
-    )  # fmt: skip
+        visits * pi * (w - mean(w)),
+        visits * fisher,
+        "any V",
+        name=r"d_s g",
+    )

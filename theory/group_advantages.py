@@ -51,13 +51,22 @@ def _any_law(p: Proof) -> None:
     p.say("Any law. Here S sums over the G members of a group, and V stands for G.")
     p.equal("Advantages of a group add up to 0.", S(centred), 0, "any G", name=r"\textstyle\sum_i A_i")
     p.equal(
-        "Their squares depend on the rewards only through sum R and sum R^2, so one member's advantage depends on the others only through these two: moments follow by convolution.",
-        S(centred**2), S(x**2) - S(x) ** 2 / size, "any G", name=r"\textstyle\sum_i (R_i - \bar R)^2",
-    )  # fmt: skip
+        "Their squares depend on the rewards only through sum R and sum R^2, so one member's advantage depends on the others "
+        "only through these two: moments follow by convolution.",
+        S(centred**2),
+        S(x**2) - S(x) ** 2 / size,
+        "any G",
+        name=r"\textstyle\sum_i (R_i - \bar R)^2",
+    )
     p.conclude(
-        "pair", "The square of that sum is 0; it has G terms of mean m2 and G (G - 1) of mean E[A_i A_j]. Scaling by a common s changes nothing here.",
-        sp.solve(G * square + PAIRS * pair, pair)[0], -square / (G - 1), "any G", name=r"E[A_i A_j]",
-    )  # fmt: skip
+        "pair",
+        "The square of that sum is 0; it has G terms of mean m2 and G (G - 1) of mean E[A_i A_j]. Scaling by a common s changes "
+        "nothing here.",
+        sp.solve(G * square + PAIRS * pair, pair)[0],
+        -square / (G - 1),
+        "any G",
+        name=r"E[A_i A_j]",
+    )
 
 
 def _unscaled(p: Proof) -> None:
@@ -67,16 +76,47 @@ def _unscaled(p: Proof) -> None:
     mm = (G - k) * (G - k - 1) / PAIRS * lose**2
     pm = k * (G - k) / PAIRS * win * lose
     pq = chance * other
-    p.conclude("mean_none", "A member succeeds with probability k/G: M = E[A+].", binomial_mean(k / G * win), pq * (G - 1) / G, "any G", name="M")
-    p.equal("E[A-] is the same, as E[A] = 0 requires.", binomial_mean((G - k) / G * lose), pq * (G - 1) / G, "any G", name="E[A^-]")
-    p.conclude("square_none", "Second moment.", binomial_mean(k / G * win**2 + (G - k) / G * lose**2), pq * (G - 1) / G, "any G", name="m_2")
+    p.conclude(
+        "mean_none",
+        "A member succeeds with probability k/G: M = E[A+].",
+        binomial_mean(k / G * win),
+        pq * (G - 1) / G,
+        "any G",
+        name="M",
+    )
+    p.equal(
+        "E[A-] is the same, as E[A] = 0 requires.", binomial_mean((G - k) / G * lose), pq * (G - 1) / G, "any G", name="E[A^-]"
+    )
+    p.conclude(
+        "square_none",
+        "Second moment.",
+        binomial_mean(k / G * win**2 + (G - k) / G * lose**2),
+        pq * (G - 1) / G,
+        "any G",
+        name="m_2",
+    )
     right_pp = (G - 2) * chance**2 * other * ((G - 3) * other + 1) / G**2
     right_mm = (G - 2) * other**2 * chance * ((G - 3) * chance + 1) / G**2
     right_pm = pq * ((G - 2) * (G - 3) * pq + G - 1) / G**2
-    p.conclude("pp_none", "Two members: both succeed with probability k (k - 1)/(G (G - 1)) ...", binomial_mean(pp), right_pp, "any G", name=r"E[A^+_i A^+_j]")
+    p.conclude(
+        "pp_none",
+        "Two members: both succeed with probability k (k - 1)/(G (G - 1)) ...",
+        binomial_mean(pp),
+        right_pp,
+        "any G",
+        name=r"E[A^+_i A^+_j]",
+    )
     p.conclude("mm_none", "... both fail ...", binomial_mean(mm), right_mm, "any G", name=r"E[A^-_i A^-_j]")
-    p.conclude("pm_none", "... or the first succeeds and the second fails.", binomial_mean(pm), right_pm, "any G", name=r"E[A^+_i A^-_j]")
-    p.equal("They combine to the general identity.", right_pp + right_mm - 2 * right_pm, -pq * (G - 1) / G / (G - 1), "any G", name=r"E[A_i A_j]")
+    p.conclude(
+        "pm_none", "... or the first succeeds and the second fails.", binomial_mean(pm), right_pm, "any G", name=r"E[A^+_i A^-_j]"
+    )
+    p.equal(
+        "They combine to the general identity.",
+        right_pp + right_mm - 2 * right_pm,
+        -pq * (G - 1) / G / (G - 1),
+        "any G",
+        name=r"E[A_i A_j]",
+    )
 
 
 def _scaled(p: Proof) -> None:
@@ -88,30 +128,72 @@ def _scaled(p: Proof) -> None:
     p.equal("The variance of a group with k ones.", hits / members - (hits / members) ** 2, s**2, "symbolic", name=r"s_k^2")
     win, lose = (misses / members) / s, (hits / members) / s
     p.conclude(
-        "mean_std_term", "The mean of A+ in such a group is s_k: so M = E[sqrt(k (G - k))]/G.", hits / members * win, s, "symbolic", name=r"\tfrac{k}{G} A^+",
-    )  # fmt: skip
-    p.equal("The mean of A^2 is 1 ...", hits / members * win**2 + misses / members * lose**2, 1, "symbolic", name=r"E[A^2 \mid k]")
-    p.conclude("square_std", "... so m2 is the probability of a group that is not degenerate.", inner_mean(sp.Integer(1)), 1 - chance**G - other**G, "any G", name="m_2")
+        "mean_std_term",
+        "The mean of A+ in such a group is s_k: so M = E[sqrt(k (G - k))]/G.",
+        hits / members * win,
+        s,
+        "symbolic",
+        name=r"\tfrac{k}{G} A^+",
+    )
+    p.equal(
+        "The mean of A^2 is 1 ...", hits / members * win**2 + misses / members * lose**2, 1, "symbolic", name=r"E[A^2 \mid k]"
+    )
+    p.conclude(
+        "square_std",
+        "... so m2 is the probability of a group that is not degenerate.",
+        inner_mean(sp.Integer(1)),
+        1 - chance**G - other**G,
+        "any G",
+        name="m_2",
+    )
     pairs = members * (members - 1)
     p.equal("Pairs: the product of a success and a failure is 1 ...", win * lose, 1, "symbolic", name=r"A^+_i A^-_j")
     p.conclude("pm_std", "... hence", inner_mean(k * (G - k) / PAIRS), chance * other, "any G", name=r"E[A^+_i A^-_j]")
-    p.equal("Two successes:", hits * (hits - 1) / pairs * win**2, (hits - 1) * misses / pairs, "symbolic", name=r"E[A^+_i A^+_j \mid k]")
+    p.equal(
+        "Two successes:",
+        hits * (hits - 1) / pairs * win**2,
+        (hits - 1) * misses / pairs,
+        "symbolic",
+        name=r"E[A^+_i A^+_j \mid k]",
+    )
     p.conclude(
-        "pp_std", "Summed over groups that are not degenerate.",
-        inner_mean((k - 1) * (G - k) / PAIRS), chance * other - other * (1 - other ** (G - 1)) / (G - 1), "any G", name=r"E[A^+_i A^+_j]",
-    )  # fmt: skip
-    p.equal("Two failures:", misses * (misses - 1) / pairs * lose**2, (misses - 1) * hits / pairs, "symbolic", name=r"E[A^-_i A^-_j \mid k]")
+        "pp_std",
+        "Summed over groups that are not degenerate.",
+        inner_mean((k - 1) * (G - k) / PAIRS),
+        chance * other - other * (1 - other ** (G - 1)) / (G - 1),
+        "any G",
+        name=r"E[A^+_i A^+_j]",
+    )
+    p.equal(
+        "Two failures:",
+        misses * (misses - 1) / pairs * lose**2,
+        (misses - 1) * hits / pairs,
+        "symbolic",
+        name=r"E[A^-_i A^-_j \mid k]",
+    )
     p.conclude(
-        "mm_std", "Likewise.", inner_mean((G - k - 1) * k / PAIRS), chance * other - chance * (1 - chance ** (G - 1)) / (G - 1), "any G", name=r"E[A^-_i A^-_j]",
-    )  # fmt: skip
+        "mm_std",
+        "Likewise.",
+        inner_mean((G - k - 1) * k / PAIRS),
+        chance * other - chance * (1 - chance ** (G - 1)) / (G - 1),
+        "any G",
+        name=r"E[A^-_i A^-_j]",
+    )
     p.equal(
         "ddof 1 divides the sum of squares, G s^2, by G - 1 instead: second moments carry (G - 1)/G and first moments its root.",
-        1 / (members * s**2 / (members - 1)), (members - 1) / members / s**2, "symbolic", name=r"1/s_k'^2",
-    )  # fmt: skip
+        1 / (members * s**2 / (members - 1)),
+        (members - 1) / members / s**2,
+        "symbolic",
+        name=r"1/s_k'^2",
+    )
     p.conclude(
-        "mean_eps_term", "An added eps replaces 1/s_k by 1/(s_k + eps).", hits / members * (misses / members) / (s + eps), s**2 / (s + eps), "symbolic",
+        "mean_eps_term",
+        "An added eps replaces 1/s_k by 1/(s_k + eps).",
+        hits / members * (misses / members) / (s + eps),
+        s**2 / (s + eps),
+        "symbolic",
         name=r"\tfrac{k}{G} A^+",
-    )  # fmt: skip
+    )
 
 
 def _enumerated(p: Proof) -> None:
@@ -131,9 +213,20 @@ def _enumerated(p: Proof) -> None:
         for key, formula in (("m2", "square_std"), ("pp", "pp_std"), ("mm", "mm_std"), ("pm", "pm_std")):
             p.equal(
                 f"Independent check: every outcome of a group of {number}, scaled, {key}.",
-                totals[key], p.formulas[formula].subs(G, number), "fixed G", name=rf"\mathrm{{{key}}}_{{G={number}}}",
-            )  # fmt: skip
+                totals[key],
+                p.formulas[formula].subs(G, number),
+                "fixed G",
+                name=rf"\mathrm{{{key}}}_{{G={number}}}",
+            )
     eight = sp.Add(*(sp.binomial(8, j) * sp.sqrt(j * (8 - j)) for j in range(9))) / 8 / 2**8
-    p.equal("G = 8, p = 1/2, unscaled: .21875.", p.formulas["mean_none"].subs({G: 8, chance: sp.Rational(1, 2)}), sp.Rational(7, 32), "instance", name="M")
+    p.equal(
+        "G = 8, p = 1/2, unscaled: .21875.",
+        p.formulas["mean_none"].subs({G: 8, chance: sp.Rational(1, 2)}),
+        sp.Rational(7, 32),
+        "instance",
+        name="M",
+    )
     for why, value, digits in (("ddof 0", eight, "0.46391"), ("ddof 1", eight * sp.sqrt(sp.Rational(7, 8)), "0.43395")):
-        p.equal(f"Scaled, {why}, to five digits.", sp.Rational(str(round(float(value), 5))), sp.Rational(digits), "instance", name="M")
+        p.equal(
+            f"Scaled, {why}, to five digits.", sp.Rational(str(round(float(value), 5))), sp.Rational(digits), "instance", name="M"
+        )

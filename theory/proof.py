@@ -14,6 +14,8 @@ import sympy as sp
 
 from theory.sums import H, S, l, normal, pi
 
+LONGEST = 700  # characters of LaTeX on the page: beyond it nobody reads an equation, and the check is what counts
+
 __all__ = ["How", "Proof", "ProofError", "Step", "same"]
 
 How = Literal["any V", "any G", "symbolic", "fixed V", "fixed G", "series", "instance"]
@@ -60,6 +62,9 @@ class Step:
             right = _tex(self.right)
             shown = [left, right] if self.name or self.kind == "definition" else [_tex(self.left), right]
             body = " = ".join(dict.fromkeys(shown))
+            if len(body) > LONGEST:
+                terms = len(sp.Add.make_args(normal(self.right)))
+                return f"{self.why} Both sides, expanded, have the same {terms} terms."
         else:
             value = _tex(self.left)
             chain = value if left == value else f"{left} = {value}"
@@ -83,7 +88,9 @@ def same(left: Any, right: Any) -> bool:
         return False
     # Sums and powers with a symbol in the exponent are independent unknowns to sympy's rational arithmetic, once q^(G-1) is
     # written q^G / q (bases here are positive probabilities).
-    difference = difference.replace(_shifted_power, lambda e: e.base ** e.exp.as_coeff_Add()[1] * e.base ** e.exp.as_coeff_Add()[0])
+    difference = difference.replace(
+        _shifted_power, lambda e: e.base ** e.exp.as_coeff_Add()[1] * e.base ** e.exp.as_coeff_Add()[0]
+    )
     unknowns = difference.atoms(S) | {x for x in difference.atoms(sp.Pow) if x.exp.free_symbols and not x.has(S)}
     plain = difference.xreplace({x: sp.Dummy(real=True) for x in sorted(unknowns, key=str)})
     if sp.expand(sp.numer(sp.together(plain))) == 0:
@@ -100,7 +107,12 @@ def _refuted(difference: sp.Expr) -> bool:
 
 
 def _shifted_power(expr: sp.Expr) -> bool:
-    return isinstance(expr, sp.Pow) and expr.exp.free_symbols and expr.exp.as_coeff_Add()[0].is_integer and expr.exp.as_coeff_Add()[0] != 0
+    return (
+        isinstance(expr, sp.Pow)
+        and expr.exp.free_symbols
+        and expr.exp.as_coeff_Add()[0].is_integer
+        and expr.exp.as_coeff_Add()[0] != 0
+    )
 
 
 @dataclass
@@ -142,7 +154,7 @@ class Proof:
 
     def conclude(self, key: str, why: str, left: Any, right: Any, how: How, *, name: str = "") -> Any:
         """Prove left = right and publish the right side as a formula of the claim, which a test binds to the code."""
-        self.formulas[key] = self.equal(why, left, right, how, name=name)
+        self.formulas[key] = sp.sympify(self.equal(why, left, right, how, name=name))
         return right
 
     def checked(self) -> Iterator[Step]:

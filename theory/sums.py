@@ -12,6 +12,7 @@ from typing import Any
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
+from sympy.printing.precedence import PRECEDENCE
 
 __all__ = [
     "Action",
@@ -53,6 +54,7 @@ class S(sp.Expr):
 
     is_commutative = True
     is_real = True
+    precedence = PRECEDENCE["Mul"]  # so that a power of a sum is printed with parentheses
 
     def __new__(cls, summand: Any) -> sp.Expr:
         total = sp.Integer(0)
@@ -203,9 +205,7 @@ def at_size(expr: Any, number: int, values: Mapping[sp.Symbol, list[Any]]) -> sp
     def term(inside: sp.Expr, a: int) -> sp.Expr:
         return inside.xreplace({x: values[x][a] for x in inside.free_symbols if isinstance(x, Action)})
 
-    out = normal(expr).replace(
-        lambda e: isinstance(e, S), lambda e: sp.Add(*(term(e.args[0], a) for a in range(number)))
-    )
+    out = normal(expr).replace(lambda e: isinstance(e, S), lambda e: sp.Add(*(term(e.args[0], a) for a in range(number))))
     return out.subs(size, number)
 
 

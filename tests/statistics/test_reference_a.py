@@ -121,7 +121,7 @@ SHIPPED = {
 
 
 def test_every_shipped_experiment_is_tested():
-    assert {*SHIPPED, "headline", "headline_zipf"} == set(experiment_names())
+    assert {*SHIPPED, "headline", "headline_zipf", "inequality"} == set(experiment_names())
 
 
 @pytest.mark.slow

@@ -90,7 +90,9 @@ def test_a_false_step_stops_the_proof() -> None:
     assert proof.steps == []
 
 
-def test_a_failed_proof_fails_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_failed_proof_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     import theory.first_order_change as module
 
     def wrong(p: Proof) -> None:
