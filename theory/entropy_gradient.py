@@ -88,7 +88,7 @@ def prove(p: Proof) -> None:
         name=r"\partial^2 H/\partial \theta_a^2",
     )
 
-    for number in (2, 3, 4):
+    for number in (2, 3):
         policy = Softmax(number)
         values = {pi: policy.probs, l: policy.log_probs}
         for a in range(number):
