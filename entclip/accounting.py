@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from entclip.advantage import AdvantageMoments
-from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative
+from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative, remainder_bounds
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
 from entclip.namespace import namespace
-from entclip.objective import CAUSES, Objective, SignedGains, signed_gains, split_by_cause
-from entclip.policy import Array, Geometry, entropy, log_softmax
+from entclip.objective import CAUSES, CeGppo, Cispo, Objective, SignedGains, signed_gains, split_by_cause
+from entclip.policy import Array, Geometry, entropy, importance_ratio, log_softmax
 from entclip.update import logit_step, step_adjoint
 
-__all__ = ["Scheme", "account", "with_drop"]
+__all__ = ["RunawayError", "Scheme", "account", "with_drop"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Scheme:
 def with_drop(gains: SignedGains, keep_plus: float, keep_minus: float) -> SignedGains:
     """Mean and mean square of gain times a survival coin: E[x^2] = E[x] for a coin, so squares carry one factor, too."""
     return SignedGains(gains.plus * keep_plus, gains.minus * keep_minus, gains.plus_sq * keep_plus, gains.minus_sq * keep_minus)
+
+
+class RunawayError(ValueError):
+    """The policy has left what float64 can hold: a property of the configuration, not of the books."""
 
 
 def account(
@@ -55,10 +61,46 @@ def account(
         learning_rate: eta, or eta d(s) as an array (..., 1) for euclidean steps of weighted contexts.
         visits: d(s) of autoregressive prefixes, (...): natural steps are divided by it, expectations carry it.
         keep: survival probabilities of samples with A > 0 and A < 0 in a control run.
+    Raises: RunawayError if a column is not finite.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
+        new, columns = _account(scheme, log_probs, old_log_probs, sums, moments, learning_rate, visits, keep)
+    _check_finite(scheme, log_probs, old_log_probs, columns)
+    return new, columns
+
+
+def _check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns: dict[str, Array]) -> None:
+    xp = namespace(log_probs)
+    bad = [name for name, value in columns.items() if not bool(xp.all(xp.isfinite(value)))]
+    if not bad:
+        return
+    least = float(xp.min(log_probs - old_log_probs))
+    runaway = scheme.geometry == "natural" and isinstance(scheme.objective, (Cispo, CeGppo))
+    why = ""
+    if runaway:
+        why = (
+            f" {type(scheme.objective).__name__} keeps a bounded weight on actions below the band, and a natural step divides by "
+            "their probability: a falling action falls ever faster."
+        )
+    raise RunawayError(
+        f"{', '.join(bad[:3])} is no finite number: the smallest log-ratio is {least:.4g}.{why} "
+        "Use a smaller update.learning_rate, a larger update.batch, a policy with a floor, or euclidean steps."
+    )
+
+
+def _account(
+    scheme: Scheme,
+    log_probs: Array,
+    old_log_probs: Array,
+    sums: Any,
+    moments: AdvantageMoments | None,
+    learning_rate: Array | float,
+    visits: Array | None,
+    keep: tuple[float, float] | None,
+) -> tuple[Array, dict[str, Array]]:
     xp = namespace(log_probs)
     geometry, objective = scheme.geometry, scheme.objective
-    ratio, old_probs, probs = xp.exp(log_probs - old_log_probs), xp.exp(old_log_probs), xp.exp(log_probs)
+    ratio, old_probs, probs = importance_ratio(log_probs, old_log_probs), xp.exp(old_log_probs), xp.exp(log_probs)
     gains = signed_gains(objective, ratio, old_probs)
     flat_rate = learning_rate if isinstance(learning_rate, float) else learning_rate[..., 0]
     # A natural step is divided by the visit probability, which cancels in its mean; a euclidean mean step carries it.
@@ -131,6 +173,11 @@ def account(
     return new, columns
 
 
+def _range(step: Array) -> Array:
+    xp = namespace(step)
+    return xp.max(step, axis=-1) - xp.min(step, axis=-1)
+
+
 def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, columns: dict[str, Array]) -> Array:
     """Bound on |remainder|: the largest third derivative on the path over 6, and the rounding of what it is a residual of.
 
@@ -142,10 +189,16 @@ def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, co
     eps = float(xp.finfo(log_probs.dtype).eps)
     rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + xp.abs(columns["curvature"]))
     bound = (xp.maximum(start, end) + xp.abs(start - end)) / 6 + rounding
+    flat = xp.reshape(bound, (-1,))  # one context alone has no axis to select units on
+    starts, moves = (xp.reshape(x, (-1, x.shape[-1])) for x in (log_probs, step))
+    size, slack = (xp.reshape(x, (-1,)) for x in (xp.abs(columns["remainder"]), rounding))
     for nodes in (9, 257):
-        beyond = xp.abs(columns["remainder"]) > bound
+        beyond = size > flat
         if not bool(xp.any(beyond)):
             break
-        largest, smallest = largest_third_derivative(log_probs[beyond], step[beyond], nodes=nodes)
-        bound[beyond] = (2 * largest - smallest) / 6 + rounding[beyond]
-    return bound
+        largest, smallest = largest_third_derivative(starts[beyond], moves[beyond], nodes=nodes)
+        # A grid sees what happens within a logit. For longer paths T3's own bound is what is proved; it says little there.
+        _, proved = remainder_bounds(moves[beyond])
+        seen = (2 * largest - smallest) / 6
+        flat[beyond] = xp.where(_range(moves[beyond]) < nodes, seen, xp.maximum(seen, proved)) + slack[beyond]
+    return xp.reshape(flat, bound.shape)

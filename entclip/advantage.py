@@ -150,38 +150,51 @@ class GroupRelative:
         if isinstance(reward, Gaussian):
             return self._gaussian_moments(reward)
         values, given_action, law = _level_laws(reward, old_probs)
-        others, p_others = self._sums_of_others(values, law, self.size - 1)
-        plus, minus = _signed(self._advantage(values[:, None], others))
-        levels = {
-            name: p_others @ table.T for name, table in dict(plus=plus, minus=minus, plus_sq=plus**2, minus_sq=minus**2).items()
-        }
-        return _from_levels(given_action, law, levels, self._pair_moments(values, law))
+        rows, pairs = [], []
+        for reference, own in self._references(values):
+            gaps = values - reference
+            others, chance = self._sums_of_others(gaps, law, self.size - 1)
+            plus, minus = _signed(self._advantage(gaps[own, None], others))
+            rows.append([chance @ table.T for table in (plus, minus, plus**2, minus**2)])
+            pairs.append(self._pair_moments(gaps, own, law))
+        columns = (np.concatenate(x, -1) for x in zip(*rows, strict=True))
+        levels = dict(zip(("plus", "minus", "plus_sq", "minus_sq"), columns, strict=True))
+        pair = PairMoments(*(np.concatenate(x, -2) for x in zip(*pairs, strict=True)))
+        return _from_levels(given_action, law, levels, pair)
 
-    def _pair_moments(self, values: np.ndarray, law: np.ndarray) -> PairMoments:
-        """E[A_i A_j] by sign and by the two levels: the remaining size - 2 samples are summed out."""
-        others, p_others = self._sums_of_others(values, law, self.size - 2)
-        n, v = len(values), values
-        shift = np.stack([v, v**2], axis=-1)
-        # first[i, j, s]: advantage of a sample at level i whose partner is at level j and whose other samples sum to s
-        first = self._advantage(v[:, None, None], others[None, None] + shift[None, :, None, :])
-        p_i, m_i = _signed(first)
-        p_j, m_j = np.swapaxes(p_i, 0, 1), np.swapaxes(m_i, 0, 1)
-        pairs = (p_i * p_j, m_i * m_j, p_i * m_j)
-        return PairMoments(*((p_others @ t.reshape(n * n, -1).T).reshape(*law.shape[:-1], n, n) for t in pairs))
+    def _references(self, values: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Advantages are differences of rewards: what they are taken from, and the levels of one's own that it serves.
 
-    def _advantage(self, value: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """A of a sample with reward `value` when the others' rewards sum to others[..., 0], their squares to others[..., 1]."""
-        total, squares = value + others[..., 0], value**2 + others[..., 1]
-        centered = value - total / self.size
+        A group's spread would cancel if its squares were those of large rewards, or of differences much larger than its own. So
+        with std scaling each level is its own reference; the unscaled advantage is linear and one reference does.
+        """
+        if self.scale == "std":
+            return [(value, np.array([k])) for k, value in enumerate(values)]
+        return [(values[len(values) // 2], np.arange(len(values)))]
+
+    def _pair_moments(self, gaps: np.ndarray, own: np.ndarray, law: np.ndarray) -> list[np.ndarray]:
+        """E[A_i A_j] by sign, own level i and any level j: the remaining size - 2 samples are summed out."""
+        others, chance = self._sums_of_others(gaps, law, self.size - 2)
+        shift = np.stack([gaps, gaps**2], axis=-1)
+        # first[i, j, s]: advantage at level i when the partner is at j and the other samples sum to s; second: the partner's
+        first = self._advantage(gaps[own, None, None], others + shift[None, :, None, :])
+        second = self._advantage(gaps[None, :, None], others + shift[own, None, None, :])
+        (p_i, m_i), (p_j, m_j) = _signed(first), _signed(second)
+        shape = (*law.shape[:-1], len(own), len(gaps))
+        return [(chance @ t.reshape(-1, len(others)).T).reshape(shape) for t in (p_i * p_j, m_i * m_j, p_i * m_j)]
+
+    def _advantage(self, gap: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """A of a sample `gap` above the reference; others[..., 0] and [..., 1]: sum and sum of squares of the others' gaps."""
+        total, squares = gap + others[..., 0], gap**2 + others[..., 1]
+        centered = gap - total / self.size
         if self.scale == "none":
             return centered
-        spread = np.maximum(squares - total**2 / self.size, 0.0)
-        flat = spread <= 1e-12 * np.max(squares)
-        std = np.sqrt(spread / (self.size - self.ddof))
-        return np.where(flat, 0.0, centered / np.where(flat, 1.0, std + self.eps))
+        flat = squares == 0  # nobody differs from the reference, which is a member
+        std = np.sqrt(np.where(flat, 1.0, squares - total**2 / self.size) / (self.size - self.ddof))
+        return np.where(flat, 0.0, centered / (std + self.eps))
 
     def _sums_of_others(self, values: np.ndarray, law: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Support (S, 2) of (sum, sum of squares) of `count` rewards, and its probabilities (..., S), by convolution."""
+        """Support (S, 2) of (sum, sum of squares) of `count` values, and its probabilities (..., S), by convolution."""
         support, probs = np.zeros((1, 2)), np.ones((*law.shape[:-1], 1))
         jumps = np.stack([values, values**2 if self.scale == "std" else np.zeros_like(values)], axis=-1)
         unit = np.maximum(np.max(np.abs(jumps), axis=0), 1e-300)
@@ -233,7 +246,7 @@ class GroupRelative:
 
         def factor(power: int) -> float:
             value, _ = integrate.quad(
-                lambda x: law.pdf(x) * (x / (x + self.eps / unit)) ** power, 0, top, epsabs=1e-14, limit=200
+                lambda x: law.pdf(x) * (x / (x + self.eps / unit)) ** power, 0, top, epsabs=1e-14, epsrel=1e-13, limit=200
             )
             return float(value)
 

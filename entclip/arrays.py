@@ -8,7 +8,7 @@ import numpy as np
 
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative
 from entclip.objective import CAUSES, Objective, clip_events, signed_gains, split_by_cause
-from entclip.policy import SoftmaxPolicy
+from entclip.policy import SoftmaxPolicy, importance_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def ledger_from_arrays(
     start_entropy = -np.sum(np.exp(log_probs) * log_probs, axis=-1)
     measured = end.entropy - start_entropy
 
-    ratio = np.exp(np.take_along_axis(log_probs, taken[:, None], axis=-1) - flat["old_log_probs"][keep][:, None])
+    ratio = importance_ratio(np.take_along_axis(log_probs, taken[:, None], axis=-1), flat["old_log_probs"][keep][:, None])
     old = np.exp(flat["old_log_probs"][keep])[:, None]
     advantage = flat["advantages"][keep][:, None]
     split = split_by_cause(clip, signed_gains(clip, ratio, old), ratio, old, np.maximum(advantage, 0), np.maximum(-advantage, 0))

@@ -53,11 +53,28 @@ def standard_error(values: np.ndarray, pair: bool) -> float | None:
     return _standard_errors(values[None], pair)[0]
 
 
+def _independent(values: np.ndarray, pair: bool) -> np.ndarray:
+    """(K, U) to the values of independent units: antithetic partners are averaged."""
+    if not pair:
+        return values
+    half = values.shape[1] // 2
+    return (values[:, :half] + values[:, half:]) / 2
+
+
+def _skewness(values: np.ndarray, pair: bool) -> float | None:
+    """Third standardised moment over independent units (U,): how far from normal a mean of them can be."""
+    unit = _independent(values[None], pair)[0]
+    centred = unit - unit.mean()
+    scale = float(np.max(np.abs(centred)))
+    if len(unit) < 3 or scale == 0:
+        return None
+    centred /= scale  # powers of residuals of the size of rounding would underflow
+    return float(np.mean(centred**3)) / float(np.mean(centred**2)) ** 1.5
+
+
 def _standard_errors(values: np.ndarray, pair: bool) -> list[float | None]:
     """`standard_error` of each row of (K, U): one reduction for all columns of an update."""
-    if pair:
-        half = values.shape[1] // 2
-        values = (values[:, :half] + values[:, half:]) / 2
+    values = _independent(values, pair)
     n = values.shape[1]
     if n < 2:
         return [None] * len(values)
@@ -183,9 +200,9 @@ class ArmLedger:
         for name in PARTS:
             expected = math.fsum(r[f"expected_{name}"] for r in rows) if complete else None
             out[f"expected_{name}"] = expected
-            out[f"residual_{name}_se"] = (
-                standard_error(totals[name] - totals[f"expected_{name}"], pair) if totals and complete else None
-            )
+            residual = totals[name] - totals[f"expected_{name}"] if totals and complete else None
+            out[f"residual_{name}_se"] = None if residual is None else standard_error(residual, pair)
+            out[f"residual_{name}_skewness"] = None if residual is None else _skewness(residual, pair)
         out["measured_cv"] = out["measured"] - sum(out[p] - out[f"expected_{p}"] for p in PARTS) if complete else None
         out["measured_cv_se"] = None
         if complete and totals:
@@ -209,7 +226,7 @@ class ArmLedger:
         out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end}
         if self.totals:
             out["measured_median"] = float(np.median(self.totals["measured"]))
-            out["units"] = len(self.totals["measured"])
+            out["units"] = len(self.totals["measured"]) // (2 if self.experiment.antithetic else 1)
         if self.summaries and "visitation" in self.summaries[-1]:
             out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
             out["sequence_entropy_end"] = self.summaries[-1]["sequence_entropy"]

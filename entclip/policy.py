@@ -6,6 +6,7 @@ The functions work on the last axis of numpy or torch arrays; `SoftmaxPolicy` is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -20,6 +21,7 @@ __all__ = [
     "centered_kappa",
     "dirichlet",
     "entropy",
+    "importance_ratio",
     "kappa",
     "log_softmax",
     "peaked",
@@ -50,6 +52,16 @@ def entropy(log_probs: Array) -> Array:
     """H = -sum_a pi_a log pi_a in nats, shape (...)."""
     xp = namespace(log_probs)
     return -xp.sum(xp.exp(log_probs) * log_probs, axis=-1)
+
+
+def importance_ratio(log_probs: Array, old_log_probs: Array) -> Array:
+    """r = pi/pi_old from log-probabilities, same shape, held within the dtype's range (e^+-690 in float64, e^+-86 in float32).
+
+    Beyond it both a ratio and its inverse (bounded weights divide by it) would be infinite or 0; no clip width is near.
+    """
+    xp = namespace(log_probs)
+    limit = 0.975 * math.log(float(xp.finfo(log_probs.dtype).max))
+    return xp.exp(xp.clip(log_probs - old_log_probs, -limit, limit))
 
 
 def kappa(log_probs: Array, geometry: Geometry) -> Array:

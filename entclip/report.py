@@ -282,11 +282,11 @@ def comparison(a: Mapping[str, Any], b: Mapping[str, Any]) -> Table:
 
 
 def _half_width(arm: Mapping[str, Any], key: str) -> float | None:
-    """Half of the 95 % interval: normal, or Student's t below 30 independent units."""
+    """Half of the 95 % interval: Student's t, or normal for a result without units."""
     se, units = _value(arm, f"{key}_se"), _value(arm, "units")
     if se is None or not math.isfinite(se):
         return None
-    if units is None or units >= 30:
+    if units is None:
         return 1.959964 * se
     if units < 2:
         return None

@@ -13,7 +13,7 @@ the cancelling ratio: c / pi = (c/r) / pi0.
 from __future__ import annotations
 
 from entclip.namespace import namespace
-from entclip.policy import Array, Geometry
+from entclip.policy import Array, Geometry, importance_ratio
 
 __all__ = ["expected_step", "logit_step", "step_adjoint"]
 
@@ -25,7 +25,7 @@ def logit_step(
     xp = namespace(weights)
     if geometry == "natural":
         return learning_rate * weights / _sampled_probs(old_log_probs)
-    push = xp.exp(log_probs - old_log_probs) * weights
+    push = importance_ratio(log_probs, old_log_probs) * weights
     return learning_rate * (push - xp.exp(log_probs) * xp.sum(push, axis=-1, keepdims=True))
 
 
@@ -40,7 +40,7 @@ def step_adjoint(
     if geometry == "natural":
         return learning_rate * gradient / _sampled_probs(old_log_probs)
     mean = xp.sum(xp.exp(log_probs) * gradient, axis=-1, keepdims=True)
-    return learning_rate * xp.exp(log_probs - old_log_probs) * (gradient - mean)
+    return learning_rate * importance_ratio(log_probs, old_log_probs) * (gradient - mean)
 
 
 def _sampled_probs(old_log_probs: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 
 from entclip.ledger import PARTS
 
-__all__ = ["Verdict", "judge", "sample_plan", "verdict_of"]
+__all__ = ["Verdict", "judge", "normal_score", "sample_plan", "verdict_of"]
 
 REJECT_Z = 5.0
 AGREE_RATIO = 8.0
@@ -33,17 +33,26 @@ class Verdict:
         return self.verdict
 
 
-def _quantile_z(z: float, units: int | None) -> float:
-    """A Student t score of few units as the normal score of the same tail, so that 5 means the same everywhere."""
-    if units is None or units >= 30 or not math.isfinite(z):
-        return z
+def normal_score(t: float, units: int | None, skewness: float | None) -> float:
+    """A mean over its standard error as the normal score of the same tail, so that 5 means the same everywhere.
+
+    First the skewness g of the units, which makes one tail of a mean of n heavier than the other: t + a t^2/3 + a^2 t^3/27 + a/6
+    with a = g/sqrt(n), which is monotone in t (Hall 1992, J. R. Stat. Soc. B 54, 221). Then Student's t with n - 1 degrees of
+    freedom. Without it a mean of 512 squares (curvature) of skewness -2.8 passes 5 a hundred times too often.
+    """
+    if units is None or units < 2 or not math.isfinite(t):
+        return t
     from scipy import stats
 
-    return math.copysign(float(stats.norm.isf(stats.t.sf(abs(z), units - 1))), z)
+    a = 0.0 if skewness is None else skewness / math.sqrt(units)
+    t = t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
+    # A tail too small for float64 has no normal score; the t score rejects as well.
+    tail = float(stats.t.sf(abs(t), units - 1))
+    return math.copysign(float(stats.norm.isf(tail)), t) if tail > 0 else t
 
 
 def _judge_part(
-    value: float, expected: float | None, se: float | None, exact: bool, units: int | None
+    value: float, expected: float | None, se: float | None, exact: bool, units: int | None, skewness: float | None
 ) -> tuple[float | None, str]:
     if expected is None:
         return None, "not tested"
@@ -53,7 +62,7 @@ def _judge_part(
         return None, "agree" if abs(residual) <= floor * (1 + abs(expected)) else "reject"
     if se is None:
         return None, "inconclusive"
-    z = _quantile_z(residual / se, units)
+    z = normal_score(residual / se, units, skewness)
     if abs(z) > REJECT_Z:
         return z, "reject"
     return z, "agree" if abs(expected) > AGREE_RATIO * se else "inconclusive"
@@ -65,7 +74,10 @@ def judge(arm: dict[str, Any]) -> dict[str, Any]:
     exact = arm["measured_se"] is None and "units" not in arm
     verdicts = []
     for part in PARTS:
-        z, verdict = _judge_part(arm[part], arm[f"expected_{part}"], arm[f"residual_{part}_se"], exact, arm.get("units"))
+        z, verdict = _judge_part(
+            arm[part], arm[f"expected_{part}"], arm[f"residual_{part}_se"], exact, arm.get("units"),
+            arm.get(f"residual_{part}_skewness"),
+        )  # fmt: skip
         out[f"z_{part}"], out[f"verdict_{part}"] = z, verdict
         # A part of expectation 0 that is not identically 0 (unclipped under random reward) has nothing to be told from: it can
         # be rejected, but its standing open must not keep every run open.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from entclip.drift.first_order import clip_set_stats, expected_first_order, expe
 from entclip.drift.second_order import expected_curvature
 from entclip.namespace import namespace
 from entclip.objective import Clip, Objective, objective_named, signed_gains
-from entclip.policy import Array, Geometry, SoftmaxPolicy
+from entclip.policy import Array, Geometry, SoftmaxPolicy, importance_ratio
 from entclip.reward import RewardLaw
 
 __all__ = ["DriftTerms", "expected_entropy_drift"]
@@ -83,8 +83,7 @@ def expected_entropy_drift(
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
     xp = namespace(log_probs)
-    # e^700 is finite in float64: a ratio between probabilities 1e-300 and 1 is, too.
-    ratio, old_probs = xp.exp(log_probs - old_log_probs), xp.exp(old_log_probs)
+    ratio, old_probs = importance_ratio(log_probs, old_log_probs), xp.exp(old_log_probs)
     moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
     gains = signed_gains(chosen, ratio, old_probs)
     weights = expected_weights(chosen, gains, ratio, old_probs, moments)
@@ -113,10 +112,9 @@ def _objective_of(objective: Objective | str | None, clip: Clip) -> Objective:
         return clip
     if not isinstance(objective, str):
         return objective
-    try:
-        return objective_named(objective, low=clip.low, high=clip.high)
-    except TypeError:
-        return objective_named(objective)  # objectives without widths
+    chosen = objective_named(objective)
+    # Some objectives have no widths; those that do take the clip's.
+    return replace(chosen, low=clip.low, high=clip.high) if hasattr(chosen, "low") else chosen  # type: ignore[type-var]
 
 
 def _check_arguments(

@@ -14,7 +14,7 @@ from entclip.drift.second_order import expected_step_variance
 from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
 from entclip.initial import start_of
 from entclip.objective import Objective, signed_gains
-from entclip.policy import entropy
+from entclip.policy import entropy, importance_ratio
 from entclip.rollout import Sums
 from entclip.spec import Experiment
 
@@ -169,7 +169,7 @@ def matched_rate(state: State, rollout: Rollout, target: float, cells: Iterable[
     spec, total = state.experiment.update, 0.0
     for rows in cells:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
-        ratio, old_probs = np.exp(log_probs - old), np.exp(old)
+        ratio, old_probs = importance_ratio(log_probs, old), np.exp(old)
         gains = signed_gains(state.objective, ratio, old_probs)
         moments = _with_prefix_axis(take_moments(rollout.moments, rows))
         variance = expected_step_variance(log_probs, ratio, gains, moments, geometry=spec.geometry, batch=spec.batch)

@@ -54,7 +54,7 @@ def proof_problems(claim: str, value: list[str]) -> list[str]:
         module = Path(name).stem
         if name != f"theory/{module}.py" or module not in MODULES:
             found.append(f"{claim}: proof {name!r} is not one that `python -m theory` carries out")
-        elif importlib.import_module(f"theory.{module}").CLAIM != claim:
+        elif claim != importlib.import_module(f"theory.{module}").CLAIM:
             found.append(f"{claim}: {name} proves another claim")
     return found
 
@@ -108,7 +108,9 @@ def problems(record: dict[str, Any]) -> list[str]:
     for part in PROMISES[status]:
         value = record.get(part, "")
         found += CHECKS[part](claim, value) if value else [f"{claim} is {status} but has no {part}"]
-    return found + [f"{claim}: {status} does not go with {part}" for part in CHECKS if part in record and part not in PROMISES[status]]
+    return found + [
+        f"{claim}: {status} does not go with {part}" for part in CHECKS if part in record and part not in PROMISES[status]
+    ]
 
 
 @pytest.mark.parametrize("record", CLAIMS, ids=lambda record: record["id"])

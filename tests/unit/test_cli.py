@@ -14,7 +14,7 @@ SMALL = ["--vocab", "8", "--contexts", "8", "--batch", "32", "--minibatches", "3
 
 def entclip(*arguments, cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", "entclip.cli", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
+        [sys.executable, "-m", "entclip", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
     )
 
 
