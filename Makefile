@@ -13,7 +13,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test check lint dev bench clean
+.PHONY: help drift test proofs check lint dev bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ drift: $(VENV)/.core ## simulate random-reward drift with theory beside it, into
 
 test: $(VENV)/.test ## run all tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+proofs: $(VENV)/.test ## prove every claim symbolically and rewrite docs/proofs.md
+	$(BIN)/python -m theory $(ARGS)
 
 check: lint ## lint, format check and types
 	$(BIN)/python -m mypy
