@@ -13,10 +13,10 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test proofs check lint dev bench clean
+.PHONY: help drift test proofs check lint dev mutants bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'ARGS="..." is passed on to drift, test and bench; PYTHON=python3.12 chooses the interpreter.'
 
 drift: $(VENV)/.core ## simulate random-reward drift with theory beside it, into results/drift
@@ -36,6 +36,9 @@ lint: $(VENV)/.dev ## lint and format check
 	$(BIN)/python -m ruff format --check
 
 dev: $(VENV)/.dev ## install everything a contributor needs
+
+mutants: $(VENV)/.mutants ## mutation testing of the formula files (a quarter of an hour on two cores)
+	$(ONE_THREAD) $(BIN)/python -m tests.mutants --jobs $(PYTEST_WORKERS) $(ARGS)
 
 bench: $(VENV)/.test ## measure wall times
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -62,6 +65,11 @@ $(VENV)/.test: $(INPUTS)
 	@echo 'Installing entclip and its test tools into $(VENV) (a few minutes the first time) ...'
 	@$(PIP) -e '.[test]'
 	@touch $(VENV)/.core $@
+
+$(VENV)/.mutants: $(INPUTS)
+	@echo 'Installing entclip and its mutation tests into $(VENV) ...'
+	@$(PIP) -e '.[mutants]'
+	@touch $(VENV)/.core $(VENV)/.test $@
 
 $(VENV)/.dev: $(INPUTS)
 	@echo 'Installing entclip and its development tools into $(VENV) (a few minutes the first time) ...'

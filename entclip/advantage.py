@@ -106,9 +106,8 @@ class Independent:
     def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
         """Exact moments under pi_old (..., V). Claim T7."""
         if isinstance(reward, Gaussian):
-            m, m2 = reward.std / math.sqrt(2 * math.pi), reward.std**2
-            one = np.ones(1)
-            return AdvantageMoments(np.ones((1, 1)), m * one, m * one, m2 / 2 * one, m2 / 2 * one)
+            mean, square = np.full(1, reward.std / math.sqrt(2 * math.pi)), np.full(1, reward.std**2 / 2)
+            return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square)
         values, given_action, law = _level_laws(reward, old_probs)
         plus, minus = _signed(self.values(values, law))
         return _from_levels(given_action, law, dict(plus=plus, minus=minus, plus_sq=plus**2, minus_sq=minus**2), None)
@@ -189,9 +188,9 @@ class GroupRelative:
         centered = gap - total / self.size
         if self.scale == "none":
             return centered
-        flat = squares == 0  # nobody differs from the reference, which is a member
-        std = np.sqrt(np.where(flat, 1.0, squares - total**2 / self.size) / (self.size - self.ddof))
-        return np.where(flat, 0.0, centered / (std + self.eps))
+        # Where nobody differs from the reference, which is a member, A is 0 over any spread.
+        spread = np.where(squares == 0, 1.0, squares - total**2 / self.size)
+        return centered / (np.sqrt(spread / (self.size - self.ddof)) + self.eps)
 
     def _sums_of_others(self, values: np.ndarray, law: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Support (S, 2) of (sum, sum of squares) of `count` values, and its probabilities (..., S), by convolution."""
@@ -230,9 +229,9 @@ class GroupRelative:
         root = math.sqrt(max(1 - rho**2, 0.0))
         same = m2 * (root + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
         opposite = m2 * (root - rho * math.acos(rho)) / (2 * math.pi)
-        one = np.ones(1)
+        mean, square = np.full(1, m), np.full(1, m2 / 2)
         pair = PairMoments(*(np.full((1, 1), x) for x in (same, same, opposite)))
-        return AdvantageMoments(np.ones((1, 1)), m * one, m * one, m2 / 2 * one, m2 / 2 * one, pair)
+        return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, pair)
 
     def _eps_factors(self, std: float) -> tuple[float, float]:
         """E[s/(s+eps)] and E[(s/(s+eps))^2]: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the direction."""
@@ -245,8 +244,14 @@ class GroupRelative:
         top = float(law.ppf(1 - 1e-16))
 
         def factor(power: int) -> float:
+            # In t = log x the layer x ~ eps/unit, however thin, is as wide as any other.
             value, _ = integrate.quad(
-                lambda x: law.pdf(x) * (x / (x + self.eps / unit)) ** power, 0, top, epsabs=1e-14, epsrel=1e-13, limit=200
+                lambda t: law.pdf(math.exp(t)) * math.exp(t) / (1 + self.eps / unit * math.exp(-t)) ** power,
+                math.log(top) - 60,
+                math.log(top),
+                epsabs=0.0,
+                epsrel=1e-12,
+                limit=200,
             )
             return float(value)
 

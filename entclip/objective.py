@@ -11,6 +11,7 @@ dataclass here; engines, theory and ledger read only `gain`, `sets` and `gated`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple, Protocol
 
@@ -186,7 +187,7 @@ class Sapo:
 
     def __post_init__(self) -> None:
         for name, tau in (("tau_pos", self.tau_pos), ("tau_neg", self.tau_neg)):
-            if not 0 < tau < float("inf"):
+            if not 0 < tau < math.inf:
                 raise ValueError(f"sapo.{name} must be positive and finite, got {tau}: it is the steepness of the gate.")
 
     def sets(self, ratio: Array, old_probs: Array) -> tuple[Array, Array]:
@@ -215,7 +216,7 @@ class CeGppo:
         _check_low(self.low)
         _check_high(self.high)
         for name, beta in (("beta_low", self.beta_low), ("beta_high", self.beta_high)):
-            if not 0 <= beta < float("inf"):
+            if not 0 <= beta < math.inf:
                 raise ValueError(f"ce_gppo.{name} must be finite and at least 0, got {beta}: 0 is the hard clip.")
 
     def sets(self, ratio: Array, old_probs: Array) -> tuple[Array, Array]:
@@ -225,12 +226,8 @@ class CeGppo:
         xp = namespace(ratio)
         one = xp.ones_like(ratio)
         if sign == "plus":
-            # An infinite width has an empty set; without this test the branch not taken would be inf / r.
-            return (
-                xp.where(ratio > 1 + self.high, self.beta_high * (1 + self.high) / ratio, one)
-                if self.high < float("inf")
-                else one
-            )
+            # An infinite width has an empty set; without this test the gradient of the branch not taken would be 0 times inf.
+            return xp.where(ratio > 1 + self.high, self.beta_high * (1 + self.high) / ratio, one) if self.high < math.inf else one
         return xp.where(ratio < 1 - self.low, self.beta_low * (1 - self.low) / ratio, one)
 
 
