@@ -5,8 +5,8 @@ against a simulation that shares nothing with the package. Falsifiers are the sa
 random numbers of its own, so scores of different parts of one seed are independent.
 
 Sizes. A falsifier shifts its score by (wrong - right expectation) / standard error = m. It is missed when a normal score of mean
-m falls within the limit of 5: with probability Phi(5 - m), 1e-12 at m = 12 and 4e-51 at m = 20. Every falsifier here has m > 25
-on average over seeds, so even at a seed whose drawn policies halve it, it is missed once in 1e13.
+m falls within the limit of 5: with probability Phi(5 - m), 1e-12 at m = 12 and 4e-51 at m = 20. Every falsifier here has m > 20
+on average over seeds; false_alarms.py reports the smallest score of any.
 
 All scores are verdict.normal_score: Student's t and the skewness of the units are allowed for, so 5 has the normal's tail.
 """
