@@ -32,6 +32,10 @@ _WHERE = {
     "run": "entclip.runner",
     "check": "entclip.runner",
     "ledger_from_arrays": "entclip.arrays",
+    "Forecast": "entclip.meanfield.forecast",
+    "predict": "entclip.meanfield.forecast",
+    "NeutralPoint": "entclip.neutral",
+    "neutral_clip": "entclip.neutral",
 }
 
 __all__ = [
@@ -39,10 +43,12 @@ __all__ = [
     "Clip",
     "DriftTerms",
     "Experiment",
+    "Forecast",
     "Gaussian",
     "GroupRelative",
     "Independent",
     "Ledger",
+    "NeutralPoint",
     "Rademacher",
     "SoftmaxPolicy",
     "SpecError",
@@ -53,7 +59,9 @@ __all__ = [
     "expected_entropy_drift",
     "ledger_from_arrays",
     "load",
+    "neutral_clip",
     "peaked",
+    "predict",
     "run",
     "snapshot",
     "uniform",
@@ -65,6 +73,8 @@ if TYPE_CHECKING:
     from entclip.arrays import ledger_from_arrays
     from entclip.drift.terms import DriftTerms, expected_entropy_drift
     from entclip.ledger import Ledger
+    from entclip.meanfield.forecast import Forecast, predict
+    from entclip.neutral import NeutralPoint, neutral_clip
     from entclip.objective import Clip
     from entclip.policy import SoftmaxPolicy, dirichlet, peaked, snapshot, uniform, zipf
     from entclip.reward import Bernoulli, Gaussian, Rademacher, TableReward

@@ -281,6 +281,113 @@ def check(
 
 
 @app.command()
+def predict(
+    experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")] = "headline",
+    set_: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a random-reward run from its configuration, without simulating it."""
+    from rich.table import Table
+
+    from entclip.meanfield import predict as predicted
+    from entclip.store import prepare_folder, to_json, write_atomic
+
+    spec = load(experiment, set_ or [])
+    if out is not None:
+        prepare_folder(out)
+    forecast = predicted(spec)
+    summary = forecast.summary()
+    if out is not None:
+        write_atomic(out / "forecast.json", to_json(summary).encode())
+        write_atomic(out / "forecast.csv", forecast.to_frame().to_csv(index=False).encode())
+    if as_json:
+        typer.echo(to_json(summary))
+        return
+    parts = ("clip_low", "clip_high", "other", "curvature", "remainder", "measured")
+    table = Table("arm", *("total" if p == "measured" else p for p in parts), "clip fraction low", "high", "pooling error")
+    table.title = f"{spec.name}: predicted entropy change in nats, {spec.update.rollouts} rollouts (no simulation)"
+    for name, arm in summary["arms"].items():
+        values = [f"{arm[f'expected_{p}']:+.4f}" for p in parts]
+        shares = [f"{arm[f'clip_fraction_{side}']:.5f}" for side in ("low", "high")]
+        table.add_row(name, *values, *shares, f"{arm['discretisation']:.1e}")
+    console = _console()
+    console.print(table)
+    for reason in dict.fromkeys(r for arm in summary["arms"].values() for r in arm["outside"]):
+        console.print(f"[yellow]Outside the prediction's validity: {reason}. Simulate instead: entclip run {experiment}")
+    if out is not None:
+        console.print(f"forecast.json and forecast.csv are in {out}")
+
+
+@app.command()
+def neutral(
+    experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file; its arms are ignored.")] = "headline",
+    eps_high: Annotated[
+        list[str] | None, typer.Option("--eps-high", help="High widths to solve for (default .1 .2 .28 inf).")
+    ] = None,
+    target: Annotated[float, typer.Option("--target", help="Entropy change per rollout to aim at, nats.")] = 0.0,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """The eps_low that keeps entropy still (or at a target drift) for a given eps_high, by prediction."""
+    import dataclasses
+
+    from rich.table import Table
+
+    from entclip.neutral import STANDARD, neutral_clip
+    from entclip.store import to_json
+
+    spec = load(experiment, set_ or [])
+    highs = STANDARD if not eps_high else tuple(_number("--eps-high", x) for x in eps_high)
+    points = neutral_clip(spec, target, highs)
+    if as_json:
+        typer.echo(to_json([dataclasses.asdict(p) for p in points]))
+        return
+    table = Table("eps_high", "neutral eps_low", "d drift / d eps_low", "drift at eps_low .01", "drift at eps_low 1")
+    table.title = f"{spec.name}: entropy change of {target:+g} nats per rollout (predicted)"
+    for p in points:
+        low = "none" if p.low is None else f"{p.low:.4f}"
+        slope = "" if p.slope is None else f"{p.slope:+.3f}"
+        table.add_row(f"{p.high:g}", low, slope, f"{p.drift_closed:+.4f}", f"{p.drift_off:+.4f}")
+    console = _console()
+    console.print(table)
+    for reason in dict.fromkeys(r for p in points for r in p.outside):
+        console.print(f"[yellow]Outside the prediction's validity: {reason}.")
+
+
+Library = Annotated[str | None, typer.Option("--library", help="trl, verl, openrlhf or prime-rl (default: detected).")]
+
+
+@app.command()
+def lint(
+    file: Annotated[Path, typer.Argument(help="A trainer's YAML, JSON or TOML, or a script with its command line.")],
+    library: Library = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is a trainer's clip alive, which epsilon is where, which traps apply, which way it moves entropy?"""
+    from entclip.integrations.lint import lint_command
+    from entclip.store import to_json
+
+    report = lint_command(file, library)
+    typer.echo(to_json(report.to_json()) if as_json else report.to_text())
+
+
+@app.command()
+def convert(
+    file: Annotated[Path | None, typer.Argument(help="A trainer's configuration; or give widths.")] = None,
+    to: Annotated[str, typer.Option("--to", help="trl, verl, openrlhf, prime-rl or entclip.")] = "entclip",
+    library: Library = None,
+    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
+    eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
+    cap: Annotated[float | None, typer.Option(help="Dual clip: bound on the ratio of tokens with A < 0.")] = None,
+) -> None:
+    """The same clip in another library's notation, with what that library cannot express in comments."""
+    from entclip.integrations.lint import convert_command
+
+    typer.echo(convert_command(file, to, library, eps_low, eps_high, cap))
+
+
+@app.command()
 def report(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: Annotated[

@@ -1,0 +1,150 @@
+"""One minibatch in a population: how the densities of the log-ratios move. Claim T11.
+
+Each density moves by its own samples and by what all samples do to log Z. In `CountedStep` (natural geometry, gains 0 or 1) the
+own part is the exact law of the counts: where an action has few samples the lattice is aligned with the jump of one. In
+`local_step` (any geometry and gain) it is Gaussian with T11's mean and variance at each point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from entclip.meanfield.law import SampleLaw
+from entclip.meanfield.population import Population
+from entclip.policy import Geometry
+
+__all__ = ["CountedStep", "local_step", "moments"]
+
+_TINY = 1e-13  # of mass: what transforms leave behind, which e^x would blow up
+
+
+def _normalised(p: Population, mass: np.ndarray) -> Population:
+    mass = np.where(np.abs(mass) < _TINY, 0.0, mass)
+    mass /= mass.sum(axis=1, keepdims=True)
+    shift = -np.log(np.sum(p.nodes.count[:, None] * mass * p.old_probs * np.exp(p.lattice)))
+    return replace(p, mass=mass, shift=float(shift))
+
+
+class CountedStep:
+    """Natural step under gains of 0 or 1, by the exact law of counts.
+
+    One sample of action a moves its logit by rate A/(batch pi0): the law of the sum over a minibatch has the transform
+    (1 + pi0 (E exp(-i k jump A) - 1))^batch. Normalisation takes the share pi of it back. Transforms are made anew every few
+    updates only: they depend on the path through that share alone.
+    """
+
+    REFRESH = 8
+
+    def __init__(self, law: SampleLaw, rate: float, batch: int) -> None:
+        self.law, self.rate, self.batch = law, rate, batch
+        self._kernels: dict[tuple[bool, bool], np.ndarray] = {}
+        self._age = 0
+
+    def __call__(self, p: Population) -> Population:
+        n = p.mass.shape[1]
+        frequency = 2 * np.pi * np.fft.rfftfreq(n) / p.step[:, None]
+        if self._age % self.REFRESH == 0:
+            self._kernels.clear()
+            # Where a minibatch has few samples of an action, single jumps are lattice steps: leaving out the share that
+            # normalisation takes back, at most 4/batch there, keeps them so.
+            few = self.batch * p.old_probs < 4
+            self._own = np.where(few, 0.0, np.sum(p.mass * p.probs, axis=1, keepdims=True))
+        self._age += 1
+        c = p.cells
+        spectrum: np.ndarray = np.zeros(frequency.shape, dtype=complex)
+        for keep, share in (
+            ((True, True), c.both),
+            ((True, False), c.plus - c.both),
+            ((False, True), c.minus - c.both),
+            ((False, False), 1 - c.plus - c.minus + c.both),
+        ):
+            part = p.mass * share
+            if np.any(part):
+                spectrum += np.fft.rfft(part, axis=1) * self._kernel(p, frequency, *keep)
+        square = c.plus * self.law.moment("plus_sq") + c.minus * self.law.moment("minus_sq")
+        others = p.mean(p.ratio * square) - self._own**2 / p.old_probs * np.sum(p.mass * square, axis=1, keepdims=True)
+        spread = ~p.still[:, None] * np.maximum(self.rate**2 / self.batch * others, 0.0) / p.step[:, None] ** 2
+        # Repeated exchange with the two neighbours: a Gaussian narrower than a cell would leave alternating tails everywhere.
+        times = np.maximum(1.0, np.ceil(4 * spread))
+        spectrum *= (1 - spread / times * (1 - np.cos(frequency * p.step[:, None]))) ** times
+        return _normalised(p, np.fft.irfft(spectrum, n, axis=1))
+
+    def _kernel(self, p: Population, frequency: np.ndarray, plus: bool, minus: bool) -> np.ndarray:
+        """The transform of a minibatch's own move where these signs pass."""
+        if (plus, minus) not in self._kernels:
+            moving = ~p.still[:, None]
+            jump = moving * self.rate * (1 - self._own) / (self.batch * p.old_probs)
+            one = self.law.transform(frequency * jump, plus, minus)
+            drift = moving * self._own * self.rate * (plus * self.law.moment("plus") - minus * self.law.moment("minus"))
+            self._kernels[plus, minus] = np.exp(self.batch * np.log1p(p.old_probs * (one - 1)) - 1j * frequency * drift)
+        return self._kernels[plus, minus]
+
+
+def moments(p: Population, law: SampleLaw, geometry: Geometry, rate: float, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of one minibatch's move of log r at every point, up to the common shift. Claim T11."""
+    gains = p.cells
+    m = gains.plus * law.moment("plus") - gains.minus * law.moment("minus")
+    q = gains.plus_sq * law.moment("plus_sq") + gains.minus_sq * law.moment("minus_sq")
+    if geometry == "natural":
+        mean, own = m, q / p.old_probs
+        square = own * (1 - 2 * p.probs) + p.mean(p.ratio * q)
+    else:
+        p2 = p.mean(p.probs)
+        mean = p.probs * (m - p.mean(m))
+        t0, t1, t2 = (p.mean(p.ratio * q * p.probs**k) for k in range(3))
+        square = p.probs * p.ratio * q * (1 + 2 * p2 - 4 * p.probs) + (p2 - p.probs) ** 2 * t0 - 2 * (p2 - p.probs) * t1 + t2
+    moving = ~p.still[:, None]
+    return moving * rate * mean, moving * rate**2 / batch * (square + _pairs(p, law, geometry))
+
+
+def _pairs(p: Population, law: SampleLaw, geometry: Geometry) -> np.ndarray:
+    """What T11's bracket holds beside E x^2: (G - 1) E[x_i x_j] - G (E x)^2, by the mean moves u_+- of either sign's weight."""
+    up, down = (_mean_move(p, g, geometry) for g in (p.cells.plus, p.cells.minus))
+    mean = law.moment("plus") * up - law.moment("minus") * down
+    out: np.ndarray = -law.size * mean**2
+    pair = law.moments.pair
+    if pair is not None:
+        pp, mm, pm = (float(np.squeeze(x)) for x in (pair.plus_plus, pair.minus_minus, pair.plus_minus))
+        out = out + (law.size - 1) * (pp * up**2 + mm * down**2 - 2 * pm * up * down)
+    return out
+
+
+def _mean_move(p: Population, gain: np.ndarray, geometry: Geometry) -> np.ndarray:
+    if geometry == "natural":
+        return gain - p.mean(gain)
+    return p.probs * gain + p.mean(gain) * (p.mean(p.probs) - p.probs) - p.mean(p.probs * gain)
+
+
+def local_step(p: Population, law: SampleLaw, geometry: Geometry, rate: float, batch: int) -> Population:
+    """Gaussian move with the mean and variance of each point, spread over lattice cells."""
+    mean, variance = moments(p, law, geometry, rate, batch)
+    h = p.step[:, None]
+    centre, width = mean / h, np.maximum(variance, 0.0) / h**2
+    live = np.abs(p.mass) > 0
+    reach = int(np.ceil(np.max(np.where(live, np.abs(centre) + 6 * np.sqrt(width), 0.0)))) + 1
+    n = p.mass.shape[1]
+    reach = min(reach, n // 2)
+    offsets = range(-reach, reach + 1)
+    # Weights exp(-(m - centre)^2 / 2 width) are normalised over m; below a width of .5 cells they would lose variance: then three
+    # points that have the right mean and variance take their place.
+    narrow = width < 0.5
+    safe = np.where(narrow, 1.0, width)
+    total = np.zeros(p.mass.shape)
+    for m in offsets:
+        total += np.exp(-((m - centre) ** 2) / (2 * safe))
+    scaled = np.where(narrow, 0.0, p.mass) / np.where(total > 0, total, 1.0)
+    out = np.zeros((len(p.mass), n + 2 * reach))
+    for m in offsets:
+        out[:, reach + m : reach + m + n] += scaled * np.exp(-((m - centre) ** 2) / (2 * safe))
+    if np.any(narrow & live):
+        base = np.clip(np.round(centre), -reach + 1, reach - 1).astype(np.int64)
+        d = centre - base
+        rows = np.arange(len(p.mass))[:, None]
+        for k, share in ((-1, (width + d**2 - d) / 2), (0, 1 - width - d**2), (1, (width + d**2 + d) / 2)):
+            np.add.at(out, (rows, np.arange(n) + reach + base + k), np.where(narrow, p.mass, 0.0) * share)
+    inner = out[:, reach : reach + n].copy()
+    inner[:, 0] += out[:, :reach].sum(axis=1)
+    inner[:, -1] += out[:, reach + n :].sum(axis=1)
+    return _normalised(p, inner)

@@ -1,0 +1,217 @@
+"""T11, T12: runs predicted from their configuration, against published numbers, simulations and refinement of the grid."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import entclip.meanfield.forecast as module
+from entclip.advantage import GroupRelative, Independent
+from entclip.meanfield import predict
+from entclip.meanfield.law import sample_law
+from entclip.meanfield.nodes import pool, populations
+from entclip.neutral import neutral_clip
+from entclip.policy import dirichlet, zipf
+from entclip.reward import Bernoulli, Gaussian, Rademacher
+from entclip.runner import run
+from entclip.spec import Arm, Experiment, SpecError, load, parse_experiment
+from tests.statistics.test_reference_a import PUBLISHED
+
+INF = math.inf
+ARMS = ("none", "both", "low_only", "high_only")
+ZIPF, DIRICHLET = {"kind": "zipf", "vocab": 64, "exponent": 1.0}, {"kind": "dirichlet", "vocab": 64, "alpha": 2.0}
+GROUPS = {"advantage": {"kind": "group", "size": 8}, "reward": {"kind": "bernoulli", "p": 0.5}}
+
+
+def experiment(policy: dict[str, Any], geometry: str, eta: float, batch: int, replicas: int = 1, **more: Any) -> Experiment:
+    arms = [
+        {"name": "none", "objective": "none"},
+        {"name": "both", "low": 0.2, "high": 0.2},
+        {"name": "low_only", "low": 0.2, "high": INF},
+        {"name": "high_only", "low": 1.0, "high": 0.2},
+    ]
+    update = {"geometry": geometry, "learning_rate": eta, "batch": batch, "minibatches": 16, "rollouts": 1}
+    base = {"name": "x", "replicas": replicas, "policy": policy | {"contexts": 1}, "update": update, "arm": arms}
+    return parse_experiment({"reward": {"kind": "rademacher"}, "advantage": {"kind": "independent"}} | base | more)
+
+
+def size_of_causes(arm: dict[str, Any]) -> float:
+    return sum(abs(arm[f"expected_{c}"]) for c in ("unclipped", "clip_low", "clip_high", "other", "curvature"))
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", ["headline", "headline_zipf"])
+def test_the_headline_is_predicted(name: str) -> None:
+    """All five rollouts, six arms, against numbers computed elsewhere: within max(3 s.e., 5 % of the causes, .001 nat)."""
+    arms = predict(load(name)).summary()["arms"]
+    for arm, (value, se) in PUBLISHED[name].items():
+        found = arms[arm]
+        assert abs(found["expected_measured"] - value) <= max(3 * se, 0.05 * size_of_causes(found), 0.001), arm
+        assert found["discretisation"] < 5e-4
+        assert found["outside"] == []
+
+
+# Reference B: zipf(1), natural, one rollout of 16 minibatches; value and standard error of 4,000 runs made elsewhere.
+REFERENCE_B = {
+    (64, 0.2828): ((0.0075, 4), (-0.0130, 3), (0.0609, 4), (-0.0657, 4)),
+    (256, 0.1414): ((0.0214, 6), (-0.0097, 4), (0.0738, 5), (-0.0615, 5)),
+}
+
+
+@pytest.mark.parametrize(("vocab", "eta"), REFERENCE_B)
+def test_natural_runs_made_elsewhere_are_predicted(vocab: int, eta: float) -> None:
+    arms = predict(experiment(ZIPF | {"vocab": vocab}, "natural", eta, 2048)).summary()["arms"]
+    for arm, (value, error) in zip(ARMS, REFERENCE_B[vocab, eta], strict=True):
+        assert abs(arms[arm]["expected_measured"] - value) <= max(3e-4 * error, 0.05 * size_of_causes(arms[arm]), 0.001), arm
+
+
+CASES = {
+    "natural_groups": (experiment(ZIPF, "natural", 0.2828, 2048, 512, **GROUPS), 0.05),
+    # B pi0 is .16 for the rarest action: single samples, not Gaussian noise
+    "natural_small_counts": (experiment(ZIPF | {"vocab": 256}, "natural", 0.02, 256, 512), 0.05),
+    "natural_gaussian_reward": (experiment(ZIPF, "natural", 0.2, 2048, 512, reward={"kind": "gaussian"}), 0.05),
+    "euclidean": (experiment(DIRICHLET, "euclidean", 2.664, 64, 2048), 0.10),
+    "euclidean_groups": (experiment(DIRICHLET, "euclidean", 5.0, 64, 2048, **GROUPS), 0.10),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", CASES)
+def test_simulated_runs_are_predicted(name: str) -> None:
+    """Total and each cause within max(3 s.e., the stated share of the causes, .001 nat); clip fractions within 3 % and 3 s.e."""
+    spec, share = CASES[name]
+    predicted, measured = predict(spec).summary()["arms"], run(spec).summary()["arms"]
+    for arm in ARMS:
+        p, m = predicted[arm], measured[arm]
+        room = max(share * size_of_causes(p), 0.001)
+        assert p["outside"] == []
+        assert abs(p["expected_measured"] - m["measured_cv"]) <= max(3 * m["measured_cv_se"], room), arm
+        for cause in ("clip_low", "clip_high", "curvature"):
+            assert abs(p[f"expected_{cause}"] - m[cause]) <= max(3 * m[f"{cause}_se"], room), (arm, cause)
+        for side in ("low", "high"):
+            a, b = p[f"clip_fraction_{side}"], m[f"clip_fraction_{side}"]
+            # the shares scatter from run to run about as their clip term does, relative to it
+            scatter = m[f"clip_{side}_se"] / abs(m[f"clip_{side}"]) * b if b else 0.0
+            assert abs(a - b) <= max(0.03 * b, 3 * scatter), (arm, side)
+
+
+def test_a_wrong_law_is_not_predicted() -> None:
+    """Falsifier: the same check must reject another clip, and clip_low taken for clip_high."""
+    arms = predict(experiment(ZIPF, "natural", 0.2828, 2048)).summary()["arms"]
+    values = dict(zip(ARMS, REFERENCE_B[64, 0.2828], strict=True))
+    for right, wrong in (("both", "none"), ("low_only", "both"), ("high_only", "low_only")):
+        value, error = values[wrong]
+        assert abs(arms[right]["expected_measured"] - value) > max(3e-4 * error, 0.05 * size_of_causes(arms[right]), 0.001)
+
+
+def test_the_prediction_converges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes half as wide and lattices twice as fine change little, and the second refinement less than the first."""
+    spec = experiment(ZIPF, "natural", 0.2828, 2048)
+    values = []
+    for width, points in ((0.08, 128), (0.04, 256), (0.02, 512)):
+        monkeypatch.setattr(module, "WIDTH", width)
+        monkeypatch.setattr(module, "POINTS", points)
+        arms = predict(spec).summary()["arms"]
+        values.append(np.array([arms[a]["expected_measured"] for a in ARMS]))
+    first, second = np.abs(values[1] - values[0]), np.abs(values[2] - values[1])
+    assert np.max(second) < 2e-4
+    assert np.max(second) < np.max(first) + 1e-6
+
+
+def test_the_whole_reaches_the_vocabulary_of_a_language_model() -> None:
+    """V = 151,936: nodes, not actions, are what costs."""
+    arms = predict(experiment(ZIPF | {"vocab": 151_936}, "euclidean", 0.05, 64)).summary()["arms"]
+    assert abs(arms["none"]["entropy_start"] - float(zipf(151_936).entropy)) < 1e-3
+    assert arms["none"]["expected_curvature"] < 0
+
+
+def test_outside_its_validity_it_says_so() -> None:
+    arms = predict(experiment(ZIPF, "euclidean", 8.0, 64)).summary()["arms"]
+    assert any("sum pi^2" in reason for reason in arms["both"]["outside"])
+    assert any("jumps across the band" in reason for reason in arms["both"]["outside"])
+    with pytest.raises(SpecError, match="could carry actions of total probability"):
+        predict(experiment(ZIPF, "natural", 5.0, 16))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward": {"kind": "table", "values": [0.0] * 32 + [1.0] * 32}}, "depends on the action"),
+        ({"perturbation": {"law": "flat"}}, "perturbation and weights"),
+        ({"policy": {"kind": "autoregressive", "vocab": 3, "length": 2, "contexts": 1}}, "sequences"),
+    ],
+)
+def test_what_is_not_covered_is_refused(change: dict[str, Any], message: str) -> None:
+    base = experiment(ZIPF, "natural", 0.1, 64).model_dump(exclude_none=True)
+    with pytest.raises(SpecError, match=message):
+        predict(parse_experiment(base | change))
+
+
+def test_pooling_keeps_counts_and_probability() -> None:
+    logp = dirichlet(500, 1.0, seed=0).log_probs
+    nodes = pool(logp, np.ones(500), 0.04)
+    assert math.isclose(nodes.count.sum(), 500, rel_tol=1e-12)
+    assert math.isclose(np.sum(nodes.count * nodes.prob), 1, rel_tol=1e-12)
+    exact = float(-np.sum(np.exp(logp) * logp))
+    assert 0 <= nodes.entropy - exact < 0.04**2 / 8  # concavity of -x log x: at most the variance of a bin of full width, /2
+    shares = [share for share, _ in populations(np.stack([logp, zipf(500, 2.0).log_probs]), 0.04)]
+    assert shares == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "advantage", [Independent(), GroupRelative(8), GroupRelative(4, "std")], ids=["independent", "none", "std"]
+)
+@pytest.mark.parametrize("reward", [Rademacher(), Bernoulli(0.3), Gaussian(0, 2)], ids=lambda r: r.kind)
+def test_the_transform_has_the_moments_of_the_advantage(advantage: Any, reward: Any) -> None:
+    """Derivatives at 0 of E exp(-i t A'), against T7's moments."""
+    if isinstance(reward, Gaussian) and advantage == GroupRelative(4, "std"):
+        with pytest.raises(SpecError, match="no closed law"):
+            sample_law(reward, advantage)
+        return
+    law = sample_law(reward, advantage)
+    h = 1e-3
+    t = np.array([-h, 0.0, h])
+    for plus, minus in ((True, True), (True, False), (False, True)):
+        f = law.transform(t, plus, minus)
+        mean = plus * law.moment("plus") - minus * law.moment("minus")
+        square = plus * law.moment("plus_sq") + minus * law.moment("minus_sq")
+        # central differences: errors of h^2/6 times the third and h^2/12 times the fourth moment, below h^2 |A|^4 of a few sd
+        room = h**2 * 20 * max(1.0, square) ** 2
+        assert abs((f[2] - f[0]) / (2 * h) + 1j * mean) < room
+        assert abs((f[2] - 2 * f[1] + f[0]) / h**2 + square) < room + 1e-8
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+def test_neutral_widths_are_neutral_when_simulated() -> None:
+    """At the solution the simulated drift is 0 within 3 s.e.; 20 % to either side it is not."""
+    spec = load("headline", ["policy.contexts=512", "update.rollouts=2"])
+    (point,) = neutral_clip(spec, highs=(0.28,))
+    assert point.low is not None
+    assert point.slope is not None
+    assert point.slope < 0
+    factors = (0.8, 1.0, 1.2)
+    arms = tuple(Arm(name=f"x{f:g}", low=f * point.low, high=0.28) for f in factors)
+    found = run(spec.model_copy(update={"arm": arms})).summary()["arms"]
+    z = [found[f"x{f:g}"]["measured_cv"] / found[f"x{f:g}"]["measured_cv_se"] for f in factors]
+    assert abs(z[1]) <= 3
+    assert z[0] > 3
+    assert z[2] < -3
+
+
+def test_no_neutral_width_is_reported_as_none() -> None:
+    """Zipf(1), high side off: noise alone raises entropy, so every eps_low does."""
+    spec = load("headline_zipf", ["update.rollouts=1"])
+    (point,) = neutral_clip(spec, highs=(INF,))
+    assert point.low is None
+    assert point.slope is None
+    assert point.drift_off > 0
+    with pytest.raises(SpecError, match="grid"):
+        neutral_clip(load("sign_map"))
+    with pytest.raises(SpecError, match="target must be finite"):
+        neutral_clip(spec, target=math.nan)
