@@ -283,20 +283,27 @@ def check(
 @app.command()
 def predict(
     experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")] = "headline",
+    noise: Annotated[
+        str | None,
+        typer.Option("--noise", help="Take log-ratio noise as given, no dynamics: flat:.25, sqrt:.1, inv_sqrt:.1 (rms)."),
+    ] = None,
     set_: Set = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict a random-reward run from its configuration, without simulating it."""
-    from rich.table import Table
-
     from entclip.meanfield import predict as predicted
+    from entclip.meanfield import predict_noise
     from entclip.store import prepare_folder, to_json, write_atomic
 
     spec = load(experiment, set_ or [])
     if out is not None:
         prepare_folder(out)
-    forecast = predicted(spec)
+    if noise is None:
+        forecast = predicted(spec)
+    else:
+        law, _, rms = noise.partition(":")
+        forecast = predict_noise(spec, law, _number("--noise", rms))  # type: ignore[arg-type]
     summary = forecast.summary()
     if out is not None:
         write_atomic(out / "forecast.json", to_json(summary).encode())
@@ -304,19 +311,28 @@ def predict(
     if as_json:
         typer.echo(to_json(summary))
         return
-    parts = ("clip_low", "clip_high", "other", "curvature", "remainder", "measured")
-    table = Table("arm", *("total" if p == "measured" else p for p in parts), "clip fraction low", "high", "pooling error")
-    table.title = f"{spec.name}: predicted entropy change in nats, {spec.update.rollouts} rollouts (no simulation)"
-    for name, arm in summary["arms"].items():
-        values = [f"{arm[f'expected_{p}']:+.4f}" for p in parts]
-        shares = [f"{arm[f'clip_fraction_{side}']:.5f}" for side in ("low", "high")]
-        table.add_row(name, *values, *shares, f"{arm['discretisation']:.1e}")
     console = _console()
-    console.print(table)
+    console.print(_forecast_table(spec, summary, noise))
     for reason in dict.fromkeys(r for arm in summary["arms"].values() for r in arm["outside"]):
         console.print(f"[yellow]Outside the prediction's validity: {reason}. Simulate instead: entclip run {experiment}")
     if out is not None:
         console.print(f"forecast.json and forecast.csv are in {out}")
+
+
+def _forecast_table(spec: Experiment, summary: dict[str, Any], noise: str | None) -> Any:
+    from rich.table import Table
+
+    parts = ["clip_low", "clip_high", "other", "curvature"] + ([] if noise else ["remainder", "measured"])
+    table = Table("arm", *("total" if p == "measured" else p for p in parts), "clip fraction low", "high", "gap_low", "gap_high")
+    table.title = f"{spec.name}: predicted entropy change in nats, {spec.update.rollouts} rollouts (no simulation)"
+    if noise:
+        table.title = f"{spec.name}: expected terms of one rollout in nats, log-ratio noise {noise} (no dynamics)"
+    for name, arm in summary["arms"].items():
+        values = [f"{arm[f'expected_{p}']:+.3g}" if noise else f"{arm[f'expected_{p}']:+.4f}" for p in parts]
+        shares = [f"{arm[f'clip_fraction_{side}']:.5f}" for side in ("low", "high")]
+        gaps = ["" if arm[f"gap_{side}"] is None else f"{arm[f'gap_{side}']:+.3f}" for side in ("low", "high")]
+        table.add_row(name, *values, *shares, *gaps)
+    return table
 
 
 @app.command()

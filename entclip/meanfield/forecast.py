@@ -20,7 +20,7 @@ from entclip.meanfield.steps import CountedStep, local_step, moments
 from entclip.objective import Clip, DppoTv, DualClip, NoClip, Objective
 from entclip.spec import Experiment, SpecError
 
-__all__ = ["Forecast", "predict"]
+__all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
 
 WIDTH = 0.04  # of a node, in nats of log pi
 POINTS = 256  # of a lattice
@@ -49,8 +49,12 @@ class ForecastArm:
                     total.append(dict.fromkeys(columns, 0.0))
                 for name, value in columns.items():
                     total[index][name] += weight * value
+        self.add(total)
+
+    def add(self, table: list[dict[str, float]]) -> None:
+        """Make rows of the columns of successive updates."""
         per = self.case.update.minibatches
-        for index, columns in enumerate(total):
+        for index, columns in enumerate(table):
             for side in ("low", "high"):
                 prob = columns[f"pi_{side}"]
                 columns[f"gap_{side}"] = columns[f"mass_{side}"] / prob if prob > 0 else math.nan
@@ -95,7 +99,7 @@ class ForecastArm:
         for side in ("low", "high"):
             mass, prob = (math.fsum(r[f"{k}_{side}"] for r in rows) for k in ("mass", "pi"))
             out[f"gap_{side}"] = mass / prob if prob > 0 else None
-        out |= {"entropy_start": rows[0]["entropy_before"], "entropy_end": rows[-1]["entropy"]}
+        out |= {"entropy_start": rows[0]["entropy_before"], "entropy_end": rows[-1].get("entropy")}
         out |= {"discretisation": abs(self.pooling), "frozen_probability": self.frozen, "outside": self.outside}
         return out | {"verdict": "predicted"}
 
@@ -120,7 +124,7 @@ def predict(experiment: Experiment) -> Forecast:
     The density of log r of pooled actions is carried through each minibatch: exact counts for natural steps under hard clips,
     T11's Gaussian moments otherwise; normalisation is a common shift. Between rollouts actions are pooled anew by log pi.
 
-    Returns: a Forecast with the columns of a ledger, expected_* filled. An arm's summary states `discretisation`, the entropy that
+    Returns: a Forecast with the columns of a ledger, expected_* filled. Arms state `discretisation`, the entropy that
         pooling between rollouts lost; `frozen_probability`, that of actions so rare that a rollout's noise could take the policy
         over: they are held still; and `outside`, the conditions of validity that the configuration does not meet.
     Raises: SpecError for what T11 does not cover: rewards that depend on the action, reused samples, control arms, sequences, or
@@ -133,7 +137,7 @@ def predict(experiment: Experiment) -> Forecast:
     """
     forecast = Forecast(experiment, "meanfield")
     for label, case in experiment.cases():
-        _check(case)
+        check_covered(case)
         law = sample_law(case.reward, case.advantage)
         kinds = populations(start_of(case).old_log_probs[:, 0, :], WIDTH)
         books = [ForecastArm(label, arm.name, case, law, kinds) for arm in case.arm]
@@ -145,7 +149,8 @@ def predict(experiment: Experiment) -> Forecast:
     return forecast
 
 
-def _check(case: Experiment) -> None:
+def check_covered(case: Experiment) -> None:
+    """SpecError for what no population prediction covers."""
     if case.update.epochs > 1:
         raise SpecError("predict: update.epochs > 1 reuses samples, which T11 does not cover. Simulate it instead.")
     if case.policy.kind == "autoregressive":

@@ -10,11 +10,11 @@ import pytest
 
 import entclip.meanfield.forecast as module
 from entclip.advantage import GroupRelative, Independent
-from entclip.meanfield import predict
+from entclip.meanfield import predict, predict_noise
 from entclip.meanfield.law import sample_law
 from entclip.meanfield.nodes import pool, populations
 from entclip.neutral import neutral_clip
-from entclip.policy import dirichlet, zipf
+from entclip.policy import centered_kappa, dirichlet, log_softmax, zipf
 from entclip.reward import Bernoulli, Gaussian, Rademacher
 from entclip.runner import run
 from entclip.spec import Arm, Experiment, SpecError, load, parse_experiment
@@ -150,6 +150,38 @@ def test_what_is_not_covered_is_refused(change: dict[str, Any], message: str) ->
     base = experiment(ZIPF, "natural", 0.1, 64).model_dump(exclude_none=True)
     with pytest.raises(SpecError, match=message):
         predict(parse_experiment(base | change))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("law", ["inv_sqrt", "flat", "sqrt"])
+def test_clip_sets_under_a_given_noise_are_predicted(law: str) -> None:
+    change = {"update": base["update"] | {"minibatches": 4}, "arm": [{"name": "both", "low": 0.1, "high": 0.1}]}
+    spec = parse_experiment(base | change)
+    base = experiment(ZIPF, "natural", 0.1, 2048).model_dump(exclude_none=True)
+    spec = parse_experiment(
+        base | {"update": base["update"] | {"minibatches": 4}, "arm": [{"name": "both", "low": 0.1, "high": 0.1}]}
+    )
+    row = predict_noise(spec, law, 0.1).arms["both"].rows[-1]  # type: ignore[arg-type]
+    old = zipf(64).log_probs
+    power = {"inv_sqrt": -0.5, "flat": 0.0, "sqrt": 0.5}[law]
+    x = np.random.default_rng(0).standard_normal((20_000, 64)) * np.exp(power * old)
+    x *= 0.1 * math.sqrt(3 / 4) / math.sqrt(np.sum(np.exp(old + 2 * power * old)))
+    now = log_softmax(old + x)
+    ratio, probs, kappa = np.exp(now - old), np.exp(now), centered_kappa(now, "natural")
+    for side, mark in (("low", ratio < 0.9), ("high", ratio > 1.1)):
+        for name, value in (("pi", probs), ("mass", probs * kappa)):
+            drawn = np.sum(value * mark, axis=1)
+            se = drawn.std(ddof=1) / math.sqrt(len(drawn))
+            assert abs(row[f"{name}_{side}"] - drawn.mean()) <= 5 * se + 0.05 * abs(drawn.mean()), (side, name)
+    if law != "flat":  # what theory/inequality.py proves
+        assert np.sign(row["gap_low"]) == np.sign(row["gap_high"]) == (1 if law == "inv_sqrt" else -1)
+
+
+def test_a_noise_that_is_none_is_refused() -> None:
+    with pytest.raises(SpecError, match="must be one of"):
+        predict_noise(load("headline"), "cubic", 0.1)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="positive and finite"):
+        predict_noise(load("headline"), "flat", math.nan)
 
 
 def test_pooling_keeps_counts_and_probability() -> None:
