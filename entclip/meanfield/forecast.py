@@ -22,7 +22,7 @@ from entclip.spec import Experiment, SpecError
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
 
-WIDTH = 0.04  # of a node, in nats of log pi
+WIDTH = 0.05  # of a node, in nats of log pi
 POINTS = 256  # of a lattice
 MAX_FROZEN = 1e-3  # probability of actions that sampling noise could carry to the whole policy
 _COUNTED = (Clip, NoClip, DualClip, DppoTv)  # gains of 0 or 1

@@ -29,16 +29,24 @@ class Nodes:
 def pool(log_prob: np.ndarray, count: np.ndarray, width: float, rare: float = 1e-3) -> Nodes:
     """Nodes of bins of `width` nats; each bin keeps its count and its probability, so entropy loses about width^2/24.
 
+    Below log pi = -8 bins widen as the square root of the distance: what they lose is weighted by their probability.
+
     The rarest actions, `rare` of them per context all told, are put into one bin: they hold next to no probability, and a node
     each would cost as much as the rest. Probabilities are then normalised.
     """
     order = np.argsort(log_prob, kind="stable")
     floor = log_prob[order][np.searchsorted(np.cumsum(count[order]), rare)]
-    index = np.floor((np.maximum(log_prob, floor) - floor) / width).astype(np.int64)
+    place = _coordinate(np.maximum(log_prob, floor)) - _coordinate(floor)
+    index = np.floor(place / width).astype(np.int64)
     held, total = np.bincount(index, count), np.bincount(index, count * np.exp(log_prob))
     used = held > 1e-9
     mean = total[used] / held[used]
     return Nodes(np.log(mean / np.sum(held[used] * mean)), held[used])
+
+
+def _coordinate(log_prob: np.ndarray) -> np.ndarray:
+    out: np.ndarray = np.where(log_prob > -8, log_prob, -6 - 2 * np.sqrt(np.maximum(-7 - log_prob, 1.0)))
+    return out
 
 
 def populations(log_probs: np.ndarray, width: float, kinds: int = 12) -> list[tuple[float, Nodes]]:

@@ -17,6 +17,7 @@ from entclip.policy import Geometry
 
 __all__ = ["CountedStep", "local_step", "moments"]
 
+_NEAR = 24  # cells
 _TINY = 1e-13  # of mass: what transforms leave behind, which e^x would blow up
 
 
@@ -122,29 +123,38 @@ def local_step(p: Population, law: SampleLaw, geometry: Geometry, rate: float, b
     mean, variance = moments(p, law, geometry, rate, batch)
     h = p.step[:, None]
     centre, width = mean / h, np.maximum(variance, 0.0) / h**2
-    live = np.abs(p.mass) > 0
-    reach = int(np.ceil(np.max(np.where(live, np.abs(centre) + 6 * np.sqrt(width), 0.0)))) + 1
-    n = p.mass.shape[1]
+    reach = np.max(np.where(p.mass != 0, np.abs(centre) + 6 * np.sqrt(width), 0.0), axis=1)
+    out = np.empty_like(p.mass)
+    # Few actions, the likely ones, move far: the others need not look at as many cells.
+    for rows in (reach <= _NEAR, reach > _NEAR):
+        if np.any(rows):
+            out[rows] = _spread(p.mass[rows], centre[rows], width[rows], int(np.ceil(reach[rows].max())) + 1)
+    return _normalised(p, out)
+
+
+def _spread(mass: np.ndarray, centre: np.ndarray, width: np.ndarray, reach: int) -> np.ndarray:
+    """Each cell's mass moved by a Gaussian of given centre and variance, in cells; what leaves the lattice stays at its ends."""
+    n = mass.shape[1]
     reach = min(reach, n // 2)
     offsets = range(-reach, reach + 1)
     # Weights exp(-(m - centre)^2 / 2 width) are normalised over m; below a width of .5 cells they would lose variance: then three
     # points that have the right mean and variance take their place.
     narrow = width < 0.5
     safe = np.where(narrow, 1.0, width)
-    total = np.zeros(p.mass.shape)
+    total = np.zeros(mass.shape)
     for m in offsets:
         total += np.exp(-((m - centre) ** 2) / (2 * safe))
-    scaled = np.where(narrow, 0.0, p.mass) / np.where(total > 0, total, 1.0)
-    out = np.zeros((len(p.mass), n + 2 * reach))
+    scaled = np.where(narrow, 0.0, mass) / np.where(total > 0, total, 1.0)
+    out = np.zeros((len(mass), n + 2 * reach))
     for m in offsets:
         out[:, reach + m : reach + m + n] += scaled * np.exp(-((m - centre) ** 2) / (2 * safe))
-    if np.any(narrow & live):
+    if np.any(narrow & (mass != 0)):
         base = np.clip(np.round(centre), -reach + 1, reach - 1).astype(np.int64)
         d = centre - base
-        rows = np.arange(len(p.mass))[:, None]
+        rows = np.arange(len(mass))[:, None]
         for k, share in ((-1, (width + d**2 - d) / 2), (0, 1 - width - d**2), (1, (width + d**2 + d) / 2)):
-            np.add.at(out, (rows, np.arange(n) + reach + base + k), np.where(narrow, p.mass, 0.0) * share)
+            np.add.at(out, (rows, np.arange(n) + reach + base + k), np.where(narrow, mass, 0.0) * share)
     inner = out[:, reach : reach + n].copy()
     inner[:, 0] += out[:, :reach].sum(axis=1)
     inner[:, -1] += out[:, reach + n :].sum(axis=1)
-    return _normalised(p, inner)
+    return inner

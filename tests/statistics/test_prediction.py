@@ -69,6 +69,13 @@ def test_natural_runs_made_elsewhere_are_predicted(vocab: int, eta: float) -> No
         assert abs(arms[arm]["expected_measured"] - value) <= max(3e-4 * error, 0.05 * size_of_causes(arms[arm]), 0.001), arm
 
 
+OTHERS: list[dict[str, Any]] = [
+    {"name": "dual_clip", "objective": {"kind": "dual_clip", "low": 0.2, "high": 0.2, "cap": 1.3}},
+    {"name": "sapo", "objective": {"kind": "sapo", "tau_pos": 1.0, "tau_neg": 3.0}},
+    {"name": "cispo", "objective": "cispo", "low": 0.2, "high": 0.2},
+    {"name": "ce_gppo", "objective": "ce_gppo", "low": 0.2, "high": 0.2},
+    {"name": "dppo_tv", "objective": {"kind": "dppo_tv", "delta": 0.002}},
+]
 CASES = {
     "natural_groups": (experiment(ZIPF, "natural", 0.2828, 2048, 512, **GROUPS), 0.05),
     # B pi0 is .16 for the rarest action: single samples, not Gaussian noise
@@ -76,6 +83,8 @@ CASES = {
     "natural_gaussian_reward": (experiment(ZIPF, "natural", 0.2, 2048, 512, reward={"kind": "gaussian"}), 0.05),
     "euclidean": (experiment(DIRICHLET, "euclidean", 2.664, 64, 2048), 0.10),
     "euclidean_groups": (experiment(DIRICHLET, "euclidean", 5.0, 64, 2048, **GROUPS), 0.10),
+    "natural_objectives": (experiment(ZIPF, "natural", 0.2828, 2048, 1024, arm=OTHERS[:2]), 0.05),
+    "euclidean_objectives": (experiment(DIRICHLET, "euclidean", 2.664, 64, 2048, arm=OTHERS), 0.10),
 }
 
 
@@ -86,12 +95,12 @@ def test_simulated_runs_are_predicted(name: str) -> None:
     """Total and each cause within max(3 s.e., the stated share of the causes, .001 nat); clip fractions within 3 % and 3 s.e."""
     spec, share = CASES[name]
     predicted, measured = predict(spec).summary()["arms"], run(spec).summary()["arms"]
-    for arm in ARMS:
-        p, m = predicted[arm], measured[arm]
+    for arm, p in predicted.items():
+        m = measured[arm]
         room = max(share * size_of_causes(p), 0.001)
         assert p["outside"] == []
         assert abs(p["expected_measured"] - m["measured_cv"]) <= max(3 * m["measured_cv_se"], room), arm
-        for cause in ("clip_low", "clip_high", "curvature"):
+        for cause in ("clip_low", "clip_high", "other", "curvature"):
             assert abs(p[f"expected_{cause}"] - m[cause]) <= max(3 * m[f"{cause}_se"], room), (arm, cause)
         for side in ("low", "high"):
             a, b = p[f"clip_fraction_{side}"], m[f"clip_fraction_{side}"]
