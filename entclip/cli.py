@@ -371,6 +371,54 @@ def neutral(
         console.print(f"[yellow]Outside the prediction's validity: {reason}.")
 
 
+@app.command("map")
+def map_(
+    plane: Annotated[str, typer.Argument(help="concentration, batch or widths.")] = "concentration",
+    geometry: Annotated[str, typer.Option(help="natural or euclidean.")] = "natural",
+    out: Out = None,
+    cells: Annotated[int, typer.Option("--verify", min=0, help="Simulate this many cells, spread over the plane.")] = 0,
+    points: Annotated[int | None, typer.Option(min=2, help="Values per axis (default: as many as take under a minute).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Phase map of a plane: predicted terms, the borders between regimes, and simulated cells that agree or do not."""
+    from rich.table import Table
+
+    from entclip.phase_figure import figure
+    from entclip.phase_map import phase_map, records, spread, verify
+    from entclip.phase_map import plane as named
+    from entclip.store import prepare_folder, to_json, write_atomic
+
+    if geometry not in ("natural", "euclidean"):
+        raise SpecError(f"--geometry {geometry!r}: choose natural or euclidean.")
+    chosen = named(plane, geometry, points)  # type: ignore[arg-type]
+    if out is not None:
+        prepare_folder(out)
+    frame = phase_map(chosen.experiment, chosen.x, chosen.y)
+    if cells:
+        frame = verify(frame, spread(frame, cells))
+    if out is not None:
+        figure(frame, out / "map.png")
+        write_atomic(out / "map.csv", frame.to_csv(index=False).encode())
+        write_atomic(out / "map.json", to_json(records(frame)).encode())
+    if as_json:
+        typer.echo(to_json(records(frame)))
+        return
+    console, tested = _console(), frame[frame["verdict"] != ""]
+    count = {k: int((frame["status"] == k).sum()) for k in ("valid", "outside", "refused")}
+    console.print(f"{plane}, {geometry} steps: " + ", ".join(f"{n} cells {k}" for k, n in count.items()))
+    table = Table(
+        chosen.x.name, chosen.y.name, "status", "predicted (nats)", "measured (s.e.)", "verdict", title="Simulated cells"
+    )
+    for _, row in tested.iterrows():
+        measured = f"{row['measured']:+.5f} ({row['measured_se']:.5f})"
+        place = (f"{row[a.name]:.4g}" for a in (chosen.x, chosen.y))
+        table.add_row(*place, row["status"], f"{row['expected_measured']:+.5f}", measured, row["verdict"])
+    if len(tested):
+        console.print(table)
+    if out is not None:
+        console.print(f"map.png, map.csv and map.json are in {out}")
+
+
 Library = Annotated[str | None, typer.Option("--library", help="trl, verl, openrlhf or prime-rl (default: detected).")]
 
 

@@ -1,0 +1,245 @@
+"""Phase maps: structure, dimensionless groups against prediction and simulation, both borders simulated, the figure."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from entclip.meanfield import predict
+from entclip.neutral import neutral_clip
+from entclip.phase_figure import figure
+from entclip.phase_map import PLANES, TERMS, Axis, groups, phase_map, plane, records, spread, verify
+from entclip.runner import run
+from entclip.spec import Arm, SpecError, load, parse_experiment
+from tests.tolerances import SIGMAS
+
+NATURAL = {"geometry": "natural", "batch": 2048, "minibatches": 16, "rollouts": 1}
+EUCLIDEAN = {"geometry": "euclidean", "batch": 64, "minibatches": 16, "rollouts": 1}
+ZIPF = {"kind": "zipf", "vocab": 64, "exponent": 1.0, "contexts": 1}
+DIRICHLET = {"kind": "dirichlet", "vocab": 64, "alpha": 2.0, "contexts": 1}
+
+
+def at(policy: dict[str, Any], update: dict[str, Any], sigma: float, **more: Any) -> Any:
+    """An experiment with the given log-ratio noise, eta being proportional to it."""
+    spec = parse_experiment({"policy": policy, "update": update | {"learning_rate": 1.0}} | more)
+    eta = sigma / groups(spec)["sigma"]
+    return parse_experiment({"policy": policy, "update": update | {"learning_rate": eta}} | more)
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    """3 x 3: Zipf exponents by sigma; the largest sigma is beyond the prediction."""
+    return phase_map(at(ZIPF, NATURAL, 0.2), Axis("concentration", (0.0, 0.5, 1.25)), Axis("step", (0.1, 0.25, 5.0)))
+
+
+def test_a_map_is_a_row_per_cell_and_arm(small: Any) -> None:
+    assert len(small) == 9
+    assert list(zip(small["ix"], small["iy"], strict=True)) == [(i, j) for j in range(3) for i in range(3)]
+    found = small[small["status"] == "valid"]
+    total = sum(found[f"expected_{t}"] for t in (*TERMS, "remainder"))
+    assert np.allclose(found["expected_measured"], total, rtol=0, atol=1e-12)
+    assert np.allclose(found["sigma"], found["step"], rtol=1e-12)
+    assert (found["expected_clip_low"] > 0).all()
+    rows = records(small)
+    assert len(rows) == 9
+    assert rows[-1]["expected_measured"] is None
+    assert rows[0]["verdict"] == ""
+
+
+def test_a_refused_cell_has_a_reason_and_no_number(small: Any) -> None:
+    refused = small[small["iy"] == 2]
+    assert (refused["status"] == "refused").all()
+    assert refused["reason"].str.contains("could carry actions").all()
+    assert refused[["expected_measured", "expected_clip_low", "gap_low", "dominance"]].isna().all(axis=None)
+    assert refused["inequality"].isna().all()
+    with pytest.raises(SpecError, match="no prediction to verify"):
+        verify(small, [(0, 2)])
+    with pytest.raises(SpecError, match="no cell"):
+        verify(small, [(3, 0)])
+    assert all(iy < 2 for _, iy in spread(small, 9))
+
+
+def test_euclidean_cells_outside_validity_are_marked() -> None:
+    frame = phase_map(at(ZIPF, EUCLIDEAN, 0.2), Axis("concentration", (0.25, 1.5)), Axis("eps_low", (0.2,)))
+    assert frame["status"].iloc[1] == "outside"
+    assert "sum pi^2" in frame["reason"].iloc[1]
+
+
+def test_single_samples_that_cross_the_band_are_marked() -> None:
+    """Euclidean B = 4: one sample moves a log-ratio by .69; the Gaussian prediction is off, and the cell says so."""
+    base = plane("batch", "euclidean").experiment
+    frame = phase_map(base, Axis("batch", (4, 64)), Axis("minibatches", (2,)))
+    assert list(frame["status"]) == ["outside", "valid"]
+    assert "one sample moves a log-ratio by 0.69" in frame["reason"].iloc[0]
+    assert list(verify(frame, [(0, 0), (1, 0)])["verdict"]) == ["reject", "agree"]
+
+
+CASES = {
+    "natural_zipf": (ZIPF, NATURAL, {}),
+    "natural_groups": (ZIPF, NATURAL, {"advantage": {"kind": "group", "size": 8}, "reward": {"kind": "bernoulli", "p": 0.5}}),
+    "euclidean_zipf": (ZIPF, EUCLIDEAN, {}),
+    "euclidean_peaked": (ZIPF | {"exponent": 2.0}, EUCLIDEAN, {}),
+    "euclidean_dirichlet": (DIRICHLET, EUCLIDEAN, {}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sigma_is_the_log_ratio_noise(name: str) -> None:
+    """Small sigma: predicted and simulated rms of log r after K - 1 updates is sigma sqrt((K - 1)/K); drift noise_number sigma^2.
+
+    The forecast has KL(pi0 | pi) = E0[(log r)^2]/2 up to third order, sigma/3 of it times the skewness. It is a T11 quantity only
+    where euclidean policies are flat enough (P2 < .03), so that the peaked case is left to the simulation.
+    """
+    policy, update, more = CASES[name]
+    spec = at(policy, update, 0.01, arm=[{"name": "none", "objective": "none"}], **more)
+    g = groups(spec)
+    assert math.isclose(g["sigma"], 0.01, rel_tol=1e-12)
+    last = g["sigma"] * math.sqrt(15 / 16)
+    if g["P2"] < 0.1:
+        forecast = predict(spec)
+        rows = forecast.arms["none"].rows
+        assert abs(math.sqrt(2 * rows[-1]["kl"]) / last - 1) < 0.02
+        drift = math.fsum(r["expected_measured"] for r in rows)
+        assert abs(drift / (g["noise_number"] * g["sigma"] ** 2) - 1) < 0.05
+    replicas = 512
+    simulated = run(spec.model_copy(update={"replicas": replicas})).arms["none"].rows[-1]["log_ratio_rms"]
+    # (log r)^2 summed over effectively 1/P2 or more directions: one replica's scatter is at most sqrt(2) of its mean
+    assert abs((simulated / last) ** 2 - 1) < SIGMAS * math.sqrt(2 / replicas)
+
+
+def test_the_other_groups_are_what_they_say() -> None:
+    spec = at(ZIPF, NATURAL, 0.2, arm=[{"name": "both", "low": 0.1, "high": 0.28}])
+    g, u = groups(spec), spec.update
+    assert math.isclose(g["low_in_sigma"], -math.log(0.9) / 0.2)
+    assert math.isclose(g["high_in_sigma"], math.log(1.28) / 0.2)
+    assert math.isclose(g["samples"], 2048 * 16 / 63)
+    assert math.isclose(g["push"], u.learning_rate * 0.5 / 0.1)
+    rare = 1 / 64 / sum(1 / a for a in range(1, 65))
+    assert math.isclose(g["takeover"], u.learning_rate / (2048 * rare) / -math.log(rare))
+    flat = groups(at(ZIPF | {"exponent": 0.0}, EUCLIDEAN, 0.2))
+    assert math.isclose(flat["samples"], 64 * 16 * 63 / 64**2)  # the two geometries agree for a uniform policy, up to 1/V
+    assert math.isclose(flat["entropy_share"], 1)
+    assert flat["takeover"] == 0
+
+
+def test_what_is_held() -> None:
+    spec, axes = at(ZIPF, NATURAL, 0.1), (Axis("batch", (1024, 4096)), Axis("minibatches", (4, 8)))
+    fixed = phase_map(spec, *axes)
+    assert fixed["eta"].nunique() == 1
+    assert np.allclose(fixed["sigma"], 0.1 * np.sqrt(fixed["minibatches"] / 16 * 2048 / fixed["batch"]))
+    assert np.allclose(phase_map(spec, *axes, hold="sigma")["sigma"], 0.1)
+
+
+def simulated(spec: Any, replicas: int) -> dict[str, float]:
+    out: dict[str, float] = run(spec.model_copy(update={"replicas": replicas})).summary()["arms"]["both"]
+    return out
+
+
+@pytest.mark.statistical
+def test_the_border_of_the_inequality_is_where_simulation_has_it() -> None:
+    """gap_high: negative left of the border (near uniform), positive right of it; clip_high has the opposite sign at 5 s.e."""
+    base, axes = at(ZIPF, NATURAL, 0.2), (Axis("concentration", (0.0, 0.2, 0.75, 1.5)), Axis("step", (0.2,)))
+    frame = phase_map(base, *axes)
+    assert list(frame["inequality"]) == [False, False, True, True]
+    frame = verify(frame, [(i, 0) for i in range(4)], units=1024)
+    z = frame["measured_clip_high"] / frame["measured_clip_high_se"]
+    assert (np.sign(frame["measured_clip_high"]) == -np.sign(frame["gap_high"])).all()
+    assert (z.abs() > SIGMAS).all()
+    assert (frame["verdict"] == "agree").all()
+    assert (frame["measured_sign"] == -1).all()
+
+
+@pytest.mark.statistical
+def test_the_border_of_the_noise_is_where_simulation_has_it() -> None:
+    """Clip terms below |curvature| at small sigma or near uniform, above it elsewhere: the measured difference at 5 s.e."""
+    frame = phase_map(at(ZIPF, NATURAL, 0.2), Axis("concentration", (0.25, 1.25)), Axis("step", (0.08, 0.2)))
+    frame = verify(frame, [(i, j) for i in range(2) for j in range(2)], units=1024)
+    terms = ("clip_low", "clip_high", "curvature")
+    low, high, curvature = (frame[f"measured_{t}"].abs() for t in terms)
+    error = np.sqrt(sum(frame[f"measured_{t}_se"] ** 2 for t in terms))
+    difference = low + high - curvature
+    assert set(frame["dominance"] > 1) == {True, False}
+    assert ((difference > 0) == (frame["dominance"] > 1)).all()
+    assert (difference.abs() > SIGMAS * error).all()
+
+
+@pytest.mark.statistical
+def test_a_wrong_prediction_is_rejected(small: Any) -> None:
+    """Falsifier: the same marks must reject the drift of the opposite sign."""
+    wrong = small.copy()
+    wrong.attrs = small.attrs
+    wrong["expected_measured"] = -wrong["expected_measured"]
+    cells = [(0, 1), (1, 1)]
+    assert list(verify(small, cells)["verdict"][3:5]) == ["agree", "agree"]
+    assert list(verify(wrong, cells)["verdict"][3:5]) == ["reject", "reject"]
+
+
+def test_a_run_too_small_to_tell_is_inconclusive(small: Any) -> None:
+    noisy = small.copy()
+    noisy.attrs = small.attrs
+    for column in [f"expected_{t}" for t in (*TERMS, "remainder", "measured")]:
+        noisy[column] *= 1e-3
+    assert verify(noisy, [(2, 1)], units=8)["verdict"].iloc[5] == "inconclusive"
+
+
+def test_the_neutral_contour_is_the_neutral_curve() -> None:
+    """The zero of the map's total, interpolated in log eps_low, is the root that `neutral` finds."""
+    base = at(ZIPF, NATURAL, 0.2)
+    lows = (0.16, 0.18, 0.2)
+    frame = phase_map(base, Axis("eps_high", (0.2,)), Axis("eps_low", lows))
+    drift = frame["expected_measured"].to_numpy()
+    assert (np.diff(drift) < 0).all()
+    (point,) = neutral_clip(base.model_copy(update={"arm": (Arm(name="x"),)}), highs=(0.2,))
+    assert point.low is not None
+    root = math.exp(np.interp(0, -drift, np.log(lows)))
+    assert lows[0] < root < lows[-1]
+    assert abs(root - point.low) < 0.003
+
+
+@pytest.mark.parametrize("geometry", ["natural", "euclidean"])
+@pytest.mark.parametrize("name", PLANES)
+def test_the_planes_that_ship(name: str, geometry: Any) -> None:
+    p = plane(name, geometry, 4)
+    assert p.experiment.update.geometry == geometry
+    assert p.experiment.update.rollouts == 1
+    assert len(p.x.values) >= 2
+    assert len(p.y.values) >= 2
+    assert 0 < groups(p.experiment)["sigma"] < 0.3
+
+
+def test_bad_planes_are_refused() -> None:
+    spec = at(ZIPF, NATURAL, 0.2)
+    with pytest.raises(SpecError, match="no plane"):
+        plane("nothing")
+    with pytest.raises(SpecError, match="at least 2"):
+        plane("batch", points=1)
+    with pytest.raises(SpecError, match="both axes"):
+        phase_map(spec, "step", "step")
+    with pytest.raises(SpecError, match="no axis"):
+        phase_map(spec, "nothing", "step")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="must increase"):
+        Axis("step", (0.2, 0.1))
+    with pytest.raises(SpecError, match="no arm"):
+        phase_map(spec, "step", "batch", arms=("nothing",))
+    with pytest.raises(SpecError, match="grid"):
+        phase_map(load("sign_map"), "step", "batch")
+    with pytest.raises(SpecError, match="could carry"):
+        phase_map(spec, Axis("step", (5.0,)), Axis("batch", (2048,)))
+
+
+def test_the_figure_is_written(small: Any, tmp_path: Path) -> None:
+    marked = small.copy()
+    marked.attrs = small.attrs
+    marked.loc[[0, 1, 2], "verdict"] = ["agree", "reject", "inconclusive"]
+    figure(marked, tmp_path / "map.png")
+    data = (tmp_path / "map.png").read_bytes()
+    assert data[:4] == b"\x89PNG"
+    assert len(data) > 20_000
+    figure(phase_map(at(ZIPF, NATURAL, 0.2), Axis("step", (0.1,)), Axis("eps_low", (0.2,))), tmp_path / "one.png")
+    with pytest.raises(ValueError, match="no arm"):
+        figure(small, tmp_path / "no.png", arm="none")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.png", "one.png"]
