@@ -31,6 +31,7 @@ import numpy as np
 from entclip.drift.noise import noise_drift
 from entclip.initial import start_of, takeover_ratio
 from entclip.meanfield import predict
+from entclip.meanfield.forecast import MAX_REMAINDER
 from entclip.meanfield.law import sample_law
 from entclip.objective import Clip
 from entclip.policy import Geometry
@@ -65,7 +66,6 @@ _MEASURED = ("measured", *(f"measured_{t}" for t in ("clip_low", "clip_high", "c
 _LEAST_CLIPPED = 1e-7  # mean probability beyond a bound; below it a gap is a ratio of rounding errors
 ROOM = {"natural": 0.05, "euclidean": 0.10}  # of the sum of absolute causes: T11's stated validity
 _FLOOR = 0.001  # nats, the same
-_REMAINDER = 0.2  # of the causes: beyond it the terms do not explain the total, and both run off (below 0 nats of entropy)
 
 
 @dataclass(frozen=True)
@@ -280,9 +280,7 @@ def phase_map(
 
 def _forecast(case: Experiment) -> dict[str, dict[str, Any]]:
     """Predicted columns of each arm, or the reason for there being none."""
-    names, g = [arm.name for arm in case.arm], groups(case)
-    # Natural steps are predicted from exact counts, however few.
-    jump = g["sigma"] / math.sqrt(g["samples"]) if case.update.geometry == "euclidean" else 0.0
+    names = [arm.name for arm in case.arm]
     try:
         found = predict(case).summary()["arms"]
     except SpecError as error:
@@ -292,7 +290,7 @@ def _forecast(case: Experiment) -> dict[str, dict[str, Any]]:
         arm = found[name]
         row: dict[str, Any] = {k: math.nan if arm[k] is None else float(arm[k]) for k in _FORECAST}
         causes, left = _causes(row), abs(row["expected_remainder"])
-        if not left <= max(_REMAINDER * causes, _FLOOR):
+        if not left <= max(MAX_REMAINDER * causes, _FLOOR):
             share = left / causes if causes > 0 else math.inf
             out[name] = _refused(f"the predicted remainder, {left:.2g} nats, is {share:.2g} of the causes: second order fails.")
             continue
@@ -303,8 +301,6 @@ def _forecast(case: Experiment) -> dict[str, dict[str, Any]]:
             if name in ("both", f"{side}_only"):
                 gaps.append(row[f"gap_{side}"])
         reasons = list(arm["outside"])
-        if jump > min(_widths(case)):
-            reasons.append(f"one sample moves a log-ratio by {jump:.2g}, across the band: its noise is not Gaussian")
         noise = abs(row["expected_curvature"])
         clips = abs(row["expected_clip_low"]) + abs(row["expected_clip_high"])
         row["dominance"] = clips / noise if noise > 0 else math.inf

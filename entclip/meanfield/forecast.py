@@ -17,13 +17,14 @@ from entclip.meanfield.law import SampleLaw, sample_law
 from entclip.meanfield.nodes import Nodes, pool, populations
 from entclip.meanfield.population import Population
 from entclip.meanfield.steps import CountedStep, local_step, moments
-from entclip.objective import Clip, DppoTv, DualClip, NoClip, Objective
+from entclip.objective import CAUSES, Clip, DppoTv, DualClip, NoClip, Objective
 from entclip.spec import Experiment, SpecError
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
 
 WIDTH = 0.05  # of a node, in nats of log pi
 POINTS = 256  # of a lattice
+MAX_REMAINDER = 0.2  # of the sum of absolute causes
 MAX_FROZEN = 1e-3  # probability of actions that sampling noise could carry to the whole policy
 _COUNTED = (Clip, NoClip, DualClip, DppoTv)  # gains of 0 or 1
 
@@ -100,7 +101,14 @@ class ForecastArm:
             mass, prob = (math.fsum(r[f"{k}_{side}"] for r in rows) for k in ("mass", "pi"))
             out[f"gap_{side}"] = mass / prob if prob > 0 else None
         out |= {"entropy_start": rows[0]["entropy_before"], "entropy_end": rows[-1].get("entropy")}
-        out |= {"discretisation": abs(self.pooling), "frozen_probability": self.frozen, "outside": self.outside}
+        causes = sum(abs(out[f"expected_{c}"]) for c in (*CAUSES, "curvature"))
+        left = abs(out.get("expected_remainder", 0.0))
+        outside = list(self.outside)
+        if left > max(MAX_REMAINDER * causes, 0.001):
+            outside.append(
+                f"the predicted remainder, {left:.2g} nats, is above {MAX_REMAINDER:g} of the causes: second order fails"
+            )
+        out |= {"discretisation": abs(self.pooling), "frozen_probability": self.frozen, "outside": outside}
         return out | {"verdict": "predicted"}
 
 
@@ -176,6 +184,11 @@ def _outside(p: Population, law: SampleLaw, case: Experiment) -> list[str]:
             out.append(
                 f"eta M max(pi) = {push:.3g} is above half the clip width {min(widths):g}: one update jumps across the band"
             )
+        one = u.learning_rate * law.largest / u.batch
+        if widths and one > min(widths):
+            out.append(
+                f"one sample moves a log-ratio by up to {one:.3g}, more than the clip width {min(widths):g}: no Gaussian noise"
+            )
     return out
 
 
@@ -184,10 +197,9 @@ def _start(nodes: Nodes, objective: Objective, law: SampleLaw, case: Experiment)
     u = case.update
     middle = np.zeros((len(nodes.count), POINTS))
     middle[:, POINTS // 2] = 1.0
-    largest = float(np.max(np.abs(law.values))) if law.std is None else 2 * law.std
     jump = np.zeros(len(nodes.count))
     if u.geometry == "natural":
-        jump = u.learning_rate * largest / (u.batch * nodes.prob)
+        jump = u.learning_rate * law.largest / (u.batch * nodes.prob)
     # Five standard deviations of a rollout's noise would take such an action over the whole policy.
     takeover = 5 * jump * np.sqrt(u.batch * nodes.prob * u.minibatches) + jump > -nodes.log_prob
     still = takeover & (u.geometry == "natural")

@@ -27,6 +27,11 @@ class SampleLaw:
         return float(self.moments.by_action(name)[..., 0])  # type: ignore[arg-type]
 
     @property
+    def largest(self) -> float:
+        """The largest |A|; two standard deviations of a normal one."""
+        return float(np.max(np.abs(self.values))) if self.std is None else 2 * self.std
+
+    @property
     def chance_plus(self) -> float:
         """P(A > 0)."""
         return 0.5 if self.std is not None else float(np.sum(self.probs[self.values > 0]))

@@ -143,6 +143,9 @@ def test_outside_its_validity_it_says_so() -> None:
     arms = predict(experiment(ZIPF, "euclidean", 8.0, 64)).summary()["arms"]
     assert any("sum pi^2" in reason for reason in arms["both"]["outside"])
     assert any("jumps across the band" in reason for reason in arms["both"]["outside"])
+    few = predict(experiment(DIRICHLET, "euclidean", 2.664, 4)).summary()["arms"]
+    assert any("one sample moves a log-ratio" in reason for reason in few["both"]["outside"])
+    assert any("second order fails" in reason for reason in few["none"]["outside"])
     with pytest.raises(SpecError, match="could carry actions of total probability"):
         predict(experiment(ZIPF, "natural", 5.0, 16))
 
