@@ -98,11 +98,11 @@ class Population:
 
     def total(self, x: np.ndarray) -> float:
         """sum_a x_a."""
-        return float(np.vdot(self.number, x))
+        return float(np.einsum("kn,kn->", self.number, x))
 
     def mean(self, x: np.ndarray) -> float:
         """E_pi[x]."""
-        return float(np.vdot(self.weight, x))
+        return float(np.einsum("kn,kn->", self.weight, x))
 
     @cached_property
     def entropy(self) -> float:
