@@ -260,15 +260,19 @@ class Ledger:
             raise ValueError(f"kind must be one of {sorted(source)}, got {kind!r}.")
         return pd.DataFrame([row for arm in self.arms.values() for row in getattr(arm, source[kind])])
 
-    def summary(self) -> dict[str, Any]:
-        """The run as one JSON-able object, with verdicts."""
+    def judged(self, arm: ArmLedger) -> dict[str, Any]:
+        """An arm's summary with its verdict."""
         from entclip.verdict import judge
 
+        return judge(arm.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """The run as one JSON-able object, with verdicts."""
         return {
             "experiment": self.experiment.name,
             "digest": self.experiment.digest,
             "engine": self.engine,
             "seed": self.experiment.seed,
             "rollouts": self.experiment.update.rollouts,
-            "arms": {name: judge(arm.summary()) for name, arm in self.arms.items()},
+            "arms": {name: self.judged(arm) for name, arm in self.arms.items()},
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entclip.phase_map import Axis, groups
-from entclip.report import STYLE
+from entclip.report import STYLE, write_figure
 from entclip.spec import Experiment, parse_experiment
 
 if TYPE_CHECKING:
@@ -223,12 +222,4 @@ def figure(frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None
         frameon=False, columnspacing=0.8, handletextpad=0.5, handlelength=2.4,
     )  # fmt: skip
     fig.text(0.01, 0.08 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
-
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            fig.savefig(file, format="png", dpi=150)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_figure(fig, Path(path))

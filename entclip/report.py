@@ -7,10 +7,10 @@ path, so it is called "theory along the path" wherever it is shown.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
-import secrets
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from rich.table import Table
     from rich.text import Text
 
@@ -399,10 +400,13 @@ def figure(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     )  # fmt: skip
     fig.text(0.01, 0.1 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
 
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            fig.savefig(file, format="png", dpi=150)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_figure(fig, target)
+
+
+def write_figure(fig: Figure, path: Path) -> None:
+    """A figure as PNG, written whole or not at all."""
+    from entclip.store import write_atomic
+
+    image = io.BytesIO()
+    fig.savefig(image, format="png", dpi=150)
+    write_atomic(path, image.getvalue())

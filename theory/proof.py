@@ -6,7 +6,7 @@ Nothing is printed as proved unless the check of this file has passed; `same` is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -165,9 +165,6 @@ class Proof:
         """How the steps were shown, most general first."""
         used = {s.how for s in self.checked()}
         return [HOW[how] for how in HOW if how in used]
-
-
-Prover = Callable[[Proof], None]
 
 
 def _prose(text: str) -> str:

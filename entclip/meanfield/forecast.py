@@ -115,15 +115,10 @@ class ForecastArm:
 class Forecast(Ledger):
     """A predicted run: `to_frame()` and `summary()` as a ledger has them, with expected_* columns and nothing measured."""
 
-    def summary(self) -> dict[str, Any]:
-        return {
-            "experiment": self.experiment.name,
-            "digest": self.experiment.digest,
-            "engine": self.engine,
-            "seed": self.experiment.seed,
-            "rollouts": self.experiment.update.rollouts,
-            "arms": {name: arm.summary() for name, arm in self.arms.items()},
-        }
+    def judged(self, arm: Any) -> dict[str, Any]:
+        """A forecast measures nothing, so nothing is judged."""
+        out: dict[str, Any] = arm.summary()
+        return out
 
 
 def predict(experiment: Experiment) -> Forecast:

@@ -30,10 +30,12 @@ CLIP = Clip(0.2, 0.28)
 geometries = pytest.mark.parametrize("geometry", ["natural", "euclidean"])
 
 
-@cache
+proved = cache(proofs)
+
+
 def formula(claim: str, key: str) -> Any:
     """A formula that the proofs of a claim concluded with."""
-    return next(p.formulas[key] for p in proofs(claim) if key in p.formulas)
+    return next(p.formulas[key] for p in proved(claim) if key in p.formulas)
 
 
 def agrees(code: Any, expr: Any, values: dict[Any, Any]) -> None:
