@@ -12,8 +12,11 @@ import entclip.meanfield.forecast as module
 from entclip.advantage import GroupRelative, Independent
 from entclip.meanfield import predict, predict_noise
 from entclip.meanfield.law import sample_law
-from entclip.meanfield.nodes import pool, populations
+from entclip.meanfield.nodes import Nodes, pool, populations
+from entclip.meanfield.population import Population
+from entclip.meanfield.steps import _TINY, CountedStep
 from entclip.neutral import neutral_clip
+from entclip.objective import Clip
 from entclip.policy import centered_kappa, dirichlet, log_softmax, zipf
 from entclip.reward import Bernoulli, Gaussian, Rademacher
 from entclip.runner import run
@@ -192,6 +195,18 @@ def test_a_noise_that_is_none_is_refused() -> None:
         predict_noise(load("headline"), "cubic", 0.1)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="positive and finite"):
         predict_noise(load("headline"), "flat", math.nan)
+
+
+def test_one_counted_step_moves_each_state_by_its_mean() -> None:
+    """T11: in the band, above and below it, log r moves by rate (0, -M, +M) on average, up to the common shift."""
+    probs, points = np.array([0.4, 0.25, 0.2, 0.15]), 512
+    mass = np.zeros((4, points))
+    mass[[0, 1, 2, 3], points // 2 + np.array([120, -120, 120, 0])] = 1.0  # HIGH, LOW, HIGH, band
+    p = Population(Nodes(np.log(probs), np.ones(4)), np.full(4, 0.002), mass, 0.0, Clip(), np.zeros(4, dtype=bool))
+    new = CountedStep(sample_law(Rademacher(), Independent()), 0.1, 64)(p)
+    moved = np.sum((new.mass - p.mass) * p.lattice, axis=1)
+    # What a transform leaves of mass below _TINY is dropped, at most everywhere on the lattice.
+    assert np.all(np.abs(moved - 0.1 * np.array([-0.5, 0.5, -0.5, 0.0])) <= points * _TINY * np.abs(p.lattice).max())
 
 
 def test_pooling_keeps_counts_and_probability() -> None:
