@@ -16,6 +16,8 @@ from entclip.spec import Experiment, FileSpec, PerturbationSpec, SnapshotSpec, S
 
 __all__ = ["Start", "start_of", "takeover_ratio"]
 
+_MAX_TABLE = 4 * 2**30  # bytes; a run holds a few of them
+
 
 @dataclass(frozen=True)
 class Start:
@@ -36,6 +38,8 @@ def _logits(experiment: Experiment) -> tuple[np.ndarray, PrefixTree]:
     elif spec.kind == "dirichlet":
         key = int(stream(seed, "policy").integers(2**63))
         logits = laws.dirichlet(spec.vocab, spec.alpha, key, contexts=spec.contexts, floor=spec.floor).logits
+    elif spec.kind == "normal_logits":
+        logits = spec.sd * stream(seed, "policy").standard_normal((spec.contexts, spec.vocab))
     elif spec.kind == "autoregressive":
         tree = PrefixTree(spec.vocab, spec.length)
         key = int(stream(seed, "policy").integers(2**63))
@@ -86,8 +90,20 @@ def _perturbed(old: np.ndarray, spec: PerturbationSpec, seed: int) -> np.ndarray
     return log_softmax(old + spec.rms * x / rms)
 
 
+def _check_size(experiment: Experiment) -> None:
+    """Tables that no machine here should try to hold are refused with their size."""
+    spec = experiment.policy
+    size = 8 * (getattr(spec, "contexts", None) or 1) * getattr(spec, "vocab", 1)
+    if size > _MAX_TABLE:
+        raise SpecError(
+            f"policy.contexts x policy.vocab is a table of {size / 2**30:.1f} GiB in float64, over the limit of "
+            f'{_MAX_TABLE / 2**30:.0f} GiB: use fewer contexts or actions, or the engine "reduced", which lists no vocabulary.'
+        )
+
+
 def start_of(experiment: Experiment) -> Start:
     """The contexts of an experiment, drawn once per seed and shared by its arms."""
+    _check_size(experiment)
     logits, tree = _logits(experiment)
     old = log_softmax(np.array(logits, dtype=np.float64))
     contexts = len(old)

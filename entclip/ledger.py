@@ -11,12 +11,12 @@ errors over independent units (context x replica; antithetic partners count as o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from entclip.engines.base import Entry, State
-from entclip.engines.tabular import token_entropy
 from entclip.objective import CAUSES
 from entclip.spec import Experiment
 
@@ -27,7 +27,9 @@ __all__ = ["ArmLedger", "IdentityError", "Ledger", "standard_error"]
 
 SCHEMA_VERSION = 1
 PARTS = (*CAUSES, "curvature")
+OPTIONAL_CAUSES = ("momentum", "weight_decay")  # of an optimiser with memory or decay
 SUMMED = (*PARTS, "remainder", "measured")
+_SUMMED = (*SUMMED, *OPTIONAL_CAUSES)
 EXPECTED = tuple(f"expected_{p}" for p in PARTS)
 _MEANS = (
     "pi_low",
@@ -82,12 +84,17 @@ def _standard_errors(values: np.ndarray, pair: bool) -> list[float | None]:
     return out
 
 
+def _causes(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """The causes that an entry has: the four of every clip, and the optimiser's own where there are any."""
+    return [*CAUSES, *(c for c in OPTIONAL_CAUSES if c in columns)]
+
+
 def _check(entry: Entry, rounding: np.ndarray) -> None:
     c = entry.columns
     bad = [name for name, finite in zip(c, np.isfinite(np.stack(list(c.values()))).all(axis=1), strict=True) if not finite]
     if bad:
         raise IdentityError(f"column {bad[0]} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
-    gap = np.abs(sum(c[p] for p in CAUSES) - c["_inner"])
+    gap = np.abs(sum(c[p] for p in _causes(c)) - c["_inner"])
     if np.any(gap > rounding):
         raise IdentityError(
             f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}."
@@ -116,8 +123,8 @@ class ArmLedger:
     def append(self, entry: Entry, state: State) -> None:
         """Check the identities of one update and add it to the books."""
         c = entry.columns
-        eps = float(np.finfo(next(iter(c.values())).dtype).eps)
-        rounding = 256 * eps * (1 + c["entropy_before"] + sum(np.abs(c[p]) for p in CAUSES) + c["_scale"])
+        terms = 1 + c["entropy_before"] + sum(np.abs(c[p]) for p in _causes(c)) + c["_scale"]
+        rounding = 256 * entry.precision * terms
         _check(entry, rounding)
         total = entry.weight.sum()
 
@@ -133,7 +140,7 @@ class ArmLedger:
         self._entropy_expected, self.entropy_end = after, after
         if self.entropy_start is None:
             self.entropy_start = before
-        names = [n for n in (*SUMMED, *EXPECTED) if n in c]
+        names = [n for n in (*_SUMMED, *EXPECTED) if n in c]
         row: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
             "rollout": entry.rollout, "step": len(self.rows), "inner_step": entry.inner_step,
@@ -141,7 +148,7 @@ class ArmLedger:
         kept = [*names, *_MEANS]
         row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
         if entry.drawn:
-            parts = {f"{n}_se": c[n] for n in SUMMED}
+            parts = {f"{n}_se": c[n] for n in _SUMMED if n in c}
             parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}
             values = np.stack(list(parts.values())) * state.context_weight
             row |= dict(zip(parts, _standard_errors(values, self.experiment.antithetic), strict=True))
@@ -163,27 +170,27 @@ class ArmLedger:
                 for totals in (self.totals, self.rollout_totals):
                     totals[name] = totals.get(name, 0.0) + value
 
-    def end_rollout(self, state: State, visits: np.ndarray | None, before: np.ndarray, after: np.ndarray) -> None:
+    def end_rollout(self, state: State, start: Mapping[str, np.ndarray], end: Mapping[str, np.ndarray]) -> None:
         """Close a rollout: sums, collapses, and for sequences their entropy and its part from visiting prefixes differently.
 
-        before, after: sequence entropy of each unit (U,) at the start and end; branches of the exact engine may differ in number.
+        start, end: what the engine observed, (U,); branches of the exact engine may differ in number.
         """
-        index, length = state.rollout, state.tree.length
+        index, length = state.rollout, state.length
         rows = [r for r in self.rows if r["rollout"] == index]
-        now = token_entropy(state, visits) if len(state.weight) == len(state.entropy_at_rollout) and self.totals else None
         summary: dict[str, Any] = {k: rows[-1][k] for k in ("schema_version", "case", "arm", "seed", "rollout")}
         summary |= self._sums(rows, self.rollout_totals)
         summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
-        if now is not None:
-            lost = state.entropy_at_rollout - now
-            summary["collapses"] = int(np.sum((lost > 1) & (lost > state.entropy_at_rollout / 2)))
+        if self.totals and len(start["entropy"]) == len(end["entropy"]):
+            lost = start["entropy"] - end["entropy"]
+            summary["collapses"] = int(np.sum((lost > 1) & (lost > start["entropy"] / 2)))
         if length > 1:
-            start, end = (float(np.mean(x)) if self.totals else None for x in (before, after))
-            summary |= {"sequence_entropy_before": start, "sequence_entropy": end}
-            if start is not None and end is not None:
-                start, end = (float(np.dot(state.weight, x) / state.weight.sum()) for x in (before, after))
-                summary |= {"sequence_entropy_before": start, "sequence_entropy": end}
-                summary["visitation"] = end - start - length * summary["measured"]
+            before, after = start["sequence_entropy"], end["sequence_entropy"]
+            summary |= {"sequence_entropy_before": None, "sequence_entropy": None}
+            if self.totals:
+                total = state.weight.sum()
+                first, last = (float(np.dot(state.weight, x) / total) for x in (before, after))
+                summary |= {"sequence_entropy_before": first, "sequence_entropy": last}
+                summary["visitation"] = last - first - length * summary["measured"]
             # d(s) changes with pi_old, so the token entropy of the next rollout starts elsewhere: visitation has the difference.
             self._entropy_expected = None
         self.summaries.append(summary)
@@ -193,7 +200,7 @@ class ArmLedger:
         """Sums over updates of every part, their expectations, standard errors, and the control-variate mean."""
         pair = self.experiment.antithetic
         out: dict[str, Any] = {}
-        for name in SUMMED:
+        for name in (n for n in _SUMMED if n in rows[0]):
             out[name] = math.fsum(r[name] for r in rows)
             out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
         complete = all(e in r for r in rows for e in EXPECTED)
@@ -247,8 +254,8 @@ def _derived(row: dict[str, Any]) -> dict[str, Any]:
 class Ledger:
     """A run's books: `to_frame()` for rows, `summary()` for the JSON object of the run."""
 
-    def __init__(self, experiment: Experiment, engine: str) -> None:
-        self.experiment, self.engine = experiment, engine
+    def __init__(self, experiment: Experiment, engine: str, device: str = "cpu", dtype: str = "float64") -> None:
+        self.experiment, self.engine, self.device, self.dtype = experiment, engine, device, dtype
         self.arms: dict[str, ArmLedger] = {}
 
     def to_frame(self, kind: str = "updates") -> pd.DataFrame:
@@ -272,6 +279,8 @@ class Ledger:
             "experiment": self.experiment.name,
             "digest": self.experiment.digest,
             "engine": self.engine,
+            "device": self.device,
+            "dtype": self.dtype,
             "seed": self.experiment.seed,
             "rollouts": self.experiment.update.rollouts,
             "arms": {name: self.judged(arm) for name, arm in self.arms.items()},

@@ -14,7 +14,7 @@ from entclip.advantage import GroupRelative, Independent
 from entclip.reward import DiscreteReward, Gaussian, TableReward
 from entclip.spec import Experiment, SpecError
 
-__all__ = ["MAX_OUTCOMES", "Keep", "Sums", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots"]
+__all__ = ["MAX_OUTCOMES", "Keep", "Samples", "Sums", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots"]
 
 MAX_OUTCOMES = 1_000_000
 
@@ -26,6 +26,13 @@ class Sums(NamedTuple):
     minus: np.ndarray
     n_plus: np.ndarray
     n_minus: np.ndarray
+
+
+class Samples(NamedTuple):
+    """Samples one by one, for engines whose vocabulary is too large for sums per action: actions (U, B), advantages (U, B)."""
+
+    actions: np.ndarray
+    advantages: np.ndarray
 
 
 class Keep(NamedTuple):

@@ -18,16 +18,40 @@ from entclip.verdict import Verdict, verdict_of
 
 __all__ = ["check", "engine_named", "run"]
 
-_ENGINES = {"sampled": ("entclip.engines.sampled", "SampledEngine"), "exact": ("entclip.engines.exact", "ExactEngine")}
+_ENGINES = {
+    "sampled": ("entclip.engines.sampled", "SampledEngine"),
+    "exact": ("entclip.engines.exact", "ExactEngine"),
+    "reduced": ("entclip.engines.reduced", "ReducedEngine"),
+    "tokens": ("entclip.engines.tokens", "TokensEngine"),
+    "head": ("entclip.engines.head", "HeadEngine"),
+}
+_TORCH = {"tokens", "head"}
+DTYPES = ("float64", "float32")
 Progress = Callable[[str, int, int], None]
 
 
-def engine_named(name: str) -> Engine:
-    """The engine of that name; modules load when asked for."""
+def engine_named(name: str, device: str = "cpu", dtype: str = "float64") -> Engine[Any, Any]:
+    """The engine of that name; modules load when asked for.
+
+    Raises: SpecError for an unknown name, or a device or dtype that this engine does not have.
+    """
     if name not in _ENGINES:
         raise SpecError(f"unknown engine {name!r}: choose one of {', '.join(sorted(_ENGINES))}.")
+    if dtype not in DTYPES:
+        raise SpecError(f"dtype = {dtype!r}: choose one of {', '.join(DTYPES)}.")
+    if name not in _TORCH and (device, dtype) != ("cpu", "float64"):
+        raise SpecError(
+            f"the {name} engine runs on the CPU in float64, not on device {device!r} in {dtype}: leave both out, or use one of "
+            f"the engines {', '.join(sorted(_TORCH))}."
+        )
     module, attribute = _ENGINES[name]
-    engine: Engine = getattr(import_module(module), attribute)()
+    try:
+        kind = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise SpecError(f"the {name} engine needs torch, which is not installed: pip install 'entclip[torch]'.") from None
+    engine: Engine[Any, Any] = kind(device=device, dtype=dtype) if name in _TORCH else kind()
     return engine
 
 
@@ -35,6 +59,8 @@ def run(
     experiment: Experiment,
     engine: str = "sampled",
     *,
+    device: str = "cpu",
+    dtype: str = "float64",
     out: str | Path | None = None,
     jobs: int = 2,
     progress: Progress | None = None,
@@ -42,15 +68,17 @@ def run(
     """Run every case and arm of an experiment and return its ledger.
 
     Args:
-        engine: "sampled" (Monte Carlo with standard errors) or "exact" (every outcome with its probability).
+        engine: "sampled" (Monte Carlo with standard errors), "exact" (every outcome with its probability), "reduced" (cost
+            independent of the vocabulary), "tokens" (torch, dense) or "head" (shared parameters).
+        device, dtype: of the torch engines: "cpu" or "cuda", "float64" or "float32".
         out: folder for the ledger; an interrupted run in the same folder resumes from its last whole rollout, bit for bit.
         jobs: arms run at the same time, in threads; the result does not depend on it.
         progress: called with (arm, finished updates, all updates of that arm).
     Raises: SpecError for what cannot be run; IdentityError if the books do not balance.
     """
-    machine = engine_named(engine)
-    ledger, stop = Ledger(experiment, engine), Event()
-    checkpoint = None if out is None else Checkpoint(Path(out), experiment, engine)
+    machine = engine_named(engine, device, dtype)
+    ledger, stop = Ledger(experiment, engine, device, dtype), Event()
+    checkpoint = None if out is None else Checkpoint(Path(out), experiment, machine, device, dtype)
     for label, case in experiment.cases():
         done: dict[str, ArmLedger] = {}
 
@@ -59,7 +87,7 @@ def run(
 
         free = [arm for arm in case.arm if arm.control is None]
         stop.clear()
-        with ThreadPoolExecutor(max(1, jobs)) as pool:
+        with ThreadPoolExecutor(max(1, jobs) if machine.concurrent else 1) as pool:
             futures = [pool.submit(one, arm) for arm in free]
             try:
                 done |= {arm.name: future.result() for arm, future in zip(free, futures, strict=True)}
@@ -80,7 +108,7 @@ def run(
 
 
 def _run_arm(
-    engine: Engine,
+    engine: Engine[Any, Any],
     case: Experiment,
     label: str,
     arm: Arm,
@@ -91,12 +119,12 @@ def _run_arm(
 ) -> ArmLedger:
     books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
     if checkpoint is not None:
-        checkpoint.load(books, state)
+        state = checkpoint.load(books, state)
     name = f"{label}/{arm.name}" if label else arm.name
     total = case.update.rollouts * case.update.epochs * case.update.minibatches
     while state.rollout < case.update.rollouts:
         state, rollout = engine.roll_out(state)
-        before = engine.observe(state)["sequence_entropy"]
+        before = engine.observe(state)
         for minibatch in rollout:
             if stop.is_set():
                 return books
@@ -105,7 +133,7 @@ def _run_arm(
             books.append(entry, origin)
             if progress is not None:
                 progress(name, len(books.rows), total)
-        books.end_rollout(state, rollout.visits, before, engine.observe(state)["sequence_entropy"])
+        books.end_rollout(state, before, engine.observe(state))
         state.rollout += 1
         if checkpoint is not None:
             checkpoint.save(books, state)

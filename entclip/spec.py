@@ -31,6 +31,7 @@ from entclip.reward import Rademacher, RewardLaw, TableReward
 __all__ = ["Arm", "Experiment", "SpecError", "UpdateSpec", "experiment_names", "load", "parse_experiment"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Vocab = Annotated[int, Field(ge=2)]
 
@@ -79,6 +80,15 @@ class DirichletSpec(_Part):
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
+class NormalLogitsSpec(_Part):
+    """Independent normal logits of standard deviation `sd`, drawn once per context: pi is log-normal up to normalisation."""
+
+    kind: Literal["normal_logits"] = "normal_logits"
+    vocab: Vocab = 64
+    contexts: Count = 1
+    sd: Positive = 2.0
+
+
 class SnapshotSpec(_Part):
     """Next-token distributions of a real language model: a shipped name or a file made by `entclip snapshot`."""
 
@@ -117,7 +127,7 @@ class AutoregressiveSpec(_Part):
 
 
 PolicySpec = Annotated[
-    UniformSpec | ZipfSpec | PeakedSpec | DirichletSpec | SnapshotSpec | FileSpec | AutoregressiveSpec,
+    UniformSpec | ZipfSpec | PeakedSpec | DirichletSpec | NormalLogitsSpec | SnapshotSpec | FileSpec | AutoregressiveSpec,
     Field(discriminator="kind"),
 ]
 
@@ -141,16 +151,36 @@ class PerturbationSpec(_Part):
 
 
 class UpdateSpec(_Part):
-    """One rollout of `minibatches` updates of `batch` samples per context each, `rollouts` times."""
+    """One rollout of `minibatches` updates of `batch` samples per context each, `rollouts` times.
+
+    optimizer adam, adamw: the euclidean gradient goes through Adam's moments (betas, eps); adam adds weight_decay times the
+    logit to the gradient, adamw shrinks the logit by learning_rate times weight_decay.
+    """
 
     geometry: Geometry = "natural"
-    optimizer: Literal["sgd"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     learning_rate: Positive = 0.1
     batch: Count = 2048
     minibatches: Count = 64
     rollouts: Count = 5
     epochs: Count = 1
     minibatch: Literal["groups", "shuffled"] = "groups"
+
+    @model_validator(mode="after")
+    def _optimizer_fits(self) -> UpdateSpec:
+        if self.optimizer != "sgd" and self.geometry != "euclidean":
+            raise ValueError(
+                f"update.optimizer = {self.optimizer!r} preconditions the euclidean gradient, but update.geometry = "
+                f'{self.geometry!r}: set update.geometry = "euclidean".'
+            )
+        if self.optimizer == "sgd" and self.weight_decay:
+            raise ValueError(
+                f"update.weight_decay = {self.weight_decay} with update.optimizer = 'sgd': plain steps have no decay; use adamw."
+            )
+        return self
 
 
 class ControlSpec(_Part):
@@ -355,8 +385,8 @@ def _reworded(error: Any, data: dict[str, Any]) -> str:
 
 
 _KINDS = {
-    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "bernoulli", "gaussian", "rademacher",
-    "table", "independent", "group", "clip", "none", "dual_clip", "cispo", "sapo", "ce_gppo", "dppo_tv", "str",
+    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "normal_logits", "bernoulli", "gaussian",
+    "rademacher", "table", "independent", "group", "clip", "none", "dual_clip", "cispo", "sapo", "ce_gppo", "dppo_tv", "str",
     "tagged-union[Clip,NoClip,DualClip,Cispo,Sapo,CeGppo,DppoTv]",
 }  # fmt: skip
 

@@ -14,11 +14,11 @@ import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from entclip.engines.base import State
+from entclip.engines.base import Engine, State
 from entclip.ledger import ArmLedger, Ledger
 from entclip.spec import Experiment, SpecError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "prepare_folder", "read_frame", "read_summary", "save_run", "to_json", "write_atomic"]
 
+S = TypeVar("S", bound=State)
 _TABLES = {"updates": "ledger.parquet", "rollouts": "rollouts.parquet", "contexts": "contexts.parquet"}
 
 
@@ -69,7 +70,8 @@ def to_json(value: Any) -> str:
     return json.dumps(clean(value), indent=1, allow_nan=False)
 
 
-def _provenance(experiment: Experiment, engine: str) -> dict[bytes, bytes]:
+def _provenance(ledger: Ledger) -> dict[bytes, bytes]:
+    experiment = ledger.experiment
     versions = {name: metadata.version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
     try:
         versions["entclip"] = metadata.version("entclip")
@@ -84,7 +86,7 @@ def _provenance(experiment: Experiment, engine: str) -> dict[bytes, bytes]:
         commit = "none"
     record = {
         "experiment": experiment.to_toml(), "digest": experiment.digest, "versions": json.dumps(versions), "git_commit": commit,
-        "engine": engine, "dtype": "float64", "device": "cpu",
+        "engine": ledger.engine, "dtype": ledger.dtype, "device": ledger.device,
     }  # fmt: skip
     return {f"entclip.{k}".encode(): v.encode() for k, v in record.items()}
 
@@ -95,7 +97,7 @@ def save_run(ledger: Ledger, out: Path) -> None:
     from pyarrow import parquet
 
     prepare_folder(out)
-    extra = _provenance(ledger.experiment, ledger.engine)
+    extra = _provenance(ledger)
     for kind, name in _TABLES.items():
         frame = ledger.to_frame(kind)
         if frame.empty:
@@ -143,9 +145,10 @@ def read_summary(run: Path) -> dict[str, Any]:
 class Checkpoint:
     """One file per arm after each whole rollout, in a folder named by digest and engine inside the run folder."""
 
-    def __init__(self, out: Path, experiment: Experiment, engine: str) -> None:
+    def __init__(self, out: Path, experiment: Experiment, engine: Engine[Any, Any], device: str, dtype: str) -> None:
         prepare_folder(out)
-        self.folder = out / f".checkpoint-{experiment.digest}-{engine}"
+        self.engine = engine
+        self.folder = out / f".checkpoint-{experiment.digest}-{engine.name}-{dtype}-{device}"
         self.folder.mkdir(exist_ok=True)
 
     def _path(self, books: ArmLedger) -> Path:
@@ -154,43 +157,41 @@ class Checkpoint:
         return self.folder / f"{safe}.npz"
 
     def save(self, books: ArmLedger, state: State) -> None:
-        """Store the books and log pi; pi_old is not needed between rollouts."""
+        """Store the books and the engine's arrays."""
         record = {
             "rollout": state.rollout, "rows": books.rows, "details": books.details, "summaries": books.summaries,
             "entropy_start": books.entropy_start, "entropy_end": books.entropy_end, "expected": books._entropy_expected,
             "case": books.case, "arm": books.arm, "totals": sorted(books.totals),
         }  # fmt: skip
         arrays: dict[str, Any] = {f"total_{k}": v for k, v in books.totals.items()}
-        for name in ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight"):
-            arrays[name] = getattr(state, name)
+        arrays |= {f"state_{k}": v for k, v in self.engine.pack(state).items()}
         buffer = io.BytesIO()
         np.savez(buffer, record=np.frombuffer(json.dumps(record).encode(), dtype=np.uint8), **arrays)
         write_atomic(self._path(books), buffer.getvalue())
 
-    def load(self, books: ArmLedger, state: State) -> bool:
-        """Continue from the last whole rollout if there is one; a damaged file is reported, never silently used."""
+    def load(self, books: ArmLedger, state: S) -> S:
+        """The state after the last whole rollout, or `state`; a damaged file is reported, never silently used."""
         path = self._path(books)
         if not path.exists():
-            return False
+            return state
         try:
             with np.load(path, allow_pickle=False) as data:
                 record = json.loads(bytes(data["record"]))
                 if (record["case"], record["arm"]) != (books.case, books.arm):
-                    return False
+                    return state
                 books.totals = {k: data[f"total_{k}"] for k in record["totals"]}
-                for name in ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight"):
-                    setattr(state, name, data[name])
+                stored = {k.removeprefix("state_"): data[k] for k in data.files if k.startswith("state_")}
+                new: S = self.engine.unpack(state, stored)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise SpecError(f"the checkpoint {path} is damaged ({error}): delete it to start this arm again.") from None
-        state.origin = np.arange(len(state.weight))
-        state.rollout = record["rollout"]
+        new.rollout = record["rollout"]
         books.rows, books.details, books.summaries = record["rows"], record["details"], record["summaries"]
         books.entropy_start, books.entropy_end, books._entropy_expected = (
             record["entropy_start"],
             record["entropy_end"],
             record["expected"],
         )
-        return True
+        return new
 
     def clear(self) -> None:
         """The run is whole: its ledger replaces the checkpoints."""

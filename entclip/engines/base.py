@@ -1,59 +1,54 @@
-"""What an engine is: start, roll out, step, observe. The loop in run.py needs nothing else."""
+"""What an engine is: start, roll out, step, observe, and pack for a checkpoint. The loop in runner.py needs nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from entclip.advantage import AdvantageMoments
 from entclip.objective import Objective
-from entclip.prefix_tree import PrefixTree
-from entclip.rollout import Keep, Sums
-from entclip.spec import Experiment
+from entclip.rollout import Keep, Samples, Sums
+from entclip.spec import Experiment, SpecError
 
-__all__ = ["Directive", "Engine", "Entry", "Minibatch", "Rollout", "State"]
+__all__ = ["Directive", "Engine", "Entry", "Minibatch", "Rollout", "State", "refuse_adam"]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class State:
-    """Units (replica x context, or weighted branches) of one arm: log pi and log pi_old (U, N, V), N prefixes."""
+    """What every engine's state has: the arm, and its units (replica x context, or weighted branches), each array (U,)."""
 
     experiment: Experiment
     objective: Objective
-    tree: PrefixTree
-    log_probs: np.ndarray
-    old_log_probs: np.ndarray
     context: np.ndarray
     replica: np.ndarray
     weight: np.ndarray  # d(s) x branch probability, mean over replicas; sums to the number of contexts
     context_weight: np.ndarray  # d(s)
-    origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
     rollout: int = 0
-    entropy_at_rollout: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence."""
+        return 1
 
 
 @dataclass(frozen=True)
 class Minibatch:
-    """One minibatch of a rollout; `sums` when injected, otherwise drawn or enumerated by the engine when it is used."""
+    """One minibatch of a rollout; with `sums` or `samples` it is injected, otherwise the engine draws it when it is used."""
 
     inner_step: int
     epoch: int
     index: int
     fresh: bool  # its samples are independent of the path so far, so that T5 and T8 are the conditional expectation
     sums: Sums | None = None
+    samples: Samples | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """What stays fixed for a rollout: pi_old of whole sequences (U, A), visits d(s) (U, N), moments per unit, minibatches."""
+    """What stays fixed for a rollout; engines add pi_old and what they draw from."""
 
-    old_sequence_probs: np.ndarray
-    visits: np.ndarray | None
-    moments: AdvantageMoments
-    slots: tuple[np.ndarray, np.ndarray] | None
     minibatches: tuple[Minibatch, ...]
 
     def __iter__(self) -> Iterator[Minibatch]:
@@ -72,7 +67,7 @@ class Directive:
 
 @dataclass(frozen=True)
 class Entry:
-    """Columns of one update, each (U,), with the weights of the units and what identifies them."""
+    """Columns of one update, each (U,) float64, with the weights of the units and what identifies them."""
 
     inner_step: int
     rollout: int
@@ -83,18 +78,50 @@ class Entry:
     samples: int
     fresh: bool
     drawn: bool  # True: units are independent draws with standard errors; False: weights are exact probabilities
+    precision: float = float(np.finfo(np.float64).eps)  # rounding of the arithmetic behind the columns
 
 
-class Engine(Protocol):
+S = TypeVar("S", bound=State)
+R = TypeVar("R", bound=Rollout)
+
+
+class Engine(Protocol[S, R]):
     """Functions of a state passed in and out; the only randomness is keyed by the experiment's seed."""
 
     name: str
     drawn: bool
+    concurrent: bool  # arms may run at the same time in threads
 
-    def start(self, experiment: Experiment, objective: Objective) -> State: ...
+    def start(self, experiment: Experiment, objective: Objective) -> S:
+        """The state before the first update; SpecError for what the engine cannot run."""
+        ...
 
-    def roll_out(self, state: State) -> tuple[State, Rollout]: ...
+    def roll_out(self, state: S) -> tuple[S, R]:
+        """pi_old := pi, and the minibatches of a rollout."""
+        ...
 
-    def step(self, state: State, rollout: Rollout, minibatch: Minibatch, directive: Directive) -> tuple[State, Entry]: ...
+    def step(self, state: S, rollout: R, minibatch: Minibatch, directive: Directive) -> tuple[S, Entry]:
+        """One update and its columns."""
+        ...
 
-    def observe(self, state: State) -> dict[str, Any]: ...
+    def observe(self, state: S) -> dict[str, np.ndarray]:
+        """`entropy` per token (visits frozen at pi_old) and `sequence_entropy`, each (U,), nats."""
+        ...
+
+    def pack(self, state: S) -> dict[str, np.ndarray]:
+        """The arrays that a state between two rollouts consists of."""
+        ...
+
+    def unpack(self, state: S, arrays: Mapping[str, np.ndarray]) -> S:
+        """The state that `pack` stored, from the starting state; bit for bit."""
+        ...
+
+
+def refuse_adam(experiment: Experiment, engine: str) -> None:
+    """SpecError if the experiment asks for an optimiser that this engine does not have."""
+    optimizer = experiment.update.optimizer
+    if optimizer != "sgd":
+        raise SpecError(
+            f'update.optimizer = {optimizer!r}: {engine} takes plain steps only ("sgd"); the engines reduced, tokens and head '
+            "have Adam."
+        )

@@ -7,12 +7,23 @@ policy are merged. Expectations are exact to rounding, so there are no standard 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
-from entclip.engines.tabular import begin, begin_rollout, entry_of, sequence_entropy, take_moments, update_block
+from entclip.engines.base import Directive, Entry, Minibatch
+from entclip.engines.tabular import (
+    TabularRollout,
+    TabularState,
+    begin,
+    begin_rollout,
+    entropies,
+    entry_of,
+    pack_tables,
+    take_moments,
+    unpack_tables,
+    update_block,
+)
 from entclip.objective import Objective
 from entclip.rollout import MAX_OUTCOMES, Sums, enumerate_all
 from entclip.spec import Experiment, SpecError
@@ -25,8 +36,9 @@ class ExactEngine:
 
     name = "exact"
     drawn = False
+    concurrent = True
 
-    def start(self, experiment: Experiment, objective: Objective) -> State:
+    def start(self, experiment: Experiment, objective: Objective) -> TabularState:
         spec = experiment.update
         if spec.epochs > 1 or spec.minibatch == "shuffled":
             raise SpecError(
@@ -40,10 +52,12 @@ class ExactEngine:
             )
         return begin(experiment, objective, replicas=1)
 
-    def roll_out(self, state: State) -> tuple[State, Rollout]:
+    def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:
         return begin_rollout(state, keep_old=state.experiment.perturbation is not None)
 
-    def step(self, state: State, rollout: Rollout, minibatch: Minibatch, directive: Directive) -> tuple[State, Entry]:
+    def step(
+        self, state: TabularState, rollout: TabularRollout, minibatch: Minibatch, directive: Directive
+    ) -> tuple[TabularState, Entry]:
         if directive != Directive():
             raise SpecError("controls compare sampled arms with each other: run this experiment on the sampled engine.")
         sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs)
@@ -60,18 +74,23 @@ class ExactEngine:
         wide = dataclasses.replace(
             rollout,
             old_sequence_probs=rollout.old_sequence_probs[origin],
-            visits=None if rollout.visits is None else rollout.visits[origin],
             moments=take_moments(rollout.moments, origin),
         )
         new, columns = update_block(branched, wide, minibatch, flat, slice(None), directive)
         entry = entry_of(branched, minibatch, columns, drawn=self.drawn)
         return _merged(dataclasses.replace(branched, log_probs=new)), entry
 
-    def observe(self, state: State) -> dict[str, Any]:
-        return {"sequence_entropy": sequence_entropy(state)}
+    def observe(self, state: TabularState) -> dict[str, np.ndarray]:
+        return entropies(state)
+
+    def pack(self, state: TabularState) -> dict[str, np.ndarray]:
+        return pack_tables(state)
+
+    def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
+        return unpack_tables(state, arrays)
 
 
-def _take(state: State, rows: np.ndarray, weight: np.ndarray) -> State:
+def _take(state: TabularState, rows: np.ndarray, weight: np.ndarray) -> TabularState:
     """The given units with new weights."""
     return dataclasses.replace(
         state,
@@ -81,12 +100,12 @@ def _take(state: State, rows: np.ndarray, weight: np.ndarray) -> State:
         replica=state.replica[rows],
         context_weight=state.context_weight[rows],
         origin=state.origin[rows],
-        entropy_at_rollout=state.entropy_at_rollout[rows],
+        visits=None if state.visits is None else state.visits[rows],
         weight=weight,
     )
 
 
-def _merged(state: State) -> State:
+def _merged(state: TabularState) -> TabularState:
     """Branches of one context and one rollout start that reached the same policy, up to rounding, become one."""
     flat = np.round(state.log_probs.reshape(len(state.log_probs), -1), 12)
     key = np.column_stack([state.context, state.origin, flat])

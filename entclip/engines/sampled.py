@@ -8,12 +8,23 @@ repeats the streams of replica i with mirrored rewards.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
-from entclip.engines.tabular import begin, begin_rollout, entry_of, matched_rate, sequence_entropy, update_block
+from entclip.engines.base import Directive, Entry, Minibatch
+from entclip.engines.tabular import (
+    TabularRollout,
+    TabularState,
+    begin,
+    begin_rollout,
+    entropies,
+    entry_of,
+    matched_rate,
+    pack_tables,
+    unpack_tables,
+    update_block,
+)
 from entclip.objective import Objective
 from entclip.random import cell_size, stream
 from entclip.rollout import Sums, draw_sums, shuffled_slots, sums_of_slots
@@ -29,25 +40,26 @@ class SampledEngine:
 
     name = "sampled"
     drawn = True
+    concurrent = True
 
-    def start(self, experiment: Experiment, objective: Objective) -> State:
+    def start(self, experiment: Experiment, objective: Objective) -> TabularState:
         return begin(experiment, objective, experiment.replicas)
 
-    def roll_out(self, state: State) -> tuple[State, Rollout]:
+    def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:
         perturbed = state.experiment.perturbation is not None
         state, rollout = begin_rollout(state, keep_old=perturbed)
         if state.experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=self._shuffled(state, rollout))
         return state, rollout
 
-    def _cells(self, state: State, actions: int) -> list[tuple[slice, int, bool]]:
+    def _cells(self, state: TabularState, actions: int) -> list[tuple[slice, int, bool]]:
         """Units of each cell, its key, and whether its rewards are mirrored."""
         units, size = len(state.log_probs), cell_size(actions)
         half = units // 2 if state.experiment.antithetic else units
         first = [(slice(a, min(a + size, half)), a // size, False) for a in range(0, half, size)]
         return first + [(slice(s.start + half, s.stop + half), k, True) for s, k, _ in first if half < units]
 
-    def _shuffled(self, state: State, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+    def _shuffled(self, state: TabularState, rollout: TabularRollout) -> tuple[np.ndarray, np.ndarray]:
         spec, probs = state.experiment.update, rollout.old_sequence_probs
         shape = (len(probs), spec.batch * spec.minibatches)
         if shape[0] * shape[1] * 16 > _MAX_SLOT_BYTES:
@@ -62,10 +74,20 @@ class SampledEngine:
         return actions, values
 
     def _sums(
-        self, state: State, rollout: Rollout, minibatch: Minibatch, rows: slice, key: int, mirror: bool, directive: Directive
+        self,
+        state: TabularState,
+        rollout: TabularRollout,
+        minibatch: Minibatch,
+        rows: slice,
+        key: int,
+        mirror: bool,
+        directive: Directive,
     ) -> Sums:
         if minibatch.sums is not None:
             return Sums(*(x[rows] for x in minibatch.sums))
+        if minibatch.samples is not None:
+            taken, advantages = (x[rows] for x in minibatch.samples)
+            return sums_of_slots(taken, advantages, rollout.old_sequence_probs.shape[-1])
         experiment, probs = state.experiment, rollout.old_sequence_probs[rows]
         where = (state.rollout, minibatch.index, key)
         keep = None if directive.keep is None else (directive.keep, stream(experiment.seed, "drop", *where))
@@ -84,7 +106,9 @@ class SampledEngine:
             keep=keep,
         )
 
-    def step(self, state: State, rollout: Rollout, minibatch: Minibatch, directive: Directive) -> tuple[State, Entry]:
+    def step(
+        self, state: TabularState, rollout: TabularRollout, minibatch: Minibatch, directive: Directive
+    ) -> tuple[TabularState, Entry]:
         new = np.empty_like(state.log_probs)
         columns: dict[str, np.ndarray] = {}
         cells = self._cells(state, rollout.old_sequence_probs.shape[-1])
@@ -99,5 +123,11 @@ class SampledEngine:
         entry = entry_of(state, minibatch, columns, drawn=self.drawn)
         return dataclasses.replace(state, log_probs=new), entry
 
-    def observe(self, state: State) -> dict[str, Any]:
-        return {"sequence_entropy": sequence_entropy(state)}
+    def observe(self, state: TabularState) -> dict[str, np.ndarray]:
+        return entropies(state)
+
+    def pack(self, state: TabularState) -> dict[str, np.ndarray]:
+        return pack_tables(state)
+
+    def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
+        return unpack_tables(state, arrays)

@@ -4,35 +4,68 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from entclip.accounting import Scheme, account
 from entclip.advantage import AdvantageMoments, PairMoments
 from entclip.drift.second_order import expected_step_variance
-from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
+from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State, refuse_adam
 from entclip.initial import start_of
 from entclip.objective import Objective, signed_gains
 from entclip.policy import entropy, importance_ratio
+from entclip.prefix_tree import PrefixTree
 from entclip.rollout import Sums
 from entclip.spec import Experiment
 
 __all__ = [
+    "TabularRollout",
+    "TabularState",
     "begin",
     "begin_rollout",
+    "entropies",
     "entry_of",
+    "fresh_minibatches",
     "matched_rate",
+    "pack_tables",
     "scheme_of",
-    "sequence_entropy",
     "take_moments",
-    "token_entropy",
+    "unpack_tables",
     "update_block",
 ]
 
 
-def begin(experiment: Experiment, objective: Objective, replicas: int) -> State:
+@dataclass(kw_only=True)
+class TabularState(State):
+    """log pi and log pi_old of every unit, (U, N, V) over N prefixes."""
+
+    tree: PrefixTree
+    log_probs: np.ndarray
+    old_log_probs: np.ndarray
+    origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
+    visits: np.ndarray | None = None  # d(s) of the prefixes under pi_old, (U, N); None for single tokens
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence."""
+        return self.tree.length
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabularRollout(Rollout):
+    """pi_old of whole sequences (U, A), the advantages' moments per unit, and the samples if they are all drawn at once."""
+
+    old_sequence_probs: np.ndarray
+    moments: AdvantageMoments
+    slots: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def begin(experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
     """The state before the first update: every replica of every context."""
+    refuse_adam(experiment, "this engine")
     start = start_of(experiment)
     contexts = len(start.log_probs)
 
@@ -40,7 +73,7 @@ def begin(experiment: Experiment, objective: Objective, replicas: int) -> State:
         return np.tile(x, (replicas,) + (1,) * (x.ndim - 1))
 
     d = repeat(start.weights)
-    return State(
+    return TabularState(
         experiment=experiment,
         objective=objective,
         tree=start.tree,
@@ -54,17 +87,31 @@ def begin(experiment: Experiment, objective: Objective, replicas: int) -> State:
     )
 
 
-def token_entropy(state: State, visits: np.ndarray | None) -> np.ndarray:
-    """Entropy per token of each unit, (U,): over prefixes with weights d(s)/length, d frozen at pi_old."""
+def entropies(state: TabularState) -> dict[str, np.ndarray]:
+    """Entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights d(s)/length."""
     value = entropy(state.log_probs)
-    if visits is None:
-        return value[:, 0]
-    return np.sum(visits * value, axis=-1) / state.tree.length
+    if state.visits is None:
+        return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]}
+    return {
+        "entropy": np.sum(state.visits * value, axis=-1) / state.tree.length,
+        "sequence_entropy": entropy(state.tree.sequence_log_probs(state.log_probs)),
+    }
 
 
-def sequence_entropy(state: State) -> np.ndarray:
-    """Entropy of whole sequences, (U,), nats: equal to the token entropy when sequences have one token."""
-    return entropy(state.tree.sequence_log_probs(state.log_probs))
+_TABLES = ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight")
+
+
+def pack_tables(state: TabularState) -> dict[str, np.ndarray]:
+    """The arrays of a state between rollouts."""
+    return {name: getattr(state, name) for name in _TABLES}
+
+
+def unpack_tables(state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
+    """A state from `pack_tables`, for the arm of `state`."""
+    tables: dict[str, Any] = {name: arrays[name] for name in _TABLES}
+    new = dataclasses.replace(state, **tables)
+    new.origin = np.arange(len(new.weight))
+    return new
 
 
 def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray], *, drawn: bool) -> Entry:
@@ -111,27 +158,32 @@ def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], 
     )
 
 
-def begin_rollout(state: State, *, keep_old: bool) -> tuple[State, Rollout]:
-    """pi_old := pi (unless a perturbation set it), the moments of the advantages under it, and the list of minibatches."""
-    spec = state.experiment.update
-    old = state.old_log_probs if keep_old else state.log_probs
-    tree = state.tree
-    visits = None if tree.length == 1 else tree.visits(old)
-    probs = np.exp(tree.sequence_log_probs(old))
-    moments = state.experiment.advantage.moments(state.experiment.reward, probs)
-    shared = spec.minibatch == "shuffled" and state.experiment.advantage.size > 1
-    # A sequence's reward depends on all its tokens: given one token, the moments of its advantage are not those of a table.
-    undefined = tree.length > 1 and moments.action_dependent
-    minibatches = tuple(
-        Minibatch(
-            inner_step=e * spec.minibatches + k, epoch=e, index=k, fresh=e == 0 and not (shared and k > 0) and not undefined
-        )
+def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[Minibatch, ...]:
+    """The minibatches of a rollout, epoch by epoch.
+
+    defined: whether the moments of the advantage are those of an action. Reused samples, and groups that shuffling cut apart,
+    depend on the path so far: their minibatches are not fresh.
+    """
+    spec = experiment.update
+    shared = spec.minibatch == "shuffled" and experiment.advantage.size > 1
+    return tuple(
+        Minibatch(inner_step=e * spec.minibatches + k, epoch=e, index=k, fresh=e == 0 and not (shared and k > 0) and defined)
         for e in range(spec.epochs)
         for k in range(spec.minibatches)
     )
-    new = dataclasses.replace(state, old_log_probs=old, origin=np.arange(len(old)))
-    new.entropy_at_rollout = token_entropy(new, visits)
-    return new, Rollout(probs, visits, moments, None, minibatches)
+
+
+def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState, TabularRollout]:
+    """pi_old := pi (unless a perturbation set it), the moments of the advantages under it, and the list of minibatches."""
+    old = state.old_log_probs if keep_old else state.log_probs
+    tree = state.tree
+    probs = np.exp(tree.sequence_log_probs(old))
+    moments = state.experiment.advantage.moments(state.experiment.reward, probs)
+    # A sequence's reward depends on all its tokens: given one token, the moments of its advantage are not those of a table.
+    minibatches = fresh_minibatches(state.experiment, defined=tree.length == 1 or not moments.action_dependent)
+    visits = None if tree.length == 1 else tree.visits(old)
+    new = dataclasses.replace(state, old_log_probs=old, origin=np.arange(len(old)), visits=visits)
+    return new, TabularRollout(old_sequence_probs=probs, moments=moments, minibatches=minibatches)
 
 
 def scheme_of(state: State) -> Scheme:
@@ -143,13 +195,13 @@ def scheme_of(state: State) -> Scheme:
 
 
 def update_block(
-    state: State, rollout: Rollout, minibatch: Minibatch, sums: Sums, rows: slice | np.ndarray, directive: Directive
+    state: TabularState, rollout: TabularRollout, minibatch: Minibatch, sums: Sums, rows: slice | np.ndarray, directive: Directive
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """One update of some units from sums per sequence (u, A): new log pi (u, N, V) and columns (u,)."""
     scheme, tree = scheme_of(state), state.tree
     spec = state.experiment.update
     log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
-    visits = None if rollout.visits is None else rollout.visits[rows]
+    visits = None if state.visits is None else state.visits[rows]
     rate: np.ndarray | float = spec.learning_rate
     if spec.geometry == "euclidean" and state.experiment.weights is not None:
         rate = spec.learning_rate * state.context_weight[rows][:, None, None]
@@ -164,7 +216,7 @@ def update_block(
     return new, _per_unit(columns, visits, tree.length)
 
 
-def matched_rate(state: State, rollout: Rollout, target: float, cells: Iterable[slice]) -> float:
+def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:
     """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     spec, total = state.experiment.update, 0.0
     for rows in cells:
