@@ -12,7 +12,16 @@ from entclip.policy import log_softmax
 from entclip.prefix_tree import PrefixTree
 from entclip.random import stream
 from entclip.reward import TableReward
-from entclip.spec import Experiment, FileSpec, PerturbationSpec, SnapshotSpec, SpecError
+from entclip.spec import (
+    Experiment,
+    FileSpec,
+    PeakedSpec,
+    PerturbationSpec,
+    SnapshotSpec,
+    SpecError,
+    UniformSpec,
+    ZipfSpec,
+)
 
 __all__ = ["Start", "start_of", "takeover_ratio"]
 
@@ -46,11 +55,13 @@ def _logits(experiment: Experiment) -> tuple[np.ndarray, PrefixTree]:
         rows = laws.dirichlet(spec.vocab, spec.alpha, key, contexts=spec.contexts * tree.prefixes, floor=spec.floor).logits
         return rows.reshape(spec.contexts, tree.prefixes, spec.vocab), tree
     else:
-        one = {
-            "uniform": lambda: laws.uniform(spec.vocab),
-            "zipf": lambda: laws.zipf(spec.vocab, spec.exponent),  # type: ignore[union-attr]
-            "peaked": lambda: laws.peaked(spec.vocab, spec.logit),  # type: ignore[union-attr]
-        }[spec.kind]()
+        if isinstance(spec, ZipfSpec):
+            one = laws.zipf(spec.vocab, spec.exponent)
+        elif isinstance(spec, PeakedSpec):
+            one = laws.peaked(spec.vocab, spec.logit)
+        else:
+            assert isinstance(spec, UniformSpec)
+            one = laws.uniform(spec.vocab)
         logits = np.broadcast_to(one.logits, (spec.contexts, spec.vocab))
     return logits[:, None, :], PrefixTree(logits.shape[-1])
 
@@ -103,6 +114,13 @@ def _check_size(experiment: Experiment) -> None:
 
 def start_of(experiment: Experiment) -> Start:
     """The contexts of an experiment, drawn once per seed and shared by its arms."""
+    if experiment.policy.kind == "hidden":
+        raise SpecError(
+            'policy.kind = "hidden" has one head for all contexts, not a table per context: run it on the engine "head", with '
+            'update.geometry = "euclidean".'
+        )
+    if experiment.policy.kind == "language_model":
+        raise SpecError('policy.kind = "language_model" is for the llm engine: run it with --engine llm, or use entclip llm.')
     _check_size(experiment)
     logits, tree = _logits(experiment)
     old = log_softmax(np.array(logits, dtype=np.float64))

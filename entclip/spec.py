@@ -105,6 +105,35 @@ class FileSpec(_Part):
     contexts: Count | None = None
 
 
+class HiddenSpec(_Part):
+    """Shared parameters, the last layer of a model: logits = base + h_t W', with hidden states h_t (T, d) and a head W (V, d).
+
+    Without `path` they are drawn: h_t of length 1, independent directions; W independent normal, so that the logits h_t W' have
+    standard deviation `sd`; base_a = -exponent log a. With `path`, a .npz file: hidden (T, d), head (V, d), optional base (V,).
+    products: precision of the matrix products; bfloat16 accumulates in float32 and needs dtype float32.
+    """
+
+    kind: Literal["hidden"] = "hidden"
+    vocab: Vocab | None = None
+    contexts: Count | None = None
+    dim: Count | None = None
+    sd: Positive | None = None
+    exponent: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    path: str | None = None
+    products: Literal["full", "bfloat16"] = "full"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> HiddenSpec:
+        drawn = {k: getattr(self, k) for k in ("vocab", "dim", "sd", "exponent") if getattr(self, k) is not None}
+        if self.path is not None and drawn:
+            key, value = next(iter(drawn.items()))
+            raise ValueError(
+                f"policy.path = {self.path!r} brings its own sizes, but policy.{key} = {value} is given, too: leave out one of "
+                "them (contexts may limit what is read)."
+            )
+        return self
+
+
 class AutoregressiveSpec(_Part):
     """Sequences of `length` tokens: every prefix has its own (1 - floor) Dirichlet(alpha) + floor/V policy;
     contexts are prompts."""
@@ -126,8 +155,25 @@ class AutoregressiveSpec(_Part):
         return self
 
 
+class LanguageModelSpec(_Part):
+    """A causal language model: "tiny" (built in, trained on first use), "untrained" (its initial weights), "smollm2-135m", a
+    transformers model id, a folder or a .gguf file. For the llm engine."""
+
+    kind: Literal["language_model"] = "language_model"
+    model: str = "tiny"
+
+
 PolicySpec = Annotated[
-    UniformSpec | ZipfSpec | PeakedSpec | DirichletSpec | NormalLogitsSpec | SnapshotSpec | FileSpec | AutoregressiveSpec,
+    UniformSpec
+    | ZipfSpec
+    | PeakedSpec
+    | DirichletSpec
+    | NormalLogitsSpec
+    | SnapshotSpec
+    | FileSpec
+    | AutoregressiveSpec
+    | HiddenSpec
+    | LanguageModelSpec,
     Field(discriminator="kind"),
 ]
 
@@ -183,6 +229,23 @@ class UpdateSpec(_Part):
         return self
 
 
+class RolloutSpec(_Part):
+    """How a language model's rollouts are made: update.batch x update.minibatches responses, advantage.size to each prompt.
+
+    reward: "random" draws from [reward]; "correct" and "format" judge the response. staleness: updates that pi_old lags behind at
+    the start of a rollout. aggregation: mean over the minibatch's tokens, or over responses of their means.
+    """
+
+    task: str = "digits"
+    reward: Literal["random", "correct", "format"] = "random"
+    max_new_tokens: Count = 6
+    temperature: Positive = 1.0
+    staleness: Annotated[int, Field(ge=0)] = 0
+    aggregation: Literal["token", "sequence"] = "token"
+    probes: Count = 16
+    micro_batch: Count | None = None
+
+
 class ControlSpec(_Part):
     """A control tied to an arm listed before it.
 
@@ -232,9 +295,16 @@ class Arm(_Part):
 
 
 class LedgerSpec(_Part):
-    """detail "mean" keeps weighted means over contexts and replicas; "context" one row per context and replica."""
+    """detail "mean" keeps weighted means over contexts and replicas; "context" one row per context and replica.
+
+    every: account every so manieth update (llm engine; a number coprime with update.minibatches visits all inner steps).
+    momentum: under Adam "line" books what earlier minibatches left in the first moment as a part of its own, "cause" carries a
+    first moment per cause (llm engine, every = 1).
+    """
 
     detail: Literal["mean", "context"] = "mean"
+    every: Count = 1
+    momentum: Literal["line", "cause"] = "line"
 
 
 class Experiment(_Part):
@@ -249,6 +319,7 @@ class Experiment(_Part):
     policy: PolicySpec = DirichletSpec()
     weights: tuple[Positive, ...] | None = None
     perturbation: PerturbationSpec | None = None
+    rollout: RolloutSpec | None = None
     reward: RewardLaw = Rademacher()
     advantage: Advantage = Independent()
     update: UpdateSpec = UpdateSpec()
@@ -261,7 +332,7 @@ class Experiment(_Part):
         if self.grid:
             self.cases()  # each case is validated on its own; the base need not be runnable
             return self
-        for check in (self._check_batch, self._check_antithetic, self._check_arms, self._check_policy):
+        for check in (self._check_batch, self._check_antithetic, self._check_arms, self._check_policy, self._check_language):
             check()
         return self
 
@@ -303,10 +374,43 @@ class Experiment(_Part):
                     f"one of {names[:index]}."
                 )
 
-    def _check_policy(self) -> None:
-        if self.weights is not None and self.policy.contexts not in (None, len(self.weights)):
+    def _check_language(self) -> None:
+        is_model = self.policy.kind == "language_model"
+        if (self.rollout is not None) and not is_model:
             raise ValueError(
-                f"weights has {len(self.weights)} entries for {self.policy.contexts} contexts: "
+                f"[rollout] is about language models, but policy.kind = {self.policy.kind!r}: leave it out, or use policy.kind = "
+                '"language_model".'
+            )
+        if self.ledger.every > 1 and not is_model:
+            raise ValueError(
+                f"ledger.every = {self.ledger.every}: only a language model's ledger can skip updates; leave it out."
+            )
+        u, fits = self.update, is_model and self.ledger.every == 1
+        if self.ledger.momentum == "cause" and not (
+            fits and (u.optimizer == "adamw" or (u.optimizer == "adam" and not u.weight_decay))
+        ):
+            raise ValueError(
+                'ledger.momentum = "cause" needs a language model, ledger.every = 1, and adamw (or adam without weight_decay, '
+                'which enters its first moment): use "line".'
+            )
+        if not is_model:
+            return
+        controls = [arm.name for arm in self.arm if arm.control is not None]
+        if self.ledger.every > 1 and controls:
+            raise ValueError(f"arm {controls[0]} copies another arm update by update: use ledger.every = 1.")
+        if self.weights is not None or self.perturbation is not None:
+            raise ValueError("a language model has no weights or perturbation section: leave them out.")
+        lag = self.rollout.staleness if self.rollout is not None else 0
+        if lag > self.update.minibatches:
+            raise ValueError(
+                f"rollout.staleness = {lag} is more than update.minibatches = {self.update.minibatches}: pi_old can lag by one "
+                "rollout at most."
+            )
+
+    def _check_policy(self) -> None:
+        if self.weights is not None and getattr(self.policy, "contexts", None) not in (None, len(self.weights)):
+            raise ValueError(
+                f"weights has {len(self.weights)} entries for {getattr(self.policy, 'contexts', None)} contexts: "
                 "give one positive weight per context."
             )
         vocab = getattr(self.policy, "vocab", None)
@@ -385,9 +489,9 @@ def _reworded(error: Any, data: dict[str, Any]) -> str:
 
 
 _KINDS = {
-    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "normal_logits", "bernoulli", "gaussian",
-    "rademacher", "table", "independent", "group", "clip", "none", "dual_clip", "cispo", "sapo", "ce_gppo", "dppo_tv", "str",
-    "tagged-union[Clip,NoClip,DualClip,Cispo,Sapo,CeGppo,DppoTv]",
+    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "normal_logits", "hidden",
+    "language_model", "bernoulli", "gaussian", "rademacher", "table", "independent", "group", "clip", "none", "dual_clip",
+    "cispo", "sapo", "ce_gppo", "dppo_tv", "str", "tagged-union[Clip,NoClip,DualClip,Cispo,Sapo,CeGppo,DppoTv]",
 }  # fmt: skip
 
 

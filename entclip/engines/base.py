@@ -26,6 +26,7 @@ class State:
     weight: np.ndarray  # d(s) x branch probability, mean over replicas; sums to the number of contexts
     context_weight: np.ndarray  # d(s)
     rollout: int = 0
+    shared: bool = False  # contexts share parameters: only replicas are independent, and standard errors run over them
 
     @property
     def length(self) -> int:
@@ -75,7 +76,7 @@ class Entry:
     weight: np.ndarray
     context: np.ndarray
     replica: np.ndarray
-    samples: int
+    samples: float  # mean number per unit
     fresh: bool
     drawn: bool  # True: units are independent draws with standard errors; False: weights are exact probabilities
     precision: float = float(np.finfo(np.float64).eps)  # rounding of the arithmetic behind the columns
@@ -100,12 +101,12 @@ class Engine(Protocol[S, R]):
         """pi_old := pi, and the minibatches of a rollout."""
         ...
 
-    def step(self, state: S, rollout: R, minibatch: Minibatch, directive: Directive) -> tuple[S, Entry]:
-        """One update and its columns."""
+    def step(self, state: S, rollout: R, minibatch: Minibatch, directive: Directive) -> tuple[S, Entry | None]:
+        """One update and its columns; None for an update that ledger.every leaves out."""
         ...
 
     def observe(self, state: S) -> dict[str, np.ndarray]:
-        """`entropy` per token (visits frozen at pi_old) and `sequence_entropy`, each (U,), nats."""
+        """`entropy` per token (visits frozen at pi_old) and `sequence_entropy`, each (U,), nats; more where an engine has it."""
         ...
 
     def pack(self, state: S) -> dict[str, np.ndarray]:

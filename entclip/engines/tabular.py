@@ -65,8 +65,8 @@ class TabularRollout(Rollout):
 
 def begin(experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
     """The state before the first update: every replica of every context."""
-    refuse_adam(experiment, "this engine")
     start = start_of(experiment)
+    refuse_adam(experiment, "this engine")
     contexts = len(start.log_probs)
 
     def repeat(x: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from entclip import report
-from entclip.ledger import PARTS
+from entclip.ledger import OPTIONAL_CAUSES
+from entclip.objective import CAUSES
 
 HEADLINE = {
     # arm: (measured, se, unclipped, clip_low, clip_high, curvature, fraction low, fraction high)
@@ -94,7 +95,7 @@ def test_with_error(value: float | None, se: float | None, shown: str) -> None:
 
 
 def test_parts_are_those_of_the_ledger() -> None:
-    assert list(report.STYLE) == ["measured", "measured_cv", *PARTS]
+    assert list(report.STYLE) == ["measured", "measured_cv", *CAUSES, *OPTIONAL_CAUSES, "curvature"]
 
 
 @pytest.mark.parametrize("width", [110, 120, 140])

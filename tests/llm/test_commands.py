@@ -1,0 +1,134 @@
+"""entclip llm and entclip ledger as a user runs them, and the training of the tiny model."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from entclip import SpecError
+from entclip.cli import app
+from entclip.cli_llm import llm_experiment
+from entclip.explain import explain, read_ledger
+from entclip.llm import tiny
+from entclip.llm.language import load_language
+from entclip.llm.sampling import generate, pad_prompts
+from entclip.llm.task import Digits
+from entclip.random import stream
+from entclip.store import to_json
+
+SMALL = ["--model", "untrained", "--rollouts", "2", "--replicas", "4", "--every", "3", "--set", "update.minibatches=4"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("llm")
+    result = CliRunner().invoke(app, ["llm", *SMALL, "--arm", "both", "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Entropy change by cause" in result.output
+    assert "pass@8" in result.output
+    return out
+
+
+def test_a_run_leaves_its_ledger_metrics_and_figure(folder):
+    names = {p.name for p in folder.iterdir()}
+    assert {"experiment.toml", "ledger.parquet", "rollouts.parquet", "summary.json", "figure.png", "metrics.jsonl"} <= names
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["rollout"] for line in lines] == [0, 1]
+    assert all(line["arm"] == "both" and line["entropy"] > 0 and line["pass_at_1"] == 0 for line in lines)
+    rows = pd.read_parquet(folder / "ledger.parquet")
+    assert rows["step"].tolist() == [0, 3, 6]
+
+
+def test_ledger_explains_a_run(folder, tmp_path):
+    result = CliRunner().invoke(app, ["ledger", str(folder), "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Where entropy went" in result.output
+    assert (tmp_path / "causes.png").stat().st_size > 10_000
+    parsed = json.loads(CliRunner().invoke(app, ["ledger", str(folder / "ledger.parquet"), "--json"]).output)
+    (story,) = parsed[str(folder / "ledger.parquet")]
+    summary = json.loads((folder / "summary.json").read_text())["arms"]["both"]
+    assert story["measured"] == [summary["measured"], summary["measured_se"]]
+
+
+def row(step, **values):
+    base = dict.fromkeys(
+        ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder", "mass_low", "mass_high", "clip_fraction_low",
+         "clip_fraction_high"), 0.0,
+    )  # fmt: skip
+    out = base | {"arm": "a", "rollout": 0, "step": step, "inner_step": step % 4, "entropy_before": 1.0, "entropy": 1.1}
+    out |= values
+    return out | {"measured": sum(out[k] for k in ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder"))}
+
+
+def warnings(*rows):
+    (story,) = explain(pd.DataFrame(rows), {})
+    return " ".join(story.warnings)
+
+
+def test_warnings_say_what_stands_out():
+    alive = {"clip_fraction_high": 0.1, "clip_high": -0.03, "mass_high": 0.1}
+    quiet = warnings(*(row(k, **alive, unclipped=0.001, unclipped_se=0.1) for k in range(4)))
+    assert quiet == ""
+    assert warnings(*(row(k, **alive) for k in range(4))) == "no standard error: one independent unit. Use replicas."
+    assert "clip alive in 1 of 4 inner steps" in warnings(*(row(k, **(alive if k == 1 else {})) for k in range(8)))
+    assert "clip alive in 0 of 4 inner steps: it never acted" in warnings(*(row(k, curvature=1.0) for k in range(4)))
+    assert "curvature (+0.2) is larger than both clip terms" in warnings(*(row(k, **alive, curvature=0.05) for k in range(4)))
+    assert "unclipped part (-0.2) is larger" in warnings(*(row(k, **alive, unclipped=-0.05) for k in range(4)))
+    assert "remainder is 100%" in warnings(*(row(k, **alive, remainder=0.03) for k in range(4)))
+    assert "gap_low is negative: here a clip at the low bound lowers" in warnings(row(0, mass_low=-0.1))
+    assert "2 of 6 updates were accounted" in warnings(row(0), row(5))
+    assert "curvature" not in warnings(*(row(k, **alive, curvature=0.001) for k in range(4)))
+
+
+def test_errors_of_a_lone_file_add_in_quadrature():
+    parts = ("measured", "unclipped", "clip_low", "clip_high", "other", "curvature", "remainder")
+    rows = [row(k, unclipped=0.1, **{f"{p}_se": 0.3 for p in parts}) for k in range(4)]
+    (story,) = explain(pd.DataFrame(rows), {})
+    assert story.parts[0] == ("unclipped", pytest.approx(0.4), pytest.approx(0.6))
+    assert to_json(story.__dict__)
+
+
+@pytest.mark.parametrize("name", ["missing.parquet", "broken.parquet", "other.parquet"])
+def test_what_is_no_ledger(tmp_path, name):
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    pd.DataFrame({"arm": ["a"]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(SpecError, match=r"does not exist|not a whole Parquet file|it has no column"):
+        read_ledger(tmp_path / name)
+
+
+def test_options_become_the_experiment():
+    spec = llm_experiment("llm", {"seed": 5, "replicas": None}, "gaussian:2", (None, 0.3), None, ["update.rollouts=3"])
+    assert (spec.seed, spec.replicas, spec.update.rollouts, spec.reward.std) == (5, 4, 3, 2)
+    assert [(a.name, a.high) for a in spec.arm] == [("custom", 0.3)]
+    judged = llm_experiment("llm", {}, "correct", (None, None), ["both"], [])
+    assert (judged.rollout.reward, judged.antithetic, [a.name for a in judged.arm]) == ("correct", False, ["both"])
+    with pytest.raises(SpecError, match="use entclip run headline"):
+        llm_experiment("headline", {}, None, (None, None), None, [])
+    with pytest.raises(SpecError, match="the arms are none, both, low_only"):
+        llm_experiment("llm", {}, None, (None, None), ["hihg"], [])
+
+
+@pytest.mark.slow
+def test_the_tiny_model_learns_and_is_cached(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTCLIP_CACHE", str(tmp_path))
+    first = tiny.tiny_model()
+    (cached,) = tmp_path.glob("tiny-*.safetensors")
+    stamp = cached.stat().st_mtime_ns
+    again = tiny.tiny_model()
+    assert cached.stat().st_mtime_ns == stamp
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    language, task = load_language("tiny", "cpu", "float32"), Digits()
+    questions = task.ask(stream(1, "tasks"), 500)
+    prompts = pad_prompts(language, [q.text for q in questions], 6)
+    made = generate(language, prompts, new_tokens=6, temperature=1.0, seed=2)
+    texts = [language.decode(row) for row in made.ids[:, -made.length :].tolist()]
+    solved = sum(task.correct(q, t) for q, t in zip(questions, texts, strict=True)) / 500
+    # A digit is replaced with probability 1/4, by itself one time in ten: a model that learnt the labels' law is right with
+    # probability (1 - .25 * .9)^4 = .36; five standard errors of 500 answers, and as much again for what it has not learnt.
+    right = (1 - 0.25 * 0.9) ** 4
+    error = (right * (1 - right) / 500) ** 0.5
+    assert right - 10 * error < solved < right + 5 * error
+    assert sum(task.well_formed(q, t) for q, t in zip(questions, texts, strict=True)) > 475

@@ -1,0 +1,254 @@
+"""The llm engine: the ledger closes, theory's orders, antithetic pairs, staleness, resume, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from entclip import SpecError, load, run
+from entclip.engines.base import Directive
+from entclip.engines.llm import LlmEngine
+from entclip.llm.replica import load_values, values_of
+from entclip.llm.sampling import response_log_probs
+from entclip.objective import CAUSES
+from entclip.policy import entropy
+from entclip.rollout import Keep
+
+PARTS = (*CAUSES, "momentum", "weight_decay")
+
+
+def columns(spec, dtype="float64", updates=4):
+    """Ledger columns (updates, replicas) of the first arm's first rollout."""
+    engine = LlmEngine(dtype=dtype)
+    state = engine.start(spec, spec.arm[0].build())
+    state, rollout = engine.roll_out(state)
+    entries = []
+    for minibatch in rollout.minibatches[:updates]:
+        state, entry = engine.step(state, rollout, minibatch, Directive())
+        entries.append(entry.columns)
+    return {name: np.array([e[name] for e in entries]) for name in entries[0]}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 1e-6)])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_ledger_closes(small, dtype, tolerance, optimizer):
+    rate = 0.5 if optimizer == "sgd" else 1e-3
+    extra = [f"update.optimizer={optimizer}", f"update.learning_rate={rate}"]
+    c = columns(small(*extra, *(["update.weight_decay=0.1"] if optimizer == "adamw" else [])), dtype)
+    causes = sum(c[name] for name in PARTS if name in c)
+    assert np.all(np.abs(causes - c["_inner"]) <= tolerance)
+    total = causes + c["curvature"] + c["remainder"]
+    assert np.all(np.abs(total - c["measured"]) <= 1e-14)
+    np.testing.assert_allclose(c["entropy_before"][1:], c["entropy"][:-1], rtol=0, atol=1e-12 if dtype == "float64" else 0)
+    assert np.all(c["clip_count_high"][0] == 0)  # on-policy: every ratio is 1
+    assert np.all(c["log_ratio_sq"][0] == 0)
+    assert c["clip_count_high"].sum() > 0
+    assert c["clip_high"].any()
+
+
+def test_first_order_error_falls_as_the_square_of_the_rate_and_remainder_faster(small):
+    rates = np.array([0.02, 0.01, 0.005])
+    first, beyond = [], []
+    for rate in rates:
+        c = columns(small("update.optimizer=sgd", f"update.learning_rate={rate}"), updates=1)
+        first.append(np.abs(c["measured"] - c["_inner"])[0])
+        beyond.append(np.abs(c["remainder"])[0])
+    # Halving the rate divides them by 4 and by 8, up to a next order that is itself halved.
+    for error, power in ((first, 4), (beyond, 8)):
+        ratios = np.array(error)[:-1] / np.array(error)[1:]
+        assert np.all(np.abs(ratios[1] / power - 1) < 0.1)
+        assert np.all(np.abs(ratios[1] / power - 1) < 0.7 * np.abs(ratios[0] / power - 1))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # inside forward-mode differentiation
+def test_curvature_is_the_second_derivative_along_the_step(small):
+    spec = small("update.optimizer=sgd", "update.learning_rate=0.01")
+    engine = LlmEngine(dtype="float64")
+    state = engine.start(spec, spec.arm[0].build())
+    replica = state.replicas[0]
+    model, probe = replica.language.model, replica.probe
+    model.set_attn_implementation("eager")  # fused kernels have no forward-mode derivative
+    state, rollout = engine.roll_out(state)
+    start = values_of(model)
+    _, entry = engine.step(state, rollout, rollout.minibatches[0], Directive())
+    step = {name: value - start[name] for name, value in values_of(model).items()}
+    load_values(model, start)
+
+    def along(t):
+        moved = {name: start[name] + t * step[name] for name in start}
+        total = 0.0
+        for block in probe.blocks:
+
+            def logits_of(**inputs):
+                return torch.func.functional_call(model, moved, (), inputs)
+
+            total = total + entropy(response_log_probs(logits_of, block, 1.0, torch.float64, full=True)[block.mask]).sum()
+        return total / probe.contexts
+
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    with engine._arithmetic():
+        slope, bend = torch.func.jvp(lambda t: torch.func.jvp(along, (t,), (one,))[1], (zero,), (one,))
+        # The central difference is off by the fourth derivative over 24, which a difference of twice the width shows.
+        wide = (along(2 * one) - 2 * along(zero) + along(-2 * one)) / 8
+    near = entry.columns["curvature"][0]
+    fourth = abs(float(wide) - near) / 3
+    assert entry.columns["_inner"][0] == pytest.approx(float(slope), rel=1e-9)
+    assert abs(near - float(bend) / 2) < 2 * fourth < 0.2 * abs(near)
+
+
+def test_antithetic_partners_start_with_opposite_first_order_changes(small):
+    c = columns(small("update.optimizer=sgd", "replicas=4", "antithetic=true"), updates=1)
+    np.testing.assert_allclose(c["unclipped"][0, :2], -c["unclipped"][0, 2:], rtol=1e-9)
+    assert np.all(c["unclipped"] != 0)
+    assert not np.isclose(*c["unclipped"][0, :2])
+
+
+def test_pi_old_lags_by_the_staleness(small):
+    spec = small("rollout.staleness=2", "update.rollouts=2", "update.learning_rate=1e-3")
+    engine = LlmEngine(dtype="float64")
+    state = engine.start(spec, spec.arm[0].build())
+    state, rollout = engine.roll_out(state)
+    model, kept = state.replicas[0].language.model, None
+    for minibatch in rollout.minibatches:
+        if minibatch.inner_step == 2:
+            kept = values_of(model)
+        state, _ = engine.step(state, rollout, minibatch, Directive())
+    latest = values_of(model)
+    state.rollout = 1
+    state, rollout = engine.roll_out(state)
+    for name, value in values_of(model).items():
+        torch.testing.assert_close(value, latest[name], rtol=0, atol=0)
+    old = rollout.responses[0].old_log_probs
+    load_values(model, kept)
+    with torch.no_grad(), engine._arithmetic():
+        again = response_log_probs(model, rollout.responses[0].sequences, 1.0, torch.float64)
+    torch.testing.assert_close(old, again, rtol=0, atol=1e-12)
+    load_values(model, latest)
+    _, entry = engine.step(state, rollout, rollout.minibatches[0], Directive())
+    assert np.all(entry.columns["log_ratio_sq"] > 0)  # off-policy from the first minibatch on
+
+
+def test_micro_batches_change_nothing_but_rounding(small):
+    whole, parts = columns(small()), columns(small("rollout.micro_batch=5"))
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-7, atol=1e-11, err_msg=name)
+
+
+def test_skipped_updates_train_all_the_same(small):
+    every, third = columns(small("update.minibatches=5"), updates=5), None
+    spec = small("update.minibatches=5", "ledger.every=4")
+    ledger = run(spec, "llm", dtype="float64")
+    third = ledger.to_frame()
+    assert third["step"].tolist() == [0, 4]
+    assert ledger.summary()["arms"]["both"]["skipped"] == 3
+    np.testing.assert_allclose(third["entropy"], every["entropy"].mean(axis=1)[[0, 4]], rtol=1e-9)
+    np.testing.assert_allclose(third["clip_high"], every["clip_high"].mean(axis=1)[[0, 4]], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", ["line", "cause"])
+def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, momentum):
+    spec = small("update.rollouts=3", "update.minibatches=2", "rollout.staleness=1", f"ledger.momentum={momentum}")
+    whole = run(spec, "llm", dtype="float32").to_frame()
+
+    class Stop(Exception):
+        pass
+
+    def stop(_arm, done, _total):
+        if done == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(spec, "llm", dtype="float32", out=tmp_path, progress=stop)
+    again = run(spec, "llm", dtype="float32", out=tmp_path).to_frame()
+    assert again.drop(columns="schema_version").equals(whole.drop(columns="schema_version"))
+
+
+def test_controls_drop_and_match(small):
+    spec = small("update.optimizer=sgd", "update.learning_rate=0.3")
+    engine = LlmEngine(dtype="float64")
+
+    def second(directive):
+        state = engine.start(spec, spec.arm[0].build())
+        state, rollout = engine.roll_out(state)
+        state, _ = engine.step(state, rollout, rollout.minibatches[0], Directive())
+        _, entry = engine.step(state, rollout, rollout.minibatches[1], directive)
+        return entry.columns
+
+    plain, dropped = second(Directive()), second(Directive(keep=Keep(0.5, 0.75)))
+    assert np.all(dropped["other"] != 0)
+    assert np.all(np.abs(dropped["unclipped"] - plain["unclipped"]) > 0)
+    matched = second(Directive(step_variance=float(plain["step_variance"][0]) / 4))
+    assert matched["_inner"][0] == pytest.approx(plain["_inner"][0] / 2, rel=1e-9)
+    assert matched["clip_high"][0] == pytest.approx(plain["clip_high"][0] / 2, rel=1e-9)
+    # Half the step: an eighth of what is beyond second order is left, with a next order that is smaller still.
+    assert abs(matched["measured"][0] - plain["_inner"][0] / 2 - plain["curvature"][0] / 4) < abs(plain["remainder"][0]) / 4
+    total = sum(matched[c] for c in CAUSES) + matched["curvature"] + matched["remainder"]
+    np.testing.assert_allclose(total, matched["measured"], atol=1e-14)
+
+
+def test_equal_rewards_move_nothing(small):
+    c = columns(small("rollout.reward=format", "update.optimizer=sgd"), updates=1)  # untrained weights answer nothing
+    assert not c["measured"].any()
+    assert not c["count_plus"].any()
+
+
+def test_what_a_rollout_saw_is_in_its_summary(small):
+    frame = run(small("rollout.reward=format"), "llm", dtype="float32").to_frame("rollouts")
+    assert frame.loc[0, "reward"] == 0
+    assert frame.loc[0, "flat_groups"] == 1
+    assert frame.loc[0, "pass_at_8"] == 0
+    assert 1 <= frame.loc[0, "response_tokens"] <= 6
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (['reward={kind="table", values=[0.0, 1.0]}'], "one reward per action of a bandit"),
+        (["rollout.reward=correct", "antithetic=true"], "mirrors random rewards"),
+        (["rollout.reward=correct", 'advantage={kind="independent"}'], "needs the reward's exact mean"),
+        (["rollout.task=digit"], "choose digits, sums, or reasoning_gym"),
+        (["rollout.max_new_tokens=60"], "over the model's 64"),
+        (["policy.model=/nowhere"], "cannot load the model"),
+    ],
+)
+def test_what_cannot_be_run(small, overrides, message):
+    with pytest.raises(SpecError, match=message):
+        run(small(*overrides), "llm", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["rollout.staleness=5"], "can lag by one rollout at most"),
+        (['advantage={kind="group", size=1}'], "a group of 1 equals its own mean"),
+        (["update.batch=12"], "not divisible by advantage.size"),
+        (["ledger.every=2", "ledger.momentum=cause"], "momentum"),
+        (["weights=[1.0]"], "no weights"),
+    ],
+)
+def test_what_cannot_be_specified(small, overrides, message):
+    with pytest.raises(SpecError, match=message):
+        small(*overrides)
+
+
+def test_language_models_belong_to_this_engine():
+    spec = load("llm_headline")
+    with pytest.raises(SpecError, match="for the llm engine"):
+        run(spec, "sampled")
+    with pytest.raises(SpecError, match=r"about language models, but policy\.kind"):
+        load("headline", ["rollout.probes=4"])
+    if not torch.cuda.is_available():
+        with pytest.raises(SpecError, match="no CUDA device"):
+            run(spec, "llm", device="cuda")
+
+
+def test_a_gradient_that_is_not_finite_is_reported(small):
+    spec = small("update.optimizer=sgd")
+    engine = LlmEngine(dtype="float64")
+    state = engine.start(spec, spec.arm[0].build())
+    state, rollout = engine.roll_out(state)
+    bad = dataclasses.replace(rollout.responses[0], advantages=torch.full((64, 1), float("nan"), dtype=torch.float64))
+    broken = dataclasses.replace(rollout, responses=[bad, bad])
+    with pytest.raises(SpecError, match=r"NaN or infinity.*learning_rate"):
+        engine.step(state, broken, rollout.minibatches[0], Directive())
