@@ -20,7 +20,7 @@ from entclip.objective import CAUSES, CeGppo, Cispo, Objective, SignedGains, sig
 from entclip.policy import Array, Geometry, entropy, importance_ratio, log_softmax
 from entclip.update import logit_step, step_adjoint
 
-__all__ = ["RunawayError", "Scheme", "account", "with_drop"]
+__all__ = ["RunawayError", "Scheme", "account", "check_finite", "with_drop"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,12 @@ def account(
     """
     with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
         new, columns = _account(scheme, log_probs, old_log_probs, sums, moments, learning_rate, visits, keep)
-    _check_finite(scheme, log_probs, old_log_probs, columns)
+    check_finite(scheme, log_probs, old_log_probs, columns)
     return new, columns
 
 
-def _check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns: dict[str, Array]) -> None:
+def check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns: dict[str, Array]) -> None:
+    """RunawayError with its cause if a column is not finite."""
     xp = namespace(log_probs)
     bad = [name for name, value in columns.items() if not bool(xp.all(xp.isfinite(value)))]
     if not bad:

@@ -251,7 +251,9 @@ class ArmLedger:
         out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end, "updates": n, "skipped": self.skipped}
         if self.totals:
             out["measured_median"] = float(np.median(self.totals["measured"]))
-            out["units"] = len(self.totals["measured"]) // (2 if self.experiment.antithetic else 1)
+            drawn = len(self.totals["measured"])
+            out["units"] = drawn // (2 if self.experiment.antithetic else 1)
+            out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * drawn for s in ("low", "high")}
         if self.summaries and "visitation" in self.summaries[-1]:
             out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
             out["sequence_entropy_end"] = self.summaries[-1]["sequence_entropy"]

@@ -2,8 +2,8 @@
 
 Each part (four causes and curvature) is judged by its residual, realised minus expected, whose standard error can be hundreds of
 times smaller than that of the part itself. reject: |z| > 5. agree: |expected| > 8 standard errors, or both identically 0.
-Otherwise inconclusive: the run is too small to tell the theory from none. Exact engines have no standard error: there the
-residual must vanish up to rounding.
+Otherwise inconclusive: the run is too small to tell the theory from none, or a clip acted on fewer than ten samples. Exact
+engines have no standard error: there the residual must vanish up to rounding.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = ["Verdict", "judge", "normal_score", "sample_plan", "verdict_of"]
 
 REJECT_Z = 5.0
 AGREE_RATIO = 8.0
+MIN_EVENTS = 10  # clipped samples, below which a standard error says nothing about a clip term
 _EXACT_ROUNDING = 1e-12  # nats; sums over a million branches of terms of order 1, each good to some 1e-16
 _ROUNDING = 1e-14  # nats; a residual that scatters by less is the rounding of columns that are 0 in theory
 
@@ -78,6 +79,11 @@ def judge(arm: dict[str, Any]) -> dict[str, Any]:
             arm[part], arm[f"expected_{part}"], arm[f"residual_{part}_se"], exact, arm.get("units"),
             arm.get(f"residual_{part}_skewness"),
         )  # fmt: skip
+        # Hardly any sample was clipped: the scatter of the residual is then that of the expectation alone, and no score is a
+        # normal's. Had one more sample been clipped, the same run would have scored otherwise.
+        events = arm.get(f"clip_events_{part.removeprefix('clip_')}") if part.startswith("clip_") else None
+        if verdict == "reject" and not exact and events is not None and events < MIN_EVENTS:
+            verdict = "inconclusive"
         out[f"z_{part}"], out[f"verdict_{part}"] = z, verdict
         # A part of expectation 0 that is not identically 0 (unclipped under random reward) has nothing to be told from: it can
         # be rejected, but its standing open must not keep every run open.

@@ -12,7 +12,7 @@ from entclip.accounting import RunawayError
 from entclip.ledger import IdentityError, _skewness, standard_error
 from entclip.runner import run
 from entclip.spec import parse_experiment
-from entclip.verdict import normal_score
+from entclip.verdict import judge, normal_score
 
 SMALL = {
     "name": "small",
@@ -85,3 +85,25 @@ def test_a_runaway_says_what_ran_away() -> None:
     with pytest.raises(RunawayError, match=r"Cispo keeps a bounded weight.*learning_rate") as caught:
         run(parse_experiment(wild))
     assert not isinstance(caught.value, IdentityError)
+
+
+@pytest.mark.parametrize(("events", "verdict"), [(0, "inconclusive"), (9, "inconclusive"), (10, "reject"), (1000, "reject")])
+def test_a_clip_that_hardly_acted_is_not_judged(events: int, verdict: str) -> None:
+    """Without a clipped sample the realised term is 0 and its error is that of the expectation alone."""
+    arm: dict[str, object] = {"measured_se": 0.1, "units": 100, "clip_events_high": events, "clip_events_low": 0}
+    for part in ("unclipped", "clip_low", "clip_high", "other", "curvature"):
+        arm |= {part: 0.0, f"expected_{part}": 0.0, f"residual_{part}_se": 0.0}
+    arm |= {"expected_clip_high": -1e-4, "residual_clip_high_se": 5e-6}
+    judged = judge(arm)
+    assert judged["verdict_clip_high"] == verdict
+    assert judged["verdict"] == verdict
+    curvature = arm | {"expected_clip_high": 0.0, "expected_curvature": -1e-4, "residual_curvature_se": 5e-6}
+    assert judge(curvature)["verdict"] == "reject"  # curvature needs no clip
+
+
+def test_clip_events_are_counted_over_all_units() -> None:
+    ledger = run(parse_experiment(SMALL | {"replicas": 3}))
+    arm = ledger.summary()["arms"]["both"]
+    rows = ledger.to_frame()
+    assert math.isclose(arm["clip_events_high"], rows["clip_count_high"].sum() * 12)
+    assert arm["clip_events_high"] == round(arm["clip_events_high"]) > 0
