@@ -7,7 +7,7 @@ check (and drift --check) also: 1 theory rejected, 3 inconclusive.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +19,10 @@ from entclip.spec import Experiment, SpecError, apply_overrides, experiment_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from entclip.ledger import Ledger
 
-__all__ = ["app", "main"]
+
+__all__ = ["app", "main", "only_arms", "reward_section"]
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="How PPO/GRPO clipping moves policy entropy."
@@ -65,7 +67,7 @@ def _progress(experiment: Experiment, quiet: bool) -> Iterator[Callable[[str, in
         yield lambda arm, done, total: bar.advance(task)
 
 
-def _execute(experiment: Experiment, machine: _Machine, out: Path | None, as_json: bool, judged: bool) -> None:
+def _execute(experiment: Experiment, machine: _Machine, out: Path | None, as_json: bool, judged: bool) -> Ledger:
     """Run, save, print, draw; exit by the verdict when judged."""
     from entclip.initial import takeover_ratio
     from entclip.runner import run as run_experiment
@@ -73,8 +75,8 @@ def _execute(experiment: Experiment, machine: _Machine, out: Path | None, as_jso
     from entclip.verdict import verdict_of
 
     engine, device, dtype = machine
-    # The reduced engine is for tables that are too large to look at.
-    ratios = {label: takeover_ratio(case) if engine != "reduced" else 0.0 for label, case in experiment.cases()}
+    # The reduced engine's tables are too large to look at; those of shared parameters take no natural step.
+    ratios = {label: 0.0 if engine in ("reduced", "head", "llm") else takeover_ratio(case) for label, case in experiment.cases()}
     worst = max(ratios, key=lambda label: ratios[label])
     if ratios[worst] > 1:
         typer.echo(
@@ -100,6 +102,7 @@ def _execute(experiment: Experiment, machine: _Machine, out: Path | None, as_jso
         if not as_json:
             _console().print(f"Verdict: [bold]{verdict}[/bold]")
         raise typer.Exit(_EXIT[verdict])
+    return ledger
 
 
 def _show(summary: dict[str, Any]) -> None:
@@ -146,7 +149,7 @@ def _number(option: str, text: str) -> float:
         raise SpecError(f"{option}: {text!r} is not a number.") from None
 
 
-def _reward_section(text: str) -> dict[str, Any]:
+def reward_section(text: str) -> dict[str, Any]:
     kind, _, parameter = text.partition(":")
     names = {"bernoulli": "p", "gaussian": "std", "rademacher": None}
     if kind not in names:
@@ -156,6 +159,17 @@ def _reward_section(text: str) -> dict[str, Any]:
     if parameter and names[kind] is None:
         raise SpecError(f"--reward {text!r}: {kind} takes no parameter.")
     return {"kind": kind, **({str(names[kind]): _number("--reward", parameter)} if parameter else {})}
+
+
+def only_arms(data: dict[str, Any], names: Sequence[str] | None) -> None:
+    """Keep the named arms of an experiment's data; SpecError for a name that it does not have."""
+    if not names:
+        return
+    known = [a["name"] for a in data["arm"]]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise SpecError(f"--arm {missing[0]!r}: the arms are {', '.join(known)}.")
+    data["arm"] = [a for a in data["arm"] if a["name"] in names]
 
 
 @app.command()
@@ -193,7 +207,7 @@ def drift(
         if value is not None and (policy is None or not policy.endswith(".npy")):
             apply_overrides(data, [f"{key}={value}"])
     if reward is not None:
-        data["reward"] = _reward_section(reward)
+        data["reward"] = reward_section(reward)
     if group_size is not None:
         data["advantage"] = {"kind": "group", "size": group_size} if group_size else {"kind": "independent"}
     direct = {
@@ -204,12 +218,7 @@ def drift(
     if eps_low is not None or eps_high is not None:
         widths = {k: v for k, v in (("low", eps_low), ("high", eps_high)) if v is not None}
         data["arm"] = [{"name": "custom", "objective": "clip", **widths}]
-    if arm:
-        known = [a["name"] for a in data["arm"]]
-        missing = [a for a in arm if a not in known]
-        if missing:
-            raise SpecError(f"--arm {missing[0]!r}: the arms are {', '.join(known)}.")
-        data["arm"] = [a for a in data["arm"] if a["name"] in arm]
+    only_arms(data, arm)
     apply_overrides(data, set_ or [])
     _execute(parse_experiment(data), (engine, device, dtype), out, as_json, judged)
 
@@ -296,7 +305,12 @@ def predict(
     experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")] = "headline",
     noise: Annotated[
         str | None,
-        typer.Option("--noise", help="Take log-ratio noise as given, no dynamics: flat:.25, sqrt:.1, inv_sqrt:.1 (rms)."),
+        typer.Option(
+            "--noise",
+            help="Take log-ratio noise as given, no dynamics: flat:.25, sqrt:.1, inv_sqrt:.1 (law of pi_old, rms at the end of a "
+            "rollout); flat:RUN (rms from the ledger of a saved run); or a table, FILE.csv or FILE.npy with columns prob, rms "
+            "(see entclip noise).",
+        ),
     ] = None,
     set_: Set = None,
     out: Out = None,
@@ -310,11 +324,7 @@ def predict(
     spec = load(experiment, set_ or [])
     if out is not None:
         prepare_folder(out)
-    if noise is None:
-        forecast = predicted(spec)
-    else:
-        law, _, rms = noise.partition(":")
-        forecast = predict_noise(spec, law, _number("--noise", rms))  # type: ignore[arg-type]
+    forecast = predicted(spec) if noise is None else predict_noise(spec, *_noise_law(noise))
     summary = forecast.summary()
     if out is not None:
         write_atomic(out / "forecast.json", to_json(summary).encode())
@@ -325,9 +335,68 @@ def predict(
     console = _console()
     console.print(_forecast_table(spec, summary, noise))
     for reason in dict.fromkeys(r for arm in summary["arms"].values() for r in arm["outside"]):
-        console.print(f"[yellow]Outside the prediction's validity: {reason}. Simulate instead: entclip run {experiment}")
+        advice = "." if noise else f". Simulate instead: entclip run {experiment}"
+        console.print(f"[yellow]Outside the prediction's validity: {reason}{advice}")
     if out is not None:
         console.print(f"forecast.json and forecast.csv are in {out}")
+
+
+def _noise_law(text: str) -> tuple[Any, ...]:
+    """What --noise names: a table, or a law and its rms, as a number or from a saved run's ledger."""
+    from entclip.noise_table import ledger_rms, read_noise_table
+
+    if text.endswith((".csv", ".npy")):
+        return (read_noise_table(Path(text)),)
+    law, _, rms = text.partition(":")
+    return law, ledger_rms(Path(rms)) if rms and Path(rms).is_dir() else _number("--noise", rms)
+
+
+@app.command()
+def noise(
+    experiment: Annotated[
+        str, typer.Argument(help="A shipped experiment, a TOML file, or experiment.toml of a saved run.")
+    ] = "headline",
+    old: Annotated[Path | None, typer.Option("--old", help="Your own log pi_old, a .npy file (contexts, ...).")] = None,
+    new: Annotated[Path | None, typer.Option("--new", help="log pi of the same actions after the updates of a rollout.")] = None,
+    per_decade: Annotated[float, typer.Option("--per-decade", help="Bins per factor of 10 in pi_old.")] = 2.0,
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV file to write: what predict --noise reads.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how log-ratio noise depends on pi_old: one unclipped rollout simulated, or log-probabilities of your own."""
+    import numpy as np
+    from rich.table import Table
+
+    from entclip.noise_table import measure_noise, noise_law_of
+    from entclip.store import prepare_folder, to_json, write_atomic
+
+    if (old is None) != (new is None):
+        raise SpecError("--old and --new go together: log-probabilities of the same actions before and after.")
+    if out is not None:
+        prepare_folder(out.parent)
+    if old is not None and new is not None:
+        try:
+            arrays = [np.load(path, allow_pickle=False) for path in (old, new)]
+        except (OSError, ValueError, EOFError) as error:
+            raise SpecError(f"--old and --new must be .npy arrays: {error}") from None
+        found, source = noise_law_of(*arrays, per_decade=per_decade), f"{old}, {new}"
+    else:
+        found, source = measure_noise(load(experiment, set_ or []), per_decade=per_decade), experiment
+    frame = found.to_frame()
+    if out is not None:
+        write_atomic(out, frame.to_csv(index=False).encode())
+    if as_json:
+        typer.echo(to_json(frame.to_dict(orient="list")))
+        return
+    table = Table(
+        "pi_old", "rms of log(pi/pi_old)", "s.e.", "log-ratios", title=f"{source}: log-ratio noise after a rollout, no clip"
+    )
+    for row in frame.itertuples(index=False):
+        table.add_row(f"{row.prob:.3g}", f"{row.rms:.4f}", f"{row.rms_se:.4f}", f"{row.count:.0f}")
+    _console().print(table)
+    if len(frame) > 1:
+        slope, se = found.slope()
+        _console().print(f"slope of log rms in log pi_old: {slope:+.3f} +- {se:.3f} (sqrt +.5, flat 0, inv_sqrt -.5)")
 
 
 def _forecast_table(spec: Experiment, summary: dict[str, Any], noise: str | None) -> Any:
@@ -365,17 +434,21 @@ def neutral(
     from entclip.store import to_json
 
     spec = load(experiment, set_ or [])
-    highs = STANDARD if not eps_high else tuple(_number("--eps-high", x) for x in eps_high)
+    highs = tuple(STANDARD) if not eps_high else tuple(_number("--eps-high", x) for x in eps_high)
     points = neutral_clip(spec, target, highs)
     if as_json:
         typer.echo(to_json([dataclasses.asdict(p) for p in points]))
         return
-    table = Table("eps_high", "neutral eps_low", "d drift / d eps_low", "drift at eps_low .01", "drift at eps_low 1")
-    table.title = f"{spec.name}: entropy change of {target:+g} nats per rollout (predicted)"
+    table = Table(
+        "eps_high", "usual eps_low", "drift there", "neutral eps_low", "d drift / d eps_low", "d eps_low / d eps_high",
+        "d eps_low / d log eta", "drift at eps_low .01", "drift at eps_low 1",
+    )  # fmt: skip
+    table.title = f"{spec.name}: eps_low for an entropy change of {target:+g} nats per rollout (predicted; drifts per rollout)"
     for p in points:
+        usual = ["", ""] if p.usual is None else [f"{p.usual:g}", f"{p.drift_usual:+.4f}"]
         low = "none" if p.low is None else f"{p.low:.4f}"
-        slope = "" if p.slope is None else f"{p.slope:+.3f}"
-        table.add_row(f"{p.high:g}", low, slope, f"{p.drift_closed:+.4f}", f"{p.drift_off:+.4f}")
+        slopes = ["" if v is None else f"{v:+.3f}" for v in (p.slope, p.by_high, p.by_rate)]
+        table.add_row(f"{p.high:g}", *usual, low, *slopes, f"{p.drift_closed:+.4f}", f"{p.drift_off:+.4f}")
     console = _console()
     console.print(table)
     for reason in dict.fromkeys(r for p in points for r in p.outside):
@@ -483,6 +556,57 @@ def report(
 
 
 @app.command()
+def llm(
+    experiment: Annotated[str, typer.Argument(help="A shipped experiment about language models, or a TOML file.")] = "llm",
+    model: Annotated[str | None, typer.Option(help="tiny, smollm2-135m, a hub id, a folder or a .gguf file.")] = None,
+    task: Annotated[str | None, typer.Option(help="digits, sums or reasoning_gym:NAME.")] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="bernoulli:.5, gaussian:1 or rademacher (random); correct or format (judged).")
+    ] = None,
+    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
+    eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    rollouts: Annotated[int | None, typer.Option(help="Rollouts.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Independent repetitions (pairs count twice).")] = None,
+    every: Annotated[int | None, typer.Option(help="Account every so manieth update.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only these arms.")] = None,
+    device: Device = "cpu",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, float64 or bfloat16 (autocast over float32).")] = "float32",
+    set_: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a language model by GRPO with the entropy ledger inside. Without options: the tiny model, random rewards."""
+    from entclip.cli_llm import llm_experiment, rollout_table, write_metrics
+
+    keys = {
+        "policy.model": model, "rollout.task": task, "update.learning_rate": learning_rate, "update.rollouts": rollouts,
+        "replicas": replicas, "ledger.every": every, "seed": seed,
+    }  # fmt: skip
+    spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
+    ledger = _execute(spec, ("llm", device, dtype), out, as_json, judged=False)
+    if out is not None:
+        write_metrics(ledger, out)
+    if not as_json:
+        _console().print(rollout_table(ledger))
+
+
+@app.command()
+def ledger(
+    files: Annotated[list[Path], typer.Argument(help="Folders of finished runs, or ledger.parquet files.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where causes.png goes (default: beside the ledger).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain where a run's entropy went: causes with errors, warnings, one figure."""
+    from entclip.cli_llm import explain_command
+
+    text = explain_command(files, out, as_json, _console())
+    if text is not None:
+        typer.echo(text)
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     second: Annotated[Path, typer.Argument(help="Folder of another.")],
@@ -501,6 +625,9 @@ def snapshot(
     contexts: Annotated[int, typer.Option(help="Next-token distributions to keep.")] = 256,
     prompts: Annotated[Path | None, typer.Option(help="Text file, one prompt a line (default: the shipped ones).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampled continuations.")] = 0,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help='Hidden states and output head instead, for policy.kind = "hidden" (engine head).')
+    ] = False,
 ) -> None:
     """Compress a language model's next-token distributions into a policy file (needs the llm extra)."""
     from entclip.snapshot_model import snapshot_from_model
@@ -513,6 +640,14 @@ def snapshot(
             lines = [line.strip() for line in prompts.read_text().splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"cannot read --prompts {prompts}: {error}.") from None
+    if hidden:
+        from entclip.head.extract import hidden_from_model
+
+        rows, vocab, dim = hidden_from_model(out, model, lines, contexts=contexts, seed=seed)
+        _console().print(
+            f'{rows} hidden states and a head of {vocab} x {dim} are in {out}; use policy.kind = "hidden", path = {out}'
+        )
+        return
     made = snapshot_from_model(model, lines, contexts=contexts, seed=seed)
     made.save(out)
     _console().print(f"{made.contexts} contexts over V = {made.vocab} actions are in {out}; use it with --policy snapshot:{out}")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from entclip.meanfield import predict
 from entclip.spec import Arm, Experiment, SpecError
 
-__all__ = ["NeutralPoint", "neutral_clip"]
+__all__ = ["STANDARD", "NeutralPoint", "neutral_clip"]
 
-STANDARD = (0.1, 0.2, 0.28, math.inf)
+# eps_high: the eps_low that is commonly set beside it (PPO, GRPO; DAPO's clip-higher; low side alone; tight).
+STANDARD = {0.1: 0.1, 0.2: 0.2, 0.28: 0.2, math.inf: 0.15}
 _LEAST = 0.01  # of eps_low: below it nearly every ratio is clipped
-_TOLERANCE = 1e-4  # of eps_low
+_TOLERANCE = 1e-3  # of eps_low; one secant step follows
+_CHANGE = 0.05  # relative, of finite differences
 
 
 @dataclass(frozen=True)
@@ -24,39 +28,52 @@ class NeutralPoint:
     Attributes:
         high, low: the widths; low is None where no eps_low has the target drift.
         slope: d(drift per rollout)/d eps_low at the point, nats; negative where widening the low bound lowers entropy.
+        by_high: d eps_low/d eps_high along the curve; None where the high side is off.
+        by_rate: d eps_low/d log(learning rate) along the curve: ten percent more moves the neutral width by a tenth of it.
         drift_closed, drift_off: predicted drift per rollout at eps_low = .01 and with the low side off (eps_low = 1).
-        outside: conditions of validity of the prediction that the configuration does not meet.
+        usual, drift_usual: the eps_low of STANDARD beside this eps_high and its predicted drift; None for other eps_high.
+        outside: conditions of validity that the prediction does not meet at the point; without one, at either end.
     """
 
     high: float
     low: float | None
     slope: float | None
+    by_high: float | None
+    by_rate: float | None
     drift_closed: float
     drift_off: float
+    usual: float | None
+    drift_usual: float | None
     outside: tuple[str, ...]
 
 
-def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[float] = STANDARD) -> list[NeutralPoint]:
+def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[float] = tuple(STANDARD)) -> list[NeutralPoint]:
     """For each eps_high the eps_low whose predicted entropy change per rollout is `target` nats. Claim T12.
 
     The arms of the experiment are ignored; everything else is its configuration. F(eps_low) is predicted (T11) and solved by
-    Brent's method between .01 and 1. There is no solution where F - target has the same sign at both ends.
+    Brent's method between .01 and 1. There is no solution where F - target has the same sign at both ends (and at the usual
+    width, if STANDARD has one); where it has several, this is the widest that the ends and the usual width tell apart.
 
     Args:
         experiment: one case (no grid), random reward.
         target: nats per rollout; 0 keeps entropy still.
-    Raises: SpecError for a grid, or for what `predict` does not cover.
+    Raises: SpecError for a grid, a high width below 0 or NaN, or for what `predict` does not cover.
     """
+    highs = tuple(highs)
     if experiment.grid:
         raise SpecError("neutral: the experiment has a grid; choose one of its cases by --set.")
     if not math.isfinite(target):
         raise SpecError(f"neutral: target must be finite, got {target}: it is in nats per rollout.")
+    if bad := [h for h in highs if not h >= 0]:
+        raise SpecError(f"neutral: eps_high = {bad[0]} must be at least 0: it is the width above 1 (inf: off).")
     with ThreadPoolExecutor(2) as workers:
         return list(workers.map(lambda high: _solve(experiment, target, high), highs))
 
 
-def _drift(experiment: Experiment, low: float, high: float) -> tuple[float, tuple[str, ...]]:
-    one = experiment.model_copy(update={"arm": (Arm(name="clip", low=low, high=high),)})
+def _drift(experiment: Experiment, low: float, high: float, rate: float = 1.0) -> tuple[float, tuple[str, ...]]:
+    """Nats per rollout, and the conditions of validity that are not met; `rate` multiplies the learning rate."""
+    update = experiment.update.model_copy(update={"learning_rate": rate * experiment.update.learning_rate})
+    one = experiment.model_copy(update={"arm": (Arm(name="clip", low=low, high=high),), "update": update})
     arm = predict(one).summary()["arms"]["clip"]
     return arm["expected_measured"] / experiment.update.rollouts, tuple(arm["outside"])
 
@@ -64,12 +81,22 @@ def _drift(experiment: Experiment, low: float, high: float) -> tuple[float, tupl
 def _solve(experiment: Experiment, target: float, high: float) -> NeutralPoint:
     from scipy import optimize
 
-    (closed, outside), (off, _) = _drift(experiment, _LEAST, high), _drift(experiment, 1.0, high)
-    if (closed - target) * (off - target) > 0:
-        return NeutralPoint(high, None, None, closed, off, outside)
-    low = float(optimize.brentq(lambda x: _drift(experiment, x, high)[0] - target, _LEAST, 1.0, xtol=_TOLERANCE))
-    h = 0.05 * low
-    slope = (_drift(experiment, min(1.0, low + h), high)[0] - _drift(experiment, low - h, high)[0]) / (
-        min(1.0, low + h) - low + h
-    )
-    return NeutralPoint(high, low, slope, closed, off, outside)
+    @cache
+    def at(low: float, high: float = high, rate: float = 1.0) -> tuple[float, tuple[str, ...]]:
+        return _drift(experiment, low, high, rate)
+
+    usual = STANDARD.get(high)
+    ends = at(_LEAST)[0], at(1.0)[0], usual, None if usual is None else at(usual)[0]
+    tried = sorted({_LEAST, 1.0} | ({usual} if usual else set()))
+    brackets = [(a, b) for a, b in itertools.pairwise(tried) if (at(a)[0] - target) * (at(b)[0] - target) <= 0]
+    if not brackets:
+        return NeutralPoint(high, None, None, None, None, *ends, tuple(dict.fromkeys(at(_LEAST)[1] + at(1.0)[1])))
+    low = float(optimize.brentq(lambda x: at(float(x))[0] - target, *brackets[-1], xtol=_TOLERANCE))
+    there, outside = at(low)
+    h = min(_CHANGE * low, 1.0 - low) or -_CHANGE * low
+    slope = (at(low + h)[0] - there) / h
+    by_rate = -(at(low, high, 1 + _CHANGE)[0] - there) / (slope * math.log1p(_CHANGE))
+    by_high = None
+    if 0 < high < math.inf:
+        by_high = -(at(low, high * (1 + _CHANGE))[0] - there) / (slope * high * _CHANGE)
+    return NeutralPoint(high, low - (there - target) / slope, slope, by_high, by_rate, *ends, outside)

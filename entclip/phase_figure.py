@@ -43,6 +43,8 @@ _SHOWN = {
     "measured": ("gap_low", "gap_high", "dominance", "neutral"), "clip_low": ("gap_low",), "clip_high": ("gap_high",),
     "curvature": ("dominance",),
 }  # fmt: skip
+# Panel of each border's own points, and what the two sides of it are called.
+_BESIDE = {"clip_low": "gap_low", "clip_high": "gap_high", "curvature": "dominance"}
 _MARKS = {
     "agree": {"marker": "o", "markerfacecolor": "black", "markersize": 7},
     "reject": {"marker": "X", "markerfacecolor": "black", "markersize": 9},
@@ -115,6 +117,28 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
     return mesh, drawn
 
 
+def _beside(axes: Axes, points: pd.DataFrame, x: Axis, y: Axis) -> None:
+    """Simulated points of one border: up where the measured margin is positive, filled where it has the predicted sign."""
+    for verdict, face in (("agree", "black"), ("inconclusive", "white")):
+        for sign, marker in ((1, "^"), (-1, "v")):
+            rows = points[(points["verdict"] == verdict) & (sign * points["measured"] > 0)]
+            style = {"markerfacecolor": face, "markeredgecolor": "white" if face == "black" else "black", "markersize": 6.5}
+            axes.plot(rows[x.name], rows[y.name], linestyle="none", marker=marker, zorder=5, **style)  # type: ignore[arg-type]
+    wrong = points[points["verdict"] == "reject"]
+    axes.plot(wrong[x.name], wrong[y.name], linestyle="none", markeredgecolor="white", zorder=5, **_MARKS["reject"])  # type: ignore[arg-type]
+
+
+def _points_caption(points: pd.DataFrame) -> str:
+    counts = ", ".join(f"{(points['verdict'] == v).sum()} {v}" for v in _MARKS)
+    names = {"gap_low": "clip low panel: measured clip low", "gap_high": "clip high panel: minus measured clip high"}
+    names["dominance"] = "curvature panel: measured |clip low| + |clip high| − |curvature|"
+    said = "; ".join(text for border, text in names.items() if (points["border"] == border).any())
+    return (
+        f" Triangles: {len(points)} points beside a predicted border, simulated; up where the measured quantity is positive, "
+        f"down where negative ({said}): {counts} with the predicted sign at 5 s.e."
+    )
+
+
 def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: Axis, hold: str) -> str:
     u, share = experiment.update, groups(experiment)
     fixed = [f"V = {experiment.policy.vocab}"] if hasattr(experiment.policy, "vocab") else []
@@ -149,12 +173,15 @@ def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: 
     )
 
 
-def figure(frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None = None) -> None:
+def figure(
+    frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None = None, beside: pd.DataFrame | None = None
+) -> None:
     """Write the figure of a map as PNG, whole or not at all: predicted total, clip low, clip high and curvature on one scale.
 
     Args:
         frame: of `phase_map` or `verify`, with its attrs.
         arm: which one to draw; the first on the map by default.
+        beside: points of `phase_border.simulate_border` on the same plane, drawn in the panel of their term.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
@@ -168,7 +195,8 @@ def figure(frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None
         raise ValueError(f"the map has no arm {arm!r}: choose one of {', '.join(dict.fromkeys(frame['arm']))}.")
     x, y = (Axis(frame.attrs[k]["name"], tuple(frame.attrs[k]["values"])) for k in ("x", "y"))
     experiment = parse_experiment(frame.attrs["experiment"])
-    text = textwrap.fill(_caption(own, experiment, arm, x, y, frame.attrs["hold"]), 165).replace("$", r"\$")
+    text = _caption(own, experiment, arm, x, y, frame.attrs["hold"]) + ("" if beside is None else _points_caption(beside))
+    text = textwrap.fill(text, 165).replace("$", r"\$")
     foot, head, tall = 0.16 * (text.count("\n") + 1) + 0.85, 0.95, 8.6
     fig = Figure(figsize=(11.0, tall), facecolor="white")
     FigureCanvasAgg(fig)
@@ -183,6 +211,8 @@ def figure(frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None
         mesh, lines = _panel(axes, own, term, x, y, norm, cmap)
         drawn |= lines
         axes.set_title(title, fontsize=10, loc="left")
+        if beside is not None and term in _BESIDE:
+            _beside(axes, beside[beside["border"] == _BESIDE[term]], x, y)
     for verdict, look in _MARKS.items():
         found = own[own["verdict"] == verdict]
         style: dict[str, Any] = {

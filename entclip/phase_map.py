@@ -41,7 +41,7 @@ from entclip.spec import Experiment, SpecError, load, parse_experiment
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AXES", "PLANES", "Axis", "Plane", "groups", "phase_map", "plane", "records", "spread", "verify"]
+__all__ = ["AXES", "PLANES", "Axis", "Plane", "case_at", "groups", "phase_map", "plane", "records", "spread", "verify"]
 
 AxisName = Literal["concentration", "step", "batch", "minibatches", "eps_low", "eps_high"]
 Cell = tuple[int, int]
@@ -120,8 +120,8 @@ def plane(name: str, geometry: Geometry = "natural", points: int | None = None) 
     if name not in PLANES:
         raise SpecError(f"map: no plane {name!r}: choose one of {', '.join(PLANES)}.")
     natural = geometry == "natural"
-    if points is None:  # under a minute each
-        points = 7 if (name, natural) == ("concentration", False) else 13 if (name, natural) == ("concentration", True) else 9
+    if points is None:  # about a minute each on two cores
+        points = {("concentration", True): 13, ("concentration", False): 7, ("widths", False): 5}.get((name, natural), 9)
     if points < 2:
         raise SpecError(f"map: a plane needs at least 2 points per axis, got {points}.")
     if name == "widths":
@@ -196,8 +196,8 @@ def _widths(experiment: Experiment) -> tuple[float, float]:
     return 0.2, 0.2
 
 
-def _case(base: Experiment, place: Mapping[str, float], arms: Sequence[str], hold: str) -> Experiment:
-    """The experiment of one cell."""
+def case_at(base: Experiment, place: Mapping[str, float], arms: Sequence[str], hold: str = "eta") -> Experiment:
+    """The experiment at a place of a plane: values of axes by name. `arms` and `hold` as in `phase_map`."""
     data = base.model_dump(exclude_none=True)
     low, high = _widths(base)
     low, high = place.get("eps_low", low), place.get("eps_high", high)
@@ -256,7 +256,7 @@ def phase_map(
 
     def one(cell: Cell) -> list[dict[str, Any]]:
         place: dict[str, float] = {x.name: x.values[cell[0]], y.name: y.values[cell[1]]}
-        case = _case(experiment, place, arms, hold)
+        case = case_at(experiment, place, arms, hold)
         key = {"ix": cell[0], "iy": cell[1]} | place
         return [key | {"arm": a} | groups(case) | row for a, row in _forecast(case).items()]
 
@@ -344,7 +344,7 @@ def verify(frame: pd.DataFrame, cells: Iterable[Cell], *, units: int = 512) -> p
             raise SpecError(f"map: there is no cell ({ix}, {iy}).")
         if (rows["status"] == "refused").any():
             raise SpecError(f"map: cell ({ix}, {iy}) has no prediction to verify: {rows['reason'].iloc[0]}")
-        case = _case(base, {a: float(rows[a].iloc[0]) for a in axes}, arms, hold)
+        case = case_at(base, {a: float(rows[a].iloc[0]) for a in axes}, arms, hold)
         contexts = len(start_of(case).old_log_probs)
         jobs.append((rows, case.model_copy(update={"replicas": max(case.replicas, math.ceil(units / contexts))})))
     with ThreadPoolExecutor(2) as workers:

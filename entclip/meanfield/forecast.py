@@ -15,15 +15,20 @@ from entclip.ledger import Ledger
 from entclip.meanfield.columns import columns_of
 from entclip.meanfield.law import SampleLaw, sample_law
 from entclip.meanfield.nodes import Nodes, pool, populations
+from entclip.meanfield.paths import Noise, Paths, block_size, path_step, paths_of, representatives
 from entclip.meanfield.population import Population
-from entclip.meanfield.steps import CountedStep, local_step, moments
+from entclip.meanfield.steps import FEW, CountedStep, local_step, moments
 from entclip.objective import CAUSES, Clip, DppoTv, DualClip, NoClip, Objective
 from entclip.spec import Experiment, SpecError
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
 
-WIDTH = 0.05  # of a node, in nats of log pi
-POINTS = 256  # of a lattice
+WIDTH = 0.25  # of a bin of actions, in nats of log pi
+POINTS = 128  # of a lattice; twice as many where actions expected fewer than FEW times hold more than _RARE of probability
+_RARE = 0.05
+PATHS = 4096  # of the noise of euclidean steps, all contexts together
+_LEAST_PATHS = 32  # of one context
+_PARTS = 8  # of the paths of a context, whose means give the error of the whole
 MAX_REMAINDER = 0.2  # of the sum of absolute causes
 MAX_FROZEN = 1e-3  # probability of actions that sampling noise could carry to the whole policy
 _COUNTED = (Clip, NoClip, DualClip, DppoTv)  # gains of 0 or 1
@@ -39,13 +44,18 @@ class ForecastArm:
         self.summaries: list[dict[str, Any]] = []
         self.details: list[dict[str, Any]] = []
         self.pooling = self.frozen = 0.0
+        self._parts = np.zeros(_PARTS)  # total change, by the means over each part of the paths
         self.outside: list[str] = []
+
+    @property
+    def euclidean(self) -> bool:
+        return self.case.update.geometry == "euclidean"
 
     def fill(self, objective: Objective) -> None:
         """Predict all updates."""
         total: list[dict[str, float]] = []
-        for weight, nodes in self.kinds:
-            for index, columns in enumerate(self._run(objective, nodes, weight)):
+        for weight, updates in (self._paths if self.euclidean else self._lattices)(objective):
+            for index, columns in enumerate(updates):
                 if len(total) == index:
                     total.append(dict.fromkeys(columns, 0.0))
                 for name, value in columns.items():
@@ -62,21 +72,48 @@ class ForecastArm:
             place = {"rollout": index // per, "step": index, "inner_step": index % per}
             self.rows.append(self.key | place | columns)
 
+    def _paths(self, objective: Objective) -> Iterator[tuple[float, Iterator[dict[str, float]]]]:
+        """Each context's paths in blocks, with their weights."""
+        u = self.case.update
+        self.outside = _outside(self.law, self.case)
+        size = 1 << int(math.log2(max(PATHS / len(self.kinds), _LEAST_PATHS)))
+        noise = Noise(u.rollouts, u.minibatches)
+        for index, (weight, nodes) in enumerate(self.kinds):
+            p = paths_of(nodes, objective, size)
+            block = block_size(size, len(p.count))
+            for start in range(0, size, block):
+                # Each part has other stretches of the Sobol points in each context: a short stretch alone is uneven.
+                place = (np.arange(start, start + block) * _PARTS // size + index) % _PARTS
+                yield weight * block / size, self._along(p.first(block), noise, weight * _PARTS / size, place)
+
+    def _along(self, p: Paths, noise: Noise, weight: float, place: np.ndarray) -> Iterator[dict[str, float]]:
+        u, law = self.case.update, self.law
+        before = p.level
+        for normals in noise.block(*p.log_probs.shape):
+            p = p.restarted()
+            for normal in normals:
+                new = path_step(p, law, u.learning_rate, u.batch, normal)
+                yield columns_of(p, new, law, u.geometry, u.learning_rate, u.batch)
+                p = new
+        np.add.at(self._parts, place, weight * (p.level - before)[:, 0])
+
+    def _lattices(self, objective: Objective) -> Iterator[tuple[float, Iterator[dict[str, float]]]]:
+        for weight, nodes in self.kinds:
+            yield weight, self._run(objective, nodes, weight)
+
     def _run(self, objective: Objective, nodes: Nodes, weight: float) -> Iterator[dict[str, float]]:
         u, law = self.case.update, self.law
-        counted = u.geometry == "natural" and isinstance(objective, _COUNTED)
+        counted = isinstance(objective, _COUNTED)
         entropy = nodes.entropy
         frozen = 0.0
-        for rollout in range(u.rollouts):
+        for _ in range(u.rollouts):
             p = _start(nodes, objective, law, self.case)
             self.pooling += weight * (nodes.entropy - entropy)
             frozen = max(frozen, float(np.sum((nodes.count * nodes.prob)[p.still])))
-            if rollout == 0:
-                self.outside += [x for x in _outside(p, law, self.case) if x not in self.outside]
             count = CountedStep(law, u.learning_rate, u.batch) if counted else None
             for _ in range(u.minibatches):
-                new = local_step(p, law, u.geometry, u.learning_rate, u.batch) if count is None else count(p)
-                yield columns_of(p, new, law, u.geometry, u.learning_rate, u.batch)
+                new = local_step(p, law, u.learning_rate, u.batch) if count is None else count(p)
+                yield columns_of(p, new, law, "natural", u.learning_rate, u.batch)
                 p = new
             entropy = p.entropy
             heavy = p.number > 1e-12
@@ -108,7 +145,8 @@ class ForecastArm:
             outside.append(
                 f"the predicted remainder, {left:.2g} nats, is above {MAX_REMAINDER:g} of the causes: second order fails"
             )
-        out |= {"discretisation": abs(self.pooling), "frozen_probability": self.frozen, "outside": outside}
+        error = float(np.std(self._parts, ddof=1)) / math.sqrt(_PARTS) if self.euclidean else abs(self.pooling)
+        out |= {"discretisation": error, "frozen_probability": self.frozen, "outside": outside}
         return out | {"verdict": "predicted"}
 
 
@@ -124,12 +162,14 @@ class Forecast(Ledger):
 def predict(experiment: Experiment) -> Forecast:
     """Predict every arm of a random-reward experiment without drawing a sample. Claim T11.
 
-    The density of log r of pooled actions is carried through each minibatch: exact counts for natural steps under hard clips,
-    T11's Gaussian moments otherwise; normalisation is a common shift. Between rollouts actions are pooled anew by log pi.
+    Natural steps: the density of log r of pooled actions is carried through each minibatch, by exact counts under hard clips and
+    by T11's Gaussian moments otherwise; normalisation is a common shift, and between rollouts actions are pooled anew by log pi.
+    Euclidean steps: the likeliest actions are followed one by one along quadrature points of the noise, the others pooled.
 
-    Returns: a Forecast with the columns of a ledger, expected_* filled. Arms state `discretisation`, the entropy that
-        pooling between rollouts lost; `frozen_probability`, that of actions so rare that a rollout's noise could take the policy
-        over: they are held still; and `outside`, the conditions of validity that the configuration does not meet.
+    Returns: a Forecast with the columns of a ledger, expected_* filled. Arms state `discretisation`: the entropy that pooling
+        between rollouts lost (natural) or the standard error over eight parts of the quadrature (euclidean);
+        `frozen_probability`, that of actions so rare that a rollout's noise could take the policy over: they are held still; and
+        `outside`, the conditions of validity that the configuration does not meet.
     Raises: SpecError for what T11 does not cover: rewards that depend on the action, reused samples, control arms, sequences, or
         more than 1e-3 of frozen probability.
     Example:
@@ -142,7 +182,11 @@ def predict(experiment: Experiment) -> Forecast:
     for label, case in experiment.cases():
         check_covered(case)
         law = sample_law(case.reward, case.advantage)
-        kinds = populations(start_of(case).old_log_probs[:, 0, :], WIDTH)
+        start = start_of(case).old_log_probs[:, 0, :]
+        if case.update.geometry == "euclidean":
+            kinds = representatives(start, PATHS // _LEAST_PATHS)
+        else:
+            kinds = populations(start, WIDTH)
         books = [ForecastArm(label, arm.name, case, law, kinds) for arm in case.arm]
         with ThreadPoolExecutor(2) as workers:
             for done in [workers.submit(book.fill, arm.build()) for arm, book in zip(case.arm, books, strict=True)]:
@@ -165,45 +209,36 @@ def check_covered(case: Experiment) -> None:
         raise SpecError(f"predict: arm {controls[0]} is a control, which copies a simulated arm. Leave it out or simulate.")
 
 
-def _outside(p: Population, law: SampleLaw, case: Experiment) -> list[str]:
-    """Conditions under which the closure was seen to hold that this start does not meet."""
-    u, out = case.update, []
-    if u.geometry == "euclidean":
-        p2, largest = float(np.sum(p.nodes.count * p.nodes.prob**2)), float(p.nodes.prob.max())
-        built = [arm.build() for arm in case.arm]
-        widths = [w for o in built for w in (getattr(o, "low", 1.0), getattr(o, "high", math.inf)) if w < 1]
-        push = u.learning_rate * law.moment("plus") * largest
-        if p2 > 0.03:
-            out.append(f"sum pi^2 = {p2:.3g} is above .03: likely actions move the others with them")
-        if widths and push > min(widths) / 2:
-            out.append(
-                f"eta M max(pi) = {push:.3g} is above half the clip width {min(widths):g}: one update jumps across the band"
-            )
-        one = u.learning_rate * law.largest / u.batch
-        if widths and one > min(widths):
-            out.append(
-                f"one sample moves a log-ratio by up to {one:.3g}, more than the clip width {min(widths):g}: no Gaussian noise"
-            )
-    return out
+def _outside(law: SampleLaw, case: Experiment) -> list[str]:
+    """Conditions under which the closure was seen to hold that a euclidean case does not meet."""
+    u = case.update
+    built = [arm.build() for arm in case.arm]
+    widths = [w for o in built for w in (getattr(o, "low", 1.0), getattr(o, "high", math.inf)) if w < 1]
+    one = u.learning_rate * law.largest / u.batch
+    if widths and one > min(widths) / 2:
+        return [f"one sample moves a log-ratio by up to {one:.3g}, over half the clip width {min(widths):g}: no Gaussian noise"]
+    return []
 
 
 def _start(nodes: Nodes, objective: Objective, law: SampleLaw, case: Experiment) -> Population:
     """All mass at log r = 0, on lattices wide enough for the rollout's noise and fine enough for one step's."""
     u = case.update
-    middle = np.zeros((len(nodes.count), POINTS))
-    middle[:, POINTS // 2] = 1.0
-    jump = np.zeros(len(nodes.count))
-    if u.geometry == "natural":
-        jump = u.learning_rate * law.largest / (u.batch * nodes.prob)
+    rare = u.batch * nodes.prob < FEW
+    # Single jumps leave peaks between which a bound acts: they need a finer lattice than smooth densities do.
+    points = 2 * POINTS if np.sum((nodes.count * nodes.prob)[rare]) > _RARE else POINTS
+    middle = np.zeros((len(nodes.count), points))
+    middle[:, points // 2] = 1.0
+    jump = u.learning_rate * law.largest / (u.batch * nodes.prob)
     # Five standard deviations of a rollout's noise would take such an action over the whole policy.
-    takeover = 5 * jump * np.sqrt(u.batch * nodes.prob * u.minibatches) + jump > -nodes.log_prob
-    still = takeover & (u.geometry == "natural")
+    still = 5 * jump * np.sqrt(u.batch * nodes.prob * u.minibatches) + jump > -nodes.log_prob
     draft = Population(nodes, np.full(len(nodes.count), 1e-3), middle, 0.0, objective, still)
-    _, variance = moments(draft, law, u.geometry, u.learning_rate, u.batch)
-    one = np.sqrt(np.maximum(variance[:, POINTS // 2], 0.0))
-    reach = 7 * one * math.sqrt(u.minibatches) + 2 * u.learning_rate * law.moment("plus")
-    step = 2 * reach / POINTS
-    step = np.where(draft.still, 1e-3, np.maximum(step, 2 * (reach + 6 * jump) / POINTS))
+    _, variance = moments(draft, law, u.learning_rate, u.batch)
+    one = np.sqrt(np.maximum(variance[:, points // 2], 0.0))
+    reach = 5.5 * one * math.sqrt(u.minibatches) + 2 * u.learning_rate * law.moment("plus")
+    step = 2 * reach / points
+    step = np.where(draft.still, 1e-3, np.maximum(step, 2 * (reach + 6 * jump) / points))
     # Rare actions move by single jumps: their lattice is a fraction of one.
-    step = np.where((u.batch * nodes.prob < 4) & (jump > step) & ~draft.still, jump / np.maximum(1, np.floor(jump / step)), step)
+    single = jump * (1 - nodes.prob)
+    few = rare & (single > step) & ~draft.still
+    step = np.where(few, single / np.maximum(1, np.floor(single / step)), step)
     return replace(draft, step=step)

@@ -41,6 +41,18 @@ class SampleLaw:
         """P(A < 0)."""
         return 0.5 if self.std is not None else float(np.sum(self.probs[self.values < 0]))
 
+    @property
+    def coupling(self) -> np.ndarray:
+        """N (2, 2): by the mean moves u = (u_+, u_-) of either sign's weight, u' N u = (G - 1) E[x_i x_j] - G (E x)^2, over B
+        that part of a minibatch's covariance that samples have by their mean and by their groups. Claim T11."""
+        m = np.array([self.moment("plus"), -self.moment("minus")])
+        out: np.ndarray = -self.size * np.outer(m, m)
+        pair = self.moments.pair
+        if pair is not None:
+            pp, mm, pm = (float(np.squeeze(x)) for x in (pair.plus_plus, pair.minus_minus, pair.plus_minus))
+            out = out + (self.size - 1) * np.array([[pp, -pm], [-pm, mm]])
+        return out
+
     def transform(self, t: np.ndarray, plus: bool, minus: bool) -> np.ndarray:
         """E[exp(-i t A')], A' the advantage where its sign is kept and 0 where it is not."""
         if self.std is None:

@@ -27,21 +27,35 @@ class Nodes:
 
 
 def pool(log_prob: np.ndarray, count: np.ndarray, width: float, rare: float = 1e-3) -> Nodes:
-    """Nodes of bins of `width` nats; each bin keeps its count and its probability, so entropy loses about width^2/24.
+    """Two nodes for each bin of `width` nats: Gauss's quadrature of the probabilities in it.
 
-    Below log pi = -8 bins widen as the square root of the distance: what they lose is weighted by their probability.
+    A bin keeps its count and the first three moments of its probabilities, so a smooth function of log pi is summed to fourth
+    order in the width, and a bin of one or two distinct probabilities is kept as it is. Below log pi = -8 bins widen as the
+    square root of the distance: what they lose is weighted by their probability.
 
-    The rarest actions, `rare` of them per context all told, are put into one bin: they hold next to no probability, and a node
-    each would cost as much as the rest. Probabilities are then normalised.
+    The rarest actions, `rare` of them per context all told, are put into one node: they hold next to no probability, and nodes
+    of their own would cost as much as the rest. Probabilities are then normalised.
     """
     order = np.argsort(log_prob, kind="stable")
     floor = log_prob[order][np.searchsorted(np.cumsum(count[order]), rare)]
     place = _coordinate(np.maximum(log_prob, floor)) - _coordinate(floor)
-    index = np.floor(place / width).astype(np.int64)
-    held, total = np.bincount(index, count), np.bincount(index, count * np.exp(log_prob))
-    used = held > 1e-9
-    mean = total[used] / held[used]
-    return Nodes(np.log(mean / np.sum(held[used] * mean)), held[used])
+    index = np.where(log_prob < floor, 0, 1 + np.floor(place / width).astype(np.int64))
+    prob = np.exp(log_prob)
+    held, total = np.bincount(index, count), np.bincount(index, count * prob)
+    mean = np.divide(total, held, out=np.ones_like(total), where=held > 0)
+    d = prob / mean[index] - 1
+    square, cube = (np.divide(np.bincount(index, count * d**k), held, out=np.zeros_like(held), where=held > 0) for k in (2, 3))
+    square[0] = 0.0
+    spread = np.sqrt(square)
+    split = spread > 1e-9  # below it the bin holds one probability, and the skewness of rounding means nothing
+    tilt = np.divide(cube, 2 * spread**3, out=np.zeros_like(cube), where=split)
+    root = np.sqrt(1 + tilt**2)
+    nodes = np.concatenate([mean * (1 + spread * (tilt - root)), mean * (1 + spread * (tilt + root))])
+    share = np.where(split, (1 + tilt / root) / 2, 1.0)
+    number = np.concatenate([held * share, held * (1 - share)])
+    used = number > 1e-9
+    nodes, number = nodes[used], number[used]
+    return Nodes(np.log(nodes / np.sum(number * nodes)), number)
 
 
 def _coordinate(log_prob: np.ndarray) -> np.ndarray:

@@ -11,14 +11,19 @@ import numpy as np
 from entclip.meanfield.nodes import Nodes
 from entclip.objective import Objective, signed_gains, split_by_cause
 
-__all__ = ["Cells", "Population"]
+__all__ = ["Cells", "Population", "at_points"]
 
 # Midpoints of equal parts of a cell, in units of its width.
 _FINE = (np.arange(32) + 0.5) / 32
+# First moment about the middle of a cell, and half the excess of the second over a constant's 1/12.
+_TILT = (_FINE - 0.5) / 32
+_BEND = ((_FINE - 0.5) ** 2 - 1 / 12) / 64
 
 
 class Cells(NamedTuple):
-    """Averages over each lattice cell, (K, N): a clip bound inside a cell acts on its share of it.
+    """What the objective does, (K, N), as weights: sums over lattice cells with them are integrals over the true sets.
+
+    Where a bound cuts a cell, the cell and its neighbours have that cell's moments, so a weight may lie a little outside [0, 1].
 
     plus, minus, plus_sq, minus_sq: the objective's gains and their squares; both: plus times minus; low, high: shares in the
     sets; clip_low, clip_high, other: weights by cause where E[A+] = E[A-] = 1.
@@ -36,13 +41,14 @@ class Cells(NamedTuple):
     other: np.ndarray
 
 
-def _at_points(objective: Objective, ratio: np.ndarray, old: np.ndarray) -> np.ndarray:
+def at_points(objective: Objective, ratio: np.ndarray, old: np.ndarray) -> Cells:
+    """What the objective does at each ratio."""
     gains = signed_gains(objective, ratio, old)
     low, high = objective.sets(ratio, old)
     one = np.ones_like(ratio)
     parts = split_by_cause(objective, gains, ratio, old, one, one)
     causes = (parts["clip_low"], parts["clip_high"], parts["other"])
-    return np.stack([*gains, gains.plus * gains.minus, low.astype(float), high.astype(float), *causes])
+    return Cells(*gains, gains.plus * gains.minus, low.astype(float), high.astype(float), *causes)
 
 
 @dataclass(frozen=True)
@@ -108,19 +114,33 @@ class Population:
     def entropy(self) -> float:
         return -self.mean(self.log_probs)
 
+    @property
+    def level(self) -> float:
+        """Expected entropy."""
+        return self.entropy
+
     @cached_property
     def cells(self) -> Cells:
-        """What the objective does at every point, averaged over its cell."""
+        """What the objective does at every point; cells cut by a bound by their moments."""
         n = self.mass.shape[1]
         edges = np.exp(self.step[:, None] * (np.arange(n + 1) - n // 2 - 0.5) + self.shift)
-        ends = _at_points(self.objective, edges, np.broadcast_to(self.old_probs, edges.shape))
+        ends = np.stack(at_points(self.objective, edges, np.broadcast_to(self.old_probs, edges.shape)))
         out = (ends[..., :-1] + ends[..., 1:]) / 2
         # No gain is as steep as 4 per unit of log r between bounds: a larger change is a bound inside the cell.
         jump = np.any(np.abs(ends[..., 1:] - ends[..., :-1]) > 4 * self.step[:, None], axis=0)
         row, column = np.nonzero(jump & (self.mass != 0))
         if len(row):
             inside = edges[row, column, None] * np.exp(self.step[row, None] * _FINE)
-            out[:, row, column] = _at_points(self.objective, inside, np.broadcast_to(self.old_probs[row], inside.shape)).mean(
-                axis=-1
-            )
+            fine = np.stack(at_points(self.objective, inside, np.broadcast_to(self.old_probs[row], inside.shape)))
+            mean, tilt, bend = fine.mean(axis=-1), fine @ _TILT, fine @ _BEND
+            left, right = ends[:, row, column], ends[:, row, column + 1]
+            out[:, row, column] = mean
+            # Sums over the lattice are to be integrals over the true sets: the cell's moments are given to it and its neighbours.
+            below, above = np.maximum(column - 1, 0), np.minimum(column + 1, n - 1)
+            for place, more in (
+                (below, (mean - left) / 24 - tilt / 2 + bend),
+                (column, (left + right - 2 * mean) / 24 - 2 * bend),
+                (above, (mean - right) / 24 + tilt / 2 + bend),
+            ):
+                np.add.at(out, (slice(None), row, place), more)  # type: ignore[arg-type]
         return Cells(*out)

@@ -2,7 +2,7 @@
 
 Each density moves by its own samples and by what all samples do to log Z. In `CountedStep` (natural geometry, gains 0 or 1) the
 own part is the exact law of the counts: where an action has few samples the lattice is aligned with the jump of one. In
-`local_step` (any geometry and gain) it is Gaussian with T11's mean and variance at each point.
+`local_step` (any gain) it is Gaussian with T11's mean and variance at each point. Natural steps only: `paths` has the others.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 
 from entclip.meanfield.law import SampleLaw
 from entclip.meanfield.population import Population
-from entclip.policy import Geometry
 
-__all__ = ["CountedStep", "local_step", "moments"]
+__all__ = ["FEW", "CountedStep", "local_step", "moments"]
+
+FEW = 4  # samples of an action in a minibatch
 
 _NEAR = 24  # cells
 _TINY = 1e-13  # of mass: what transforms leave behind, which e^x would blow up
@@ -48,10 +49,10 @@ class CountedStep:
         frequency = 2 * np.pi * np.fft.rfftfreq(n) / p.step[:, None]
         if self._age % self.REFRESH == 0:
             self._kernels.clear()
-            # Where a minibatch has few samples of an action, single jumps are lattice steps: leaving out the share that
-            # normalisation takes back, at most 4/batch there, keeps them so.
-            few = self.batch * p.old_probs < 4
-            self._own = np.where(few, 0.0, np.sum(p.mass * p.probs, axis=1, keepdims=True))
+            # Where a minibatch has few samples of an action, single jumps are lattice steps: the share that normalisation takes
+            # back is that of the start, and its mean move, at most a share 4/batch of a jump, is left out.
+            self._few = self.batch * p.old_probs < FEW
+            self._own = np.where(self._few, p.old_probs, np.sum(p.mass * p.probs, axis=1, keepdims=True))
         self._age += 1
         c = p.cells
         spectrum: np.ndarray = np.zeros(frequency.shape, dtype=complex)
@@ -78,49 +79,32 @@ class CountedStep:
             moving = ~p.still[:, None]
             jump = moving * self.rate * (1 - self._own) / (self.batch * p.old_probs)
             one = self.law.transform(frequency * jump, plus, minus)
-            drift = moving * self._own * self.rate * (plus * self.law.moment("plus") - minus * self.law.moment("minus"))
+            drift = moving * ~self._few * self._own * self.rate
+            drift = drift * (plus * self.law.moment("plus") - minus * self.law.moment("minus"))
             self._kernels[plus, minus] = np.exp(self.batch * np.log1p(p.old_probs * (one - 1)) - 1j * frequency * drift)
         return self._kernels[plus, minus]
 
 
-def moments(p: Population, law: SampleLaw, geometry: Geometry, rate: float, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of one minibatch's move of log r at every point, up to the common shift. Claim T11."""
+def moments(p: Population, law: SampleLaw, rate: float, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of one natural minibatch's move of log r at every point, up to the common shift. Claim T11."""
     gains = p.cells
     m = gains.plus * law.moment("plus") - gains.minus * law.moment("minus")
     q = gains.plus_sq * law.moment("plus_sq") + gains.minus_sq * law.moment("minus_sq")
-    if geometry == "natural":
-        mean, own = m, q / p.old_probs
-        square = own * (1 - 2 * p.probs) + p.mean(p.ratio * q)
-    else:
-        p2 = p.mean(p.probs)
-        mean = p.probs * (m - p.mean(m))
-        t0, t1, t2 = (p.mean(p.ratio * q * p.probs**k) for k in range(3))
-        square = p.probs * p.ratio * q * (1 + 2 * p2 - 4 * p.probs) + (p2 - p.probs) ** 2 * t0 - 2 * (p2 - p.probs) * t1 + t2
+    square = q / p.old_probs * (1 - 2 * p.probs) + p.mean(p.ratio * q)
     moving = ~p.still[:, None]
-    return moving * rate * mean, moving * rate**2 / batch * (square + _pairs(p, law, geometry))
+    return moving * rate * m, moving * rate**2 / batch * (square + _pairs(p, law))
 
 
-def _pairs(p: Population, law: SampleLaw, geometry: Geometry) -> np.ndarray:
+def _pairs(p: Population, law: SampleLaw) -> np.ndarray:
     """What T11's bracket holds beside E x^2: (G - 1) E[x_i x_j] - G (E x)^2, by the mean moves u_+- of either sign's weight."""
-    up, down = (_mean_move(p, g, geometry) for g in (p.cells.plus, p.cells.minus))
-    mean = law.moment("plus") * up - law.moment("minus") * down
-    out: np.ndarray = -law.size * mean**2
-    pair = law.moments.pair
-    if pair is not None:
-        pp, mm, pm = (float(np.squeeze(x)) for x in (pair.plus_plus, pair.minus_minus, pair.plus_minus))
-        out = out + (law.size - 1) * (pp * up**2 + mm * down**2 - 2 * pm * up * down)
+    u = np.stack([gain - p.mean(gain) for gain in (p.cells.plus, p.cells.minus)])
+    out: np.ndarray = np.einsum("st,skn,tkn->kn", law.coupling, u, u)
     return out
 
 
-def _mean_move(p: Population, gain: np.ndarray, geometry: Geometry) -> np.ndarray:
-    if geometry == "natural":
-        return gain - p.mean(gain)
-    return p.probs * gain + p.mean(gain) * (p.mean(p.probs) - p.probs) - p.mean(p.probs * gain)
-
-
-def local_step(p: Population, law: SampleLaw, geometry: Geometry, rate: float, batch: int) -> Population:
+def local_step(p: Population, law: SampleLaw, rate: float, batch: int) -> Population:
     """Gaussian move with the mean and variance of each point, spread over lattice cells."""
-    mean, variance = moments(p, law, geometry, rate, batch)
+    mean, variance = moments(p, law, rate, batch)
     h = p.step[:, None]
     centre, width = mean / h, np.maximum(variance, 0.0) / h**2
     reach = np.max(np.where(p.mass != 0, np.abs(centre) + 6 * np.sqrt(width), 0.0), axis=1)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from entclip.meanfield import predict
 from entclip.neutral import neutral_clip
+from entclip.phase_border import BORDERS, Border, border_points, crossings, simulate_border
 from entclip.phase_figure import figure
-from entclip.phase_map import PLANES, TERMS, Axis, groups, phase_map, plane, records, spread, verify
+from entclip.phase_map import PLANES, ROOM, TERMS, Axis, case_at, groups, phase_map, plane, records, spread, verify
 from entclip.runner import run
 from entclip.spec import Arm, SpecError, load, parse_experiment
 from tests.tolerances import SIGMAS
@@ -20,6 +24,8 @@ from tests.tolerances import SIGMAS
 NATURAL = {"geometry": "natural", "batch": 2048, "minibatches": 16, "rollouts": 1}
 EUCLIDEAN = {"geometry": "euclidean", "batch": 64, "minibatches": 16, "rollouts": 1}
 ZIPF = {"kind": "zipf", "vocab": 64, "exponent": 1.0, "contexts": 1}
+DATA = Path(__file__).parents[2] / "docs" / "data" / "map_borders.json"
+VERDICTS = ["agree", "reject", "inconclusive"]
 DIRICHLET = {"kind": "dirichlet", "vocab": 64, "alpha": 2.0, "contexts": 1}
 
 
@@ -63,10 +69,10 @@ def test_a_refused_cell_has_a_reason_and_no_number(small: Any) -> None:
     assert all(iy < 2 for _, iy in spread(small, 9))
 
 
-def test_euclidean_cells_outside_validity_are_marked() -> None:
+def test_peaked_euclidean_cells_are_valid() -> None:
     frame = phase_map(at(ZIPF, EUCLIDEAN, 0.2), Axis("concentration", (0.25, 1.5)), Axis("eps_low", (0.2,)))
-    assert frame["status"].iloc[1] == "outside"
-    assert "sum pi^2" in frame["reason"].iloc[1]
+    assert list(frame["status"]) == ["valid", "valid"]
+    assert list(verify(frame, [(1, 0)])["verdict"]) == ["", "agree"]
 
 
 def test_single_samples_that_cross_the_band_are_marked() -> None:
@@ -134,37 +140,67 @@ def test_what_is_held() -> None:
     assert np.allclose(phase_map(spec, *axes, hold="sigma")["sigma"], 0.1)
 
 
-def simulated(spec: Any, replicas: int) -> dict[str, float]:
-    out: dict[str, float] = run(spec.model_copy(update={"replicas": replicas})).summary()["arms"]["both"]
-    return out
+# One height of two borders: distances, and exponents that the border lies between.
+BESIDE: dict[Border, tuple[tuple[float, float], tuple[float, float]]] = {
+    "gap_high": ((0.08, 0.16), (0.0, 1.0)),
+    "dominance": ((0.08, 0.16), (0.2, 1.0)),
+}
+
+
+@pytest.fixture(scope="module", params=BESIDE)
+def beside(request: pytest.FixtureRequest) -> tuple[Any, Any]:
+    where, (offsets, between) = plane("concentration"), BESIDE[request.param]
+    return where, border_points(where, request.param, (0.2,), offsets, between)
 
 
 @pytest.mark.statistical
-def test_the_border_of_the_inequality_is_where_simulation_has_it() -> None:
-    """gap_high: negative left of the border (near uniform), positive right of it; clip_high has the opposite sign at 5 s.e."""
-    base, axes = at(ZIPF, NATURAL, 0.2), (Axis("concentration", (0.0, 0.2, 0.75, 1.5)), Axis("step", (0.2,)))
-    frame = phase_map(base, *axes)
-    assert list(frame["inequality"]) == [False, False, True, True]
-    frame = verify(frame, [(i, 0) for i in range(4)], units=1024)
-    z = frame["measured_clip_high"] / frame["measured_clip_high_se"]
-    assert (np.sign(frame["measured_clip_high"]) == -np.sign(frame["gap_high"])).all()
-    assert (z.abs() > SIGMAS).all()
-    assert (frame["verdict"] == "agree").all()
-    assert (frame["measured_sign"] == -1).all()
+def test_a_border_is_where_simulation_has_it(beside: tuple[Any, Any]) -> None:
+    """gap_high changes sign, and clips outweigh noise, on the predicted side of the border, at 5 standard errors."""
+    where, points = beside
+    assert points["valid"].all()
+    assert list(np.sign(points["predicted"])) == [-1, -1, 1, 1]
+    found = simulate_border(where, points, most=2048)
+    assert list(found["verdict"]) == ["agree"] * 4
+    (crossing,) = crossings(found, "concentration", "step").to_dict(orient="records")
+    # A tenth of a cell of the shipped map, beside the measurement's own error.
+    assert abs(crossing["measured"] - crossing["predicted"]) < SIGMAS * crossing["measured_se"] + 0.02
+    assert crossing["measured_se"] < 0.02
 
 
 @pytest.mark.statistical
-def test_the_border_of_the_noise_is_where_simulation_has_it() -> None:
-    """Clip terms below |curvature| at small sigma or near uniform, above it elsewhere: the measured difference at 5 s.e."""
-    frame = phase_map(at(ZIPF, NATURAL, 0.2), Axis("concentration", (0.25, 1.25)), Axis("step", (0.08, 0.2)))
-    frame = verify(frame, [(i, j) for i in range(2) for j in range(2)], units=1024)
-    terms = ("clip_low", "clip_high", "curvature")
-    low, high, curvature = (frame[f"measured_{t}"].abs() for t in terms)
-    error = np.sqrt(sum(frame[f"measured_{t}_se"] ** 2 for t in terms))
-    difference = low + high - curvature
-    assert set(frame["dominance"] > 1) == {True, False}
-    assert ((difference > 0) == (frame["dominance"] > 1)).all()
-    assert (difference.abs() > SIGMAS * error).all()
+def test_a_border_on_the_wrong_side_is_rejected(beside: tuple[Any, Any]) -> None:
+    """Falsifier: the signs of the two sides swapped."""
+    where, points = beside
+    found = simulate_border(where, points.assign(predicted=-points["predicted"]).iloc[[0, 3]], most=2048)
+    assert list(found["verdict"]) == ["reject", "reject"]
+
+
+@pytest.mark.statistical
+def test_the_points_beside_the_borders_that_are_published() -> None:
+    """Ten on each side, all agree; gap_low's at one height simulated again with another seed, and two predicted again."""
+    published = json.loads(DATA.read_text())
+    for border, record in published.items():
+        points = pd.DataFrame(record["points"])
+        assert (points["verdict"] == "agree").all(), border
+        assert list(np.sign(points["predicted"]).value_counts()) == [10, 10]
+        assert (points["measured"] * points["predicted"] > 0).all()
+    assert set(published) == set(BORDERS)
+    points = pd.DataFrame(published["gap_low"]["points"])
+    points = points[points["step"] == 0.15]
+    where = plane("concentration", "euclidean")
+    again = dataclasses.replace(where, experiment=where.experiment.model_copy(update={"seed": 7}))
+    assert list(simulate_border(again, points, most=1024)["verdict"]) == ["agree"] * 4
+    for row in points.iloc[[0, 3]].to_dict(orient="records"):
+        place = {"concentration": row["concentration"], "step": row["step"]}
+        found = predict(case_at(where.experiment, place, ("both",))).summary()["arms"]["both"]
+        room = ROOM["euclidean"] * sum(abs(found[f"expected_{t}"]) for t in TERMS)
+        assert found["expected_clip_low"] * row["predicted"] > 0
+        assert abs(found["expected_clip_low"] - row["predicted"]) < room
+
+
+def test_a_search_without_a_border_is_refused() -> None:
+    with pytest.raises(SpecError, match="has one sign"):
+        border_points(plane("concentration"), "gap_high", (0.2,), (0.1,), (0.8, 1.0))
 
 
 @pytest.mark.statistical
@@ -234,8 +270,10 @@ def test_bad_planes_are_refused() -> None:
 def test_the_figure_is_written(small: Any, tmp_path: Path) -> None:
     marked = small.copy()
     marked.attrs = small.attrs
-    marked.loc[[0, 1, 2], "verdict"] = ["agree", "reject", "inconclusive"]
-    figure(marked, tmp_path / "map.png")
+    marked.loc[[0, 1, 2], "verdict"] = VERDICTS
+    points = [{"concentration": 0.5, "step": 0.1 + i / 20, "verdict": v, "measured": (-1) ** i} for i, v in enumerate(VERDICTS)]
+    beside = pd.DataFrame(points).assign(border="gap_high")
+    figure(marked, tmp_path / "map.png", beside=beside)
     data = (tmp_path / "map.png").read_bytes()
     assert data[:4] == b"\x89PNG"
     assert len(data) > 20_000

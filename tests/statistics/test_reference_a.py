@@ -121,7 +121,8 @@ SHIPPED = {
 
 
 def test_every_shipped_experiment_is_tested():
-    assert {*SHIPPED, "headline", "headline_zipf", "inequality"} == set(experiment_names())
+    # shared_parameters runs on the head engine: tests/engines/test_head_study.py.
+    assert {*SHIPPED, "headline", "headline_zipf", "inequality", "shared_parameters"} == set(experiment_names())
 
 
 @pytest.mark.slow

@@ -1,0 +1,158 @@
+"""From exact counts to Gaussian noise: predicted and simulated clip fractions and drift as samples per action grow.
+
+    python -m tests.statistics.small_counts --data docs/data/small_counts.json --figure docs/figures/small_counts.png
+
+Uniform policy, V = 64, natural steps, clip .2/.2, one rollout of 16 minibatches; the batch runs from 8 to 8192, B pi0 from 1/8 to
+128, with eta^2/B fixed so that the log-ratio noise of an unclipped rollout is .2 throughout. About three minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import textwrap
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from entclip.meanfield import forecast, predict
+from entclip.report import STYLE, write_figure
+from entclip.runner import run
+from entclip.spec import Experiment, parse_experiment
+from entclip.store import prepare_folder, to_json, write_atomic
+
+VOCAB, UPDATES, SIGMA = 64, 16, 0.2
+BATCHES = tuple(8 * 2**k for k in range(11))
+_FINE = 1024  # points of a lattice
+COLUMNS = ("clip_fraction_low", "clip_fraction_high", "drift")
+
+
+def case(batch: int, replicas: int = 1, seed: int = 0) -> Experiment:
+    """The configuration at one batch size."""
+    eta = SIGMA * math.sqrt(batch / (UPDATES * (VOCAB - 1)))
+    update = {"geometry": "natural", "learning_rate": eta, "batch": batch, "minibatches": UPDATES, "rollouts": 1}
+    policy = {"kind": "uniform", "vocab": VOCAB, "contexts": 1}
+    arm = [{"name": "both", "low": 0.2, "high": 0.2}]
+    return parse_experiment({"seed": seed, "replicas": replicas, "policy": policy, "update": update, "arm": arm})
+
+
+def predicted(spec: Experiment, law: str) -> dict[str, float]:
+    """T11 as `predict` has it, with the exact law of the counts ("counts"); or with Gaussian moves of the same mean and variance.
+
+    The Gaussian is a reference, so it is given a lattice fine enough that its error is that of the law and not of the lattice.
+    """
+    other = {} if law == "counts" else {"_COUNTED": (), "POINTS": _FINE}
+    with mock.patch.multiple(forecast, **{"POINTS": forecast.POINTS} | other):
+        arm = predict(spec).summary()["arms"]["both"]
+    return {"drift": arm["expected_measured"]} | {k: arm[k] for k in COLUMNS[:2]}
+
+
+def simulated(batch: int, seeds: int, replicas: int) -> dict[str, tuple[float, float]]:
+    """Means and their standard errors over independent runs of the sampled engine; the drift is the control-variate mean."""
+    found: dict[str, list[float]] = {k: [] for k in COLUMNS}
+    for seed in range(seeds):
+        arm = run(case(batch, replicas, seed), jobs=1).summary()["arms"]["both"]
+        for name in COLUMNS:
+            found[name].append(arm["measured_cv" if name == "drift" else name])
+    return {k: (float(np.mean(v)), float(np.std(v, ddof=1)) / math.sqrt(seeds)) for k, v in found.items()}
+
+
+def measure(batch: int, seeds: int, replicas: int) -> dict[str, Any]:
+    """The simulated means of one batch size and their standard errors."""
+    row: dict[str, Any] = {"batch": batch, "samples_per_action": batch / VOCAB, "units": seeds * replicas}
+    for name, (value, se) in simulated(batch, seeds, replicas).items():
+        row |= {f"measured_{name}": value, f"measured_{name}_se": se}
+    return row
+
+
+def with_predictions(row: dict[str, Any]) -> dict[str, Any]:
+    """The same with both predictions, made now."""
+    return row | {f"{law}_{k}": v for law in ("counts", "gaussian") for k, v in predicted(case(row["batch"]), law).items()}
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table: simulated with its relative standard error, and what either prediction is off."""
+    names = ("clip fraction low", "clip fraction high", "drift (nats)")
+    lines = [f"| $B\\pi_0$ | {' | '.join(f'{n} (s.e.): counts, Gaussian' for n in names)} |", "|---|---|---|---|"]
+    for row in rows:
+        cells = []
+        for name in COLUMNS:
+            value, se = row[f"measured_{name}"], row[f"measured_{name}_se"]
+            off = ", ".join(f"{100 * (row[f'{law}_{name}'] / value - 1):+.1f} %" for law in _LAWS)
+            cells.append(f"{value:.5f} ({100 * abs(se / value):.1f} %): {off}")
+        lines.append(f"| {row['samples_per_action']:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_LAWS = {"counts": ("exact counts", STYLE["clip_low"][1], "solid"), "gaussian": ("Gaussian", STYLE["clip_high"][1], (0, (4, 2)))}
+
+
+def figure(rows: list[dict[str, Any]], path: Path) -> None:
+    """Above: predictions and simulation; below: predictions over simulation."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    titles = ("clip fraction low", "clip fraction high", "entropy change of the rollout (nats)")
+    jump = SIGMA * VOCAB / math.sqrt(UPDATES * (VOCAB - 1))
+    text = textwrap.fill(
+        f"Lines: predicted without sampling, by the exact law of the counts and by Gaussian moves of the same mean and variance. "
+        f"Points: simulated, {rows[0]['units']} runs each, bars 2 s.e. (drift: control-variate mean). Below: prediction over "
+        f"simulation, with 2 s.e. of the simulation as bands; grey: 2 %. Uniform policy, V = {VOCAB}, natural steps, rewards ±1, "
+        f"clip .2/.2, one rollout of {UPDATES} minibatches of B samples; η²/B is fixed, so that the log-ratio noise of an "
+        f"unclipped rollout is {SIGMA:g} at every B. One sample moves its action's log-ratio by η/(Bπ₀) = {jump:.2g}/√B: at "
+        f"Bπ₀ = 1/8 two samples cross a bound.",
+        150,
+    )
+    fig = Figure(figsize=(11.0, 7.0), facecolor="white")
+    FigureCanvasAgg(fig)
+    panels = fig.subplots(2, 3, sharex=True, height_ratios=(3, 2))
+    x = np.array([r["samples_per_action"] for r in rows])
+    for column, (name, title) in enumerate(zip(COLUMNS, titles, strict=True)):
+        value, se = (np.array([r[f"measured_{name}{end}"] for r in rows]) for end in ("", "_se"))
+        above, below = panels[0, column], panels[1, column]
+        above.set_title(title, fontsize=10, loc="left")
+        below.axhspan(0.98, 1.02, color="0.9")
+        below.axhline(1, color="0.5", linewidth=0.8)
+        for law, (label, colour, line) in _LAWS.items():
+            y = np.array([r[f"{law}_{name}"] for r in rows])
+            above.plot(x, y, color=colour, linestyle=line, linewidth=2, label=f"predicted, {label}")
+            ratio, room = y / value, 2 * np.abs(y * se / value**2)
+            below.plot(x, ratio, color=colour, linestyle=line, linewidth=2)
+            below.fill_between(x, ratio - room, ratio + room, color=colour, alpha=0.25, linewidth=0)
+        above.errorbar(x, value, 2 * se, fmt="o", color="black", markersize=4, capsize=2, label="simulated")
+        below.set_xscale("log")
+        if column == 0:
+            above.set_ylabel("share of samples")
+            below.set_ylabel("predicted / simulated")
+            above.legend(fontsize=8, frameon=False)
+    fig.supxlabel("samples per action and minibatch, Bπ₀ (dimensionless)", fontsize=10, y=0.14)
+    fig.subplots_adjust(left=0.075, right=0.985, top=0.95, bottom=0.215, hspace=0.1, wspace=0.28)
+    fig.text(0.02, 0.012, text, fontsize=8, va="bottom", linespacing=1.25)
+    write_figure(fig, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.statistics.small_counts", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("docs/data/small_counts.json"))
+    parser.add_argument("--figure", type=Path, default=Path("docs/figures/small_counts.png"))
+    parser.add_argument("--seeds", type=int, default=16, help="independent runs per batch size")
+    parser.add_argument("--replicas", type=int, default=1024, help="of each run")
+    parser.add_argument("--predict", action="store_true", help="keep the simulations of --data, make only the predictions again")
+    options = parser.parse_args()
+    if options.predict:
+        measured = json.loads(options.data.read_text())
+    else:
+        measured = [measure(batch, options.seeds, options.replicas) for batch in BATCHES]
+    rows = [with_predictions(row) for row in measured]
+    print(report(rows))
+    for folder in (options.data.parent, options.figure.parent):
+        prepare_folder(folder)
+    write_atomic(options.data, to_json(rows).encode())
+    figure(rows, options.figure)
+
+
+if __name__ == "__main__":
+    main()
