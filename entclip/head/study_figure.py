@@ -1,0 +1,86 @@
+"""The figure of docs/shared_parameters.md: noise law, entropy change by arm, gaps, with 95 % intervals over antithetic pairs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entclip.store import write_atomic
+
+__all__ = ["figure", "gap", "interval", "pairs"]
+
+
+def pairs(values: Any) -> np.ndarray:
+    """Means of antithetic partners (first and second half), (R/2,)."""
+    x = np.asarray(values, dtype=np.float64)
+    return (x[: len(x) // 2] + x[len(x) // 2 :]) / 2
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean over pairs and half the width of its 95 % interval (Student's t)."""
+    from scipy import stats
+
+    n = len(values)
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return float(values.mean()), half
+
+
+def gap(arm: dict[str, Any], side: str, kind: str) -> tuple[float, float] | None:
+    """Gap of T6 over the run, probability-weighted, with its interval; kind: mass (euclidean) or surprise (natural)."""
+    per = arm["per_replica"]
+    mass, prob = pairs(per[f"{kind}_{side}"]), pairs(per[f"pi_{side}"])
+    if not np.any(prob):
+        return None
+    ratio = mass.sum() / prob.sum()
+    # A ratio of means: its influence values have the interval of a mean.
+    return ratio, interval((mass - ratio * prob) / prob.mean())[1]
+
+
+def figure(data: dict[str, Any], out: Path) -> None:
+    """Draw every setting in the data file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    settings = [name for name in data if name != "edges"]
+    edges = np.asarray(data["edges"])
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    fig, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    for name in settings:
+        law = data[name]["arms"]["none"]["noise_law"]
+        kept = [k for k, c in enumerate(law["count"]) if c >= 100]
+        (line,) = axes[0].loglog(middle[kept], [law["rms"][k] for k in kept], "o-", ms=3, label=name)
+        own = law["own"] if "own" in law else law["parts"]["own"]
+        axes[0].loglog(middle[kept], [own[k] for k in kept], "--", lw=1, color=line.get_color())
+    axes[0].set(xlabel="pi_old", ylabel="rms of log r (dashed: the logit's own move)", title="Noise law, no clip")
+    axes[0].legend(fontsize=8)
+    width = 0.8 / len(settings)
+    arms = [a for a in data[settings[0]]["arms"] if a != "none"]
+    for i, name in enumerate(settings):
+        found = data[name]["arms"]
+        base = np.asarray(found["none"]["per_replica"]["measured"])
+        shown = [a for a in arms if a in found]
+        stats = [interval(pairs(np.asarray(found[a]["per_replica"]["measured"]) - base)) for a in shown]
+        scale = max(abs(m) + h for m, h in stats) if stats else 1.0
+        at = np.array([arms.index(a) for a in shown]) + (i - len(settings) / 2) * width
+        axes[1].bar(at, [m / scale for m, _ in stats], width, yerr=[h / scale for _, h in stats], label=f"{name} (x {scale:.2g})")
+        both = found.get("both")
+        for k, (side, kind) in enumerate((s, q) for q in ("mass", "surprise") for s in ("low", "high")):
+            value = None if both is None else gap(both, side, kind)
+            if value is not None:
+                axes[2].errorbar(k + (i - len(settings) / 2) * width, *value, fmt="o", ms=4, color=f"C{i}")
+    axes[1].axhline(0, color="k", lw=0.5)
+    axes[1].set_xticks(range(len(arms)), arms, rotation=25, ha="right")
+    axes[1].set(ylabel="nats, each setting on its own scale", title="Entropy change minus that of no clip")
+    axes[1].legend(fontsize=7)
+    axes[2].axhline(0, color="k", lw=0.5)
+    axes[2].set_xticks(range(4), ["low, euclidean", "high, euclidean", "low, natural", "high, natural"], rotation=25, ha="right")
+    axes[2].set(ylabel="gap (nats)", title="Gaps of T6, arm both")
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    plt.close(fig)
+    write_atomic(out, buffer.getvalue())
