@@ -20,7 +20,7 @@ from entclip.objective import CAUSES, CeGppo, Cispo, Objective, SignedGains, sig
 from entclip.policy import Array, Geometry, entropy, importance_ratio, log_softmax
 from entclip.update import logit_step, step_adjoint
 
-__all__ = ["RunawayError", "Scheme", "account", "check_finite", "with_drop"]
+__all__ = ["RunawayError", "Scheme", "account", "check_finite", "remainder_bound", "with_drop"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _account(
     columns |= {"entropy_before": before, "entropy": after, "step_variance": slope.variance}
     columns["_inner"] = xp.sum(gradient * step, axis=-1)
     columns["_scale"] = xp.sum(xp.abs(gradient * step), axis=-1)
-    columns["_bound"] = _remainder_bound(log_probs, new, step, slope.third, columns)
+    columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
 
     if moments is not None:
         mean_gains = gains if keep is None else with_drop(gains, *keep)
@@ -179,7 +179,7 @@ def _range(step: Array) -> Array:
     return xp.max(step, axis=-1) - xp.min(step, axis=-1)
 
 
-def _remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, columns: dict[str, Array]) -> Array:
+def remainder_bound(log_probs: Array, new: Array, step: Array, third: Array, columns: dict[str, Array]) -> Array:
     """Bound on |remainder|: the largest third derivative on the path over 6, and the rounding of what it is a residual of.
 
     The two ends of the path settle nearly every unit; the few that exceed what they allow are looked at on a grid, then a finer

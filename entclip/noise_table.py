@@ -142,7 +142,8 @@ def _values(name: str, value: Any) -> np.ndarray:
 def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTable:
     """Simulate the experiment's first rollout without clipping and measure its noise law.
 
-    Units are contexts x replicas. With the seed of a saved run this is that run's own first rollout, as its unclipped arm has it.
+    Units are contexts x replicas, of a language model its replicas: contexts of one model move together. With the seed of a saved
+    run this is that run's own first rollout, as its unclipped arm has it.
     Raises: SpecError for a grid, a perturbation, or sequences.
     """
     from entclip.engines.base import Directive
@@ -154,11 +155,15 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTa
         raise SpecError("noise: the experiment has a perturbation, which is a noise law already. Leave it out.")
     if experiment.policy.kind == "autoregressive":
         raise SpecError("noise: sequences are not covered: give noise_law_of the log-probabilities of their tokens.")
-    engine = engine_named("sampled")
+    model = experiment.policy.kind == "language_model"
+    engine = engine_named("llm", dtype="float32") if model else engine_named("sampled")
     state, rollout = engine.roll_out(engine.start(experiment, NoClip()))
     for minibatch in rollout:
         state, _ = engine.step(state, rollout, minibatch, Directive())
     try:
+        if model:
+            old, new = engine.distributions(state, rollout)
+            return noise_law_of(old, new, per_decade=per_decade, least=2)
         return noise_law_of(state.old_log_probs[:, 0], state.log_probs[:, 0], per_decade=per_decade)
     except ValueError as error:
         raise SpecError(f"noise: {error} Raise replicas or policy.contexts.") from None

@@ -16,7 +16,7 @@ from entclip.spec import Arm, Experiment, SpecError
 from entclip.store import Checkpoint, save_run
 from entclip.verdict import Verdict, verdict_of
 
-__all__ = ["check", "engine_named", "run"]
+__all__ = ["check", "directive_for", "engine_named", "run"]
 
 _ENGINES = {
     "sampled": ("entclip.engines.sampled", "SampledEngine"),
@@ -133,7 +133,7 @@ def _run_arm(
             if stop.is_set():
                 return books
             origin = state
-            state, entry = engine.step(state, rollout, minibatch, _directive(arm, done, len(books.rows)))
+            state, entry = engine.step(state, rollout, minibatch, directive_for(arm, done, len(books.rows)))
             if entry is None:
                 books.skip()
             else:
@@ -147,7 +147,7 @@ def _run_arm(
     return books
 
 
-def _directive(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
+def directive_for(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
     """What a control arm copies from the arm it is like, in the same update."""
     if arm.control is None:
         return Directive()

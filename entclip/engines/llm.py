@@ -152,6 +152,13 @@ class LlmEngine:
             value = np.array([probe_entropy(replica.look()[0]) for replica in state.replicas])
         return {"entropy": value, "sequence_entropy": value, **state.log}
 
+    def distributions(self, state: LlmState, rollout: LlmRollout) -> tuple[np.ndarray, np.ndarray]:
+        """log pi_old and log pi on the probe contexts, each (replicas, contexts x V)."""
+        with self._arithmetic():
+            pairs = [(r.old, replica.look()[0]) for r, replica in zip(rollout.responses, state.replicas, strict=True)]
+        old, new = (np.stack([torch.cat(pair[k]).double().cpu().numpy().ravel() for pair in pairs]) for k in (0, 1))
+        return old, new
+
     def pack(self, state: LlmState) -> dict[str, np.ndarray]:
         return {f"{index}/{key}": value for index, r in enumerate(state.replicas) for key, value in r.pack().items()}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from entclip.snapshot_model import SMOLLM2, _choose, _respond, encode_prompt, load_model, read_prompts, stop_tokens
+from entclip.snapshot_model import SMOLLM2, choose_contexts, respond, encode_prompt, load_model, read_prompts, stop_tokens
 from entclip.store import write_atomic
 
 __all__ = ["hidden_from_model"]
@@ -38,8 +38,8 @@ def hidden_from_model(
     torch: Any = importlib.import_module("torch")
     prefixes = [encode_prompt(tokenizer, text) for text in texts]
     stop = stop_tokens(lm, tokenizer)
-    sequences = [_respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])) for i, ids in enumerate(prefixes)]
-    places = _choose(prefixes, sequences, contexts, prompt_share, np.random.default_rng([seed, 0, 1]))
+    sequences = [respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])) for i, ids in enumerate(prefixes)]
+    places = choose_contexts(prefixes, sequences, contexts, prompt_share, np.random.default_rng([seed, 0, 1]))
     layer = lm.get_output_embeddings()
     head = layer.weight.detach().float().numpy()
     bias = getattr(layer, "bias", None)

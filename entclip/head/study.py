@@ -24,7 +24,7 @@ from entclip.head.parameters import parameters_of
 from entclip.head.products import blocks
 from entclip.head.state import HeadState, block_of
 from entclip.ledger import SUMMED, ArmLedger
-from entclip.runner import _directive
+from entclip.runner import directive_for
 from entclip.spec import Experiment, load, parse_experiment
 from entclip.store import to_json, write_atomic
 
@@ -76,7 +76,7 @@ def measure(experiment: Experiment, dtype: str, arms: list[str] | None = None) -
         before, mass = engine.observe(state), np.zeros((8, experiment.replicas))
         for minibatch in rollout:
             origin = state
-            state, entry = engine.step(state, rollout, minibatch, _directive(arm, done, len(books.rows)))
+            state, entry = engine.step(state, rollout, minibatch, directive_for(arm, done, len(books.rows)))
             books.append(entry, origin)
             mass += _masses(entry, experiment.replicas)
         books.end_rollout(state, before, engine.observe(state))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from entclip.accounting import RunawayError, _remainder_bound, with_drop
+from entclip.accounting import RunawayError, remainder_bound, with_drop
 from entclip.advantage import AdvantageMoments
 from entclip.drift.cumulants import directional_derivatives
 from entclip.head.gradient import Gradient, logit_gradient
@@ -184,7 +184,7 @@ def _bound(state: HeadState, moved: Tensor, columns: Columns) -> Tensor:
         log_probs, step = _rows(state, moved, *some)
         part = {name: columns[name][some] for name in ("entropy_before", "_scale", "curvature", "remainder")}
         after, at_start = log_softmax(log_probs + step), directional_derivatives(log_probs, step).third
-        bound[some] = torch.maximum(bound[some], _remainder_bound(log_probs, after, step, at_start, part))
+        bound[some] = torch.maximum(bound[some], remainder_bound(log_probs, after, step, at_start, part))
     return bound
 
 

@@ -1,4 +1,4 @@
-"""Weights on grad log pi by cause against the surrogate itself, and optimiser steps by cause against the optimiser."""
+"""Weights on grad log pi by cause against the surrogate itself, and optimiser steps by cause (T13) against the optimiser."""
 
 import math
 

@@ -252,3 +252,16 @@ def test_a_gradient_that_is_not_finite_is_reported(small):
     broken = dataclasses.replace(rollout, responses=[bad, bad])
     with pytest.raises(SpecError, match=r"NaN or infinity.*learning_rate"):
         engine.step(state, broken, rollout.minibatches[0], Directive())
+
+
+def test_the_noise_law_of_a_model_is_that_of_its_probe_contexts(small):
+    from entclip.noise_table import measure_noise
+
+    table = measure_noise(small("replicas=3"))
+    assert table.count.sum() > 3 * 20 * 64 * 0.9  # nearly every token of every context, bins with two replicas only
+    engine = LlmEngine(dtype="float32")
+    spec = small("replicas=3")
+    state, rollout = engine.roll_out(engine.start(spec, spec.arm[0].build()))
+    old, new = engine.distributions(state, rollout)
+    np.testing.assert_array_equal(old, new)  # nothing has moved yet
+    np.testing.assert_allclose(np.exp(old).reshape(3, -1, 64).sum(-1), 1, rtol=1e-5)

@@ -92,7 +92,7 @@ def test_responses_follow_the_model_at_temperature_1(folder: Path) -> None:
     prefix, n = [3, 4], 2_000
     p = np.exp(snapshot_model._log_probs(lm, prefix, [1])[0])
     rng = np.random.default_rng(0)
-    first = [snapshot_model._respond(lm, prefix, 1, frozenset(), rng)[-1] for _ in range(n)]
+    first = [snapshot_model.respond(lm, prefix, 1, frozenset(), rng)[-1] for _ in range(n)]
     counts = np.bincount(first, minlength=len(p))
     statistic = np.sum((counts - n * p) ** 2 / (n * p))
     # Var of Pearson's statistic, exact for a multinomial, so that rare tokens need no pooling.
