@@ -156,7 +156,7 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTa
     if experiment.policy.kind == "autoregressive":
         raise SpecError("noise: sequences are not covered: give noise_law_of the log-probabilities of their tokens.")
     model = experiment.policy.kind == "language_model"
-    engine = engine_named("llm", dtype="float32") if model else engine_named("sampled")
+    engine: Any = engine_named("llm", dtype="float32") if model else engine_named("sampled")
     state, rollout = engine.roll_out(engine.start(experiment, NoClip()))
     for minibatch in rollout:
         state, _ = engine.step(state, rollout, minibatch, Directive())

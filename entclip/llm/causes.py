@@ -137,4 +137,4 @@ def step_by_cause(
 
 
 def _dot(a: Any, b: Any) -> float:
-    return float(torch.sum(a.double() * b.double()))
+    return float(torch.sum(a * b, dtype=torch.float64))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -38,14 +37,13 @@ def update(
         _step(replica, gradients["total"])
         return None
     now, slope = replica.look()
-    start, memory = values_of(model), _memory(replica)
-    _step(replica, gradients["total"])
+    start = values_of(model)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
+    memory = [{"value": start[name], "moment": moment} for name, moment in zip(names, _moments(replica), strict=True)]
+    _step(replica, gradients["total"])
     step = {name: p.detach() - start[name] for name, p in model.named_parameters()}
-    end = values_of(model)
-    load_values(model, {name: start[name] - step[name] for name in start})
-    mirrored = probe_log_probs(model, replica.probe)
-    load_values(model, end)
+    opposite = {name: start[name] - step[name] for name in start}
+    mirrored = probe_log_probs(lambda **inputs: torch.func.functional_call(model, opposite, (), inputs), replica.probe)
     after, _ = replica.look()
     second = curvature_along(now, after, mirrored)
 
@@ -64,7 +62,7 @@ def update(
         second = dataclasses.replace(second, curvature=factor**2 * second.curvature, step_variance=directive.step_variance)
         columns = {name: factor * value for name, value in columns.items()}
     before, entropy = probe_entropy(now), probe_entropy(after)
-    products = [(g.double() * step[name].double()) for name, g in zip(names, slope, strict=True)]
+    products = [g * step[name] for name, g in zip(names, slope, strict=True)]
     # Shares of the minibatch's tokens, times its responses: clip counts over samples are then shares of tokens.
     mask = responses.sequences.mask[_rows(experiment, minibatch)]
     per_token = len(mask) / float(mask.sum())
@@ -75,8 +73,8 @@ def update(
         "entropy_before": before,
         "entropy": entropy,
         "step_variance": second.step_variance,
-        "_inner": float(sum(x.sum() for x in products)),
-        "_scale": float(sum(x.abs().sum() for x in products)),
+        "_inner": float(sum(x.sum(dtype=torch.float64) for x in products)),
+        "_scale": float(sum(x.abs().sum(dtype=torch.float64) for x in products)),
         "clip_count_low": counts.clipped_low * per_token,
         "clip_count_high": counts.clipped_high * per_token,
         "count_plus": counts.positive * per_token,
@@ -99,13 +97,10 @@ def _step(replica: Replica, ascent: list[Any]) -> None:
     replica.now = None
 
 
-def _memory(replica: Replica) -> list[Mapping[str, Any]]:
-    """Value and first moment of each trained parameter before the step."""
-    out: list[Mapping[str, Any]] = []
-    for parameter in replica.parameters:
-        moment = replica.optimizer.state.get(parameter, {}).get("exp_avg")
-        out.append({"value": parameter.detach().clone(), "moment": None if moment is None else moment.clone()})
-    return out
+def _moments(replica: Replica) -> list[Any]:
+    """A copy of each trained parameter's first moment; None where there is none yet."""
+    held = (replica.optimizer.state.get(parameter, {}).get("exp_avg") for parameter in replica.parameters)
+    return [None if moment is None else moment.clone() for moment in held]
 
 
 def _gradients(
