@@ -34,6 +34,10 @@ _WHERE = {
     "ledger_from_arrays": "entclip.arrays",
     "Forecast": "entclip.meanfield.forecast",
     "predict": "entclip.meanfield.forecast",
+    "predict_noise": "entclip.meanfield.noise_law",
+    "NoiseTable": "entclip.noise_table",
+    "measure_noise": "entclip.noise_table",
+    "noise_law_of": "entclip.noise_table",
     "NeutralPoint": "entclip.neutral",
     "neutral_clip": "entclip.neutral",
 }
@@ -49,6 +53,7 @@ __all__ = [
     "Independent",
     "Ledger",
     "NeutralPoint",
+    "NoiseTable",
     "Rademacher",
     "SoftmaxPolicy",
     "SpecError",
@@ -59,9 +64,12 @@ __all__ = [
     "expected_entropy_drift",
     "ledger_from_arrays",
     "load",
+    "measure_noise",
     "neutral_clip",
+    "noise_law_of",
     "peaked",
     "predict",
+    "predict_noise",
     "run",
     "snapshot",
     "uniform",
@@ -74,7 +82,9 @@ if TYPE_CHECKING:
     from entclip.drift.terms import DriftTerms, expected_entropy_drift
     from entclip.ledger import Ledger
     from entclip.meanfield.forecast import Forecast, predict
+    from entclip.meanfield.noise_law import predict_noise
     from entclip.neutral import NeutralPoint, neutral_clip
+    from entclip.noise_table import NoiseTable, measure_noise, noise_law_of
     from entclip.objective import Clip
     from entclip.policy import SoftmaxPolicy, dirichlet, peaked, snapshot, uniform, zipf
     from entclip.reward import Bernoulli, Gaussian, Rademacher, TableReward

@@ -1,4 +1,4 @@
-"""The command line: drift, list, run, check, report, snapshot, compare. Exit codes: 0 done; 2 bad input; 70 internal;
+"""The command line: drift, list, run, check, report, bench, snapshot, compare. Exit codes: 0 done; 2 bad input; 70 internal;
 130 interrupted.
 
 check (and drift --check) also: 1 theory rejected, 3 inconclusive.
@@ -446,7 +446,7 @@ def neutral(
     table.title = f"{spec.name}: eps_low for an entropy change of {target:+g} nats per rollout (predicted; drifts per rollout)"
     for p in points:
         usual = ["", ""] if p.usual is None else [f"{p.usual:g}", f"{p.drift_usual:+.4f}"]
-        low = "none" if p.low is None else f"{p.low:.4f}"
+        low = "none" if p.low is None else f"{p.low:.4f} ± {p.low_error:.4f}"
         slopes = ["" if v is None else f"{v:+.3f}" for v in (p.slope, p.by_high, p.by_rate)]
         table.add_row(f"{p.high:g}", *usual, low, *slopes, f"{p.drift_closed:+.4f}", f"{p.drift_off:+.4f}")
     console = _console()
@@ -616,6 +616,24 @@ def compare(
     from entclip.store import read_summary
 
     _console().print(comparison(read_summary(first), read_summary(second)))
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="sampled, kernels, reduced, head, llm (default: all).")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda, for kernels and head.")] = None,
+) -> None:
+    """Speed as ratios measured in one run, from a source checkout: see docs/performance.md."""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "benchmarks" / "__main__.py").is_file():
+        raise SpecError(
+            f"{root} has no benchmarks/: they are not part of an installed package. Clone the repository, install it with "
+            "pip install -e '.[test]', and run entclip bench again."
+        )
+    options = [*(names or ()), *(("--device", device) if device else ())]
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=root).returncode)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from entclip.meanfield import predict
+from entclip.meanfield.forecast import PATHS
 from entclip.spec import Arm, Experiment, SpecError
 
 __all__ = ["STANDARD", "NeutralPoint", "neutral_clip"]
@@ -19,6 +20,7 @@ STANDARD = {0.1: 0.1, 0.2: 0.2, 0.28: 0.2, math.inf: 0.15}
 _LEAST = 0.01  # of eps_low: below it nearly every ratio is clipped
 _TOLERANCE = 1e-3  # of eps_low; one secant step follows
 _CHANGE = 0.05  # relative, of finite differences
+_FINER = 8 * PATHS  # of the last secant step: a euclidean drift near 0 may be no larger than the quadrature's usual error
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class NeutralPoint:
 
     Attributes:
         high, low: the widths; low is None where no eps_low has the target drift.
+        low_error: what the prediction's own error of discretisation makes of low: that error over |slope|.
         slope: d(drift per rollout)/d eps_low at the point, nats; negative where widening the low bound lowers entropy.
         by_high: d eps_low/d eps_high along the curve; None where the high side is off.
         by_rate: d eps_low/d log(learning rate) along the curve: ten percent more moves the neutral width by a tenth of it.
@@ -37,6 +40,7 @@ class NeutralPoint:
 
     high: float
     low: float | None
+    low_error: float | None
     slope: float | None
     by_high: float | None
     by_rate: float | None
@@ -51,8 +55,9 @@ def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[fl
     """For each eps_high the eps_low whose predicted entropy change per rollout is `target` nats. Claim T12.
 
     The arms of the experiment are ignored; everything else is its configuration. F(eps_low) is predicted (T11) and solved by
-    Brent's method between .01 and 1. There is no solution where F - target has the same sign at both ends (and at the usual
-    width, if STANDARD has one); where it has several, this is the widest that the ends and the usual width tell apart.
+    Brent's method between .01 and 1, for euclidean steps with eight times the usual paths at the last. There is no solution where
+    F - target has the same sign at both ends (and at the usual width, if STANDARD has one); where it has several, this is the
+    widest that the ends and the usual width tell apart.
 
     Args:
         experiment: one case (no grid), random reward.
@@ -70,19 +75,24 @@ def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[fl
         return list(workers.map(lambda high: _solve(experiment, target, high), highs))
 
 
-def _drift(experiment: Experiment, low: float, high: float, rate: float = 1.0) -> tuple[float, tuple[str, ...]]:
-    """Nats per rollout, and the conditions of validity that are not met; `rate` multiplies the learning rate."""
+def _drift(
+    experiment: Experiment, low: float, high: float, rate: float = 1.0, paths: int = PATHS
+) -> tuple[float, tuple[str, ...], float]:
+    """Nats per rollout, the conditions of validity that are not met, and the drift's error of discretisation.
+
+    `rate` multiplies the learning rate."""
     update = experiment.update.model_copy(update={"learning_rate": rate * experiment.update.learning_rate})
     one = experiment.model_copy(update={"arm": (Arm(name="clip", low=low, high=high),), "update": update})
-    arm = predict(one).summary()["arms"]["clip"]
-    return arm["expected_measured"] / experiment.update.rollouts, tuple(arm["outside"])
+    arm = predict(one, paths=paths).summary()["arms"]["clip"]
+    rollouts = experiment.update.rollouts
+    return arm["expected_measured"] / rollouts, tuple(arm["outside"]), arm["discretisation"] / rollouts
 
 
 def _solve(experiment: Experiment, target: float, high: float) -> NeutralPoint:
     from scipy import optimize
 
     @cache
-    def at(low: float, high: float = high, rate: float = 1.0) -> tuple[float, tuple[str, ...]]:
+    def at(low: float, high: float = high, rate: float = 1.0) -> tuple[float, tuple[str, ...], float]:
         return _drift(experiment, low, high, rate)
 
     usual = STANDARD.get(high)
@@ -90,13 +100,15 @@ def _solve(experiment: Experiment, target: float, high: float) -> NeutralPoint:
     tried = sorted({_LEAST, 1.0} | ({usual} if usual else set()))
     brackets = [(a, b) for a, b in itertools.pairwise(tried) if (at(a)[0] - target) * (at(b)[0] - target) <= 0]
     if not brackets:
-        return NeutralPoint(high, None, None, None, None, *ends, tuple(dict.fromkeys(at(_LEAST)[1] + at(1.0)[1])))
+        return NeutralPoint(high, None, None, None, None, None, *ends, tuple(dict.fromkeys(at(_LEAST)[1] + at(1.0)[1])))
     low = float(optimize.brentq(lambda x: at(float(x))[0] - target, *brackets[-1], xtol=_TOLERANCE))
-    there, outside = at(low)
+    there, outside, error = at(low)
     h = min(_CHANGE * low, 1.0 - low) or -_CHANGE * low
     slope = (at(low + h)[0] - there) / h
     by_rate = -(at(low, high, 1 + _CHANGE)[0] - there) / (slope * math.log1p(_CHANGE))
     by_high = None
     if 0 < high < math.inf:
         by_high = -(at(low, high * (1 + _CHANGE))[0] - there) / (slope * high * _CHANGE)
-    return NeutralPoint(high, low - (there - target) / slope, slope, by_high, by_rate, *ends, outside)
+    if experiment.update.geometry == "euclidean":
+        there, _, error = _drift(experiment, low, high, paths=_FINER)
+    return NeutralPoint(high, low - (there - target) / slope, error / abs(slope), slope, by_high, by_rate, *ends, outside)

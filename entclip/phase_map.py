@@ -31,7 +31,7 @@ import numpy as np
 from entclip.drift.noise import noise_drift
 from entclip.initial import start_of, takeover_ratio
 from entclip.meanfield import predict
-from entclip.meanfield.forecast import MAX_REMAINDER
+from entclip.meanfield.forecast import MAX_REMAINDER, check_covered
 from entclip.meanfield.law import sample_law
 from entclip.objective import Clip
 from entclip.policy import Geometry
@@ -237,10 +237,10 @@ def phase_map(
     Returns: a DataFrame. ix, iy, the two coordinates and arm name the row; `groups` follow; then the forecast: expected_* terms
         and total (expected_measured), gaps, clip fractions; dominance = (|clip_low| + |clip_high|)/|curvature|; inequality: are
         both gaps positive (None where nothing is clipped on a side that the arm clips)? status is "valid"; "outside" where
-        conditions under which the prediction was checked are not met, or one euclidean sample moves a log-ratio by more than
+        conditions under which the prediction was checked are not met: one euclidean sample moves a log-ratio by more than half
         the narrower width; "refused" where T11 does not describe the cell, or the remainder is over a fifth of the causes: then
         there are no numbers. reason says which. measured* and verdict are filled by `verify`.
-    Raises: SpecError for a grid, an unknown axis or arm, or where T11 covers no cell at all.
+    Raises: SpecError for a grid, an unknown axis or arm, what `predict` does not cover, or where T11 covers no cell at all.
     """
     import pandas as pd
 
@@ -252,6 +252,7 @@ def phase_map(
         raise SpecError(f"map: both axes are {x.name}.")
     if not arms or (unknown := [a for a in arms if a not in ARMS]):
         raise SpecError(f"map: no arm {unknown[0] if arms else ''!r}: choose from {', '.join(ARMS)}.")
+    check_covered(experiment.model_copy(update={"arm": ()}))
     places = [(i, j) for j in range(len(y.values)) for i in range(len(x.values))]
 
     def one(cell: Cell) -> list[dict[str, Any]]:

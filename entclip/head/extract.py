@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from entclip.snapshot_model import SMOLLM2, choose_contexts, respond, encode_prompt, load_model, read_prompts, stop_tokens
+from entclip.snapshot_model import SMOLLM2, choose_contexts, encode_prompt, load_model, read_prompts, respond, stop_tokens
 from entclip.store import write_atomic
 
 __all__ = ["hidden_from_model"]

@@ -37,9 +37,11 @@ _COUNTED = (Clip, NoClip, DualClip, DppoTv)  # gains of 0 or 1
 class ForecastArm:
     """The predicted rows of one arm: means over the kinds of contexts."""
 
-    def __init__(self, label: str, arm: str, case: Experiment, law: SampleLaw, kinds: list[tuple[float, Nodes]]) -> None:
+    def __init__(
+        self, label: str, arm: str, case: Experiment, law: SampleLaw, kinds: list[tuple[float, Nodes]], paths: int = PATHS
+    ) -> None:
         self.key = {"case": label, "arm": arm, "seed": case.seed}
-        self.case, self.law, self.kinds = case, law, kinds
+        self.case, self.law, self.kinds, self.paths = case, law, kinds, paths
         self.rows: list[dict[str, Any]] = []
         self.summaries: list[dict[str, Any]] = []
         self.details: list[dict[str, Any]] = []
@@ -76,7 +78,7 @@ class ForecastArm:
         """Each context's paths in blocks, with their weights."""
         u = self.case.update
         self.outside = _outside(self.law, self.case)
-        size = 1 << int(math.log2(max(PATHS / len(self.kinds), _LEAST_PATHS)))
+        size = 1 << int(math.log2(max(self.paths / len(self.kinds), _LEAST_PATHS)))
         noise = Noise(u.rollouts, u.minibatches)
         for index, (weight, nodes) in enumerate(self.kinds):
             p = paths_of(nodes, objective, size)
@@ -159,35 +161,40 @@ class Forecast(Ledger):
         return out
 
 
-def predict(experiment: Experiment) -> Forecast:
+def predict(experiment: Experiment, *, paths: int = PATHS) -> Forecast:
     """Predict every arm of a random-reward experiment without drawing a sample. Claim T11.
 
     Natural steps: the density of log r of pooled actions is carried through each minibatch, by exact counts under hard clips and
     by T11's Gaussian moments otherwise; normalisation is a common shift, and between rollouts actions are pooled anew by log pi.
     Euclidean steps: the likeliest actions are followed one by one along quadrature points of the noise, the others pooled.
 
+    Args:
+        paths: quadrature points of euclidean steps, all contexts together; at least 32 for each of up to paths/32 contexts. The
+            error of the quadrature falls like one over their square root or faster, the cost grows in proportion.
     Returns: a Forecast with the columns of a ledger, expected_* filled. Arms state `discretisation`: the entropy that pooling
         between rollouts lost (natural) or the standard error over eight parts of the quadrature (euclidean);
         `frozen_probability`, that of actions so rare that a rollout's noise could take the policy over: they are held still; and
         `outside`, the conditions of validity that the configuration does not meet.
-    Raises: SpecError for what T11 does not cover: rewards that depend on the action, reused samples, control arms, sequences, or
-        more than 1e-3 of frozen probability.
+    Raises: SpecError for what T11 does not cover: rewards that depend on the action, reused samples, groups cut apart, optimisers
+        other than sgd, control arms, sequences, shared parameters, or more than 1e-3 of frozen probability; or for paths < 32.
     Example:
         >>> from entclip import load, predict
         >>> arm = predict(load("headline", ["update.rollouts=1"])).summary()["arms"]["tight_low"]
         >>> arm["expected_clip_low"] > 0 > arm["expected_curvature"]
         True
     """
+    if paths < _LEAST_PATHS:
+        raise SpecError(f"predict: paths = {paths} are too few to follow one context: use at least {_LEAST_PATHS}.")
     forecast = Forecast(experiment, "meanfield")
     for label, case in experiment.cases():
         check_covered(case)
         law = sample_law(case.reward, case.advantage)
         start = start_of(case).old_log_probs[:, 0, :]
         if case.update.geometry == "euclidean":
-            kinds = representatives(start, PATHS // _LEAST_PATHS)
+            kinds = representatives(start, paths // _LEAST_PATHS)
         else:
             kinds = populations(start, WIDTH)
-        books = [ForecastArm(label, arm.name, case, law, kinds) for arm in case.arm]
+        books = [ForecastArm(label, arm.name, case, law, kinds, paths) for arm in case.arm]
         with ThreadPoolExecutor(2) as workers:
             for done in [workers.submit(book.fill, arm.build()) for arm, book in zip(case.arm, books, strict=True)]:
                 done.result()
@@ -198,10 +205,30 @@ def predict(experiment: Experiment) -> Forecast:
 
 def check_covered(case: Experiment) -> None:
     """SpecError for what no population prediction covers."""
-    if case.update.epochs > 1:
-        raise SpecError("predict: update.epochs > 1 reuses samples, which T11 does not cover. Simulate it instead.")
-    if case.policy.kind == "autoregressive":
-        raise SpecError("predict: sequences are not covered. Simulate it instead.")
+    u, kind = case.update, case.policy.kind
+    if kind == "language_model":
+        raise SpecError(
+            'predict: policy.kind = "language_model" is a network, not a table of probabilities. Take its next-token '
+            'distributions (entclip snapshot, policy.kind = "snapshot" or "file"), or run it with entclip llm.'
+        )
+    if kind == "hidden":
+        raise SpecError(
+            'predict: policy.kind = "hidden" moves every context by the updates of all others, which T11 does not cover. '
+            'Run it on the engine "head".'
+        )
+    if kind == "autoregressive":
+        raise SpecError('predict: policy.kind = "autoregressive": sequences are not covered. Simulate it instead.')
+    if u.optimizer != "sgd":
+        raise SpecError(
+            f"predict: update.optimizer = {u.optimizer!r} makes a step depend on all before it, which T11 does not cover. Use "
+            '"sgd", or simulate it on the engine "reduced" or "tokens".'
+        )
+    if u.epochs > 1:
+        raise SpecError(f"predict: update.epochs = {u.epochs} reuses samples, which T11 does not cover. Simulate it instead.")
+    if u.minibatch == "shuffled" and case.advantage.size > 1:
+        raise SpecError(
+            'predict: update.minibatch = "shuffled" cuts groups apart, and T11 is for whole groups. Use "groups", or simulate it.'
+        )
     if case.perturbation is not None or case.weights is not None:
         raise SpecError("predict: perturbation and weights are not covered. Simulate it instead.")
     controls = [arm.name for arm in case.arm if arm.control is not None]

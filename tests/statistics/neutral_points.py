@@ -82,6 +82,7 @@ def simulate(experiment: Experiment, point: NeutralPoint) -> dict[str, Any]:
     return {
         "units": replicas * contexts,
         "predicted_low": point.low,
+        "predicted_low_error": point.low_error,
         "measured_low": point.low - middle["drift"] / slope,
         "measured_low_se": middle["drift_se"] / abs(slope),
         "expected_z": 0.2 * point.low * abs(slope) / middle["drift_se"],

@@ -7,17 +7,20 @@ import math
 
 import pytest
 
+from entclip.meanfield import predict
+from entclip.meanfield.forecast import PATHS
 from entclip.neutral import STANDARD, NeutralPoint, neutral_clip
-from entclip.spec import Experiment, SpecError, load
+from entclip.spec import Arm, Experiment, SpecError, load
 from tests.statistics.neutral_points import GROUPS, simulate, simulated_drifts
 
 # A quarter of the headline's updates, at about its noise: quick to predict and to simulate.
 SHORT = ["policy.contexts=256", "update.batch=1024", "update.minibatches=16", "update.learning_rate=0.14", "update.rollouts=1"]
+SMALL = ["policy.contexts=1", "update.minibatches=8", "update.learning_rate=1.0"]
 
 
 def experiment(name: str) -> Experiment:
     if name == "groups":
-        return load("headline", [*SHORT, *GROUPS, "update.learning_rate=0.28"])
+        return load("headline", [*SHORT, *GROUPS, "update.learning_rate=0.28", "update.rollouts=2"])
     return load("headline", SHORT)
 
 
@@ -73,6 +76,21 @@ def test_a_usual_width_has_its_drift(points: dict[str, NeutralPoint]) -> None:
     (other,) = neutral_clip(experiment("independent"), target=here.drift_usual, highs=(0.2,))
     assert other.low is not None
     assert abs(other.low - here.usual) < 1e-3
+
+
+def test_a_euclidean_width_is_neutral_along_more_paths() -> None:
+    """The last step of the root takes eight times the usual paths, and low_error is theirs; the usual ones are further off."""
+    spec = load("headline_zipf", [*SHORT, "update.geometry=euclidean", "policy.vocab=16", "update.batch=64", *SMALL])
+    (point,) = neutral_clip(spec, highs=(0.1,))
+    assert point.low is not None
+    assert point.slope is not None
+    assert point.low_error is not None
+    here = spec.model_copy(update={"arm": (Arm(name="x", low=point.low, high=0.1),)})
+    fine, usual = (predict(here, paths=n).summary()["arms"]["x"] for n in (8 * PATHS, PATHS))
+    assert math.isclose(point.low_error, fine["discretisation"] / abs(point.slope), rel_tol=0.1)
+    # One secant step leaves its length times the relative error of the slope, a forward difference of a curve that bends.
+    left, length = (abs(x["expected_measured"] / point.slope) for x in (fine, usual))
+    assert left < min(length / 2, point.low_error)
 
 
 @pytest.mark.statistical
