@@ -1,56 +1,42 @@
-"""python -m benchmarks: the sampled engine with its full ledger against plain vectorised numpy without one,
-as a ratio in one run.
+"""python -m benchmarks [NAME...] [--device cuda]: all benchmarks or those named, one after another; `entclip bench` is the same.
 
-Both do the headline's updates (natural step, clip .2/.2, same sampling, one thread). Rounds alternate, so that a machine that
-slows down slows both; the ratio of each round is what counts, not its seconds.
+    sampled    the numpy engine with its ledger against plain numpy without one
+    kernels    dense steps against a copy of the same bytes, autograd, eager torch, torch.compile
+    reduced    the engine whose cost does not grow with the vocabulary against the dense one
+    head       shared parameters against autograd and the matrix-product peak
+    llm        a language model's updates and generation against TRL and transformers
+
+Each is a module with options of its own: python -m benchmarks.kernels --help.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import argparse
+import importlib
+import sys
 
-import numpy as np
-
-from entclip.runner import run
-from entclip.spec import Experiment, load
-
-ROUNDS = 5
-
-
-def plain(experiment: Experiment, policy: np.ndarray) -> np.ndarray:
-    """The same updates with nothing recorded: returns the final logits."""
-    u = experiment.update
-    rng = np.random.default_rng(0)
-    theta = np.log(policy)
-    for _ in range(u.rollouts):
-        log_z = np.log(np.exp(theta).sum(axis=1, keepdims=True))
-        old_log = theta - log_z
-        old = np.exp(old_log)
-        for _ in range(u.minibatches):
-            ratio = np.exp(theta - np.log(np.exp(theta).sum(axis=1, keepdims=True)) - old_log)
-            counts = rng.multinomial(u.batch, old)
-            up = rng.binomial(counts, 0.5)
-            weight = up * (ratio <= 1.2) - (counts - up) * (ratio >= 0.8)
-            theta = theta + u.learning_rate * weight / (u.batch * old)
-    return theta
+NAMES = ("sampled", "kernels", "reduced", "head", "llm")
+ON_DEVICE = ("kernels", "head")
 
 
 def main() -> None:
-    experiment = load("headline", ["update.rollouts=2"])
-    experiment = experiment.model_copy(update={"arm": tuple(a for a in experiment.arm if a.name == "both")})
-    policy = 0.9 * np.random.default_rng(0).dirichlet(np.full(64, 2.0), size=256) + 0.1 / 64
-    ratios = []
-    for k in range(ROUNDS + 1):
-        start = time.perf_counter()
-        plain(experiment, policy)
-        middle = time.perf_counter()
-        run(experiment, jobs=1)
-        end = time.perf_counter()
-        if k:  # the first round warms up
-            ratios.append((end - middle) / (middle - start))
-            print(f"round {k}: plain {middle - start:.2f} s, with ledger {end - middle:.2f} s, ratio {ratios[-1]:.2f}")
-    print(f"ratio with ledger / plain: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--device", help=f"cpu or cuda, for {' and '.join(ON_DEVICE)}")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.names if name not in NAMES]
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]!r}: choose from {', '.join(NAMES)}.")
+    for name in chosen.names or NAMES:
+        print(f"== {name}", flush=True)
+        device = ["--device", chosen.device] if chosen.device and name in ON_DEVICE else []
+        sys.argv = [f"benchmarks.{name}", *device]
+        try:
+            importlib.import_module(f"benchmarks.{name}").main()
+        except ModuleNotFoundError as error:
+            print(f"left out: {error.name} is not installed (pip install 'entclip[test]').")
 
 
 if __name__ == "__main__":

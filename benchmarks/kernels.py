@@ -220,6 +220,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="contexts (2048 on cuda, 8 on cpu)")
     parser.add_argument("--vocab", type=int, default=151_936)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="time torch.compile on the CPU, too (needs a C++ compiler)")
     parser.add_argument("--sweep", action="store_true", help="tile sizes of the fused step (cuda)")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
@@ -227,7 +228,7 @@ def main() -> None:
     if a.sweep:
         sweep(rows, a.vocab, a.rounds)
         return
-    result = measure(rows, a.vocab, a.dtype, a.device, a.rounds, compiled=a.device == "cuda")
+    result = measure(rows, a.vocab, a.dtype, a.device, a.rounds, compiled=a.compile or a.device == "cuda")
     if a.json:
         print(json.dumps({"device": _versions(a.device), "rows": rows, "vocab": a.vocab, "dtype": a.dtype, **result}, indent=1))
         return

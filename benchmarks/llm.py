@@ -1,8 +1,8 @@
 """python -m benchmarks.llm: the llm engine on the tiny model against TRL's GRPOTrainer and transformers' generate, one thread.
 
 Four ratios in one run: an update (generation apart) over TRL's, with TRL left out when it is not installed; generation over
-transformers' own; an update with the ledger at every step and at the frequency of `entclip llm` over one without. Rounds alternate, so
-that a machine that slows down slows all; the median over rounds of each ratio is what counts, not the seconds.
+transformers' own; an update with the ledger at every step and at the frequency of `entclip llm` over one without. Rounds
+alternate, so that a machine that slows down slows all; the median over rounds of each ratio is what counts, not the seconds.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from entclip.reward import TableReward
 from entclip.spec import (
     Experiment,
     FileSpec,
+    NormalLogitsSpec,
     PeakedSpec,
     PerturbationSpec,
     SnapshotSpec,
@@ -106,9 +107,17 @@ def _check_size(experiment: Experiment) -> None:
     spec = experiment.policy
     size = 8 * (getattr(spec, "contexts", None) or 1) * getattr(spec, "vocab", 1)
     if size > _MAX_TABLE:
+        from entclip.reduced.law import MAX_LISTED
+
+        # Laws that the reduced engine has to list as well are refused here for it, too.
+        closed = spec.kind in ("zipf", "uniform", "peaked")
+        unlisted = experiment.perturbation is None and (
+            closed or (isinstance(spec, NormalLogitsSpec) and spec.vocab > MAX_LISTED)
+        )
+        instead = ', or the engine "reduced", which does not list them' if unlisted else ""
         raise SpecError(
             f"policy.contexts x policy.vocab is a table of {size / 2**30:.1f} GiB in float64, over the limit of "
-            f'{_MAX_TABLE / 2**30:.0f} GiB: use fewer contexts or actions, or the engine "reduced", which lists no vocabulary.'
+            f"{_MAX_TABLE / 2**30:.0f} GiB: use fewer contexts or actions{instead}."
         )
 
 

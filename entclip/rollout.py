@@ -14,7 +14,9 @@ from entclip.advantage import GroupRelative, Independent
 from entclip.reward import DiscreteReward, Gaussian, TableReward
 from entclip.spec import Experiment, SpecError
 
-__all__ = ["MAX_OUTCOMES", "Keep", "Samples", "Sums", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots"]
+__all__ = [
+    "MAX_OUTCOMES", "Keep", "Samples", "Sums", "draw_advantages", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots",
+]  # fmt: skip
 
 MAX_OUTCOMES = 1_000_000
 
@@ -89,17 +91,32 @@ def _slots(
     actions = np.repeat(np.broadcast_to(np.arange(probs.shape[-1]), counts.shape).ravel(), counts.ravel()).reshape(units, samples)
     if advantage.size > 1:
         actions = actions_rng.permuted(actions, axis=1)  # sorted actions would put equal ones into one group
+    mean: np.ndarray | float = 0.0
+    if isinstance(advantage, Independent):
+        mean = reward.mean if isinstance(reward, Gaussian) else _mean_reward(reward, probs)
+    return actions, draw_advantages(experiment, actions, mean, rewards_rng, mirror=mirror)
+
+
+def draw_advantages(
+    experiment: Experiment, actions: np.ndarray, mean: np.ndarray | float, rng: np.random.Generator, *, mirror: bool = False
+) -> np.ndarray:
+    """Advantages (U, B) of sampled actions (U, B), whole groups side by side.
+
+    mean: exact mean of the reward under pi_old, (U, 1) or a number, which the independent advantage takes off.
+    mirror: the antithetic partner, with every reward replaced by its mirror image about the mean.
+    """
+    reward, advantage = experiment.reward, experiment.advantage
     if isinstance(reward, TableReward):
         rewards = np.asarray(reward.values)[actions]
     elif isinstance(reward, Gaussian):
-        rewards = reward.sample(rewards_rng, actions.shape)
+        rewards = reward.sample(rng, actions.shape)
     else:
-        rewards = reward.levels[(rewards_rng.random(actions.shape) >= reward.level_probs[0, 0]).astype(np.int64)]
-    if isinstance(advantage, Independent):
-        value = rewards - (reward.mean if isinstance(reward, Gaussian) else _mean_reward(reward, probs))
+        rewards = reward.levels[(rng.random(actions.shape) >= reward.level_probs[0, 0]).astype(np.int64)]
+    if isinstance(advantage, GroupRelative):
+        value = advantage.of_rewards(rewards.reshape(len(actions), -1, advantage.size)).reshape(actions.shape)
     else:
-        value = advantage.of_rewards(rewards.reshape(units, -1, advantage.size)).reshape(units, samples)
-    return actions, (-value if mirror else value)
+        value = rewards - mean
+    return -value if mirror else value
 
 
 def sums_of_slots(

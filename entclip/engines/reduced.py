@@ -31,10 +31,10 @@ from entclip.reduced.expected import step_variance
 from entclip.reduced.law import Buckets, Laws, laws_of
 from entclip.reduced.refine import finer, refined, unresolved
 from entclip.reduced.rows import IdTable
-from entclip.reduced.sampling import Sampler, draw_advantages, sampler_of
+from entclip.reduced.sampling import Sampler, sampler_of
 from entclip.reduced.steps import Optimizer
 from entclip.reward import Gaussian, TableReward
-from entclip.rollout import Keep, Samples
+from entclip.rollout import Keep, Samples, draw_advantages
 from entclip.spec import Experiment, SpecError
 
 __all__ = ["ReducedEngine", "ReducedRollout", "ReducedState"]

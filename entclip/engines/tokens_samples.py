@@ -18,7 +18,7 @@ from entclip.kernels import Tensor
 from entclip.kernels.reference import row_blocks
 from entclip.random import stream
 from entclip.reward import Gaussian, TableReward
-from entclip.rollout import Keep
+from entclip.rollout import Keep, draw_advantages
 from entclip.spec import Experiment, SpecError
 
 __all__ = ["Draws", "inverse_transform"]
@@ -128,20 +128,15 @@ class Draws:
     def _advantages(self, actions: Tensor, *where: int) -> Tensor:
         """Advantages of actions (U, N), whole groups side by side; those of antithetic partners mirrored."""
         experiment = self.experiment
-        reward, advantage = experiment.reward, experiment.advantage
-        units, samples = actions.shape
-        if isinstance(reward, TableReward):
-            rewards = np.asarray(reward.values)[actions.cpu().numpy()]
-        elif isinstance(reward, Gaussian):
-            streams = (stream(experiment.seed, "rewards", self.rollout, *where, key) for key, _ in self._cells())
-            rewards = self._paired([reward.sample(s, (n, samples)) for s, (_, n) in zip(streams, self._cells(), strict=True)])
-        else:
-            coins = self._concatenated("rewards", samples, *where)
-            rewards = reward.levels[(coins >= reward.level_probs[0, 0]).astype(np.int64)]
-        if isinstance(advantage, Independent):
-            value = rewards - self.mean_reward
-        else:
-            value = advantage.of_rewards(rewards.reshape(units, -1, advantage.size)).reshape(units, samples)
+        if isinstance(experiment.reward, TableReward):
+            taken = actions.cpu().numpy()
+        else:  # only their number counts: the device need not wait
+            taken = np.broadcast_to(np.int64(0), tuple(actions.shape))
+        mean = np.broadcast_to(self.mean_reward, (self.units, 1))
+        values = []
+        for key, n in self._cells():
+            rows, rng = slice(key * CELL, key * CELL + n), stream(experiment.seed, "rewards", self.rollout, *where, key)
+            values.append(draw_advantages(experiment, taken[rows], mean[rows], rng))
         if experiment.antithetic:
-            value[units // 2 :] *= -1
-        return torch.as_tensor(value, device=actions.device)
+            values += [-value for value in values]
+        return torch.as_tensor(np.concatenate(values), device=actions.device)

@@ -166,7 +166,7 @@ def _rows(columns: Columns, some: np.ndarray) -> Columns:
 def _remainder_bound(
     now: Columns, after: Columns, step: np.ndarray, slopes: Slopes, columns: dict[str, np.ndarray], vocab: int
 ) -> np.ndarray:
-    """Bound on |remainder|: see accounting._remainder_bound, whose rule this is for sums over columns."""
+    """Bound on |remainder|: see accounting.remainder_bound, whose rule this is for sums over columns."""
     start, end = np.abs(slopes.third), np.abs(after.slopes(step).third)
     eps = float(np.finfo(np.float64).eps)
     rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + np.abs(columns["curvature"]))

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entclip.advantage import GroupRelative
 from entclip.reduced.cell import Cell, Population
 from entclip.reduced.law import Buckets
 from entclip.reduced.rows import last_at_most
-from entclip.reward import Gaussian, TableReward
-from entclip.spec import Experiment
 
-__all__ = ["Sampler", "draw_advantages", "sampler_of"]
+__all__ = ["Sampler", "sampler_of"]
 
 _PROPOSALS = 64  # at most, per open sample and round
 
@@ -92,25 +89,3 @@ def sampler_of(cell: Cell, population: Population, buckets: Buckets) -> Sampler:
     top, bottom = (f(flow, axis=1, initial=x) for f, x in ((np.max, -np.inf), (np.min, np.inf)))
     lift = top + 0.1 * (top - bottom) + 1e-9 if n else top
     return Sampler(cell, population, buckets, before, up_to[:, -1], untracked, lift)
-
-
-def draw_advantages(
-    experiment: Experiment, actions: np.ndarray, mean: np.ndarray | float, rng: np.random.Generator, *, mirror: bool
-) -> np.ndarray:
-    """Advantages (u, B) of sampled actions (u, B), whole groups side by side.
-
-    mean: exact mean of the reward under pi_old, (u, 1) or a number, which the independent advantage takes off.
-    mirror: the antithetic partner, with every reward replaced by its mirror image about the mean.
-    """
-    reward, advantage = experiment.reward, experiment.advantage
-    if isinstance(reward, TableReward):
-        rewards = np.asarray(reward.values)[actions]
-    elif isinstance(reward, Gaussian):
-        rewards = reward.sample(rng, actions.shape)
-    else:
-        rewards = reward.levels[(rng.random(actions.shape) >= reward.level_probs[0, 0]).astype(np.int64)]
-    if isinstance(advantage, GroupRelative):
-        value = advantage.of_rewards(rewards.reshape(len(actions), -1, advantage.size)).reshape(actions.shape)
-    else:
-        value = rewards - mean
-    return -value if mirror else value

@@ -53,6 +53,13 @@ def test_tables_beyond_memory_are_refused_before_they_are_made():
     spec = load("headline", ['policy={kind="zipf", vocab=1000000000, contexts=8}'])
     with pytest.raises(SpecError, match=r"59\.6 GiB.*reduced"):
         start_of(spec)
+    # Drawn laws are lists on every engine: the advice to use the reduced one would come back to itself.
+    spec = load("headline", ['policy={kind="normal_logits", vocab=1000000, contexts=1000}', "update.geometry=euclidean"])
+    with pytest.raises(SpecError, match=r"7\.5 GiB.*use fewer contexts or actions\.$"):
+        run(spec, "reduced")
+    spec = load("headline", ['policy={kind="normal_logits", vocab=1000000000, contexts=1}'])
+    with pytest.raises(SpecError, match=r'7\.5 GiB.*the engine "reduced"'):
+        start_of(spec)
 
 
 def test_normal_logits_have_the_stated_spread():

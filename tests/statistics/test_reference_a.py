@@ -109,6 +109,7 @@ def test_first_rollout_agrees_with_an_independent_simulation(arm, low, high):
 
 # The largest two run at a size that a test can afford; what the files ask for is a command away.
 SHIPPED = {
+    "brorl": ["update.rollouts=10"],
     "controls": ["policy.contexts=64"],
     "headline_llm": ["policy.contexts=4"],
     "noise_only": [],
@@ -121,8 +122,19 @@ SHIPPED = {
 
 
 def test_every_shipped_experiment_is_tested():
-    # shared_parameters runs on the head engine: tests/engines/test_head_study.py.
-    assert {*SHIPPED, "headline", "headline_zipf", "inequality", "shared_parameters"} == set(experiment_names())
+    # Run on engines of their own: shared_parameters in tests/engines/test_head_study.py, vocab_scale and headline_152k in
+    # tests/statistics/test_vocabulary.py. Language models: tests/llm/test_experiments.py.
+    others = {name for name in experiment_names() if load(name).policy.kind == "language_model"}
+    assert {
+        *SHIPPED,
+        *others,
+        "headline",
+        "headline_zipf",
+        "inequality",
+        "shared_parameters",
+        "vocab_scale",
+        "headline_152k",
+    } == set(experiment_names())
 
 
 @pytest.mark.slow

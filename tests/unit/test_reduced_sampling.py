@@ -8,8 +8,7 @@ import pytest
 from entclip.engines.base import Directive
 from entclip.engines.reduced import ReducedEngine
 from entclip.reduced.rows import IdTable, last_at_most
-from entclip.reduced.sampling import draw_advantages
-from entclip.rollout import Samples
+from entclip.rollout import Samples, draw_advantages
 from entclip.spec import parse_experiment
 from tests.tolerances import SIGMAS
 
