@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entclip.explain import explain, ledger_figure, read_ledger, table
+from entclip.report import with_error
 from entclip.spec import Experiment, SpecError, apply_overrides, load, parse_experiment
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def llm_experiment(
         raise SpecError(f"{name} has policy.kind = {kind!r}: entclip llm trains a language model; use entclip run {name}.")
     apply_overrides(data, [f"{key}={value}" for key, value in keys.items() if value is not None])
     if reward in ("correct", "format"):
-        data["rollout"]["reward"], data["antithetic"] = reward, False  # a judged reward has no mirror image
+        data["antithetic"] = False  # a judged reward has no mirror image
+        data.setdefault("rollout", {})["reward"] = reward
     elif reward is not None:
-        data["rollout"]["reward"], data["reward"] = "random", reward_section(reward)
+        data.setdefault("rollout", {})["reward"], data["reward"] = "random", reward_section(reward)
     if eps != (None, None):
         widths = {k: v for k, v in zip(("low", "high"), eps, strict=True) if v is not None}
         data["arm"] = [{"name": "custom", "objective": "clip", **widths}]
@@ -73,16 +75,23 @@ def explain_command(files: Sequence[Path], out: Path | None, as_json: bool, cons
 
     found = [(file, *read_ledger(file)) for file in files]
     stories = {str(file): explain(frame, summaries) for file, frame, summaries in found}
-    for file, frame, _ in found:
+    for index, (file, frame, _) in enumerate(found, 1):
         target = out or (file if file.is_dir() else file.parent)
         prepare_folder(target)
-        ledger_figure(frame, target / ("causes.png" if len(found) == 1 or out is None else f"causes-{file.stem}.png"))
+        # By number, in the order given: every run calls its file ledger.parquet, and two runs may have one name.
+        ledger_figure(frame, target / ("causes.png" if len(found) == 1 or out is None else f"causes-{index}.png"))
     if as_json:
         return to_json({name: [story.__dict__ for story in each] for name, each in stories.items()})
     for name, each in stories.items():
         console.print(f"[bold]{name}[/bold]")
         console.print(table(each))
         for story in each:
+            if story.fit is not None:
+                slope, error, square, low, high = story.fit
+                console.print(
+                    f"{story.name}: measured = {with_error(slope, error)} x first order over its updates, "
+                    f"R^2 = {square:.3f} ({low:.3f} to {high:.3f}, 95 %)"
+                )
             for warning in story.warnings:
                 console.print(f"[yellow]{story.name}: {warning}")
     return None

@@ -29,13 +29,19 @@ _PANELS = 8
 
 @dataclass(frozen=True)
 class ArmStory:
-    """What happened in one arm: parts of the entropy change as (name, value, standard error or None), and warnings."""
+    """What happened in one arm: parts of the entropy change as (name, value, standard error or None), and warnings.
+
+    fit: the line of measured against first-order changes over updates: slope and its standard error, R^2 and its 95 % interval
+    (Fisher's z; updates as if independent); None where it has no meaning, below 4 updates. Rows are means over replicas: in
+    antithetic pairs first order cancels and curvature does not, so that the slope can be far from 1.
+    """
 
     name: str
     measured: tuple[float, float | None]
     parts: tuple[tuple[str, float, float | None], ...]
     entropy: tuple[float, float]
     warnings: tuple[str, ...]
+    fit: tuple[float, float, float, float, float] | None
 
 
 def read_ledger(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -80,15 +86,30 @@ def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> Arm
     parts = tuple((p, *_sum(rows, summary, p)) for p in _PARTS if p in rows and rows[p].notna().all())
     shown = tuple(part for part in parts if part[0] in ("unclipped", "curvature", "remainder") or part[1] != 0)
     ends = float(rows["entropy_before"].iloc[0]), float(rows["entropy"].iloc[-1])
-    return ArmStory(name, _sum(rows, summary, "measured"), shown, ends, tuple(_warnings(rows, parts)))
+    skipped = int((summary or {}).get("skipped", 0))
+    warnings = tuple(_warnings(rows, parts, skipped))
+    return ArmStory(name, _sum(rows, summary, "measured"), shown, ends, warnings, _fit(rows))
 
 
-def _warnings(rows: pd.DataFrame, parts: tuple[tuple[str, float, float | None], ...]) -> list[str]:
+def _fit(rows: pd.DataFrame) -> tuple[float, float, float, float, float] | None:
+    from scipy.stats import linregress
+
+    first = rows[[p for p in (*CAUSES, *OPTIONAL_CAUSES) if p in rows and rows[p].notna().all()]].sum(axis=1)
+    if len(rows) < 4 or first.std() == 0 or rows["measured"].std() == 0:
+        return None
+    line = linregress(first, rows["measured"])
+    z, half = math.atanh(min(abs(line.rvalue), 1 - 1e-15)), 1.96 / math.sqrt(len(rows) - 3)
+    low, high = (math.tanh(max(z + s * half, 0.0)) ** 2 for s in (-1, 1))
+    return float(line.slope), float(line.stderr), float(line.rvalue**2), low, high
+
+
+def _warnings(rows: pd.DataFrame, parts: tuple[tuple[str, float, float | None], ...], skipped: int) -> list[str]:
     """What a reader should know before believing a total."""
     out, value = [], {part: total for part, total, _ in parts}
     clipped = rows["clip_fraction_low"] + rows["clip_fraction_high"]
     alive = clipped.groupby(rows["inner_step"]).max() > 0
-    if not alive.all():
+    able = len(alive) - int(0 in alive.index)  # the first inner step of a rollout is on-policy and never clips
+    if not alive.any() or alive.sum() < able:
         steps = f"{int(alive.sum())} of {len(alive)} inner steps"
         out.append(
             f"clip alive in {steps}: " + ("it never acted." if not alive.any() else "in the others no ratio left the band.")
@@ -106,7 +127,7 @@ def _warnings(rows: pd.DataFrame, parts: tuple[tuple[str, float, float | None], 
             "0: mostly a random walk, which antithetic pairs cancel to first order."
         )
     size = sum(abs(v) for p, v in value.items() if p != "remainder")
-    if abs(value["remainder"]) > 0.2 * size:
+    if abs(value["remainder"]) > 0.2 * size > 0:
         out.append(f"the remainder is {abs(value['remainder']) / size:.0%} of the other parts: steps too large for second order.")
     for side, usual in (("low", "raises"), ("high", "lowers")):
         gap = rows[f"mass_{side}"].sum()
@@ -117,7 +138,7 @@ def _warnings(rows: pd.DataFrame, parts: tuple[tuple[str, float, float | None], 
             )
     if all(error is None for _, _, error in parts):
         out.append("no standard error: one independent unit. Use replicas.")
-    seen = rows["step"].max() + 1 if "step" in rows else len(rows)
+    seen = max(len(rows) + skipped, rows["step"].max() + 1 if "step" in rows else 0)  # the last ones leave no row
     if seen > len(rows):
         out.append(f"{len(rows)} of {seen} updates were accounted; parts are sums over those.")
     return out

@@ -258,7 +258,7 @@ def _report(state: ReducedState, worst: float) -> None:
     nodes = state.population.basis.per_panel
     advice = (
         f"the flow of unsampled actions needs more than {nodes} nodes a panel: entropies may be off by {worst:.2g} nats in "
-        f"rollout {state.rollout}. Use a smaller learning rate, or more tracked=... of the likeliest actions."
+        f"rollout {state.rollout}. Use a smaller learning rate, or from Python ReducedEngine(tracked=...) with more actions."
     )
     if not worst <= _FAIL:
         raise SpecError(advice)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from entclip.llm.precision import Float32Head
 from entclip.llm.tiny import CHARACTERS, tiny_model
 from entclip.snapshot_model import encode_prompt, load_model, stop_tokens
 from entclip.spec import SpecError
@@ -28,7 +29,8 @@ class Language:
 
 
 def load_language(name: str, device: str, dtype: str) -> Language:
-    """The tiny built-in model ("tiny"), or any that `entclip snapshot` takes. dtype bfloat16 trains float32 weights in autocast.
+    """The tiny built-in model ("tiny"), or any that `entclip snapshot` takes. dtype bfloat16 trains float32 weights in autocast,
+    logits in float32.
 
     Raises: SpecError if it cannot be loaded, or the device is not there.
     """
@@ -39,8 +41,8 @@ def load_language(name: str, device: str, dtype: str) -> Language:
         model = tiny_model(trained=name == "tiny").to(device=device, dtype=getattr(torch, weights))
         number = {c: i for i, c in enumerate(CHARACTERS)}
         return Language(
-            model,
-            lambda text: [number[c] for c in text],
+            _float32_logits(model, dtype),
+            _spell,
             lambda ids: "".join(CHARACTERS[i] for i in ids),
             frozenset({number[";"]}),
             number["_"],
@@ -59,4 +61,21 @@ def load_language(name: str, device: str, dtype: str) -> Language:
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(ids, skip_special_tokens=True))
 
-    return Language(model, lambda text: encode_prompt(tokenizer, text), decode, stop, pad, limit)
+    return Language(_float32_logits(model, dtype), lambda text: encode_prompt(tokenizer, text), decode, stop, pad, limit)
+
+
+def _spell(text: str) -> list[int]:
+    unknown = sorted(set(text) - set(CHARACTERS))
+    if unknown:
+        raise SpecError(
+            f"the tiny model has no character {unknown[0]!r}, which is in the prompt {text[:40]!r}: it knows the task digits; "
+            "for others choose a model, for example policy.model = 'smollm2-135m'."
+        )
+    return [CHARACTERS.index(c) for c in text]
+
+
+def _float32_logits(model: Any, dtype: str) -> Any:
+    head = model.get_output_embeddings()
+    if dtype == "bfloat16" and type(head) is torch.nn.Linear:
+        head.__class__ = Float32Head  # in place: its weight may be tied to the embedding
+    return model

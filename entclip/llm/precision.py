@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["arithmetic"]
+__all__ = ["Float32Head", "arithmetic"]
 
 
 class _KeepDouble(TorchFunctionMode):
@@ -28,10 +28,20 @@ class _KeepDouble(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class Float32Head(torch.nn.Linear):
+    """An output layer that leaves autocast: a logit near 20 in bfloat16 is off by .06, and so would be its log-ratio."""
+
+    def forward(self, hidden: Any) -> Any:
+        """Logits in the dtype of the weights."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return super().forward(hidden.to(self.weight.dtype))
+
+
 def arithmetic(dtype: str, device: str) -> AbstractContextManager[Any]:
     """A context in which the model computes in this dtype."""
     if dtype == "float64":
         return _KeepDouble()
     if dtype == "bfloat16":
-        return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+        # Without the cache of rounded weights: it would outlive an update, and the model after a step would be the one before.
+        return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, cache_enabled=False)
     return nullcontext()

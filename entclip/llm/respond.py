@@ -17,7 +17,8 @@ from entclip.spec import Experiment, RolloutSpec, SpecError
 
 __all__ = ["make_probe", "respond"]
 
-_PROBE_ROWS = 32  # sequences in one block of probe contexts
+_PROBE_ROWS = 32  # sequences in one block of probe contexts, fewer where a vocabulary is so large that they hold more
+_PROBE_LOGITS = 2**25  # logits than this
 
 
 def _seed(experiment: Experiment, purpose: Purpose, *key: int) -> int:
@@ -31,7 +32,9 @@ def make_probe(experiment: Experiment, rules: RolloutSpec, task: Task, language:
     made = generate(
         language, prompts, new_tokens=rules.max_new_tokens, temperature=rules.temperature, seed=_seed(experiment, "probes", 1)
     )
-    blocks = tuple(made[k : k + _PROBE_ROWS] for k in range(0, rules.probes, _PROBE_ROWS))
+    vocabulary = language.model.config.get_text_config().vocab_size
+    rows = min(max(_PROBE_LOGITS // (made.length * vocabulary), 1), _PROBE_ROWS)
+    blocks = tuple(made[k : k + rows] for k in range(0, rules.probes, rows))
     return Probe(blocks, rules.temperature, next(language.model.parameters()).dtype)
 
 

@@ -44,6 +44,13 @@ def pad_prompts(language: Language, texts: Sequence[str], new_tokens: int) -> tu
             f"a prompt has {longest} tokens; with rollout.max_new_tokens = {new_tokens} that is over the model's "
             f"{language.limit}: use shorter prompts or fewer new tokens."
         )
+    window = getattr(language.model.config.get_text_config(), "sliding_window", None)
+    if window and longest + new_tokens > window and min(map(len, encoded)) < longest:
+        # The mask of padded prompts is ours (`_inputs`), and it has no window.
+        raise SpecError(
+            f"the model attends to the last {window} tokens only; prompts of different lengths, up to {longest} tokens, and "
+            f"rollout.max_new_tokens = {new_tokens} are more: use fewer new tokens, or prompts of one length."
+        )
     ids = torch.full((len(encoded), longest), language.pad)
     attention = torch.zeros_like(ids)
     for row, tokens in enumerate(encoded):  # ragged: one assignment per prompt

@@ -175,4 +175,5 @@ def _drop(experiment: Experiment, keep: Keep, advantages: Any, shape: tuple[int,
     """Coins of a random drop by the sign of the advantage, and the inverse of their chance."""
     chance = torch.where(advantages > 0, keep.plus, keep.minus).expand(shape)
     coins = torch.from_numpy(stream(experiment.seed, "drop", *key).random(shape)).to(chance.device)
-    return (coins < chance).to(advantages.dtype), 1 / chance
+    # Where a sign is dropped whole nothing survives, and its weights are 0 whatever the inverse is, if it is finite.
+    return (coins < chance).to(advantages.dtype), torch.where(chance > 0, 1 / chance, 0.0)

@@ -45,11 +45,19 @@ def test_ledger_explains_a_run(folder, tmp_path):
     result = CliRunner().invoke(app, ["ledger", str(folder), "--out", str(tmp_path)], catch_exceptions=False)
     assert result.exit_code == 0
     assert "Where entropy went" in result.output
+    assert "x first order over its updates" not in result.output  # three updates are too few for a line
     assert (tmp_path / "causes.png").stat().st_size > 10_000
     parsed = json.loads(CliRunner().invoke(app, ["ledger", str(folder / "ledger.parquet"), "--json"]).output)
     (story,) = parsed[str(folder / "ledger.parquet")]
     summary = json.loads((folder / "summary.json").read_text())["arms"]["both"]
     assert story["measured"] == [summary["measured"], summary["measured_se"]]
+
+
+def test_figures_of_runs_with_one_file_name_do_not_overwrite_each_other(folder, tmp_path):
+    file = str(folder / "ledger.parquet")
+    result = CliRunner().invoke(app, ["ledger", file, file, "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["causes-1.png", "causes-2.png"]
 
 
 def row(step, **values):
@@ -72,6 +80,7 @@ def test_warnings_say_what_stands_out():
     quiet = warnings(*(row(k, **alive, unclipped=0.001, unclipped_se=0.1) for k in range(4)))
     assert quiet == ""
     assert warnings(*(row(k, **alive) for k in range(4))) == "no standard error: one independent unit. Use replicas."
+    assert "clip alive" not in warnings(*(row(k, **(alive if k % 4 else {}), unclipped_se=0.1) for k in range(8)))
     assert "clip alive in 1 of 4 inner steps" in warnings(*(row(k, **(alive if k == 1 else {})) for k in range(8)))
     assert "clip alive in 0 of 4 inner steps: it never acted" in warnings(*(row(k, curvature=1.0) for k in range(4)))
     assert "curvature (+0.2) is larger than both clip terms" in warnings(*(row(k, **alive, curvature=0.05) for k in range(4)))
@@ -80,6 +89,23 @@ def test_warnings_say_what_stands_out():
     assert "gap_low is negative: here a clip at the low bound lowers" in warnings(row(0, mass_low=-0.1))
     assert "2 of 6 updates were accounted" in warnings(row(0), row(5))
     assert "curvature" not in warnings(*(row(k, **alive, curvature=0.001) for k in range(4)))
+    assert "remainder is" not in warnings(*(row(k, remainder=1e-9) for k in range(4)))  # no other part to compare with
+    parts = dict.fromkeys(("measured", "unclipped", "clip_low", "clip_high", "other", "curvature", "remainder"), 0.0)
+    (story,) = explain(pd.DataFrame([row(0), row(7)]), {"a": parts | {"skipped": 10}})
+    assert "2 of 12 updates were accounted" in " ".join(story.warnings)  # the last four have no row
+
+
+def test_the_line_of_measured_against_first_order():
+    rows = [row(k, unclipped=x, curvature=0.1 * x + e) for k, (x, e) in enumerate([(1, 0.1), (2, -0.1), (3, -0.1), (4, 0.1)])]
+    (story,) = explain(pd.DataFrame(rows), {})
+    slope, error, square, low, high = story.fit
+    # By hand: Sxx = 5, residual sum of squares .04 over 2 degrees of freedom; Syy = 1.21 * 5 + .04.
+    assert slope == pytest.approx(1.1, rel=1e-12)
+    assert error == pytest.approx((0.02 / 5) ** 0.5, rel=1e-9)
+    assert square == pytest.approx(1 - 0.04 / (1.21 * 5 + 0.04), rel=1e-9)
+    assert 0 < low < square < high < 1
+    assert explain(pd.DataFrame(rows[:3]), {})[0].fit is None
+    assert explain(pd.DataFrame([row(k) for k in range(5)]), {})[0].fit is None
 
 
 def test_errors_of_a_lone_file_add_in_quadrature():
@@ -98,12 +124,17 @@ def test_what_is_no_ledger(tmp_path, name):
         read_ledger(tmp_path / name)
 
 
-def test_options_become_the_experiment():
+def test_options_become_the_experiment(tmp_path):
     spec = llm_experiment("llm", {"seed": 5, "replicas": None}, "gaussian:2", (None, 0.3), None, ["update.rollouts=3"])
     assert (spec.seed, spec.replicas, spec.update.rollouts, spec.reward.std) == (5, 4, 3, 2)
     assert [(a.name, a.high) for a in spec.arm] == [("custom", 0.3)]
     judged = llm_experiment("llm", {}, "correct", (None, None), ["both"], [])
     assert (judged.rollout.reward, judged.antithetic, [a.name for a in judged.arm]) == ("correct", False, ["both"])
+    own = tmp_path / "own.toml"
+    own.write_text('name = "own"\nclaims = ["T5"]\n[policy]\nkind = "language_model"\n[advantage]\nkind = "group"\nsize = 8\n'
+                   '[reward]\nkind = "bernoulli"\n[update]\nbatch = 16\n[[arm]]\nname = "a"\n')  # fmt: skip
+    assert llm_experiment(str(own), {}, "format", (None, None), None, []).rollout.reward == "format"
+    assert llm_experiment(str(own), {}, "gaussian:1", (None, None), None, []).rollout.reward == "random"
     with pytest.raises(SpecError, match="use entclip run headline"):
         llm_experiment("headline", {}, None, (None, None), None, [])
     with pytest.raises(SpecError, match="the arms are none, both, low_only"):

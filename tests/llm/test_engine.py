@@ -9,6 +9,8 @@ import torch
 from entclip import SpecError, load, run
 from entclip.engines.base import Directive
 from entclip.engines.llm import LlmEngine
+from entclip.llm import respond, tiny
+from entclip.llm.probe import probe_entropy, probe_log_probs
 from entclip.llm.replica import load_values, values_of
 from entclip.llm.sampling import response_log_probs
 from entclip.objective import CAUSES
@@ -146,9 +148,9 @@ def test_skipped_updates_train_all_the_same(small):
     np.testing.assert_allclose(third["clip_high"], every["clip_high"].mean(axis=1)[[0, 4]], rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("momentum", ["line", "cause"])
-def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, momentum):
-    spec = small("update.rollouts=3", "update.minibatches=2", "rollout.staleness=1", f"ledger.momentum={momentum}")
+@pytest.mark.parametrize("override", ["ledger.momentum=line", "ledger.momentum=cause", "ledger.every=3"])
+def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, override):
+    spec = small("update.rollouts=3", "update.minibatches=2", "rollout.staleness=1", override)
     whole = run(spec, "llm", dtype="float32").to_frame()
 
     class Stop(Exception):
@@ -187,6 +189,87 @@ def test_controls_drop_and_match(small):
     np.testing.assert_allclose(total, matched["measured"], atol=1e-14)
 
 
+def test_a_drop_of_every_token_of_a_sign_is_finite(small):
+    spec = small("update.optimizer=sgd")
+    engine = LlmEngine(dtype="float64")
+    state, rollout = engine.roll_out(engine.start(spec, spec.arm[0].build()))
+    _, entry = engine.step(state, rollout, rollout.minibatches[0], Directive(keep=Keep(0.0, 1.0)))
+    assert not entry.columns["count_plus"].any()
+    assert entry.columns["measured"].all()
+
+
+def test_bfloat16_accounts_the_model_after_the_step_and_not_before(small):
+    spec = small("update.learning_rate=3e-3")
+    engine = LlmEngine(dtype="bfloat16")
+    state, rollout = engine.roll_out(engine.start(spec, spec.arm[0].build()))
+    for minibatch in rollout.minibatches[:2]:
+        state, entry = engine.step(state, rollout, minibatch, Directive())
+        for index, replica in enumerate(state.replicas):
+            with engine._arithmetic():
+                fresh = probe_entropy(probe_log_probs(replica.language.model, replica.probe))
+            # Sums in another order at most; a step of this size moves entropy by a thousand times as much.
+            assert entry.columns["entropy"][index] == pytest.approx(fresh, abs=1e-6)
+    # Ratios as large as in float32, where nothing is rounded but the last digits.
+    single = columns(spec, "float32", updates=2)["log_ratio_sq"][1]
+    np.testing.assert_allclose(entry.columns["log_ratio_sq"], single, rtol=0.3)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_tied_and_frozen_weights_close_the_ledger(small, monkeypatch, frozen):
+    monkeypatch.setitem(tiny._SHAPE, "tie_word_embeddings", True)
+    if frozen:
+        whole = tiny.tiny_model
+
+        def partly(*, trained):
+            model = whole(trained=trained)
+            model.model.embed_tokens.weight.requires_grad_(False)
+            return model
+
+        monkeypatch.setattr("entclip.llm.language.tiny_model", partly)
+    spec = small("replicas=1", "update.learning_rate=1e-3", "update.weight_decay=0.1")
+    engine = LlmEngine(dtype="float64")
+    state, rollout = engine.roll_out(engine.start(spec, spec.arm[0].build()))
+    replica = state.replicas[0]
+    model = replica.language.model
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+    def entropy_at(values):
+        load_values(model, values)
+        with engine._arithmetic():
+            return probe_entropy(probe_log_probs(model, replica.probe))
+
+    for minibatch in rollout.minibatches[:2]:
+        before = values_of(model)
+        state, entry = engine.step(state, rollout, minibatch, Directive())
+        after, c = values_of(model), {name: float(value[0]) for name, value in entry.columns.items()}
+        assert all(torch.equal(after[n], before[n]) == (frozen and "embed" in n) for n in after)
+        assert abs(sum(c[name] for name in PARTS if name in c) - c["_inner"]) < 1e-13
+        at, down = entropy_at(before), entropy_at({name: 2 * before[name] - after[name] for name in after})
+        up = entropy_at(after)
+        assert abs(c["measured"] - (up - at)) < 1e-13
+        assert abs(c["curvature"] - (up - 2 * at + down) / 2) < 1e-13 < abs(c["curvature"])
+
+
+def test_small_steps_are_first_order(small):
+    from scipy.stats import linregress
+
+    c = columns(small("update.learning_rate=2e-5", "update.minibatches=8"), updates=8)
+    line = linregress(c["_inner"].ravel(), c["measured"].ravel())
+    assert abs(line.slope - 1) < 0.1
+    assert line.rvalue**2 > 0.99
+
+
+def test_probe_blocks_shrink_with_the_vocabulary(small, monkeypatch):
+    whole = columns(small(), updates=1)
+    monkeypatch.setattr(respond, "_PROBE_LOGITS", 2 * 6 * 64)
+    engine, spec = LlmEngine(dtype="float64"), small()
+    state = engine.start(spec, spec.arm[0].build())
+    assert [len(block.ids) for block in state.replicas[0].probe.blocks] == [2, 2]
+    parts = columns(spec, updates=1)
+    for name in ("measured", "curvature", "pi_low", "unclipped"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def test_equal_rewards_move_nothing(small):
     c = columns(small("rollout.reward=format", "update.optimizer=sgd"), updates=1)  # untrained weights answer nothing
     assert not c["measured"].any()
@@ -210,6 +293,7 @@ def test_what_a_rollout_saw_is_in_its_summary(small):
         (["rollout.task=digit"], "choose digits, sums, or reasoning_gym"),
         (["rollout.max_new_tokens=60"], "over the model's 64"),
         (["policy.model=/nowhere"], "cannot load the model"),
+        (["rollout.task=sums"], "no character 'A'.*it knows the task digits"),
     ],
 )
 def test_what_cannot_be_run(small, overrides, message):

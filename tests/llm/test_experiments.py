@@ -1,4 +1,4 @@
-"""Every shipped experiment about language models runs, shrunk and on untrained weights; what they say of the paper is docs/llm.md."""
+"""Every shipped experiment about language models runs, shrunk and on untrained weights; docs/llm.md has what they say."""
 
 import pytest
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from scipy import stats
 
 from entclip import SpecError
-from entclip.llm.language import load_language
+from entclip.llm.language import Language, load_language
 from entclip.llm.precision import arithmetic
 from entclip.llm.sampling import generate, pad_prompts, response_log_probs
 from entclip.llm.task import Digits, Question, Sums, task_named
@@ -77,6 +78,35 @@ def test_float64_is_float64_all_the_way():
     assert whole.dtype == torch.float64
     assert 1e-10 < float((whole - mixed).abs().max()) < 1e-5  # transformers' norms and softmax in float32
     assert float((whole - rough.double()).abs().max()) < 1e-4
+
+
+def test_logits_stay_in_float32_under_bfloat16():
+    single, half = (load_language("untrained", "cpu", d).model for d in ("float32", "bfloat16"))
+    hidden = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    with arithmetic("bfloat16", "cpu"):
+        logits = half.lm_head(hidden)
+        assert half(input_ids=torch.ones(1, 3, dtype=torch.int64)).logits.dtype == torch.float32
+    assert torch.equal(logits, single.lm_head(hidden))
+
+
+def test_padding_with_a_sliding_window():
+    config = transformers.MistralConfig(
+        vocab_size=32, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=64, sliding_window=12, initializer_range=0.5,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.MistralForCausalLM(config).eval()
+    words = Language(model, lambda text: [int(c) + 3 for c in text], str, frozenset(), 0, 64)
+    with pytest.raises(SpecError, match="attends to the last 12 tokens only"):
+        pad_prompts(words, ["12", "12345678"], 5)
+    for texts, new in ((["12", "12345678"], 4), (["1234", "5678"], 20)):
+        made = generate(words, pad_prompts(words, texts, new), new_tokens=new, temperature=1.0, seed=1)
+        ids = made.ids[:1, int((made.attention[0] == 0).sum()) :]
+        with torch.no_grad():
+            found = response_log_probs(model, made, 1.0, torch.float32)[0]
+            alone = torch.log_softmax(model(input_ids=ids).logits, -1)[0, -new - 1 : -1].gather(-1, ids[0, -new:, None])[:, 0]
+        torch.testing.assert_close(found, alone, rtol=0, atol=1e-5)
 
 
 def test_prompts_must_fit(language):
