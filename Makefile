@@ -13,7 +13,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test proofs check lint dev mutants bench clean
+.PHONY: help drift test proofs llm check lint dev mutants bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test: $(VENV)/.test ## run all tests
 
 proofs: $(VENV)/.test ## prove every claim symbolically and rewrite docs/proofs.md
 	$(BIN)/python -m theory $(ARGS)
+
+llm: $(VENV)/.test ## every language-model experiment of docs/llm.md, into results/ (half an hour on two cores)
+	@for name in llm_controls llm_headline llm_six llm_true_reward; do \
+	  $(ONE_THREAD) $(BIN)/entclip llm $$name --out results/$$name $(ARGS) && $(BIN)/entclip ledger results/$$name || exit 1; done
 
 check: lint ## lint, format check and types
 	$(BIN)/python -m mypy

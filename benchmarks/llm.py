@@ -25,13 +25,14 @@ from entclip.spec import load
 
 ROUNDS, BATCH, MINIBATCHES, TOKENS = 7, 16, 16, 6
 PROMPT = "1234+5678="
+DEFAULT = load("llm").ledger.every  # what entclip llm does without options
 
 
 class Updates:
     """One model in training: seconds per update, the whole rollout after its generation."""
 
-    def __init__(self, every: int) -> None:
-        shape = [f"update.batch={BATCH}", f"update.minibatches={MINIBATCHES}", "replicas=1", "antithetic=false"]
+    def __init__(self, every: int, minibatches: int = MINIBATCHES) -> None:
+        shape = [f"update.batch={BATCH}", f"update.minibatches={minibatches}", "replicas=1", "antithetic=false"]
         spec = load("llm", [*shape, f"ledger.every={every}", "update.rollouts=1000"])
         self.engine = LlmEngine(dtype="float32")
         self.state = self.engine.start(spec, spec.arm[1].build())
@@ -42,7 +43,7 @@ class Updates:
         for minibatch in rollout.minibatches:
             self.state, _ = self.engine.step(self.state, rollout, minibatch, Directive())
         self.state.rollout += 1
-        return (time.perf_counter() - start) / MINIBATCHES
+        return (time.perf_counter() - start) / len(rollout.minibatches)
 
 
 def trl_updates() -> Callable[[], float] | None:
@@ -108,12 +109,15 @@ def generation(language: Language) -> tuple[float, float]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    plain, full, default = Updates(10**6), Updates(1), Updates(7)
+    plain, full, default = Updates(10**6), Updates(1), Updates(DEFAULT, minibatches=DEFAULT)  # one accounted update each rollout
     trl, language = trl_updates(), load_language("tiny", "cpu", "float32")
     ratios: dict[str, list[float]] = {}
     for k in range(ROUNDS + 1):
         base = plain.seconds()
-        seconds = {"ledger at every update / none": full.seconds(), "ledger at every 7th update / none": default.seconds()}
+        seconds = {
+            "ledger at every update / none": full.seconds(),
+            f"ledger at every {DEFAULT}th update / none": default.seconds(),
+        }
         found = {name: value / base for name, value in seconds.items()}
         if trl is not None:
             found["update / TRL's"] = base / trl()

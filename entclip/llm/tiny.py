@@ -1,7 +1,7 @@
 """The default model: a two-layer Llama of 140 thousand weights, trained on first use on the digits task, then cached.
 
-Its labels have a quarter of their digits replaced at random, so that the trained policy is unsure: .69 nats per token
-and 36 right answers in a hundred. Training takes about half a minute on one core and is a function of the constants below, up to what
+Its labels have a quarter of their digits replaced at random, so that the trained policy is unsure: .69 nats per token and 36
+right answers in a hundred. Training takes about half a minute on one core and is a function of the constants below, up to what
 another processor or number of threads rounds differently.
 """
 

@@ -144,3 +144,14 @@ def test_tasks_by_name():
     for name in ("arithmetic", "reasoning_gym:", ""):
         with pytest.raises(SpecError, match=r"choose digits, sums, or reasoning_gym"):
             task_named(name)
+
+
+def test_reasoning_gym_where_it_is_installed():
+    pytest.importorskip("reasoning_gym")
+    task = task_named("reasoning_gym:chain_sum")
+    for question in task.ask(np.random.default_rng(0), 3):
+        assert task.correct(question, question.answer["answer"]) == 1
+        assert task.correct(question, "no number") == 0
+        assert task.well_formed(question, " ") == 0
+    with pytest.raises(SpecError, match=r"reasoning_gym:no_such_task"):
+        task_named("reasoning_gym:no_such_task")
