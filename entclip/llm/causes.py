@@ -118,21 +118,22 @@ def step_by_cause(
     if adam:
         out |= {"weight_decay": 0.0} if moments is not None else {"momentum": 0.0, "weight_decay": 0.0}
     for index, parameter in enumerate(group["params"]):
-        scale: Any = rate
+        price = rate * slope[index]  # what one unit of ascent direction is worth; for Adam of first moment
         if adam:
             state, (beta1, beta2) = optimizer.state[parameter], group["betas"]
             step = float(state["step"])
             root = torch.sqrt(state["exp_avg_sq"] / (1 - beta2**step)) + group["eps"]
-            whole = rate / (1 - beta1**step) / root
-            scale = whole if moments is not None else whole * (1 - beta1)
             value, moment = before[index]["value"], before[index]["moment"]
+            if decay and isinstance(optimizer, torch.optim.AdamW):
+                out["weight_decay"] -= decay * _dot(price, value)
+            price = price / (root * (1 - beta1**step))
             if moment is not None and moments is None:
-                out["momentum"] += _dot(slope[index], -whole * beta1 * moment)
-            if decay:
-                decoupled = isinstance(optimizer, torch.optim.AdamW)
-                out["weight_decay"] -= decay * _dot(slope[index], (rate if decoupled else whole * (1 - beta1)) * value)
+                out["momentum"] -= beta1 * _dot(price, moment)
+            if decay and not isinstance(optimizer, torch.optim.AdamW):
+                out["weight_decay"] -= decay * (1 - beta1) * _dot(price, value)
+        fresh = 1.0 if moments is not None or not adam else 1 - beta1
         for cause, vectors in parts.items():
-            out[cause] += _dot(slope[index], scale * vectors[index])
+            out[cause] += fresh * _dot(price, vectors[index])
     return out
 
 
