@@ -7,13 +7,14 @@ check (and drift --check) also: 1 theory rejected, 3 inconclusive.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from entclip.cli_options import choose_arms, number, policy_section, reward_section
 from entclip.spec import Experiment, SpecError, apply_overrides, experiment_names, load, parse_experiment
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from entclip.ledger import Ledger
 
 
-__all__ = ["app", "main", "only_arms", "reward_section"]
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="How PPO/GRPO clipping moves policy entropy."
@@ -119,59 +120,6 @@ def _show(summary: dict[str, Any]) -> None:
             )
 
 
-def _policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:
-    """ "zipf:1.2", "dirichlet:2", "peaked:5", "uniform", "snapshot:NAME" or a .npy file as a [policy] section."""
-    kind, _, parameter = text.partition(":")
-    if text.endswith(".npy"):
-        section: dict[str, Any] = {"kind": "file", "path": text}
-    elif kind == "snapshot":
-        section = {"kind": "snapshot", **({"name": parameter} if parameter else {})}
-    else:
-        names = {"zipf": "exponent", "dirichlet": "alpha", "peaked": "logit", "uniform": None}
-        if kind not in names:
-            raise SpecError(f"--policy {text!r}: the kind must be one of {', '.join(names)}, snapshot, or a .npy file.")
-        section = {"kind": kind, "vocab": vocab or 64}
-        if parameter:
-            if names[kind] is None:
-                raise SpecError(f"--policy {text!r}: uniform takes no parameter.")
-            section[str(names[kind])] = _number("--policy", parameter)
-    if contexts is not None:
-        section["contexts"] = contexts
-    elif "vocab" in section:
-        section["contexts"] = 256
-    return section
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise SpecError(f"{option}: {text!r} is not a number.") from None
-
-
-def reward_section(text: str) -> dict[str, Any]:
-    kind, _, parameter = text.partition(":")
-    names = {"bernoulli": "p", "gaussian": "std", "rademacher": None}
-    if kind not in names:
-        raise SpecError(
-            f"--reward {text!r}: the kind must be one of bernoulli:P, gaussian:STD, rademacher (tables: use a TOML file)."
-        )
-    if parameter and names[kind] is None:
-        raise SpecError(f"--reward {text!r}: {kind} takes no parameter.")
-    return {"kind": kind, **({str(names[kind]): _number("--reward", parameter)} if parameter else {})}
-
-
-def only_arms(data: dict[str, Any], names: Sequence[str] | None) -> None:
-    """Keep the named arms of an experiment's data; SpecError for a name that it does not have."""
-    if not names:
-        return
-    known = [a["name"] for a in data["arm"]]
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise SpecError(f"--arm {missing[0]!r}: the arms are {', '.join(known)}.")
-    data["arm"] = [a for a in data["arm"] if a["name"] in names]
-
-
 @app.command()
 def drift(
     policy: Annotated[
@@ -202,7 +150,7 @@ def drift(
     """Simulate random-reward drift: six clip settings, theory beside simulation. Without options: the headline experiment."""
     data = load("headline").model_dump(exclude_none=True)
     if policy is not None:
-        data["policy"] = _policy_section(policy, vocab, contexts)
+        data["policy"] = policy_section(policy, vocab, contexts)
     for key, value in (("policy.vocab", vocab), ("policy.contexts", contexts)):
         if value is not None and (policy is None or not policy.endswith(".npy")):
             apply_overrides(data, [f"{key}={value}"])
@@ -215,10 +163,7 @@ def drift(
     }  # fmt: skip
     data["update"] |= {k: v for k, v in direct.items() if v is not None}
     data |= {k: v for k, v in {"replicas": replicas, "seed": seed}.items() if v is not None}
-    if eps_low is not None or eps_high is not None:
-        widths = {k: v for k, v in (("low", eps_low), ("high", eps_high)) if v is not None}
-        data["arm"] = [{"name": "custom", "objective": "clip", **widths}]
-    only_arms(data, arm)
+    choose_arms(data, eps_low, eps_high, arm)
     apply_overrides(data, set_ or [])
     _execute(parse_experiment(data), (engine, device, dtype), out, as_json, judged)
 
@@ -348,7 +293,7 @@ def _noise_law(text: str) -> tuple[Any, ...]:
     if text.endswith((".csv", ".npy")):
         return (read_noise_table(Path(text)),)
     law, _, rms = text.partition(":")
-    return law, ledger_rms(Path(rms)) if rms and Path(rms).is_dir() else _number("--noise", rms)
+    return law, ledger_rms(Path(rms)) if rms and Path(rms).is_dir() else number("--noise", rms)
 
 
 @app.command()
@@ -434,7 +379,7 @@ def neutral(
     from entclip.store import to_json
 
     spec = load(experiment, set_ or [])
-    highs = tuple(STANDARD) if not eps_high else tuple(_number("--eps-high", x) for x in eps_high)
+    highs = tuple(STANDARD) if not eps_high else tuple(number("--eps-high", x) for x in eps_high)
     points = neutral_clip(spec, target, highs)
     if as_json:
         typer.echo(to_json([dataclasses.asdict(p) for p in points]))

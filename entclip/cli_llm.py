@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entclip.cli_options import choose_arms, reward_section
 from entclip.explain import explain, ledger_figure, read_ledger, table
 from entclip.report import with_error
 from entclip.spec import Experiment, SpecError, apply_overrides, load, parse_experiment
@@ -26,8 +27,6 @@ def llm_experiment(
     overrides: Sequence[str],
 ) -> Experiment:
     """The experiment of `entclip llm`: a named one or a file, then the options that were given, then --set."""
-    from entclip.cli import only_arms, reward_section
-
     data = load(name).model_dump(exclude_none=True)
     kind = data["policy"]["kind"]
     if kind != "language_model":
@@ -38,10 +37,7 @@ def llm_experiment(
         data.setdefault("rollout", {})["reward"] = reward
     elif reward is not None:
         data.setdefault("rollout", {})["reward"], data["reward"] = "random", reward_section(reward)
-    if eps != (None, None):
-        widths = {k: v for k, v in zip(("low", "high"), eps, strict=True) if v is not None}
-        data["arm"] = [{"name": "custom", "objective": "clip", **widths}]
-    only_arms(data, arms)
+    choose_arms(data, *eps, arms)
     apply_overrides(data, overrides)
     return parse_experiment(data)
 

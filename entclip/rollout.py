@@ -15,8 +15,19 @@ from entclip.reward import DiscreteReward, Gaussian, TableReward
 from entclip.spec import Experiment, SpecError
 
 __all__ = [
-    "MAX_OUTCOMES", "Keep", "Samples", "Sums", "draw_advantages", "draw_sums", "enumerate_all", "shuffled_slots", "sums_of_slots",
-]  # fmt: skip
+    "MAX_OUTCOMES",
+    "Keep",
+    "Samples",
+    "Sums",
+    "advantages_of",
+    "draw_advantages",
+    "draw_rewards",
+    "draw_sums",
+    "enumerate_all",
+    "law_mean",
+    "shuffled_slots",
+    "sums_of_slots",
+]
 
 MAX_OUTCOMES = 1_000_000
 
@@ -105,18 +116,36 @@ def draw_advantages(
     mean: exact mean of the reward under pi_old, (U, 1) or a number, which the independent advantage takes off.
     mirror: the antithetic partner, with every reward replaced by its mirror image about the mean.
     """
-    reward, advantage = experiment.reward, experiment.advantage
-    if isinstance(reward, TableReward):
-        rewards = np.asarray(reward.values)[actions]
-    elif isinstance(reward, Gaussian):
-        rewards = reward.sample(rng, actions.shape)
-    else:
-        rewards = reward.levels[(rng.random(actions.shape) >= reward.level_probs[0, 0]).astype(np.int64)]
-    if isinstance(advantage, GroupRelative):
-        value = advantage.of_rewards(rewards.reshape(len(actions), -1, advantage.size)).reshape(actions.shape)
-    else:
-        value = rewards - mean
+    value = advantages_of(experiment, draw_rewards(experiment, actions.shape, rng, actions), mean)
     return -value if mirror else value
+
+
+def draw_rewards(
+    experiment: Experiment, shape: tuple[int, ...], rng: np.random.Generator, actions: np.ndarray | None = None
+) -> np.ndarray:
+    """Rewards of the given shape; a table needs the actions."""
+    reward = experiment.reward
+    if isinstance(reward, TableReward):
+        assert actions is not None
+        return np.asarray(reward.values)[actions]
+    if isinstance(reward, Gaussian):
+        return reward.sample(rng, shape)
+    return reward.levels[(rng.random(shape) >= reward.level_probs[0, 0]).astype(np.int64)]
+
+
+def advantages_of(experiment: Experiment, rewards: np.ndarray, mean: np.ndarray | float) -> np.ndarray:
+    """Advantages of rewards (..., B), whole groups side by side; mean is what the independent advantage takes off."""
+    advantage = experiment.advantage
+    if isinstance(advantage, GroupRelative):
+        return advantage.of_rewards(rewards.reshape(*rewards.shape[:-1], -1, advantage.size)).reshape(rewards.shape)
+    return rewards - mean
+
+
+def law_mean(experiment: Experiment) -> float:
+    """Mean of a reward that does not depend on the action."""
+    reward = experiment.reward
+    assert not isinstance(reward, TableReward)
+    return reward.mean if isinstance(reward, Gaussian) else float(reward.level_probs[0] @ reward.levels)
 
 
 def sums_of_slots(

@@ -421,6 +421,11 @@ class Experiment(_Part):
                     f"reward.values has {len(self.reward.values)} entries for {actions} actions: give one reward per action."
                 )
 
+    @property
+    def rollout_rules(self) -> RolloutSpec:
+        """[rollout], or its defaults where a language model's experiment leaves it out."""
+        return self.rollout or RolloutSpec()
+
     def cases(self) -> list[tuple[str, Experiment]]:
         """The experiments of the grid with their labels; one unlabelled case without a grid."""
         if not self.grid:

@@ -7,21 +7,18 @@ policy are merged. Expectations are exact to rounding, so there are no standard 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 
 from entclip.engines.base import Directive, Entry, Minibatch
 from entclip.engines.tabular import (
+    TabularBooks,
     TabularRollout,
     TabularState,
     begin,
     begin_rollout,
-    entropies,
     entry_of,
-    pack_tables,
     take_moments,
-    unpack_tables,
     update_block,
 )
 from entclip.objective import Objective
@@ -31,7 +28,7 @@ from entclip.spec import Experiment, SpecError
 __all__ = ["ExactEngine"]
 
 
-class ExactEngine:
+class ExactEngine(TabularBooks):
     """Full enumeration; refuses continuous rewards and more than a million outcomes."""
 
     name = "exact"
@@ -79,15 +76,6 @@ class ExactEngine:
         new, columns = update_block(branched, wide, minibatch, flat, slice(None), directive)
         entry = entry_of(branched, minibatch, columns, drawn=self.drawn)
         return _merged(dataclasses.replace(branched, log_probs=new)), entry
-
-    def observe(self, state: TabularState) -> dict[str, np.ndarray]:
-        return entropies(state)
-
-    def pack(self, state: TabularState) -> dict[str, np.ndarray]:
-        return pack_tables(state)
-
-    def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
-        return unpack_tables(state, arrays)
 
 
 def _take(state: TabularState, rows: np.ndarray, weight: np.ndarray) -> TabularState:

@@ -36,7 +36,7 @@ from entclip.llm.task import task_named
 from entclip.llm.train import update
 from entclip.objective import Objective
 from entclip.reward import TableReward
-from entclip.spec import Experiment, LanguageModelSpec, RolloutSpec, SpecError
+from entclip.spec import Experiment, LanguageModelSpec, SpecError
 
 __all__ = ["LlmEngine"]
 
@@ -75,7 +75,7 @@ class LlmEngine:
             raise SpecError(
                 f'the llm engine trains a language model, but policy.kind = {spec.kind!r}: use policy.kind = "language_model".'
             )
-        rules = experiment.rollout or RolloutSpec()
+        rules = experiment.rollout_rules
         if rules.reward == "random" and isinstance(experiment.reward, TableReward):
             raise SpecError("reward.kind = 'table' has one reward per action of a bandit: use bernoulli, rademacher or gaussian.")
         if experiment.antithetic and rules.reward != "random":
@@ -106,7 +106,7 @@ class LlmEngine:
         )
 
     def roll_out(self, state: LlmState) -> tuple[LlmState, LlmRollout]:
-        task = task_named((state.experiment.rollout or RolloutSpec()).task)
+        task = task_named(state.experiment.rollout_rules.task)
         with self._arithmetic():
             made = [respond(state.experiment, replica, task, state.rollout) for replica in state.replicas]
         log = {name: np.array([scores[name] for _, scores in made]) for name in made[0][1]}
@@ -119,7 +119,7 @@ class LlmEngine:
         spec = state.experiment.update
         per_rollout = spec.epochs * spec.minibatches
         accounted = (state.rollout * per_rollout + minibatch.inner_step) % state.experiment.ledger.every == 0
-        staleness = (state.experiment.rollout or RolloutSpec()).staleness
+        staleness = state.experiment.rollout_rules.staleness
         rows = []
         with self._arithmetic():
             for replica, responses in zip(state.replicas, rollout.responses, strict=True):

@@ -8,21 +8,18 @@ repeats the streams of replica i with mirrored rewards.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 
 from entclip.engines.base import Directive, Entry, Minibatch
 from entclip.engines.tabular import (
+    TabularBooks,
     TabularRollout,
     TabularState,
     begin,
     begin_rollout,
-    entropies,
     entry_of,
     matched_rate,
-    pack_tables,
-    unpack_tables,
     update_block,
 )
 from entclip.objective import Objective
@@ -35,7 +32,7 @@ __all__ = ["SampledEngine"]
 _MAX_SLOT_BYTES = 4 * 2**30
 
 
-class SampledEngine:
+class SampledEngine(TabularBooks):
     """Monte Carlo with standard errors over units; cost per update: units x V plus the sampling."""
 
     name = "sampled"
@@ -122,12 +119,3 @@ class SampledEngine:
                 columns.setdefault(name, np.empty(len(new)))[rows] = value
         entry = entry_of(state, minibatch, columns, drawn=self.drawn)
         return dataclasses.replace(state, log_probs=new), entry
-
-    def observe(self, state: TabularState) -> dict[str, np.ndarray]:
-        return entropies(state)
-
-    def pack(self, state: TabularState) -> dict[str, np.ndarray]:
-        return pack_tables(state)
-
-    def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
-        return unpack_tables(state, arrays)

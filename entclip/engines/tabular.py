@@ -22,18 +22,16 @@ from entclip.rollout import Sums
 from entclip.spec import Experiment
 
 __all__ = [
+    "TabularBooks",
     "TabularRollout",
     "TabularState",
     "begin",
     "begin_rollout",
-    "entropies",
     "entry_of",
     "fresh_minibatches",
     "matched_rate",
-    "pack_tables",
     "scheme_of",
     "take_moments",
-    "unpack_tables",
     "update_block",
 ]
 
@@ -87,31 +85,32 @@ def begin(experiment: Experiment, objective: Objective, replicas: int) -> Tabula
     )
 
 
-def entropies(state: TabularState) -> dict[str, np.ndarray]:
-    """Entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights d(s)/length."""
-    value = entropy(state.log_probs)
-    if state.visits is None:
-        return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]}
-    return {
-        "entropy": np.sum(state.visits * value, axis=-1) / state.tree.length,
-        "sequence_entropy": entropy(state.tree.sequence_log_probs(state.log_probs)),
-    }
-
-
 _TABLES = ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight")
 
 
-def pack_tables(state: TabularState) -> dict[str, np.ndarray]:
-    """The arrays of a state between rollouts."""
-    return {name: getattr(state, name) for name in _TABLES}
+class TabularBooks:
+    """What engines whose state is a table observe and store."""
 
+    def observe(self, state: TabularState) -> dict[str, np.ndarray]:
+        """Entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights d(s)/length."""
+        value = entropy(state.log_probs)
+        if state.visits is None:
+            return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]}
+        return {
+            "entropy": np.sum(state.visits * value, axis=-1) / state.tree.length,
+            "sequence_entropy": entropy(state.tree.sequence_log_probs(state.log_probs)),
+        }
 
-def unpack_tables(state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
-    """A state from `pack_tables`, for the arm of `state`."""
-    tables: dict[str, Any] = {name: arrays[name] for name in _TABLES}
-    new = dataclasses.replace(state, **tables)
-    new.origin = np.arange(len(new.weight))
-    return new
+    def pack(self, state: TabularState) -> dict[str, np.ndarray]:
+        """The arrays of a state between rollouts."""
+        return {name: getattr(state, name) for name in _TABLES}
+
+    def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
+        """A state from `pack`, for the arm of `state`."""
+        tables: dict[str, Any] = {name: arrays[name] for name in _TABLES}
+        new = dataclasses.replace(state, **tables)
+        new.origin = np.arange(len(new.weight))
+        return new
 
 
 def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray], *, drawn: bool) -> Entry:

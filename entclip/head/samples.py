@@ -12,10 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entclip.advantage import Independent
 from entclip.random import stream
-from entclip.reward import Gaussian, TableReward
-from entclip.rollout import Keep
+from entclip.rollout import Keep, advantages_of, draw_rewards, law_mean
 from entclip.spec import Experiment
 
 __all__ = ["draw_actions", "draw_advantages", "draw_uniforms", "subsets", "survivors"]
@@ -55,18 +53,9 @@ def draw_actions(uniforms: Tensor, parts: Iterable[tuple[slice, Tensor]]) -> Ten
 
 def draw_advantages(experiment: Experiment, rollout: int, contexts: int) -> np.ndarray:
     """Advantages (R, T, B), whole groups side by side; rewards do not depend on the action."""
-    reward, advantage = experiment.reward, experiment.advantage
-    assert not isinstance(reward, TableReward)
-    rng, shape = stream(experiment.seed, "rewards", rollout), (_drawn(experiment), contexts, experiment.update.batch)
-    if isinstance(reward, Gaussian):
-        rewards, mean = reward.sample(rng, shape), reward.mean
-    else:
-        rewards = reward.levels[(rng.random(shape) >= reward.level_probs[0, 0]).astype(np.int64)]
-        mean = float(reward.level_probs[0] @ reward.levels)
-    if isinstance(advantage, Independent):
-        value = rewards - mean
-    else:
-        value = advantage.of_rewards(rewards.reshape(*shape[:2], -1, advantage.size)).reshape(shape)
+    shape = (_drawn(experiment), contexts, experiment.update.batch)
+    rewards = draw_rewards(experiment, shape, stream(experiment.seed, "rewards", rollout))
+    value = advantages_of(experiment, rewards, law_mean(experiment))
     return np.concatenate([value, -value]) if experiment.antithetic else value
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from entclip.advantage import GroupRelative
 from entclip.llm.language import Language
 from entclip.llm.probe import Probe, probe_log_probs
 from entclip.llm.replica import Replica, Responses, load_values, pieces, values_of
 from entclip.llm.sampling import generate, pad_prompts
 from entclip.llm.task import Question, Task
 from entclip.random import Purpose, stream
-from entclip.reward import Gaussian
+from entclip.rollout import advantages_of, draw_rewards, law_mean
 from entclip.spec import Experiment, RolloutSpec, SpecError
 
 __all__ = ["make_probe", "respond"]
@@ -51,26 +50,14 @@ def _rewards(
     if rules.reward != "random":
         judge = task.correct if rules.reward == "correct" else task.well_formed
         return np.array([judge(q, t) for q, t in zip(asked, texts, strict=True)])
-    law, rng = experiment.reward, stream(experiment.seed, "rewards", rollout, replica.stream)
-    if isinstance(law, Gaussian):
-        values = law.sample(rng, (len(texts),))
-        return 2 * law.mean - values if replica.mirror else values
-    assert law.levels is not None
-    levels = law.levels[::-1] if replica.mirror else law.levels
-    return levels[(rng.random(len(texts)) >= law.level_probs[0, 0]).astype(np.int64)]
-
-
-def _advantages(experiment: Experiment, rewards: np.ndarray) -> np.ndarray:
-    rule, law = experiment.advantage, experiment.reward
-    if isinstance(rule, GroupRelative):
-        return rule.of_rewards(rewards.reshape(-1, rule.size)).ravel()
-    mean = law.mean if isinstance(law, Gaussian) else float(law.level_probs[0] @ law.levels)
-    return rewards - mean
+    rewards = draw_rewards(experiment, (len(texts),), stream(experiment.seed, "rewards", rollout, replica.stream))
+    # The laws that have a mirror image are symmetric about their mean.
+    return 2 * law_mean(experiment) - rewards if replica.mirror else rewards
 
 
 def respond(experiment: Experiment, replica: Replica, task: Task, rollout: int) -> tuple[Responses, dict[str, float]]:
     """Sample, reward, take advantages, and put responses into the order of their minibatches."""
-    rules, u = experiment.rollout or RolloutSpec(), experiment.update
+    rules, u = experiment.rollout_rules, experiment.update
     size, total = experiment.advantage.size, u.batch * u.minibatches
     key = (rollout, replica.stream)
     questions = task.ask(stream(experiment.seed, "tasks", *key), total // size)
@@ -91,7 +78,8 @@ def respond(experiment: Experiment, replica: Replica, task: Task, rollout: int) 
     rewards = _rewards(experiment, rules, task, replica, asked, texts, rollout)
     if not np.all(np.isfinite(rewards)):
         raise SpecError(f"the task {rules.task!r} gave a reward that is no finite number: mend its score.")
-    advantages = _advantages(experiment, rewards)
+    mean = law_mean(experiment) if rules.reward == "random" else 0.0  # judged rewards come in groups, which need none
+    advantages = advantages_of(experiment, rewards, mean)
     if u.minibatch == "shuffled":
         order = torch.from_numpy(stream(experiment.seed, "order", *key).permutation(total))
         made, advantages = made[order], advantages[order.numpy()]

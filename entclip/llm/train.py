@@ -15,7 +15,7 @@ from entclip.llm.replica import Replica, Responses, load_values, pieces, values_
 from entclip.objective import CAUSES, Objective
 from entclip.random import stream
 from entclip.rollout import Keep
-from entclip.spec import Experiment, RolloutSpec, SpecError
+from entclip.spec import Experiment, SpecError
 
 __all__ = ["update"]
 
@@ -117,7 +117,7 @@ def _gradients(
 
     Raises: SpecError if one is not finite.
     """
-    rules, rows = experiment.rollout or RolloutSpec(), _rows(experiment, minibatch)
+    rules, rows = experiment.rollout_rules, _rows(experiment, minibatch)
     share = token_share(responses.sequences.mask[rows], rules.aggregation)
     keep = None
     if directive.keep is not None:
