@@ -106,6 +106,16 @@ def test_antithetic_partners_start_with_opposite_first_order_changes(small):
     assert not np.isclose(*c["unclipped"][0, :2])
 
 
+def test_mirrored_rewards_are_mirrored_about_their_mean(small):
+    for reward, mean in (('{kind="bernoulli"}', 0.5), ('{kind="gaussian", mean=0.3, std=2.0}', 0.3)):
+        spec = small("replicas=4", "antithetic=true", f"reward={reward}")
+        engine = LlmEngine(dtype="float32")
+        state, rollout = engine.roll_out(engine.start(spec, spec.arm[0].build()))
+        np.testing.assert_allclose(state.log["reward"][:2] + state.log["reward"][2:], 2 * mean, rtol=1e-12)
+        first, second = (rollout.responses[k].advantages for k in (0, 2))
+        torch.testing.assert_close(first, -second, rtol=1e-6, atol=1e-6)
+
+
 def test_pi_old_lags_by_the_staleness(small):
     spec = small("rollout.staleness=2", "update.rollouts=2", "update.learning_rate=1e-3")
     engine = LlmEngine(dtype="float64")
