@@ -156,7 +156,7 @@ class AutoregressiveSpec(_Part):
 
 
 class LanguageModelSpec(_Part):
-    """A causal language model: "tiny" (built in, trained on first use), "untrained" (its initial weights), "smollm2-135m", a
+    """A causal language model: "tiny" (built in), "untrained" (its initial weights), "smollm2-135m", a
     transformers model id, a folder or a .gguf file. For the llm engine."""
 
     kind: Literal["language_model"] = "language_model"
