@@ -40,3 +40,9 @@ def assert_within_se(mean: Any, expected: Any, se: Any) -> None:
         else np.inf
     )
     assert within_se(mean, expected, se), f"{np.max(z):.2f} standard errors (mean {mean}, expected {expected}, se {se})"
+
+
+def assert_unit_means(units: Any, column: str, expected: Any) -> None:
+    """Each update's mean of `column` over independent units, a frame of one arm by context, against `expected` (one per step)."""
+    by_step = units.groupby("step")[column]
+    assert_within_se(by_step.mean(), expected, by_step.sem())
