@@ -7,8 +7,8 @@ and rollout (whole groups), and `update.minibatches` the number of random subset
 Entropy and ledger are per context, on all T of them, before and after every update. Contexts share parameters, so only
 replicas are independent, and standard errors run over replicas (pairs with `antithetic`).
 
-Under SGD `expected_` columns hold the theory given the path so far and the contexts of the minibatch, first order only; under
-Adam they are null, and momentum and weight decay are causes of their own (optimizer.py states the convention).
+Under SGD `expected_` columns hold the theory given the path so far and the contexts of the minibatch (T5, T8); under Adam they are
+null, and momentum and weight decay are causes of their own (optimizer.py states the convention).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from entclip.advantage import AdvantageMoments
 from entclip.engines.base import Directive, Entry, Minibatch
-from entclip.engines.tabular import fresh_minibatches
+from entclip.engines.tabular import fresh_minibatches, scheme_of
 from entclip.head.gradient import gradient_of
 from entclip.head.parameters import necessary_bytes, parameters_of
 from entclip.head.products import Products, blocks
@@ -42,14 +42,27 @@ _BLOCK = {"cpu": 2**21, "cuda": 2**25}  # elements of a block over replicas x co
 
 
 class HeadEngine:
-    """Monte Carlo with shared parameters; cost per update: three products of T x d x V, under Adam one more per cause."""
+    """Monte Carlo with shared parameters; cost per update: three products of T x d x V, under Adam one more per cause.
+
+    Args:
+        block: elements of a block over replicas x contexts x actions.
+        compiled: whether the sums of a block are compiled (default: on a GPU).
+        second_order: whether plain steps have `expected_curvature`, which costs up to 14 products of T x n x V with n contexts in
+            a minibatch: little beside the others where n is far below d.
+    """
 
     name = "head"
     drawn = True
     concurrent = False  # an update fills the machine's memory bandwidth by itself
 
     def __init__(
-        self, device: str = "cpu", dtype: str = "float64", *, block: int | None = None, compiled: bool | None = None
+        self,
+        device: str = "cpu",
+        dtype: str = "float64",
+        *,
+        block: int | None = None,
+        compiled: bool | None = None,
+        second_order: bool = True,
     ) -> None:
         kind = device.split(":")[0]
         if kind not in _BLOCK:
@@ -60,6 +73,7 @@ class HeadEngine:
         self.block = block or _BLOCK[kind]
         # On a GPU the sums of a block are bound by memory: compiled they read its three products once.
         compiled = kind == "cuda" if compiled is None else compiled
+        self.second_order = second_order
         self.sums_of: BlockSums = torch.compile(block_sums) if compiled else block_sums
 
     def start(self, experiment: Experiment, objective: Objective) -> HeadState:
@@ -158,7 +172,8 @@ class HeadEngine:
         rate = spec.learning_rate if directive.learning_rate is None else directive.learning_rate
         moments: AdvantageMoments | None = rollout.moments if minibatch.fresh and spec.optimizer == "sgd" else None
         if directive.step_variance is None:
-            new, columns = update(state, gradient, rate, moments, directive.keep, self.sums_of)
+            shared = scheme_of(state).shared_group if self.second_order else None
+            new, columns = update(state, gradient, rate, moments, directive.keep, self.sums_of, shared_group=shared)
         else:
             # Every step is proportional to the rate, so one trial step tells the rate. It then depends on the minibatch itself:
             # the expectations are those of no fixed rate.

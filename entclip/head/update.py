@@ -17,11 +17,12 @@ from entclip.advantage import AdvantageMoments
 from entclip.drift.cumulants import directional_derivatives
 from entclip.head.gradient import Gradient, logit_gradient
 from entclip.head.moments import PathSums, path_sums, realised
+from entclip.head.noise import ExpectedCurvature, MeanGains
 from entclip.head.optimizer import Optimizer
 from entclip.head.pricing import Adjoint, Expectation, Explicit
 from entclip.head.products import blocks
 from entclip.head.state import Block, HeadState, block_from, block_of, displacement, old_logits
-from entclip.objective import Objective, signed_gains
+from entclip.objective import Objective, SignedGains, signed_gains
 from entclip.policy import importance_ratio, log_softmax
 from entclip.rollout import Keep
 
@@ -32,12 +33,20 @@ BlockSums = Callable[..., tuple[Tensor, PathSums, Columns]]
 
 
 def update(
-    state: HeadState, gradient: Gradient, rate: float, moments: AdvantageMoments | None, keep: Keep | None, sums_of: BlockSums
+    state: HeadState,
+    gradient: Gradient,
+    rate: float,
+    moments: AdvantageMoments | None,
+    keep: Keep | None,
+    sums_of: BlockSums,
+    *,
+    shared_group: float | None = None,
 ) -> tuple[HeadState, Columns]:
     """The state after one update and its columns, each (R, T) float64.
 
     moments: of the advantage, for the expectations of a plain step; None where they are not defined.
     sums_of: `block_sums`, or the same compiled.
+    shared_group: probability that two samples of a context are of one group, for the expected curvature; None leaves it out.
     Raises: RunawayError if a column is not finite.
     """
     optimizer = Optimizer(state.experiment.update, rate, state.updates + 1)
@@ -47,6 +56,9 @@ def update(
     moved = torch.empty_like(state.moved)
     first, second = (None if x is None else torch.empty_like(x) for x in (state.first, state.second))
     hidden = state.hidden[gradient.contexts]
+    noise = None
+    if expectation is not None and moments is not None and shared_group is not None:
+        noise = ExpectedCurvature(state, gradient, rate, moments, _mean_gains(state, gradient, keep), shared_group)
     path: PathSums | None = None
     sums: Columns = {}
     for rows in blocks(state.vocab, state.width):
@@ -70,14 +82,17 @@ def update(
         _add(sums, found)
         pricing.add(rows, slope, own, made)
         if expectation is not None:
-            ratio = importance_ratio(of_minibatch.log_ratio, 0.0)
-            old_probs = of_minibatch.old_log_probs.exp().expand_as(ratio)
-            gains = signed_gains(state.objective, ratio, old_probs)
-            expectation.add(gains if keep is None else with_drop(gains, *keep), ratio, old_probs, slope, own)
+            gains, ratio, old_probs = _gains(state, of_minibatch, keep)
+            expectation.add(gains, ratio, old_probs, slope, own)
+            if noise is not None:
+                probs = block_from(logits, displaced, state.old_log_z, state.log_z).log_probs.exp()
+                noise.add(gains, ratio, probs, slope, own)
     assert path is not None
     columns = _columns(state, path, sums, pricing.columns())
     if expectation is not None:
         columns |= expectation.columns()
+    if noise is not None:
+        columns["expected_curvature"] = noise.column()
     columns |= _counts(state, gradient)
     _check_finite(columns)
     columns["_bound"] = _bound(state, moved, columns)
@@ -92,6 +107,25 @@ def update(
         entropy=columns["entropy"],
     )
     return new, columns
+
+
+def _gains(state: HeadState, block: Block, keep: Keep | None) -> tuple[SignedGains, Tensor, Tensor]:
+    """Gains, ratio and pi_old of a block in the contexts of a minibatch, (R, n, v) each."""
+    ratio = importance_ratio(block.log_ratio, 0.0)
+    old_probs = block.old_log_probs.exp().expand_as(ratio)
+    gains = signed_gains(state.objective, ratio, old_probs)
+    return gains if keep is None else with_drop(gains, *keep), ratio, old_probs
+
+
+def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> MeanGains:
+    """The mean gains of a minibatch's contexts, in a pass of their own over blocks: n d V products beside T d V."""
+    chosen, means = gradient.contexts, MeanGains()
+    some = dataclasses.replace(state, hidden=state.hidden[chosen])
+    for rows in blocks(state.vocab, state.width):
+        logits, displaced = old_logits(some, rows), displacement(some, state.moved, rows)
+        block = block_from(logits, displaced, state.old_log_z[:, chosen], state.log_z[:, chosen])
+        means.add(_gains(state, block, keep)[0], block.log_probs.exp())
+    return means
 
 
 def block_sums(
