@@ -7,8 +7,8 @@ and rollout (whole groups), and `update.minibatches` the number of random subset
 Entropy and ledger are per context, on all T of them, before and after every update. Contexts share parameters, so only
 replicas are independent, and standard errors run over replicas (pairs with `antithetic`).
 
-Under SGD `expected_` columns hold the theory given the path so far and the contexts of the minibatch (T5, T8); under Adam they are
-null, and momentum and weight decay are causes of their own (optimizer.py states the convention).
+Under SGD `expected_` columns hold the theory given the path so far and the contexts of the minibatch (T5, T8); under Adam they
+are null, and momentum and weight decay are causes of their own (optimizer.py states the convention).
 """
 
 from __future__ import annotations
