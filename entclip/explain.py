@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.ledger import OPTIONAL_CAUSES
 from entclip.objective import CAUSES
-from entclip.report import STYLE, with_error, write_figure
+from entclip.report import with_error
+from entclip.report.stacks import by_arm
 from entclip.spec import SpecError
 from entclip.store import read_frame, read_summary
+from entclip.style import CAUSE_LINES, new_figure, write_figure
+from entclip.style import CAUSES as LOOKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,13 +68,7 @@ def read_ledger(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def explain(frame: pd.DataFrame, summaries: dict[str, Any]) -> list[ArmStory]:
     """One story per case and arm, in the order of the ledger."""
-    return [_story(name, rows, summaries.get(name)) for name, rows in _arms(frame).items()]
-
-
-def _arms(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    cases = frame["case"] if "case" in frame else frame["arm"].map(lambda _: "")
-    names = [f"{case}/{arm}" if case else str(arm) for case, arm in zip(cases, frame["arm"], strict=True)]
-    return {str(name): rows for name, rows in frame.groupby(names, sort=False)}
+    return [_story(name, rows, summaries.get(name)) for name, rows in by_arm(frame).items()]
 
 
 def _sum(rows: pd.DataFrame, summary: dict[str, Any] | None, name: str) -> tuple[float, float | None]:
@@ -149,30 +146,26 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
 
     Bands are two standard errors of an update added in quadrature: what the last point has beside its summary.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    arms = dict(list(_arms(frame).items())[:_PANELS])
+    arms = dict(list(by_arm(frame).items())[:_PANELS])
     columns = min(3, len(arms))
     lines = math.ceil(len(arms) / columns)
-    fig = Figure(figsize=(4.2 * columns + 0.6, 3.0 * lines + 1.5), facecolor="white")
-    FigureCanvasAgg(fig)
+    fig = new_figure(4.2 * columns + 0.6, 3.0 * lines + 1.5)
     panels = fig.subplots(lines, columns, sharey=True, squeeze=False)
     for axes in panels.ravel()[len(arms) :]:
         axes.set_visible(False)
-    styles = {"measured": "-", "unclipped": "--", "clip_low": "-", "clip_high": "-", "curvature": ":", "momentum": "-."}
     for axes, (name, rows) in zip(panels.ravel(), arms.items(), strict=False):
         steps = rows["step"] if "step" in rows else range(len(rows))
         for part in ("measured", *CAUSES, *OPTIONAL_CAUSES, "curvature"):
             if part not in rows or not rows[part].abs().sum() > 0:
                 continue
-            label, colour, _ = STYLE[part]
-            total = rows[part].cumsum()
-            dark = "#B59F00" if part == "unclipped" else colour  # yellow lines vanish on white
-            axes.plot(steps, total, styles.get(part, "-"), color=dark, lw=2.2 if part == "measured" else 1.5, label=label)
+            total, look = rows[part].cumsum(), CAUSE_LINES[part]
+            axes.plot(
+                steps, total, linestyle=look.dash, marker=look.marker, markevery=max(1, len(rows) // 8), markersize=5,
+                color=look.colour, lw=2.2 if part == "measured" else 1.5, label=LOOKS[part][0],
+            )  # fmt: skip
             if f"{part}_se" in rows and rows[f"{part}_se"].notna().all():
                 half = 2 * (rows[f"{part}_se"] ** 2).cumsum() ** 0.5
-                axes.fill_between(steps, total - half, total + half, color=dark, alpha=0.15, lw=0)
+                axes.fill_between(steps, total - half, total + half, color=look.colour, alpha=0.15, lw=0)
         axes.axhline(0, color="black", lw=0.6)
         axes.set_title(name, fontsize=10)
         axes.grid(color="0.92")
@@ -191,8 +184,9 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
     )
     fig.suptitle("Where entropy went", fontsize=11)
     caption = (
-        "All lines are measured: the total, and first-order parts and curvature of the steps taken, summed over accounted "
-        "updates.\nBands: two standard errors, updates added in quadrature."
+        "All lines are measured, nothing is predicted: the total, and first-order parts and curvature of the steps taken, "
+        "summed over accounted updates.\nBands: two standard errors, updates added in quadrature as if they were independent; "
+        "none where the engine has no standard error."
     )
     fig.text(0.01, 0.01, caption, fontsize=8)
     fig.tight_layout(rect=(0, 0.12, 1, 1))
@@ -204,7 +198,7 @@ def table(stories: list[ArmStory]) -> Any:
     from rich.table import Table
 
     names = [p for p in _PARTS if any(p == part for s in stories for part, _, _ in s.parts)]
-    out = Table("arm", "entropy", "measured", *(STYLE[p][0] if p in STYLE else p for p in names))
+    out = Table("arm", "entropy", "measured", *(LOOKS[p][0] for p in names))
     out.title = "Where entropy went (nats, standard error in the last digits)"
     for story in stories:
         found = {part: with_error(value, error) for part, value, error in story.parts}

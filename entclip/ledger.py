@@ -233,6 +233,8 @@ class ArmLedger:
         if predicted and totals:
             noise = sum(totals[p] - totals[f"expected_{p}"] for p in predicted)
             out["measured_cv_se"] = standard_error(totals["measured"] - noise, pair)
+        if totals:
+            out["units"] = len(totals["measured"]) // (2 if pair else 1)
         return out
 
     def summary(self) -> dict[str, Any]:
@@ -252,7 +254,6 @@ class ArmLedger:
         if self.totals:
             out["measured_median"] = float(np.median(self.totals["measured"]))
             drawn = len(self.totals["measured"])
-            out["units"] = drawn // (2 if self.experiment.antithetic else 1)
             out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * drawn for s in ("low", "high")}
         if self.summaries and "visitation" in self.summaries[-1]:
             out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
@@ -305,3 +306,9 @@ class Ledger:
             "rollouts": self.experiment.update.rollouts,
             "arms": {name: self.judged(arm) for name, arm in self.arms.items()},
         }
+
+    def _repr_html_(self) -> str:
+        """The table of causes, as a notebook shows it."""
+        from entclip.report import table
+
+        return table(self.summary()).to_html()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entclip.phase_map import Axis, groups
-from entclip.report import STYLE, write_figure
 from entclip.spec import Experiment, parse_experiment
+from entclip.style import CAUSES, DIVERGING, new_figure, write_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +30,12 @@ _LABELS = {
 }
 _SIGMA = {"natural": "σ = η √(K m₂ (V−1) / B)", "euclidean": "σ = η √(K m₂ (P₂+P₂²−2P₃) / B), P_k = Σ π₀^k"}
 _PANELS = (("measured", "total"), ("clip_low", "clip low"), ("clip_high", "clip high"), ("curvature", "curvature (noise)"))
-# Brown to blue through white: the two clip colours of every other figure, darker towards the ends; told apart by all readers.
-_COLOURS = ("#4A1F00", STYLE["clip_high"][1], "#F6D2B8", "#FFFFFF", "#CDE8F8", STYLE["clip_low"][1], "#003A5D")
 # Border: label, level of what, colour, line style.
 _LINES: dict[str, tuple[str, str, Any]] = {
     "gap_low": ("gap_low = 0", "#000000", "solid"),
     "gap_high": ("gap_high = 0", "#000000", (0, (4, 2))),
-    "dominance": ("|clip low| + |clip high| = |curv.|", STYLE["curvature"][1], (0, (6, 1.5, 1, 1.5))),
-    "neutral": ("total = 0 (neutral)", STYLE["other"][1], "solid"),
+    "dominance": ("|clip low| + |clip high| = |curv.|", CAUSES["curvature"][1], (0, (6, 1.5, 1, 1.5))),
+    "neutral": ("total = 0 (neutral)", CAUSES["other"][1], "solid"),
 }
 _SHOWN = {
     "measured": ("gap_low", "gap_high", "dominance", "neutral"), "clip_low": ("gap_low",), "clip_high": ("gap_high",),
@@ -93,6 +91,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
             size = (ex[i + 1] - ex[i], ey[j + 1] - ey[j])
             face, hatch = ("0.88", "xxx") if status == "refused" else ("none", "///")
             axes.add_patch(Rectangle((ex[i], ey[j]), *size, facecolor=face, hatch=hatch, edgecolor="0.45", linewidth=0))
+    _signs(axes, frame, f"expected_{term}", x, y)
     drawn = set()
     for border in _SHOWN[term]:
         field = _field(frame, border, x, y)
@@ -115,6 +114,17 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
         side.set_ticks(shown, [f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in shown], fontsize=8)
         side.set_minor_locator(NullLocator())
     return mesh, drawn
+
+
+def _signs(axes: Axes, frame: pd.DataFrame, column: str, x: Axis, y: Axis) -> None:
+    """A plus or minus in every fourth cell: a print in grey shows both ends of the scale dark."""
+    from matplotlib import patheffects
+
+    for sign, marker in ((1, "+"), (-1, "_")):
+        rows = frame[(sign * frame[column] > 0) & (frame["verdict"] == "") & (frame["ix"] % 2 == 0) & (frame["iy"] % 2 == 0)]
+        at = [x.values[i] for i in rows["ix"]], [y.values[j] for j in rows["iy"]]
+        (marks,) = axes.plot(*at, linestyle="none", marker=marker, color="black", markersize=4.5, markeredgewidth=0.9)
+        marks.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
 
 
 def _beside(axes: Axes, points: pd.DataFrame, x: Axis, y: Axis) -> None:
@@ -165,7 +175,8 @@ def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: 
     )
     runs = f"{u.rollouts} rollout{'s' if u.rollouts > 1 else ''}"
     return (
-        f"Colour: predicted entropy change (no sampling), nats over {runs}, arm {arm}, {u.geometry} steps, random reward; "
+        f"Colour, and + or - in every fourth cell: predicted entropy change (no sampling), nats over {runs}, arm {arm}, "
+        f"{u.geometry} steps, random reward; "
         f"{', '.join(fixed)}; {_SIGMA[u.geometry]} is the rms of log r at the end of an unclipped rollout. Where a gap is "
         f"positive (actions beyond the bound have above-average entropy value), clip low raises and clip high lowers entropy: "
         f"the paper's inequality. Hatched: outside the conditions under which the prediction was checked; crossed grey: no "
@@ -183,9 +194,7 @@ def figure(
         arm: which one to draw; the first on the map by default.
         beside: points of `phase_border.simulate_border` on the same plane, drawn in the panel of their term.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -198,14 +207,13 @@ def figure(
     text = _caption(own, experiment, arm, x, y, frame.attrs["hold"]) + ("" if beside is None else _points_caption(beside))
     text = textwrap.fill(text, 165).replace("$", r"\$")
     foot, head, tall = 0.16 * (text.count("\n") + 1) + 0.85, 0.95, 8.6
-    fig = Figure(figsize=(11.0, tall), facecolor="white")
-    FigureCanvasAgg(fig)
+    fig = new_figure(11.0, tall)
     panels = fig.subplots(2, 2, sharex=True, sharey=True)
     values = own[[f"expected_{t}" for t, _ in _PANELS]].to_numpy(dtype=float)
     trusted = values[(own["status"] == "valid").to_numpy()]
     top = float(np.nanmax(np.abs(trusted if trusted.size else values), initial=1e-3))
     norm = SymLogNorm(linthresh=max(top / 100, 1e-4), vmin=-top, vmax=top)
-    cmap = LinearSegmentedColormap.from_list("drift", _COLOURS)
+    cmap = LinearSegmentedColormap.from_list("drift", DIVERGING)
     drawn: set[str] = set()
     for axes, (term, title) in zip(panels.flat, _PANELS, strict=True):
         mesh, lines = _panel(axes, own, term, x, y, norm, cmap)

@@ -25,7 +25,7 @@ from entclip.spec import Experiment, SpecError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Checkpoint", "prepare_folder", "read_frame", "read_summary", "save_run", "to_json", "write_atomic"]
+__all__ = ["Checkpoint", "prepare_folder", "read_frame", "read_provenance", "read_summary", "save_run", "to_json", "write_atomic"]
 
 S = TypeVar("S", bound=State)
 _TABLES = {"updates": "ledger.parquet", "rollouts": "rollouts.parquet", "contexts": "contexts.parquet"}
@@ -123,6 +123,16 @@ def read_frame(run: Path, kind: str = "updates") -> pd.DataFrame:
         raise SpecError(
             f"{path} is not a whole Parquet file ({error}): the file is truncated or damaged; run the experiment again."
         ) from None
+
+
+def read_provenance(run: Path) -> dict[str, str]:
+    """What a saved ledger says of its making: experiment (TOML), digest, engine, dtype, device, versions (JSON), git_commit."""
+    from pyarrow import parquet
+
+    read_frame(run)  # its errors
+    stored = parquet.read_schema(Path(run) / _TABLES["updates"]).metadata or {}
+    prefix = b"entclip."
+    return {k.removeprefix(prefix).decode(): v.decode() for k, v in stored.items() if k.startswith(prefix)}
 
 
 def read_summary(run: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     python -m entclip.head.study --setting smollm2_sgd --hidden FILE.npz --out docs/data/shared_parameters.json
     python -m entclip.head.study --draw docs/data/shared_parameters.json --out docs/figures/shared_parameters.png
+    python -m entclip.head.study --tables docs/data/shared_parameters.json
 
 One rollout per arm on the head engine; per arm and antithetic pair: every part of the ledger, both gaps of T6 in the euclidean
 and in the natural entropy value, clip fractions; and the root mean square of log r at the end of the rollout over bins of pi_old
@@ -32,7 +33,7 @@ __all__ = ["EDGES", "SETTINGS", "measure", "noise_law"]
 
 EDGES = tuple(10.0**e for e in (-14, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1, -0.5, 0.0))
 _SMOLLM2 = {
-    "sgd": ["replicas=8", "update.learning_rate=2e-3"],
+    "sgd": ["replicas=24", "update.learning_rate=2e-3"],
     "adamw": ["replicas=8", "update.optimizer=adamw", "update.learning_rate=2.5e-4"],
 }
 SETTINGS = {
@@ -117,8 +118,20 @@ def _main() -> None:
     parser.add_argument("--contexts", type=int, default=64)
     parser.add_argument("--arms", nargs="*")
     parser.add_argument("--draw", type=Path, help="draw the figure of this data file")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tables", type=Path, help="print the tables of this data file")
+    parser.add_argument("--out", type=Path, help="data file to add to, or figure to draw")
     args = parser.parse_args()
+    if args.tables is not None:
+        from entclip.head.study_tables import arm_table, noise_table
+
+        data = json.loads(args.tables.read_text())
+        for name, setting in data.items():
+            if name != "edges":
+                print(f"`{name}`:\n\n{arm_table(setting)}\n")
+        print(noise_table(data))
+        return
+    if args.out is None or (args.draw is None and args.setting is None):
+        parser.error("give --setting or --draw, with --out")
     if args.draw is not None:
         from entclip.head.study_figure import figure
 

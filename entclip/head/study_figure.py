@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from entclip.report import write_figure
+from entclip.style import LINES, new_figure, write_figure
 
 __all__ = ["figure", "gap", "interval", "pairs"]
 
-# Okabe-Ito colours, with markers and hatches that tell settings apart in grey.
-_LOOKS = (("#0072B2", "o", ""), ("#E69F00", "s", "////"), ("#009E73", "^", "...."), ("#CC79A7", "D", "xxxx"))
+_LOOKS = LINES[1:]  # black is for axes and intervals
 _CAPTION = (
     "All measured; bars are 95 % intervals over antithetic pairs (Student's t). Left: rms of log(pi/pi_old) after one rollout "
     "without clipping, dashed its part by the token's own logit.\n"
@@ -49,26 +48,22 @@ def gap(arm: dict[str, Any], side: str, kind: str) -> tuple[float, float] | None
 
 def figure(data: dict[str, Any], out: Path) -> None:
     """Draw every setting in the data file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     settings = [name for name in data if name != "edges"]
     edges = np.asarray(data["edges"])
     middle = np.sqrt(edges[1:] * edges[:-1])
-    fig = Figure(figsize=(13, 4.6), facecolor="white")
-    FigureCanvasAgg(fig)
+    fig = new_figure(13, 4.6)
     axes = fig.subplots(1, 3)
-    for name, (colour, marker, _) in zip(settings, _LOOKS, strict=False):
+    for name, look in zip(settings, _LOOKS, strict=False):
         law = data[name]["arms"]["none"]["noise_law"]
         kept = [k for k, c in enumerate(law["count"]) if c >= 100]
-        axes[0].loglog(middle[kept], [law["rms"][k] for k in kept], "-", marker=marker, color=colour, ms=4, label=name)
+        axes[0].loglog(middle[kept], [law["rms"][k] for k in kept], "-", marker=look.marker, color=look.colour, ms=4, label=name)
         own = law["own"] if "own" in law else law["parts"]["own"]
-        axes[0].loglog(middle[kept], [own[k] for k in kept], "--", lw=1, color=colour)
+        axes[0].loglog(middle[kept], [own[k] for k in kept], "--", lw=1, marker=look.marker, ms=3, mfc="white", color=look.colour)
     axes[0].set(xlabel="pi_old", ylabel="rms of log r (dashed: the logit's own move)", title="Noise law, no clip")
     axes[0].legend(fontsize=8)
     width = 0.8 / len(settings)
     arms = [a for a in data[settings[0]]["arms"] if a != "none"]
-    for i, (name, (colour, marker, hatch)) in enumerate(zip(settings, _LOOKS, strict=False)):
+    for i, (name, (colour, _, marker, hatch)) in enumerate(zip(settings, _LOOKS, strict=False)):
         found = data[name]["arms"]
         base = np.asarray(found["none"]["per_replica"]["measured"])
         shown = [a for a in arms if a in found]

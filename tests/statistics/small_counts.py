@@ -19,10 +19,10 @@ from unittest import mock
 import numpy as np
 
 from entclip.meanfield import forecast, predict
-from entclip.report import STYLE, write_figure
 from entclip.runner import run
 from entclip.spec import Experiment, parse_experiment
 from entclip.store import prepare_folder, to_json, write_atomic
+from entclip.style import CAUSES, new_figure, write_figure
 
 VOCAB, UPDATES, SIGMA = 64, 16, 0.2
 BATCHES = tuple(8 * 2**k for k in range(11))
@@ -87,14 +87,14 @@ def report(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-_LAWS = {"counts": ("exact counts", STYLE["clip_low"][1], "solid"), "gaussian": ("Gaussian", STYLE["clip_high"][1], (0, (4, 2)))}
+_LAWS = {
+    "counts": ("exact counts", CAUSES["clip_low"][1], "solid"),
+    "gaussian": ("Gaussian", CAUSES["clip_high"][1], (0, (4, 2))),
+}
 
 
 def figure(rows: list[dict[str, Any]], path: Path) -> None:
     """Above: predictions and simulation; below: predictions over simulation."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     titles = ("clip fraction low", "clip fraction high", "entropy change of the rollout (nats)")
     jump = SIGMA * VOCAB / math.sqrt(UPDATES * (VOCAB - 1))
     text = textwrap.fill(
@@ -106,8 +106,7 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
         f"Bπ₀ = 1/8 two samples cross a bound.",
         150,
     )
-    fig = Figure(figsize=(11.0, 7.0), facecolor="white")
-    FigureCanvasAgg(fig)
+    fig = new_figure(11.0, 7.0)
     panels = fig.subplots(2, 3, sharex=True, height_ratios=(3, 2))
     x = np.array([r["samples_per_action"] for r in rows])
     for column, (name, title) in enumerate(zip(COLUMNS, titles, strict=True)):

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from entclip import load, run
-from entclip.report import STYLE, write_figure
 from entclip.store import prepare_folder, read_summary, to_json, write_atomic
+from entclip.style import CAUSES, LINES, new_figure, write_figure
 
 KEPT = ("expected_", "residual_", "z_", "verdict_", "clip_events_", "gap_", "clip_fraction_")
-LAWS = {"zipf:1": ("Zipf(1)", "#0072B2", "o"), "normal_logits:4": ("normal logits, sd 4", "#D55E00", "s")}
+LAWS = {"zipf:1": ("Zipf(1)", LINES[0]), "normal_logits:4": ("normal logits, sd 4", LINES[6])}
 PANELS = {"clip_low": ("low_only", "clip low, arm low_only"), "clip_high": ("high_only", "clip high, arm high_only"),
           "curvature": ("none", "curvature, arm none")}  # fmt: skip
-COLOURS = ("#000000", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#009E73")
 
 
 def vocab_scale(folder: Path) -> list[dict[str, Any]]:
@@ -41,24 +41,31 @@ def vocab_scale(folder: Path) -> list[dict[str, Any]]:
 
 
 def vocab_scale_figure(rows: list[dict[str, Any]], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(11, 6.4))
+    fig = new_figure(11, 6.4)
     panels = fig.subplots(2, 3, sharex=True, height_ratios=(2, 1.3))
     for column, (part, (arm, title)) in enumerate(PANELS.items()):
         above, below = panels[:, column]
         above.axhline(0, color="0.6", linewidth=0.8)
         below.axhline(1, color="0.6", linewidth=0.8)
-        for law, (label, colour, mark) in LAWS.items():
+        for law, (label, look) in LAWS.items():
             found = [r for r in rows if r["law"] == law and r["arm"] == arm]
             x = np.array([r["vocab"] for r in found], dtype=float)
             value, theory, se = (np.array([r[k] for r in found]) for k in (part, f"expected_{part}", f"residual_{part}_se"))
-            above.plot(x, theory, color=colour, linewidth=1.6, label=f"theory along the path, {label}")
+            above.plot(x, theory, color=look.colour, linestyle=look.dash, linewidth=1.6, label=f"theory along the path, {label}")
             above.errorbar(
-                x, value, 2 * se, color=colour, fmt=mark, markersize=5, markerfacecolor="white", label=f"measured, {label}"
+                x,
+                value,
+                2 * se,
+                color=look.colour,
+                fmt=look.marker,
+                markersize=5,
+                markerfacecolor="white",
+                label=f"measured, {label}",
             )
             shifted = x * (0.85 if law == "zipf:1" else 1.18)
-            below.errorbar(shifted, value / theory, 2 * np.abs(se / theory), color=colour, fmt=mark, markersize=4, capsize=2)
+            below.errorbar(
+                shifted, value / theory, 2 * np.abs(se / theory), color=look.colour, fmt=look.marker, markersize=4, capsize=2
+            )
         above.set_title(title, fontsize=10, loc="left")
         below.set_xscale("log")
         below.set_xticks([10.0**k for k in range(1, 10, 2)])
@@ -66,15 +73,16 @@ def vocab_scale_figure(rows: list[dict[str, Any]], path: Path) -> None:
     panels[0, 0].set_ylabel("entropy change, nats")
     panels[1, 0].set_ylabel("measured / theory")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="lower center", ncol=2, fontsize=9, frameon=False, bbox_to_anchor=(0.5, 0.055))
+    fig.legend(handles, labels, loc="lower center", ncol=2, fontsize=9, frameon=False, bbox_to_anchor=(0.5, 0.075))
     units = rows[0]["units"]
     text = (
-        f"Two rollouts of 16 updates, 64 samples in groups of 8, learning rate 4, clip .2; {units} mirrored pairs per point; "
-        "bars are two standard errors of measured minus theory.\n"
-        "Normal logits are one draw per size up to $10^7$: their likeliest actions differ, and with them the signs."
+        "Lines: theory along the path (its expectation given the policies visited, not a forecast). Points: measured, bars two "
+        f"standard errors of measured minus theory.\nTwo rollouts of 16 updates, 64 samples in groups of 8, learning rate 4, "
+        f"clip .2; {units} mirrored pairs per point. Normal logits are one draw per size up to $10^7$:\ntheir "
+        "likeliest actions differ, and with them the signs."
     )
     fig.text(0.02, 0.012, text, fontsize=8, va="bottom")
-    fig.subplots_adjust(left=0.075, right=0.985, top=0.95, bottom=0.235, hspace=0.08, wspace=0.24)
+    fig.subplots_adjust(left=0.075, right=0.985, top=0.95, bottom=0.25, hspace=0.08, wspace=0.24)
     write_figure(fig, path)
 
 
@@ -95,24 +103,27 @@ def headline_152k(folder: Path) -> dict[str, Any]:
 
 
 def headline_152k_figure(data: dict[str, Any], path: Path) -> None:
-    from matplotlib.figure import Figure
-
     titles = {"zipf:1": "Zipf(1), V = 151,936", "snapshot:smollm2-135m": "SmolLM2-135M's next tokens, V = 49,152"}
-    fig = Figure(figsize=(12, 8))
+    fig = new_figure(12, 8)
     panels = fig.subplots(2, 2, width_ratios=(1, 1.7))
     shown = ("unclipped", "clip_low", "clip_high", "curvature", "measured")
     for row, (case, title) in enumerate(titles.items()):
         arms = {n.split("/")[1]: a for n, a in data["arms"].items() if n.startswith(case)}
         left, right = panels[row]
-        for colour, (name, arm) in zip(COLOURS, arms.items(), strict=True):
+        for k, (look, (name, arm)) in enumerate(zip(LINES, arms.items(), strict=False)):
             y = data["entropy"][f"{case}/{name}"]
-            left.plot(range(len(y)), y, color=colour, label=f"{name} {arm['measured']:+.2f}", linewidth=1.8)
+            left.plot(
+                range(len(y)), y, color=look.colour, linestyle=look.dash, marker=look.marker, markevery=5, markersize=4.5,
+                label=f"{name} {arm['measured']:+.2f}", linewidth=1.6,
+            )  # fmt: skip
+            half = float(stats.t.ppf(0.975, arm["units"] - 1)) * arm["measured_se"]
+            left.errorbar(len(y) - 0.6 + 0.35 * k, y[-1], half, fmt="none", ecolor=look.colour, capsize=3)
         left.set_title(title, fontsize=10, loc="left")
         left.set_ylabel("entropy, nats")
         left.legend(fontsize=8, frameon=False)
         right.axhline(0, color="0.6", linewidth=0.8)
         for k, part in enumerate(shown):
-            label, colour, hatch = STYLE[part]
+            label, colour, hatch = CAUSES[part]
             x = np.arange(len(arms)) + 0.16 * (k - 2)
             value, se = (np.array([a[key] for a in arms.values()]) for key in (part, f"{part}_se"))
             right.bar(
@@ -131,10 +142,13 @@ def headline_152k_figure(data: dict[str, Any], path: Path) -> None:
     fig.text(
         0.02, 0.01,
         f"30 rollouts of 16 updates, 16 samples in groups of 8, Bernoulli(.5) rewards, learning rate 4; {units} mirrored pairs "
-        "per arm; bars are two standard errors.\nThe error of measured minus theory is smaller than the diamonds.",
+        "per arm. Left: measured; the "
+        "bars at the end are\n95 % intervals of the change over the run (those of the points between were not kept). Right: bars "
+        "measured, with two standard errors; diamonds: theory\nalong the path (its expectation given the policies visited, not a "
+        "forecast). The error of measured minus theory is smaller than the diamonds.",
         fontsize=8, va="bottom",
     )  # fmt: skip
-    fig.subplots_adjust(left=0.055, right=0.985, top=0.96, bottom=0.105, hspace=0.18, wspace=0.12)
+    fig.subplots_adjust(left=0.055, right=0.985, top=0.96, bottom=0.115, hspace=0.18, wspace=0.12)
     write_figure(fig, path)
 
 

@@ -81,6 +81,7 @@ def test_custom_arm_and_report_and_compare(tmp_path):
     assert two.returncode == 0, two.stderr
     assert entclip("report", tmp_path / "a").returncode == 0
     assert (tmp_path / "a" / "report.md").stat().st_size > 0
+    assert "custom" in (tmp_path / "a" / "report.html").read_text()
     done = entclip("compare", tmp_path / "a", tmp_path / "b")
     assert done.returncode == 0, done.stderr
 

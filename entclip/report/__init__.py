@@ -1,0 +1,20 @@
+"""Reports of a run: tables for the terminal, notebooks and GitHub, figures, one HTML page, and the comparison of two runs.
+
+Everything here reads the JSON object of a run (`Ledger.summary()`), its rollouts (`Ledger.to_frame("rollouts")`) or its folder;
+nothing is computed that is not in them, except combined errors in `comparison`. Importing this package loads no heavy library.
+"""
+
+from entclip.report.bars import causes_figure, figure
+from entclip.report.difference import comparison
+from entclip.report.files import write_report
+from entclip.report.github import markdown
+from entclip.report.notebook import table
+from entclip.report.numbers import with_error
+from entclip.report.page import html
+from entclip.report.rollouts import rollouts_figure
+from entclip.report.terminal import tables
+
+__all__ = [
+    "causes_figure", "comparison", "figure", "html", "markdown", "rollouts_figure", "table", "tables", "with_error",
+    "write_report",
+]  # fmt: skip

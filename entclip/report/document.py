@@ -1,0 +1,115 @@
+"""The report of a run folder as sections of plain text, tables and pictures, before it is rendered as HTML or Markdown."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from entclip.report.bars import causes_figure
+from entclip.report.glossary import READING, glossary
+from entclip.report.grid import SIGNS, Grid, arms_of, causes_grid, clips_grid
+from entclip.report.rollouts import rollouts_figure
+from entclip.report.story import arm_sentence, command, limits, what_was_run
+from entclip.style import png
+
+__all__ = ["Code", "Items", "Picture", "Section", "Terms", "document"]
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list, each line under a name of its own (which may be empty)."""
+
+    lines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Words and what they mean."""
+
+    lines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text to copy."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as PNG, the name of its file, and what it shows in a sentence."""
+
+    name: str
+    image: bytes
+    shows: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it; text is str."""
+
+    title: str
+    blocks: tuple[str | Items | Terms | Code | Picture | Grid, ...]
+
+
+def document(run_folder: Path) -> list[Section]:
+    """The report of a finished run; the first section's title is the run's name. SpecError if the folder is none or damaged."""
+    from entclip.explain import explain
+    from entclip.spec import SpecError, parse_experiment
+    from entclip.store import read_frame, read_provenance, read_summary
+
+    summary = read_summary(run_folder)
+    frame, rollouts, made = read_frame(run_folder), read_frame(run_folder, "rollouts"), read_provenance(run_folder)
+    if "experiment" not in made:
+        raise SpecError(f"{run_folder}/ledger.parquet does not say what was run: it was not written by entclip. Run it again.")
+    experiment, arms = parse_experiment(tomllib.loads(made["experiment"])), arms_of(summary)
+    causes, clips = causes_grid(summary), clips_grid(summary)
+    stories = explain(frame, dict(arms))
+    warnings = tuple((story.name, text) for story in stories for text in story.warnings)
+    versions = json.loads(made.get("versions", "{}"))
+    facts = {
+        "command": command(experiment, made), "digest": made.get("digest", "-"), "seed": str(experiment.seed),
+        "engine": f"{made.get('engine', '-')}, {made.get('dtype', '-')} on {made.get('device', '-')}",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "git commit": made.get("git_commit", "-"),
+    }  # fmt: skip
+    description = (experiment.description,) if experiment.description else ()
+    return [
+        Section(
+            str(summary.get("experiment", "-")),
+            (what_was_run(experiment, summary), *description, Items(tuple((n, arm_sentence(a)) for n, a in arms.items()))),
+        ),
+        Section(
+            "Where entropy went, rollout by rollout",
+            (
+                Picture(
+                    "rollouts.png", png(rollouts_figure(rollouts, summary=summary)),
+                    "Per arm and rollout: the causes of the entropy change, stacked, beside the measured change.",
+                ),
+                *READING,
+            ),
+        ),
+        Section(
+            "Over the whole run",
+            (
+                Picture("figure.png", png(causes_figure(summary)), "Per arm: the measured change and each cause, theory on top."),
+                causes,
+                clips,
+            ),
+        ),
+        Section("How to read the signs", (SIGNS,)),
+        Section("Warnings", (Items(warnings) if warnings else "None.",)),
+        Section("Where this stops", (Items(tuple(("", text) for text in limits(experiment, summary))),)),
+        Section("Words", (Terms(glossary(causes.columns)),)),
+        Section(
+            "Run it again",
+            (
+                "Save the experiment below as experiment.toml; the command repeats the run from the same seed.",
+                Items(tuple(facts.items())),
+                Code(made["experiment"]),
+            ),
+        ),
+    ]  # fmt: skip

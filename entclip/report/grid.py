@@ -1,0 +1,131 @@
+"""What a table of a run holds, before it is rendered for a terminal, as GitHub markdown, as HTML or for a notebook.
+
+Entropy changes are in nats, summed over the run. `expected_*` is theory conditional on the realised path, so it is called "theory
+along the path" wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from entclip.report.numbers import fixed, value_of, with_error
+from entclip.style import CAUSES
+
+__all__ = ["PARTS", "SIGNS", "Cell", "Grid", "arms_of", "causes_grid", "clips_grid", "has_theory", "origin", "shown_parts"]
+
+PARTS = tuple(part for part in CAUSES if part not in ("measured", "measured_cv", "remainder"))
+_OPTIONAL = ("other", "momentum", "weight_decay")  # shown only where some arm has any
+_MARKS = {"agree": "ok", "reject": "NO", "inconclusive": "?"}
+
+_WHAT = (
+    "Entropy changes in nats, summed over the run; standard error in the last digits, -.0340(6) = -.0340 +- .0006. "
+    "Upper line: measured. Lower line: theory along the path (its expectation given the policies that the run visited, "
+    "not a forecast), with the check of the two against each other: ok = agree, NO = reject, ? = inconclusive. "
+    "control variate = measured without the noise of the causes: sampled parts replaced by theory along the path. "
+    "Causes + curvature + remainder = measured."
+)
+_WHAT_MEASURED = (
+    "Entropy changes in nats, summed over the accounted updates; standard error in the last digits, -.0340(6) = -.0340 +- .0006. "
+    "Causes are first-order parts of the realised step; there is no expectation to judge them by. "
+    "Causes + curvature + remainder = measured."
+)
+SIGNS = (
+    "Signs: a clip at the low bound raises entropy where gap_low > 0, a clip at the high bound lowers it where gap_high > 0 (the "
+    "usual case; both gaps are in the second table). The same read from the settings: raising eps_high means less clipping at "
+    "the high bound, hence higher entropy; raising eps_low means less clipping at the low bound, hence lower entropy."
+)
+_CLIPS = (
+    "clip fraction: share of samples whose gradient was clipped. pi: probability of the actions beyond the bound. gap: mean "
+    "entropy value of those actions minus the policy's mean (- where no action was beyond the bound). kl, ratio max: current "
+    "against old policy. collapses: contexts that lost over 1 nat and half their entropy within a rollout. Entropy in nats."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown in one field: an upper and a lower line, and the verdict that colours them."""
+
+    upper: str
+    lower: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table before it is rendered for a terminal or as markdown."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+
+
+def arms_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return dict(summary.get("arms") or {})
+
+
+def shown_parts(arms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The causes and curvature; those that not every run has only if some arm has any."""
+    present = list(arms)
+    return tuple(
+        part
+        for part in PARTS
+        if part not in _OPTIONAL or any(value_of(arm, key) for arm in present for key in (part, f"expected_{part}"))
+    )
+
+
+def has_theory(arms: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether any part has an expectation to stand beside: a language model's has none."""
+    return any(value_of(arm, f"expected_{part}") is not None for arm in arms for part in PARTS)
+
+
+def origin(summary: Mapping[str, Any]) -> str:
+    """Which run this is, in one line."""
+    fields = ", ".join(f"{key} {summary.get(key, '-')}" for key in ("engine", "seed", "rollouts", "digest"))
+    return f"{summary.get('experiment', '-')}: {fields}"
+
+
+def _part_cell(arm: Mapping[str, Any], part: str) -> Cell:
+    expected, verdict = value_of(arm, f"expected_{part}"), str(arm.get(f"verdict_{part}") or "")
+    measured, theory = with_error(value_of(arm, part), value_of(arm, f"{part}_se")), with_error(expected, None)
+    decimals = len(measured.partition("(")[0].rpartition(".")[2])
+    if expected and decimals > 4 and "(" in measured and "e" not in measured + theory:
+        theory = fixed(expected, decimals, True)  # as many decimals as the number that it stands under
+    if mark := _MARKS.get(verdict):
+        theory += f" {mark}"
+    return Cell(measured, theory, verdict)
+
+
+def causes_grid(summary: Mapping[str, Any]) -> Grid:
+    arms = arms_of(summary)
+    parts, theory = shown_parts(arms.values()), has_theory(arms.values())
+    rows = []
+    totalled = ("measured", "measured_cv") if theory else ("measured",)
+    for name, arm in arms.items():
+        totals = [Cell(with_error(value_of(arm, key), value_of(arm, f"{key}_se"))) for key in totalled]
+        remainder = Cell(with_error(value_of(arm, "remainder"), value_of(arm, "remainder_se")))
+        verdict = str(arm.get("verdict") or "-")
+        cells = [_part_cell(arm, p) for p in parts]
+        if theory:
+            rows.append((Cell(name), *totals, *cells, remainder, Cell(verdict, verdict=verdict)))
+        else:
+            rows.append((Cell(name), *totals, *(Cell(cell.upper) for cell in cells), remainder))
+    names = ("arm", "measured", *(("control variate",) if theory else ()), *(CAUSES[p][0] for p in parts), "remainder")
+    columns = (*names, "verdict") if theory else names
+    return Grid(f"Entropy change by cause, {origin(summary)}", columns, tuple(rows), (_WHAT if theory else _WHAT_MEASURED, SIGNS))
+
+
+def clips_grid(summary: Mapping[str, Any]) -> Grid:
+    keys = ("clip_fraction_low", "clip_fraction_high", "pi_low", "pi_high", "gap_low", "gap_high", "kl", "ratio_max", "collapses")
+    rows = []
+    for name, arm in arms_of(summary).items():
+        start, end = ("-" if (h := value_of(arm, f"entropy_{when}")) is None else f"{h:.4f}" for when in ("start", "end"))
+        cells = [Cell(with_error(value_of(arm, key), None, sign=key.startswith("gap"))) for key in keys[:-1]]
+        collapses = value_of(arm, "collapses")
+        cells.append(Cell("-" if collapses is None else f"{collapses:.4g}"))
+        rows.append((Cell(name), *cells, Cell(f"{start} -> {end}")))
+    columns = ("arm", *(k.replace("fraction_", "").replace("_", " ") for k in keys), "entropy")
+    columns = tuple(c.replace("clip low", "clip fraction low").replace("clip high", "clip fraction high") for c in columns)
+    return Grid("Clipping and distance", columns, tuple(rows), (_CLIPS,))
