@@ -13,17 +13,26 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test proofs llm check lint dev mutants bench clean
+.PHONY: help drift test notebooks docs reproduce proofs llm check lint dev mutants bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'ARGS="..." is passed on to drift, test and bench; PYTHON=python3.12 chooses the interpreter.'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'ARGS="..." is passed on to drift, test, reproduce and bench; PYTHON=python3.12 chooses the interpreter.'
 
 drift: $(VENV)/.core ## simulate random-reward drift with theory beside it, into results/drift
 	$(BIN)/entclip drift --out results/drift $(ARGS)
 
 test: $(VENV)/.test ## run all tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+notebooks: $(VENV)/.test ## run every notebook and write it with its outputs (two minutes)
+	$(ONE_THREAD) $(BIN)/python -m notebooks.build $(ARGS)
+
+docs: $(VENV)/.docs ## build the documentation site into build/docs
+	$(BIN)/python -m sphinx -W --keep-going -n -b html docs build/docs
+
+reproduce: $(VENV)/.test ## every table and figure of docs/findings.md, into results/findings (ARGS=--quick: minutes)
+	$(ONE_THREAD) $(BIN)/entclip reproduce --out results/findings $(ARGS)
 
 proofs: $(VENV)/.test ## prove every claim symbolically and rewrite docs/proofs.md
 	$(BIN)/python -m theory $(ARGS)
@@ -65,17 +74,22 @@ $(VENV)/.core: $(INPUTS)
 	@$(PIP) -e .
 	@touch $@
 
+$(VENV)/.docs: $(INPUTS)
+	@echo 'Installing entclip and what its site needs into $(VENV) ...'
+	@$(PIP) -e '.[docs]'
+	@touch $(VENV)/.core $@
+
 $(VENV)/.test: $(INPUTS)
 	@echo 'Installing entclip and its test tools into $(VENV) (a few minutes the first time) ...'
 	@$(PIP) -e '.[test]'
-	@touch $(VENV)/.core $@
+	@touch $(VENV)/.core $(VENV)/.docs $@
 
 $(VENV)/.mutants: $(INPUTS)
 	@echo 'Installing entclip and its mutation tests into $(VENV) ...'
 	@$(PIP) -e '.[mutants]'
-	@touch $(VENV)/.core $(VENV)/.test $@
+	@touch $(VENV)/.core $(VENV)/.docs $(VENV)/.test $@
 
 $(VENV)/.dev: $(INPUTS)
 	@echo 'Installing entclip and its development tools into $(VENV) (a few minutes the first time) ...'
 	@$(PIP) -e '.[dev]'
-	@touch $(VENV)/.core $(VENV)/.test $@
+	@touch $(VENV)/.core $(VENV)/.docs $(VENV)/.test $@

@@ -76,7 +76,7 @@ def prove_claim(claim: str) -> Result:
 
 
 def _page(proof: Proof) -> str:
-    lines = [f"### {proof.claim}: {proof.title}", "Assumes: " + "; ".join(proof.assumes) + "."]
+    lines = [f"## {proof.claim}: {proof.title}", "Assumes: " + "; ".join(proof.assumes) + "."]
     lines += ["How: " + "; ".join(proof.methods()) + "."]
     lines += [f"{number}. {step.latex()}" for number, step in enumerate(proof.steps, 1)]
     return "\n\n".join(lines)

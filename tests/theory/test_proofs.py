@@ -110,7 +110,7 @@ def test_a_failed_proof_fails_the_command(
 def test_one_claim_is_shown_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["T2"]) == 0
     shown = capsys.readouterr().out
-    assert "### T2" in shown
+    assert "## T2" in shown
     assert r"\mathrm{Cov}_\pi" in shown
     assert "T2   proved" in shown
 
