@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from entclip.cli_options import choose_arms, number, policy_section, reward_section
+from entclip.cli_reproduce import reproduce
 from entclip.spec import Experiment, SpecError, apply_overrides, experiment_names, load, parse_experiment
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="How PPO/GRPO clipping moves policy entropy."
 )
+app.command()(reproduce)
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the experiment.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the ledger (Parquet), summary and figure.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -483,21 +485,16 @@ def convert(
 @app.command()
 def report(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Where figure.png and report.md go (default: the run folder).")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where the files go (default: the run folder).")] = None,
 ) -> None:
-    """Tables, figure and Markdown of a finished run."""
-    from entclip.report import figure, markdown
-    from entclip.store import prepare_folder, read_summary, write_atomic
+    """Report of a finished run: tables here; report.html (one page, nothing else needed), report.md and figures as files."""
+    from entclip.report import write_report
+    from entclip.store import read_summary
 
-    summary = read_summary(run_folder)
-    target = out or run_folder
-    prepare_folder(target)
+    summary, target = read_summary(run_folder), out or run_folder
+    files = write_report(run_folder, target)
     _show(summary)
-    figure(summary, target / "figure.png")
-    write_atomic(target / "report.md", markdown(summary).encode())
-    _console().print(f"figure.png and report.md are in {target}")
+    _console().print(f"{', '.join(files)} are in {target}")
 
 
 @app.command()

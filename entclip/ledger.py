@@ -126,6 +126,7 @@ class ArmLedger:
         self.entropy_start: float | None = None
         self.entropy_end = math.nan
         self.skipped = 0
+        self.drawn = 0  # units with samples of their own, where contexts share parameters more than are independent
         self._entropy_expected: float | None = None
 
     def append(self, entry: Entry, state: State) -> None:
@@ -178,6 +179,7 @@ class ArmLedger:
 
     def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
         if entry.drawn:
+            self.drawn = len(entry.weight)
             values = _independent_units(np.stack([entry.columns[n] for n in names]) * state.context_weight, state)
             for name, value in zip(names, values, strict=True):
                 for totals in (self.totals, self.rollout_totals):
@@ -253,8 +255,7 @@ class ArmLedger:
         out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end, "updates": n, "skipped": self.skipped}
         if self.totals:
             out["measured_median"] = float(np.median(self.totals["measured"]))
-            drawn = len(self.totals["measured"])
-            out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * drawn for s in ("low", "high")}
+            out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * self.drawn for s in ("low", "high")}
         if self.summaries and "visitation" in self.summaries[-1]:
             out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
             out["sequence_entropy_end"] = self.summaries[-1]["sequence_entropy"]

@@ -172,6 +172,7 @@ class Checkpoint:
             "rollout": state.rollout, "rows": books.rows, "details": books.details, "summaries": books.summaries,
             "entropy_start": books.entropy_start, "entropy_end": books.entropy_end, "expected": books._entropy_expected,
             "case": books.case, "arm": books.arm, "totals": sorted(books.totals), "skipped": books.skipped,
+            "drawn": books.drawn,
         }  # fmt: skip
         arrays: dict[str, Any] = {f"total_{k}": v for k, v in books.totals.items()}
         arrays |= {f"state_{k}": v for k, v in self.engine.pack(state).items()}
@@ -195,7 +196,7 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise SpecError(f"the checkpoint {path} is damaged ({error}): delete it to start this arm again.") from None
         new.rollout = record["rollout"]
-        books.skipped = record["skipped"]
+        books.skipped, books.drawn = record["skipped"], record["drawn"]
         books.rows, books.details, books.summaries = record["rows"], record["details"], record["summaries"]
         books.entropy_start, books.entropy_end, books._entropy_expected = (
             record["entropy_start"],

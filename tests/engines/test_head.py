@@ -360,6 +360,12 @@ def test_standard_errors_run_over_replicas():
     assert np.isclose(arm.summary()["measured_se"], np.std(pairs, ddof=1) / np.sqrt(3), rtol=1e-12)
     assert np.isclose(arm.summary()["measured"], per_replica.mean(), rtol=1e-9)
     assert all(arm.summary()[f"expected_{c}"] is not None for c in ("clip_low", "curvature"))
+    # Independent units are fewer than those that draw samples: what was clipped is counted over all of them.
+    entries = [entry for *_, entry in steps_of(HeadEngine(), spec)]
+    for side in ("low", "high"):
+        events = sum(entry.columns[f"clip_count_{side}"].sum() for entry in entries)
+        assert events > 0
+        assert np.isclose(arm.summary()[f"clip_events_{side}"], events, rtol=1e-9)
 
 
 def test_a_long_path_is_looked_at_whole():

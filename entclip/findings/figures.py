@@ -1,0 +1,118 @@
+"""The figures of docs/findings.md, from the kept data of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from entclip.findings.data import Catalogue
+from entclip.findings.exact import POLICIES
+from entclip.findings.tables import row_of
+from entclip.findings.verdicts import LEVEL, Judged, judge_finding
+from entclip.report import figure
+from entclip.store import prepare_folder
+from entclip.style import CAUSES, LINES, new_figure, write_figure
+
+__all__ = ["draw"]
+
+Results = Mapping[str, Mapping[str, Any]]
+# Policies of noise_sign that noise_only measures, by its names of them.
+_MEASURED = {"uniform": "uniform", "dirichlet:2": "dirichlet:2:0.1", "zipf:1": "zipf:1", "peaked:4": "peaked:4"}
+_HALF = NormalDist().inv_cdf((1 + LEVEL) / 2)  # of a 99 % interval, standard errors: noise_only has thousands of units
+_SIDES = {"clip-low-raises": "clip_low", "clip-high-lowers": "clip_high"}
+
+
+def draw(catalogue: Catalogue, results: Results, folder: Path) -> list[Path]:
+    """Draw what the results allow; the paths written."""
+    prepare_folder(folder)
+    made = []
+    sides = {f.id: judge_finding(catalogue.contrasts(f), results) for f in catalogue.findings if f.id in _SIDES}
+    if any(j.interval for judged in sides.values() for j in judged):
+        made.append(_signs(catalogue, sides, folder / "findings_signs.png"))
+    if "headline" in results:
+        made.append(folder / "findings_headline.png")
+        figure(results["headline"], made[-1])
+    if "noise_sign" in results:
+        made.append(_noise(results, folder / "findings_noise.png"))
+    return made
+
+
+def _scaled(j: Judged) -> float | None:
+    """A value in units of half its interval: beyond 1 its sign is told."""
+    if j.value is None or j.interval is None or j.interval[1] == j.interval[0]:
+        return None
+    return j.value / ((j.interval[1] - j.interval[0]) / 2)
+
+
+def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) -> Path:
+    rows = list(dict.fromkeys(row_of(catalogue, j) for judged in sides.values() for j in judged))
+    tall = 1.6 + 0.3 * len(rows)
+    fig = new_figure(12, tall)
+    panels = fig.subplots(1, 2, sharey=True)
+    for axes, (name, judged) in zip(panels, sides.items(), strict=True):
+        column = _SIDES[name]
+        axes.axvspan(-1, 1, color="0.88", zorder=0)
+        axes.axvline(0, color="0.4", linewidth=0.8)
+        marks = [(_scaled(j), rows.index(row_of(catalogue, j)), getattr(j, f"gap_{column[5:]}")) for j in judged]
+        for positive, mark in ((True, "o"), (False, "s")):
+            here = [(x, y) for x, y, gap in marks if x is not None and gap is not None and (gap > 0) == positive]
+            axes.plot(
+                [x for x, _ in here], [y for _, y in here], mark, linestyle="none", markersize=6, markeredgewidth=0.9,
+                markerfacecolor=CAUSES[column][1] if positive else "white", markeredgecolor="black",
+                label=f"gap {'above' if positive else 'below'} 0",
+            )  # fmt: skip
+        axes.set_xscale("symlog", linthresh=1, linscale=0.6)
+        axes.set_xlim(-400, 400)
+        axes.set_xticks([-100, -10, -1, 0, 1, 10, 100], ["-100", "-10", "-1", "0", "1", "10", "100"])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+        axes.grid(axis="y", color="0.92", linewidth=0.6)
+        axes.set_axisbelow(True)
+        title = {
+            "clip_low": "clip low: the paper's side is right (entropy rises)",
+            "clip_high": "clip high: left (entropy falls)",
+        }
+        axes.set_title(title[column], fontsize=10, loc="left")
+        axes.set_xlabel(f"entropy change / half-width of its {LEVEL:.0%} interval", fontsize=9)
+        axes.legend(loc="lower left" if column == "clip_low" else "lower right", fontsize=8, framealpha=1)
+    fig.subplots_adjust(left=0.3, right=0.985, top=1 - 0.42 / tall, bottom=0.62 / tall, wspace=0.05)
+    write_figure(fig, path)
+    return path
+
+
+def _noise(results: Results, path: Path) -> Path:
+    exact = results["noise_sign"]["arms"]
+    fig = new_figure(10, 4.4)
+    axes = fig.subplots()
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.axvspan(len(POLICIES) - 1.5, len(POLICIES) - 0.5, color="0.94", zorder=0)
+    measured = results.get("noise_only", {}).get("arms", {})
+    for line, geometry in zip(LINES, ("natural", "euclidean"), strict=False):
+        scale = abs(exact[f"uniform/{geometry}"]["noise"])
+        values, low, high = (
+            np.array([exact[f"{p}/{geometry}"][key] for p in POLICIES]) / scale for key in ("noise", "noise_min", "noise_max")
+        )
+        at = np.arange(len(POLICIES)) + (-0.12 if geometry == "natural" else 0.12)
+        axes.errorbar(
+            at, values, [values - low, high - values], color=line.colour, fmt=line.marker, markersize=6, markerfacecolor="white",
+            capsize=3, label=f"{geometry} steps, T9 (bar: range over contexts)",
+        )  # fmt: skip
+        arms = {name.split(",")[0]: arm for name, arm in measured.items() if geometry in name}
+        for policy, case in _MEASURED.items() if arms else ():
+            value, se = (arms[case][key] / abs(arms["uniform"]["curvature"]) for key in ("curvature", "curvature_se"))
+            axes.errorbar(
+                at[POLICIES.index(policy)], value, _HALF * se, color=line.colour, fmt="x", markersize=8, markeredgewidth=2,
+                capsize=4, label=f"{geometry} steps, measured" if policy == "uniform" else None,
+            )  # fmt: skip
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_xticks(range(len(POLICIES)), POLICIES, rotation=30, ha="right", fontsize=9)
+    axes.set_ylabel("entropy drift by noise, over |that of uniform|\n(dimensionless; above 0: entropy rises)", fontsize=9)
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.set_xlim(-0.5, len(POLICIES) - 0.5)
+    fig.subplots_adjust(left=0.095, right=0.985, top=0.97, bottom=0.19)
+    write_figure(fig, path)
+    return path

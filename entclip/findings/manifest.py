@@ -1,0 +1,74 @@
+"""The manifest of a folder made by `entclip reproduce`: how each item came about, and the files with their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from entclip.findings.runs import Item
+
+__all__ = ["git_commit", "manifest_of", "versions"]
+
+_PACKAGES = ("entclip", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "torch", "transformers")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on; those not installed are left out."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str:
+    """The commit of the source checkout, with "+" if it was changed since; "none" for an installed package."""
+    here = Path(__file__).resolve().parent
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        commit = ask("rev-parse", "HEAD")
+        return commit + ("+" if commit and ask("status", "--porcelain", "--", ".") else "") or "none"
+    except OSError:
+        return "none"
+
+
+def _files(out: Path, names: Iterable[Path]) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": path.relative_to(out).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(set(names))
+    ]
+
+
+def manifest_of(
+    out: Path, command: Sequence[str], quick: bool, items: Sequence[Item], made: Iterable[Path], seconds: float
+) -> dict[str, Any]:
+    """One JSON-able object: command, versions, commit, total time, and for each item its command, digest, seed, engine and time.
+
+    wall_s of a kept or reused item is the time it took when it was made, null where that is not known; of a resumed run the time
+    since it was taken up again.
+    """
+    rows = []
+    for item in items:
+        data = item.data or {}
+        row: dict[str, Any] = {"name": item.name, "status": item.status, "detail": item.detail, "command": item.command}
+        row |= {k: data.get(k) for k in ("experiment", "engine", "dtype", "digest", "seed", "wall_s", "versions")}
+        files = [] if item.folder is None else [p for p in (out / item.folder).iterdir() if p.is_file()]
+        rows.append(row | {"folder": item.folder, "files": _files(out, files)})
+    return {
+        "command": " ".join(command), "mode": "quick" if quick else "full", "versions": versions(), "git_commit": git_commit(),
+        "wall_s": round(seconds, 1), "items": rows, "files": _files(out, made),
+    }  # fmt: skip

@@ -1,0 +1,193 @@
+"""Making the runs of the catalogue: kept if finished, resumed if interrupted, taken from elsewhere if asked, else run.
+
+A run's folder is named by its digest, so quick and full runs live side by side and neither overwrites the other. What the
+findings need of a run is kept in data/findings/NAME.json: a small file that the page is made from.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entclip.findings.data import Catalogue, RunSpec
+from entclip.findings.exact import EXACT
+from entclip.runner import Progress, engine_named, run
+from entclip.spec import SpecError
+from entclip.store import prepare_folder, read_summary, to_json, write_atomic
+
+__all__ = ["Item", "command_of", "made_before", "make", "read_data", "reusable", "write_data"]
+
+_VALUES = ("unclipped", "clip_low", "clip_high", "curvature", "measured", "measured_cv")
+_KEPT = (
+    *_VALUES, *(f"{v}_se" for v in _VALUES), *(f"expected_{v}" for v in _VALUES[:4]),
+    *(f"residual_{v}_se" for v in _VALUES[:4]), "gap_low", "gap_high", "clip_fraction_low", "clip_fraction_high", "units",
+    "entropy_start", "entropy_end", "updates", "skipped",
+)  # fmt: skip
+_EVENTS = ("clip_events_low", "clip_events_high")
+_BY_RESPONSE = "llm"  # its ledger counts clipped tokens in units of a response
+
+
+@dataclass(frozen=True)
+class Item:
+    """One run of the catalogue as it stands: status run, kept, reused or skipped; detail says from where, or why not."""
+
+    name: str
+    command: str
+    status: str
+    detail: str
+    data: dict[str, Any] | None
+    folder: str | None = None
+
+
+def command_of(spec: RunSpec, quick: bool) -> str:
+    """What a reader types to make this run alone."""
+    if spec.exact is not None:
+        return f"entclip reproduce {spec.name}{' --quick' if quick else ''}"
+    if spec.engine == "llm":
+        words = ["entclip llm", str(spec.experiment)]
+    else:
+        words = ["entclip run", str(spec.experiment), *(["--engine", spec.engine] if spec.engine != "sampled" else [])]
+    for override in spec.overrides(quick):
+        words += ["--set", f"'{override}'" if any(c in override for c in ' "[') else override]
+    return " ".join(words)
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits: more than any interval here can use."""
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items() if v is not None}
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else value
+    return value
+
+
+def _kept_arms(summary: dict[str, Any]) -> dict[str, Any]:
+    columns = _KEPT if summary["engine"] == _BY_RESPONSE else (*_KEPT, *_EVENTS)
+    return {name: {c: arm[c] for c in columns if c in arm} for name, arm in summary["arms"].items()}
+
+
+def _data_of(spec: RunSpec, quick: bool, arms: dict[str, Any], **about: Any) -> dict[str, Any]:
+    head = {"run": spec.name, "mode": "quick" if quick else "full", "command": command_of(spec, quick)}
+    data: dict[str, Any] = _rounded({**head, **about, "arms": arms})
+    return data
+
+
+def write_data(data: dict[str, Any], out: Path) -> Path:
+    """data/findings/NAME.json, one arm a line; refuses NaN."""
+    lines = [f" {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in data.items() if k != "arms"]
+    arms = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in data["arms"].items())
+    path = out / "data" / "findings" / f"{data['run']}.json"
+    prepare_folder(path.parent)
+    write_atomic(path, ("{\n" + ",\n".join([*lines, ' "arms": {\n' + arms + "\n }"]) + "\n}\n").encode())
+    return path
+
+
+def read_data(folder: Path) -> dict[str, dict[str, Any]]:
+    """Kept data of a folder (docs or an output folder) by run."""
+    found = {}
+    for path in sorted((folder / "data" / "findings").glob("*.json")):
+        try:
+            value = json.loads(path.read_text())
+            found[str(value["run"])] = value
+        except (OSError, ValueError, KeyError) as error:
+            raise SpecError(f"{path} is not data of a finding ({error}): delete it and run entclip reproduce again.") from None
+    return found
+
+
+def made_before(catalogue: Catalogue, quick: bool, out: Path, besides: Collection[str]) -> list[Item]:
+    """Runs of this folder that were not asked for now, but were made by an earlier command in the same mode and still stand."""
+    items = []
+    for name, data in read_data(out).items():
+        spec = catalogue.runs.get(name)
+        if spec is None or name in besides or data["mode"] != ("quick" if quick else "full"):
+            continue
+        digest = "none" if spec.exact is not None else spec.spec(quick).digest
+        if data["digest"] == digest:
+            folder = f"runs/{name}-{digest}"
+            kept = folder if (out / folder / "summary.json").is_file() else None
+            items.append(Item(name, command_of(spec, quick), "kept", data.get("source", ""), data, kept))
+    return items
+
+
+def reusable(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, dict[str, Any]]]:
+    """Finished runs made elsewhere, by (digest, engine): run folders, summary files, or folders of them.
+
+    Raises: SpecError for a path that holds none.
+    """
+    found: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
+    for path in paths:
+        files = [path] if path.is_file() else [*sorted(path.glob("*.json")), *sorted(path.glob("*/summary.json"))]
+        summaries = []
+        for file in files:
+            try:
+                value = json.loads(file.read_text())
+            except (OSError, ValueError) as error:
+                raise SpecError(f"--reuse {file} cannot be read as JSON: {error}.") from None
+            if isinstance(value, dict) and {"digest", "engine", "arms"} <= value.keys():
+                summaries.append((file, value))
+        if not summaries:
+            raise SpecError(f"--reuse {path} holds no summary of a run: give a run folder, a summary.json, or a folder of them.")
+        found |= {(value["digest"], value["engine"]): (file, value) for file, value in summaries}
+    return found
+
+
+def make(
+    spec: RunSpec,
+    quick: bool,
+    out: Path,
+    *,
+    elsewhere: dict[tuple[str, str], tuple[Path, dict[str, Any]]] | None = None,
+    progress: Callable[[RunSpec], Progress | None] = lambda spec: None,
+    versions: dict[str, str] | None = None,
+) -> Item:
+    """Make one run, or find it made: the Item says which.
+
+    Raises: SpecError for a damaged run folder; an engine that is not installed, or a run that --quick leaves out, is "skipped".
+    """
+    if spec.exact is not None:
+        start = time.perf_counter()
+        arms = EXACT[spec.exact]()
+        seconds = time.perf_counter() - start
+        data = _data_of(spec, quick, arms, engine="exact computation", digest="none", wall_s=round(seconds, 1), versions=versions)
+        return Item(spec.name, command_of(spec, quick), "run", "", data)
+    experiment = spec.spec(quick)
+    folder = out / "runs" / f"{spec.name}-{experiment.digest}"
+    about = {"experiment": experiment.name, "engine": spec.engine, "dtype": spec.dtype, "digest": experiment.digest}
+    record = folder / "item.json"
+    if (folder / "summary.json").is_file() and record.is_file():
+        summary = read_summary(folder)
+        if (summary["digest"], summary["engine"]) == (experiment.digest, spec.engine):
+            made = json.loads(record.read_text())
+            return _item(spec, quick, "kept", summary, about | made, folder, out)
+    if elsewhere and (experiment.digest, spec.engine) in elsewhere:
+        file, summary = elsewhere[experiment.digest, spec.engine]
+        return _item(spec, quick, "reused", summary, about | {"source": file.as_posix()}, None, out)
+    if quick and spec.quick_skip:
+        return Item(spec.name, command_of(spec, quick), "skipped", spec.quick_skip, None)
+    try:
+        engine_named(spec.engine, dtype=spec.dtype)
+    except SpecError as error:
+        return Item(spec.name, command_of(spec, quick), "skipped", str(error), None)
+    start = time.perf_counter()
+    try:
+        ledger = run(experiment, spec.engine, dtype=spec.dtype, out=folder, progress=progress(spec))
+    except SpecError as error:
+        if "pip install" not in str(error):  # a model may find only when it loads that a package is missing
+            raise
+        return Item(spec.name, command_of(spec, quick), "skipped", str(error), None)
+    made = {"wall_s": round(time.perf_counter() - start, 1), "versions": versions or {}}
+    write_atomic(record, to_json(made).encode())
+    return _item(spec, quick, "run", ledger.summary(), about | made, folder, out)
+
+
+def _item(
+    spec: RunSpec, quick: bool, status: str, summary: dict[str, Any], about: dict[str, Any], folder: Path | None, out: Path
+) -> Item:
+    data = _data_of(spec, quick, _kept_arms(summary), seed=summary["seed"], rollouts=summary["rollouts"], **about)
+    where = None if folder is None else folder.relative_to(out).as_posix()
+    return Item(spec.name, command_of(spec, quick), status, about.get("source", ""), data, where)
