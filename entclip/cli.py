@@ -393,7 +393,9 @@ def neutral(
     table.title = f"{spec.name}: eps_low for an entropy change of {target:+g} nats per rollout (predicted; drifts per rollout)"
     for p in points:
         usual = ["", ""] if p.usual is None else [f"{p.usual:g}", f"{p.drift_usual:+.4f}"]
-        low = "none" if p.low is None else f"{p.low:.4f} ± {p.low_error:.4f}"
+        low = "none"
+        if p.low is not None and p.low_error is not None:
+            low = f"{p.low:.4f} ± " + (f"{p.low_error:.4f}" if p.low_error >= 5e-5 else "<.0001")
         slopes = ["" if v is None else f"{v:+.3f}" for v in (p.slope, p.by_high, p.by_rate)]
         table.add_row(f"{p.high:g}", *usual, low, *slopes, f"{p.drift_closed:+.4f}", f"{p.drift_off:+.4f}")
     console = _console()

@@ -17,8 +17,9 @@ from entclip.style import CAUSES, DIVERGING, new_figure, write_figure
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["figure"]
+__all__ = ["figure", "map_figure"]
 
 _LABELS = {
     "concentration": "concentration of the policy: Zipf exponent s, π₀(a) ∝ a^(−s) (dimensionless)",
@@ -184,10 +185,8 @@ def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: 
     )
 
 
-def figure(
-    frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None = None, beside: pd.DataFrame | None = None
-) -> None:
-    """Write the figure of a map as PNG, whole or not at all: predicted total, clip low, clip high and curvature on one scale.
+def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFrame | None = None) -> Figure:
+    """The figure of a map: predicted total, clip low, clip high and curvature on one scale.
 
     Args:
         frame: of `phase_map` or `verify`, with its attrs.
@@ -260,4 +259,11 @@ def figure(
         frameon=False, columnspacing=0.8, handletextpad=0.5, handlelength=2.4,
     )  # fmt: skip
     fig.text(0.01, 0.08 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
-    write_figure(fig, Path(path))
+    return fig
+
+
+def figure(
+    frame: pd.DataFrame, path: str | os.PathLike[str], *, arm: str | None = None, beside: pd.DataFrame | None = None
+) -> None:
+    """Write `map_figure` as PNG, whole or not at all."""
+    write_figure(map_figure(frame, arm=arm, beside=beside), Path(path))

@@ -14,8 +14,6 @@
 # %matplotlib inline
 import math
 
-import pandas as pd
-
 from entclip import load, predict, report, run
 
 # %% [markdown]
@@ -74,8 +72,7 @@ report.rollouts_figure(ledger.to_frame("rollouts"), arms=["both", "clip_higher",
 # What one rollout is predicted to do, without simulating it. A static table first; sliders below where the notebook runs.
 
 # %%
-columns = ["expected_clip_low", "expected_clip_high", "expected_curvature", "expected_measured"]
-pd.DataFrame(predict(load("headline", ["update.rollouts=1"])).summary()["arms"]).T[columns].astype(float).round(4)
+report.table(predict(load("headline", ["update.rollouts=1"])).summary())
 
 # %%
 try:

@@ -13,14 +13,10 @@
 
 # %%
 # %matplotlib inline
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pandas as pd
-from IPython.display import Image
 
 from entclip import load, neutral_clip, predict, report, run
-from entclip.phase_figure import figure
+from entclip.phase_figure import map_figure
 from entclip.phase_map import phase_map, plane, spread, verify
 
 # %% [markdown]
@@ -95,10 +91,7 @@ report.table(still)[["measured", "control variate", "clip low", "clip high", "cu
 chosen = plane("concentration", "natural", 9)
 cells = phase_map(chosen.experiment, chosen.x, chosen.y)
 cells = verify(cells, spread(cells, 6))
-with TemporaryDirectory() as folder:
-    figure(cells, Path(folder) / "map.png")
-    picture = (Path(folder) / "map.png").read_bytes()
-Image(picture, width=900)
+map_figure(cells)
 
 # %% [markdown]
 # Left of the dashed line, near the uniform policy, gap_high is negative and clip-high raises entropy. Right of the

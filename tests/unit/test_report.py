@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from entclip import report, style
+from entclip import load, predict, report, style
 from entclip.ledger import OPTIONAL_CAUSES
 from entclip.objective import CAUSES
 from entclip.report.numbers import half_width
@@ -163,6 +163,14 @@ def test_a_prediction_has_theory_only(tmp_path: Path) -> None:
         a |= {k: None for k in a if k in style.CAUSES or k.endswith("_se")} | {"ratio_max": "inf"}
     assert "+.0391" in text(*report.tables(summary))
     report.figure(summary, tmp_path / "figure.png")
+
+
+def test_a_table_of_a_forecast_says_so() -> None:
+    made = predict(load("headline", ["update.rollouts=1", "policy.contexts=4"])).summary()
+    shown = report.table(made)
+    assert not any("theory" in name or "measured" in name for name in shown)
+    total = {name: float(text) for name, text in shown["total, forecast"].items()}
+    assert total == {name: pytest.approx(arm["expected_measured"], abs=6e-5) for name, arm in made["arms"].items()}
 
 
 @pytest.mark.parametrize("arms", [1, 6, 8, 9, 40])
