@@ -7,7 +7,9 @@
     vocabulary     seconds per update at V = 10^9 over those at 10^5, rounds alternating, start of a run apart
     headline       seconds of a few replicas of headline_152k, all arms, on --jobs threads, and what 1,000 would take
 
-All but the last in seconds of CPU on one thread: a busy machine lengthens both sides' wall time by chance, up to tenfold.
+Each with numpy's kernels and, where it is installed, numba's (--kernels); the last with those that a run takes by default.
+Compiling is apart: a rollout of each kind is run first. All but the last in seconds of CPU on one thread: a busy machine
+lengthens both sides' wall time by chance, up to tenfold.
 Plain policy-gradient steps, 16 minibatches of 16 samples in groups of 8, Zipf(1), clip .2/.2, V = 151,936, as in headline_152k.
 """
 
@@ -17,6 +19,7 @@ import argparse
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ import torch
 from entclip.engines.base import Directive
 from entclip.engines.reduced import ReducedEngine
 from entclip.engines.tokens import TokensEngine
+from entclip.reduced.kernels import KernelName, kernels_named
 from entclip.rollout import Samples
 from entclip.runner import run
 from entclip.spec import Experiment, load, parse_experiment
@@ -71,51 +75,54 @@ class Course:
         return (time.process_time() - begin) / len(self.rollout.minibatches) / len(self.state.weight)
 
 
-def spread(values: list[float]) -> str:
-    return f"median {statistics.median(values):.3g}, from {min(values):.3g} to {max(values):.3g}"
+def spread(values: Any) -> str:
+    return f"median {np.median(values):.3g}, from {min(values):.3g} to {max(values):.3g}"
 
 
-def one_replica(vocab: int, rollouts: int) -> list[float]:
-    """Prints both engines update by update; returns the dense engine's seconds."""
+def one_replica(vocab: int, rollouts: int, kernels: Sequence[KernelName] = ("numpy",)) -> np.ndarray:
+    """Prints all engines update by update; returns the dense engine's seconds."""
     spec = experiment_of(vocab, 1, rollouts)
-    dense, own = Course(TokensEngine(kernels="reference"), spec), Course(ReducedEngine(), spec)
-    eager, times, default, apart = Course(TokensEngine(), spec), [], [], 0.0
+    dense, own = Course(TokensEngine(kernels="reference"), spec), [Course(ReducedEngine(kernels=k), spec) for k in kernels]
+    eager, default, apart = Course(TokensEngine(), spec), [], np.zeros(len(own))
+    times: list[list[float]] = []
     for r in range(rollouts):
-        for course in (dense, own, *([eager] if r == 0 else [])):
+        for course in (dense, *own, *([eager] if r == 0 else [])):
             course.roll_out()
         for k in range(spec.update.minibatches):
             samples = Samples(*(x.cpu().numpy() for x in dense.rollout.draws.take(k)))
-            a, entropy = dense.step(k, samples)
-            b, same = own.step(k, samples)
-            times.append((a, b))
-            apart = max(apart, float(np.max(np.abs(entropy - same))))
+            seconds, entropy = dense.step(k, samples)
+            steps = [course.step(k, samples) for course in own]
+            times.append([seconds, *(x for x, _ in steps)])
+            apart = np.maximum(apart, [float(np.max(np.abs(entropy - same))) for _, same in steps])
             if r == 0:
-                default.append(eager.step(k, samples)[0] / b)
-    part = max(1, len(times) // 10)
-    for name, rows in (("first tenth", times[:part]), ("last tenth", times[-part:]), ("whole run", times)):
-        print(f"one replica, {name}: dense / reduced {spread([a / b for a, b in rows])}")
-    print(f"one replica, first rollout: dense by accounting.account / reduced {spread(default)}")
-    total = sum(a for a, _ in times) / sum(b for _, b in times)
-    print(
-        f"one replica, {rollouts} rollouts: dense / reduced of the sums {total:.1f}; entropies differ by {apart:.1e} nats at most"
-    )
-    return [a for a, _ in times]
+                default.append(eager.step(k, samples)[0])
+    table = np.array(times)
+    part = max(1, len(table) // 10)
+    for i, name in enumerate(kernels):
+        ratios = table[:, 0] / table[:, i + 1]
+        for which, rows in (("first tenth", ratios[:part]), ("last tenth", ratios[-part:]), ("whole run", ratios)):
+            print(f"{name}, one replica, {which}: dense / reduced {spread(rows)}")
+        print(f"{name}, first rollout: dense by accounting.account / reduced {spread(default / table[: len(default), i + 1])}")
+        total = table[:, 0].sum() / table[:, i + 1].sum()
+        print(f"{name}, one replica, {rollouts} rollouts: dense / reduced of the sums {total:.1f}")
+        print(f"{name}: entropies differ by {apart[i]:.1e} nats at most")
+    return table[:, 0]
 
 
-def batched(vocab: int, rollouts: int, dense: list[float]) -> None:
+def batched(vocab: int, rollouts: int, dense: np.ndarray, kernels: KernelName) -> None:
     """Prints the cost of a replica among 64."""
-    course = Course(ReducedEngine(), experiment_of(vocab, REPLICAS, rollouts))
+    course = Course(ReducedEngine(kernels=kernels), experiment_of(vocab, REPLICAS, rollouts))
     times = [course.whole_rollout() for _ in range(rollouts)]
-    base = statistics.median(dense)
+    base = float(np.median(dense))
     width = max(c.log_probs.shape[1] for c in course.state.cells)
     for name, value in (("first rollout", times[0]), ("last rollout", times[-1]), ("whole run", statistics.mean(times))):
-        print(f"{REPLICAS} replicas, {name}: {1e6 * value:.0f} us per replica and update, dense / reduced {base / value:.0f}")
-    print(f"{REPLICAS} replicas: {width} columns at the end, dense {1e3 * base:.1f} ms")
+        print(f"{kernels}, {REPLICAS} replicas, {name}: {1e6 * value:.0f} us a replica and update; dense / it {base / value:.0f}")
+    print(f"{kernels}, {REPLICAS} replicas: {width} columns at the end, dense {1e3 * base:.1f} ms")
 
 
-def vocabulary(rollouts: int, replicas: int) -> None:
+def vocabulary(rollouts: int, replicas: int, kernels: KernelName) -> None:
     """Prints the cost at 10^9 actions over that at 10^5."""
-    engine = {v: ReducedEngine() for v in (10**5, 10**9)}
+    engine = {v: ReducedEngine(kernels=kernels) for v in (10**5, 10**9)}
     ratios: dict[str, list[float]] = {"first rollout": [], "last rollout": [], "whole run": []}
     for _ in range(ROUNDS):
         courses = {v: Course(engine[v], experiment_of(v, replicas, rollouts)) for v in engine}
@@ -123,7 +130,7 @@ def vocabulary(rollouts: int, replicas: int) -> None:
         for name, (few, many) in zip(ratios, (seconds[0], seconds[-1], seconds.sum(axis=0)), strict=True):
             ratios[name].append(float(many / few))
     for name, values in ratios.items():
-        print(f"V = 10^9 / 10^5, {replicas} replicas, {name}: {spread(values)}")
+        print(f"{kernels}, V = 10^9 / 10^5, {replicas} replicas, {name}: {spread(values)}")
 
 
 def headline(contexts: int, jobs: int) -> None:
@@ -145,12 +152,18 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=30)
     parser.add_argument("--headline", type=int, default=64, metavar="UNITS", help="of headline_152k (0: leave it out)")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--kernels", nargs="+", choices=["numpy", "numba"], help="default: both where numba is installed")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    dense = one_replica(a.vocab, a.rollouts)
-    batched(a.vocab, a.rollouts, dense)
-    for replicas in (1, REPLICAS):
-        vocabulary(a.rollouts, replicas)
+    kernels = a.kernels or list(dict.fromkeys(["numpy", kernels_named(None).name]))
+    for name in kernels:
+        for replicas in (1, REPLICAS):
+            Course(ReducedEngine(kernels=name), experiment_of(a.vocab, replicas, 1)).whole_rollout()
+    dense = one_replica(a.vocab, a.rollouts, kernels)
+    for name in kernels:
+        batched(a.vocab, a.rollouts, dense, name)
+        for replicas in (1, REPLICAS):
+            vocabulary(a.rollouts, replicas, name)
     if a.headline:
         headline(a.headline, a.jobs)
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,6 +74,8 @@ def to_json(value: Any) -> str:
 def _provenance(ledger: Ledger) -> dict[bytes, bytes]:
     experiment = ledger.experiment
     versions = {name: metadata.version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
+    if ledger.engine == "reduced":  # its kernels round differently
+        versions["numba"] = metadata.version("numba") if find_spec("numba") else "not installed"
     try:
         versions["entclip"] = metadata.version("entclip")
     except metadata.PackageNotFoundError:

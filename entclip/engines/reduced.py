@@ -21,13 +21,14 @@ from entclip.advantage import AdvantageMoments
 from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
 from entclip.engines.tabular import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.initial import start_of
-from entclip.objective import Objective, signed_gains
+from entclip.objective import Objective
 from entclip.random import stream
 from entclip.reduced.basis import basis_of
-from entclip.reduced.books import Draw, update_cell, view_of
+from entclip.reduced.books import Draw, policies_of, update_cell
 from entclip.reduced.cell import Cell, Population, begin_cell, track
-from entclip.reduced.columns import Columns
+from entclip.reduced.columns import Columns, whole_weight
 from entclip.reduced.expected import step_variance
+from entclip.reduced.kernels import KernelName, kernels_named
 from entclip.reduced.law import Buckets, Laws, laws_of
 from entclip.reduced.refine import finer, refined, unresolved
 from entclip.reduced.rows import IdTable
@@ -77,16 +78,19 @@ class ReducedEngine:
         nodes: of the flow of unsampled actions, for each panel of 2 nats of log-probability.
         tracked: how many of the most probable actions are tracked from the start.
         whole: vocabularies up to this size are tracked entirely.
+        kernels: "numpy", or "numba" (compiled, several times as fast); None takes numba's where it is installed.
+    Raises: SpecError if the kernels cannot be had.
     """
 
     name = "reduced"
     drawn = True
     concurrent = True
 
-    def __init__(self, nodes: int = NODES, tracked: int = TRACKED, whole: int = WHOLE) -> None:
+    def __init__(self, nodes: int = NODES, tracked: int = TRACKED, whole: int = WHOLE, kernels: KernelName | None = None) -> None:
         if nodes < 8:
             raise SpecError(f"nodes = {nodes}: at least 8 are needed on a panel, 20 are the default.")
-        self._nodes, self._tracked, self._whole = nodes, tracked, whole
+        self._nodes, self._tracked, self._whole, self._kernels = nodes, tracked, whole, kernels_named(kernels)
+        self.kernels = self._kernels.name
         self._lock = Lock()
         self._last: tuple[str, tuple[Population, np.ndarray, Buckets] | None] = ("", None)
 
@@ -140,7 +144,7 @@ class ReducedEngine:
         first = laws.vocab if named or laws.vocab <= self._whole else min(self._tracked, laws.vocab)
         moving = experiment.update.geometry == "euclidean"
         per_panel = self._nodes if moving else NATURAL_NODES
-        return Population(laws, basis_of(laws, first, per_panel, moving=moving), first)
+        return Population(laws, basis_of(laws, first, per_panel, moving=moving), first, self._kernels)
 
     def roll_out(self, state: ReducedState) -> tuple[ReducedState, ReducedRollout]:
         experiment = state.experiment
@@ -191,7 +195,7 @@ class ReducedEngine:
         for (rows, key, mirror), cell, sampler in zip(_places(state), state.cells, rollout.samplers, strict=True):
             samples = _samples(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
             grown, at = track(cell, state.population, samples.actions, scaled=_scaled(experiment))
-            draw = Draw.of(at, samples.advantages, grown.log_probs.shape[1])
+            draw = Draw.of(at, samples.advantages, state.population.kernels)
             moments = take_moments(rollout.moments, rows) if minibatch.fresh and spec.optimizer == "sgd" else None
             new, part = update_cell(
                 grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows],
@@ -204,7 +208,7 @@ class ReducedEngine:
         return dataclasses.replace(state, cells=tuple(cells), taken=state.taken + 1), entry
 
     def observe(self, state: ReducedState) -> dict[str, np.ndarray]:
-        value = np.concatenate([Columns.of(cell.log_probs, cell.weight).entropy for cell in state.cells])
+        value = np.concatenate([_entropy(cell) for cell in state.cells])
         return {"entropy": value, "sequence_entropy": value}
 
     def pack(self, state: ReducedState) -> dict[str, np.ndarray]:
@@ -222,13 +226,17 @@ class ReducedEngine:
         for k, cell in enumerate(state.cells):
             stored = {name: arrays[f"{name}_{k}"] for name in _STORED}
             moments = None if cell.moments is None else (arrays[f"m_{k}"], arrays[f"v_{k}"])
-            table = IdTable.of(stored["ids"])
+            table = IdTable.of(stored["ids"], stored["count"])
             restored = dataclasses.replace(cell, **stored, moments=moments, table=table)
             cells.append(restored.at(restored.log_probs, restored.log_probs))
         return dataclasses.replace(state, cells=tuple(cells), taken=int(arrays["taken"]))
 
 
 _STORED = ("ids", "count", "log_probs", "weight", "number", "shift")
+
+
+def _entropy(cell: Cell) -> np.ndarray:
+    return Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs).entropy
 
 
 def _places(state: ReducedState) -> list[tuple[slice, int, bool]]:
@@ -340,9 +348,7 @@ def _matched_rate(state: ReducedState, rollout: ReducedRollout, scheme: Scheme, 
     if spec.optimizer != "sgd":
         raise SpecError(f"match_kl sets a learning rate from plain steps, but update.optimizer = {spec.optimizer!r}: use sgd.")
     for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
-        view = view_of(cell)
-        gains = signed_gains(state.objective, view.ratio, view.old_probs)
         moments = take_moments(rollout.moments, rows)
-        variance = step_variance(view, gains, moments, geometry=spec.geometry, batch=scheme.batch)
+        variance = step_variance(policies_of(cell), state.objective, moments, geometry=spec.geometry, batch=scheme.batch)
         total += float(np.sum(state.weight[rows] * variance))
     return math.sqrt(target * float(state.weight.sum()) / total)

@@ -19,11 +19,12 @@ import numpy as np
 
 from entclip.reduced.law import Laws
 
-__all__ = ["Basis", "Places", "basis_of", "chebyshev", "relative", "weights_of"]
+__all__ = ["Basis", "Places", "basis_of", "chebyshev", "flow", "leave", "weights_of"]
 
 PANEL_WIDTH = 2.0  # nats
 RESOLVED = 42.0  # nats below the largest; beyond, probabilities are under 1e-18 of it and the flow is a constant shift
 MAX_LEVELS = 160  # panels of one node
+HELD = 600.0
 
 
 def chebyshev(low: np.ndarray, high: np.ndarray, nodes: int) -> np.ndarray:
@@ -69,6 +70,38 @@ class Places:
         return out
 
 
+def places(
+    nodes: np.ndarray, edges: np.ndarray, per_panel: int, row: np.ndarray, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """index, nodes and share of `Places`, (Q, m) each, of u (Q,) in the laws `row` (Q,); nodes, edges: of a Basis."""
+    own = np.sum(u[:, None] < edges[row], axis=1)
+    index = own[:, None] * per_panel + np.arange(per_panel)
+    near = nodes[row[:, None], index]
+    return index, near, _polynomials(near, u)
+
+
+def leave(
+    number: np.ndarray, weight: np.ndarray, unit: np.ndarray, nodes: np.ndarray, edges: np.ndarray, per_panel: int,
+    row: np.ndarray, u: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """number and weight (U, n) of each unit's nodes after actions at u (Q,) of the units (Q,) have left them."""
+    index, near, share = places(nodes, edges, per_panel, row, u)
+    at = (unit[:, None] * number.shape[1] + index).reshape(-1)
+
+    def less(x: np.ndarray, share: np.ndarray) -> np.ndarray:
+        out: np.ndarray = x - np.bincount(at, share.reshape(-1), minlength=x.size).reshape(x.shape)
+        return out
+
+    return less(number, share), less(weight, share * _relative(u[:, None], near))
+
+
+def flow(
+    values: np.ndarray, unit: np.ndarray, nodes: np.ndarray, edges: np.ndarray, per_panel: int, row: np.ndarray, u: np.ndarray
+) -> np.ndarray:
+    """Interpolated `values` (U, n) of each query's unit (Q,) at u (Q,), (Q,); the rest as for `places`."""
+    return Places(*places(nodes, edges, per_panel, row, u)).of(values, unit)
+
+
 @dataclass(frozen=True)
 class Basis:
     """For each law (R rows): nodes u (R, n), n = panels x per_panel, and lower edges of all panels but the last (R, P - 1).
@@ -91,11 +124,7 @@ class Basis:
 
     def places(self, row: np.ndarray, u: np.ndarray) -> Places:
         """Where u (Q,) of the laws `row` (Q,) lie."""
-        m = self.per_panel
-        own = np.sum(u[:, None] < self.edges[row], axis=1)
-        index = own[:, None] * m + np.arange(m)
-        nodes = self.nodes[row[:, None], index]
-        return Places(index, nodes, _polynomials(nodes, u))
+        return Places(*places(self.nodes, self.edges, self.per_panel, row, u))
 
 
 def weights_of(nodes: np.ndarray, u: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,15 +136,15 @@ def weights_of(nodes: np.ndarray, u: np.ndarray, count: np.ndarray) -> tuple[np.
         share = _polynomials(nodes[None], u[part])
         number += count[part] @ share
         weight += (count[part] * np.exp(u[part] - top)) @ share
-    return number, weight * relative(top, nodes)
+    return number, weight * _relative(top, nodes)
 
 
-def relative(u: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+def _relative(u: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """e^{u - node}: how much more probable than its nodes an action is.
 
-    Held at e^600: a panel that is wider than float64 lies below RESOLVED, and its nodes there have no probability at all.
+    Held at e^HELD: a panel that is wider than float64 lies below RESOLVED, and its nodes there have no probability at all.
     """
-    out: np.ndarray = np.exp(np.minimum(u - nodes, 600.0))
+    out: np.ndarray = np.exp(np.minimum(u - nodes, HELD))
     return out
 
 

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from entclip.accounting import Scheme, check_finite
 from entclip.advantage import AdvantageMoments
-from entclip.objective import CAUSES, signed_gains, split_by_cause
+from entclip.objective import CAUSES, split_by_cause
 from entclip.reduced.cell import Cell, Population
-from entclip.reduced.columns import Columns, Slopes, largest_third, path_range, proved_remainder, total
-from entclip.reduced.expected import Terms, View, expected_columns
-from entclip.reduced.pieces import cut_view, straddling
+from entclip.reduced.columns import path_range, proved_remainder, ratio_of, whole_weight
+from entclip.reduced.expected import Changed, Effect, Terms, expected_columns, idle_range
+from entclip.reduced.kernels import Kernels
+from entclip.reduced.pieces import cut, straddling
 from entclip.reduced.steps import Optimizer, Pushes
+from entclip.reduced.sums import Along, Policies
 from entclip.rollout import Keep
 
-__all__ = ["Draw", "update_cell", "view_of"]
-
-_LIMIT = 0.975 * math.log(float(np.finfo(np.float64).max))  # of a log-ratio, as in policy.importance_ratio
+__all__ = ["Draw", "policies_of", "update_cell"]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A minibatch of a cell by its D distinct actions, (D,): unit and column, sums of A+ and A- over B, counts by sign."""
+    """A minibatch of a cell by its D distinct actions, (D,): unit and column, sums of A+ and A- over B, counts by sign.
+
+    Samples of one action are added up first: where they cancel, Adam divides by what is left.
+    """
 
     at: tuple[np.ndarray, np.ndarray]
     plus: np.ndarray
@@ -33,32 +35,15 @@ class Draw:
     n_minus: np.ndarray
 
     @classmethod
-    def of(cls, columns: np.ndarray, advantages: np.ndarray, width: int) -> Draw:
-        """From the column, below `width`, and the advantage of every sample, (u, B) each.
-
-        Samples of one action are added up first: where they cancel, Adam divides by what is left.
-        """
-        units, batch = columns.shape
-        keys, which = np.unique((np.arange(units)[:, None] * width + columns).reshape(-1), return_inverse=True)
-        a = advantages.reshape(-1)
-        sums = (np.bincount(which, x, minlength=len(keys)) for x in (np.maximum(a, 0), np.maximum(-a, 0), a > 0, a < 0))
-        plus, minus, n_plus, n_minus = sums
-        return cls(np.divmod(keys, width), plus / batch, minus / batch, n_plus, n_minus)
+    def of(cls, columns: np.ndarray, advantages: np.ndarray, kernels: Kernels) -> Draw:
+        """From the column and the advantage of every sample, (u, B) each."""
+        unit, column, *sums = kernels.added_up(columns, advantages)
+        return cls((unit, column), *sums)
 
 
-def view_of(cell: Cell) -> View:
+def policies_of(cell: Cell) -> Policies:
     """A cell's policy beside pi_old."""
-    number = cell.weight.copy()
-    number[:, : cell.nodes] = cell.number
-    return View(Columns.of(cell.log_probs, cell.weight, cell.probs), _ratio(cell), cell.old_probs, number)
-
-
-def _ratio(cell: Cell) -> np.ndarray:
-    """policy.importance_ratio from probabilities that are there already, held in the same range; 1 where neither is one."""
-    out = np.ones(cell.probs.shape)
-    np.divide(cell.probs, cell.old_probs, out=out, where=cell.old_probs > 0)
-    out.clip(math.exp(-_LIMIT), math.exp(_LIMIT), out=out)
-    return out
+    return Policies(cell.log_probs, cell.probs, cell.old_log_probs, cell.old_probs, cell.weight, cell.number, cell.count)
 
 
 def update_cell(
@@ -97,12 +82,17 @@ def _update(
     rate: np.ndarray,
     keep: Keep | None,
 ) -> tuple[Cell, dict[str, np.ndarray]]:
-    objective = scheme.objective
-    view = view_of(cell)
-    now = view.now
+    objective, kernels, policies = scheme.objective, population.kernels, policies_of(cell)
+    terms = Terms(objective, scheme.geometry, scheme.batch, scheme.shared_group, moments, rate, keep)
+    standing, *found = kernels.measure(*policies, scheme.geometry == "euclidean", idle_range(terms))
+    changed = Changed(policies, standing, *found)
     at, plus, minus = draw.at, draw.plus, draw.minus
-    ratio, old_probs = view.ratio[at], view.old_probs[at]
-    gains = signed_gains(objective, ratio, old_probs)
+    old_probs = cell.old_probs[at]
+    ratio = ratio_of(cell.probs[at], old_probs)
+    # Of the drawn and of the changed actions at once: an update of few units is made of calls, not of numbers.
+    effects = Effect.of(objective, np.append(ratio, changed.ratio), np.append(old_probs, changed.old_probs))
+    effect = effects.part(slice(len(ratio)))
+    gains = effect.gains
     parts = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
     weights = plus * gains.plus - minus * gains.minus
     if keep is not None:
@@ -111,63 +101,54 @@ def _update(
         parts["other"] = weights - parts["unclipped"] - parts["clip_low"] - parts["clip_high"]
 
     pushes = Pushes(at, weights, ratio, old_probs)
-    step = optimizer.step(cell, now, pushes, rate)
-    after, shift = now.moved(step.total)
-    columns: dict[str, np.ndarray] = {cause: step.value(parts[cause]) for cause in CAUSES} | step.causes
-    slopes = now.slopes(step.total)
-    columns["curvature"] = slopes.second / 2
-    columns["measured"] = after.entropy - now.entropy
+    step = optimizer.step(cell, standing, pushes, rate)
+    log_probs, probs, shift, along = kernels.move(
+        cell.log_probs, cell.probs, step.total, cell.weight, cell.count, standing.entropy
+    )
+    values = step.value(np.stack([parts[cause] for cause in CAUSES]))
+    columns: dict[str, np.ndarray] = dict(zip(CAUSES, values, strict=True)) | step.causes
+    columns["curvature"] = along.second / 2
+    columns["measured"] = along.entropy - standing.entropy
     causes = sum(columns[c] for c in (*CAUSES, *step.causes))
     columns["remainder"] = columns["measured"] - causes - columns["curvature"]
-    columns |= {"entropy_before": now.entropy, "entropy": after.entropy, "step_variance": slopes.variance}
-    gradient = now.mass * now.excess
-    gradient *= step.total
-    columns["_inner"] = -np.sum(gradient, axis=1)
-    columns["_scale"] = np.sum(np.abs(gradient), axis=1)
-    columns["_bound"] = _remainder_bound(now, after, step.total, slopes, columns, population.laws.vocab)
-
-    terms = Terms(objective, scheme.geometry, scheme.batch, scheme.shared_group, moments, rate, keep)
-    columns |= _theory(cell, population, view, terms)
-    low, high = objective.sets(ratio, old_probs)
+    columns |= {"entropy_before": standing.entropy, "entropy": along.entropy, "step_variance": along.variance}
+    columns |= {"_inner": along.inner, "_scale": along.scale}
+    columns["_bound"] = _remainder_bound(cell, step.total, along, columns, kernels, population.laws.vocab)
+    columns |= expected_columns(standing, changed, effects.part(slice(len(ratio), None)), terms)
+    if changed.has_nodes:
+        _cut_expectations(cell, population, terms, columns)
     either = draw.n_plus + draw.n_minus
     of_low, of_high = (draw.n_minus, draw.n_plus) if objective.gated else (either, either)
     counts = {
-        "clip_count_low": of_low * low,
-        "clip_count_high": of_high * high,
+        "clip_count_low": of_low * effect.low,
+        "clip_count_high": of_high * effect.high,
         "count_plus": draw.n_plus,
         "count_minus": draw.n_minus,
     }
-    columns |= {name: pushes.by_unit(events, len(rate)) for name, events in counts.items()}
-    log_ratio = cell.log_probs - cell.old_log_probs
-    old_mass = cell.weight * view.old_probs
-    columns["kl"] = -total(old_mass, log_ratio)
-    old_mass *= log_ratio
-    columns["log_ratio_sq"] = total(old_mass, log_ratio)
-    columns["ratio_max"] = np.max(view.ratio, axis=1, where=cell.weight != 0, initial=0.0)
-    new = replace(cell, log_probs=after.log_probs, probs=after.probs, shift=cell.shift + shift, moments=step.moments)
+    columns |= dict(zip(counts, pushes.by_unit(np.stack(list(counts.values())), len(rate)), strict=True))
+    columns |= {"kl": standing.kl, "log_ratio_sq": standing.log_ratio_sq, "ratio_max": standing.ratio_max}
+    new = replace(cell, log_probs=log_probs, probs=probs, shift=cell.shift + shift, moments=step.moments)
     return new, columns
 
 
-def _theory(cell: Cell, population: Population, view: View, terms: Terms) -> dict[str, np.ndarray]:
-    """Clip sets and expectations; units whose unsampled actions straddle a bound are summed piece by piece."""
-    columns = expected_columns(view, terms)
-    for unit in straddling(cell, population, terms.objective, view):  # rare: one update in which a bound passes the tail
+def _cut_expectations(cell: Cell, population: Population, terms: Terms, columns: dict[str, np.ndarray]) -> None:
+    """Clip sets and expectations again, piece by piece, of units whose unsampled actions straddle a bound."""
+    objective, kernels = terms.objective, population.kernels
+    for unit in straddling(cell, population, objective):  # rare: one update in which a bound passes the tail
         # Nodes mean that the reward ignores the action, and then the moments are the same in all units.
-        pieces = cut_view(cell, population, terms.objective, view, unit)
-        for name, value in expected_columns(pieces, terms._replace(rate=terms.rate[unit : unit + 1])).items():
+        own, pieces = terms._replace(rate=terms.rate[unit : unit + 1]), cut(cell, population, objective, unit)
+        standing, *found = kernels.measure(*pieces, terms.geometry == "euclidean", idle_range(own))
+        changed = Changed(pieces, standing, *found)
+        effect = Effect.of(objective, changed.ratio, changed.old_probs)
+        for name, value in expected_columns(standing, changed, effect, own).items():
             columns[name][unit] = value[0]
-    return columns
-
-
-def _rows(columns: Columns, some: np.ndarray) -> Columns:
-    return Columns(*(getattr(columns, name)[some] for name in ("log_probs", "weight", "probs", "mass", "entropy", "excess")))
 
 
 def _remainder_bound(
-    now: Columns, after: Columns, step: np.ndarray, slopes: Slopes, columns: dict[str, np.ndarray], vocab: int
+    cell: Cell, step: np.ndarray, along: Along, columns: dict[str, np.ndarray], kernels: Kernels, vocab: int
 ) -> np.ndarray:
     """Bound on |remainder|: see accounting.remainder_bound, whose rule this is for sums over columns."""
-    start, end = np.abs(slopes.third), np.abs(after.slopes(step).third)
+    start, end = np.abs(along.third), np.abs(along.end_third)
     eps = float(np.finfo(np.float64).eps)
     rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + np.abs(columns["curvature"]))
     bound = (np.maximum(start, end) + np.abs(start - end)) / 6 + rounding
@@ -176,9 +157,9 @@ def _remainder_bound(
         beyond = np.flatnonzero(size > bound)
         if len(beyond) == 0:
             break
-        moves = step[beyond]
-        largest, smallest = largest_third(_rows(now, beyond), moves, points)
-        seen, spread = (2 * largest - smallest) / 6, path_range(moves, now.weight[beyond])
+        moves, weight, count = step[beyond], cell.weight[beyond], cell.count[beyond]
+        largest, smallest = kernels.largest_third(cell.log_probs[beyond], moves, weight, count, points)
+        seen, spread = (2 * largest - smallest) / 6, path_range(moves, whole_weight(weight, count, moves.shape[1]))
         # A grid sees what happens within a logit. For longer paths T3's own bound is what is proved; it says little there.
         bound[beyond] = np.where(spread < points, seen, np.maximum(seen, proved_remainder(spread, vocab))) + rounding[beyond]
     return bound

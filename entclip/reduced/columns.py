@@ -12,13 +12,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Columns", "Slopes", "largest_third", "path_range", "proved_remainder", "total"]
+__all__ = ["Columns", "Slopes", "path_range", "proved_remainder", "ratio_of", "total", "whole_weight"]
+
+_LIMIT = 0.975 * math.log(float(np.finfo(np.float64).max))  # of a log-ratio, as in policy.importance_ratio
+PADDING = -800.0  # log-probability of room: its probability is 0 in float64
+LEAST, MOST = math.exp(-_LIMIT), math.exp(_LIMIT)
 
 
 def total(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """sum_c a_c b_c of each unit, (u,)."""
     out: np.ndarray = np.einsum("uc,uc->u", a, b)
     return out
+
+
+def ratio_of(probs: np.ndarray, old_probs: np.ndarray) -> np.ndarray:
+    """policy.importance_ratio from probabilities that are there already, held in the same range; 1 where neither is one."""
+    out = np.ones(probs.shape)
+    np.divide(probs, old_probs, out=out, where=old_probs > 0)
+    out.clip(LEAST, MOST, out=out)
+    return out
+
+
+def whole_weight(weight: np.ndarray, count: np.ndarray, width: int) -> np.ndarray:
+    """Weights of all columns (u, width) from those of nodes (u, n): 1 for the first `count` (u,) tracked actions, then 0."""
+    n = weight.shape[1]
+    return np.concatenate([weight, np.arange(width - n) < count[:, None]], axis=1)
 
 
 class Slopes(NamedTuple):
@@ -88,16 +106,6 @@ def path_range(step: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """max d - min d over the columns that stand for actions, (u,)."""
     used = weight != 0
     return np.max(step, axis=1, where=used, initial=-np.inf) - np.min(step, axis=1, where=used, initial=np.inf)
-
-
-def largest_third(start: Columns, step: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Largest and smallest |H'''| over evenly spaced points of the path, (u,) each; see drift/cumulants.py."""
-    values = [np.abs(start.slopes(step).third)]
-    for k in range(1, points):  # points of the path
-        there, _ = start.moved(k / (points - 1) * step)
-        values.append(np.abs(there.slopes(step).third))
-    stacked = np.stack(values)
-    return stacked.max(axis=0), stacked.min(axis=0)
 
 
 def proved_remainder(spread: np.ndarray, vocab: int) -> np.ndarray:

@@ -6,28 +6,32 @@ does not depend on the objective, and one over the columns whose gain has change
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from entclip.accounting import with_drop
-from entclip.advantage import AdvantageMoments
-from entclip.objective import Objective, SignedGains, signed_gains, split_by_cause
+from entclip.advantage import AdvantageMoments, PairMoments
+from entclip.objective import (
+    CAUSES,
+    CeGppo,
+    Cispo,
+    Clip,
+    DppoTv,
+    DualClip,
+    NoClip,
+    Objective,
+    SignedGains,
+    signed_gains,
+    split_by_cause,
+)  # fmt: skip
 from entclip.policy import Geometry
-from entclip.reduced.columns import Columns, total
+from entclip.reduced.columns import Columns, ratio_of, total, whole_weight
+from entclip.reduced.sums import Policies, Standing, trace_terms
 from entclip.rollout import Keep
 
-__all__ = ["Terms", "View", "expected_columns", "step_variance"]
-
-
-class View(NamedTuple):
-    """A policy beside the old one: columns, ratio and pi_old (u, c), and weights of sums without a factor of pi (u, c)."""
-
-    now: Columns
-    ratio: np.ndarray
-    old_probs: np.ndarray
-    number: np.ndarray
+__all__ = ["Changed", "Effect", "Terms", "expected_columns", "idle_range", "step_variance"]
 
 
 class Terms(NamedTuple):
@@ -42,18 +46,41 @@ class Terms(NamedTuple):
     keep: Keep | None
 
 
-@dataclass(frozen=True)
-class _Changed:
-    """Columns whose gains are not 1 or that lie in a clip set, flat (D,): unit and column, and sums over each unit's."""
+def idle_range(terms: Terms) -> tuple[float, float]:
+    """Ratios between which, both included, every gain is 1 and no action is in a clip set; NaN where there is no such range.
 
-    unit: np.ndarray
-    column: np.ndarray
-    units: int
+    A range that is too narrow costs time and changes nothing.
+    """
+    by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
+    known = type(terms.objective) in (NoClip, Clip, Cispo, CeGppo, DualClip, DppoTv)  # a class of one's own may do anything
+    match terms.objective if known and not by_action else None:
+        case NoClip():
+            return 0.0, math.inf
+        case Clip(low=low, high=high) | Cispo(low=low, high=high) | CeGppo(low=low, high=high):
+            return 1 - low, 1 + high
+        case DualClip(low=low, high=high, cap=cap):
+            return 1 - low, min(1 + high, cap)
+        case DppoTv(delta=delta):  # |pi - pi_old| <= |r - 1|, and a margin for its rounding
+            return 1 - delta * (1 - 1e-9), 1 + delta * (1 - 1e-9)
+    return math.nan, math.nan
 
-    def of(self, x: np.ndarray) -> np.ndarray:
-        """x (u, c) at these columns."""
-        out: np.ndarray = x[self.unit, self.column]
-        return out
+
+class Changed:
+    """The columns whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and column; their pi, l + H, mass,
+    ratio, pi_old and number; sums over each unit's."""
+
+    def __init__(self, policies: Policies, standing: Standing, unit: np.ndarray, column: np.ndarray) -> None:
+        self.unit, self.column, self.units = unit, column, len(policies.tracked)
+        at, n = (unit, column), policies.weight.shape[1]
+        self.probs, self.old_probs = policies.probs[at], policies.old_probs[at]
+        self.excess = policies.log_probs[at] + standing.entropy[unit]
+        self.ratio = ratio_of(self.probs, self.old_probs)
+        self.mass, self.number = self.probs.copy(), np.ones(len(unit))
+        of_nodes = np.flatnonzero(column < n)
+        node = (unit[of_nodes], column[of_nodes])
+        self.mass[of_nodes] *= policies.weight[node]
+        self.number[of_nodes] = policies.number[node]
+        self.has_nodes = len(of_nodes) > 0
 
     def by_action(self, x: np.ndarray) -> np.ndarray | float:
         """A moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these columns."""
@@ -66,25 +93,30 @@ class _Changed:
         return np.bincount(self.unit, x, minlength=self.units)
 
 
-def _changed(view: View, terms: Terms) -> _Changed:
-    moments, ratio = terms.moments, view.ratio
-    if terms.keep is not None or (moments is not None and moments.action_dependent):
-        change = np.ones(ratio.shape, dtype=bool)
-    else:
-        low, high = terms.objective.sets(ratio, view.old_probs)
-        change = low | high
-        for sign in ("plus", "minus"):
-            change |= terms.objective.gain(sign, ratio, view.old_probs) != 1
-    flat = np.flatnonzero(change)
-    return _Changed(*np.divmod(flat, ratio.shape[1]), len(ratio))
+class Effect(NamedTuple):
+    """What an objective makes of some actions, (D,) each: gains, and whether they are beyond its low and its high bound."""
+
+    gains: SignedGains
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, objective: Objective, ratio: np.ndarray, old_probs: np.ndarray) -> Effect:
+        return cls(signed_gains(objective, ratio, old_probs), *objective.sets(ratio, old_probs))
+
+    def part(self, some: slice) -> Effect:
+        """That of some of the actions."""
+        return Effect(SignedGains(*(g[some] for g in self.gains)), self.low[some], self.high[some])
 
 
 class _MeanStep(NamedTuple):
     """A centred step: own - mean at the changed columns and -mean at all others, less pull (pi - P2) everywhere; own and own
-    times the form's weight (D,), mean and pull (u,)."""
+    times the form's weight (D,), sums of the latter and of its product with pi - P2, mean and pull (u,)."""
 
     own: np.ndarray
     weighted: np.ndarray
+    total: np.ndarray
+    tilt: np.ndarray
     mean: np.ndarray
     pull: np.ndarray
 
@@ -95,130 +127,111 @@ class _Form:
     natural: the step is w. euclidean: it is pi (w - E w), that is pi w at these columns and -E[w] pi at all.
     """
 
-    def __init__(self, view: View, changed: _Changed, geometry: Geometry) -> None:
-        now = view.now
-        self.changed, self.geometry = changed, geometry
-        self.mass, self.probs = changed.of(now.mass), changed.of(now.probs)
-        weight = now.mass * (now.excess + 1)
-        self.weight, self.whole = changed.of(weight), np.sum(weight, axis=1)
-        if geometry == "euclidean":
-            p2 = now.mean(now.probs)
-            spread = now.probs - p2[:, None]
-            self.p2, self.spread = p2, changed.of(spread)
-            pushed = weight * spread
-            self.first, self.second = np.sum(pushed, axis=1), total(pushed, spread)
+    def __init__(self, standing: Standing, changed: Changed, geometry: Geometry) -> None:
+        self.changed, self.geometry, self.standing = changed, geometry, standing
+        self.mass, self.probs = changed.mass, changed.probs
+        self.weight = changed.mass * (changed.excess + 1)
+        self.spread = changed.probs - standing.p2[changed.unit]
 
     def step(self, w: np.ndarray) -> _MeanStep:
         """The mean step of weights w (D,), less its mean under pi."""
-        mean = self.changed.total(self.mass * w)
+        t, mean = self.changed.total, self.changed.total(self.mass * w)
         if self.geometry == "natural":
-            return _MeanStep(w, self.weight * w, mean, np.zeros_like(mean))
+            weighted, zero = self.weight * w, np.zeros_like(mean)
+            return _MeanStep(w, weighted, t(weighted), zero, mean, zero)
         x = self.probs * w
-        return _MeanStep(x, self.weight * x, self.changed.total(self.mass * x), mean)
+        weighted = self.weight * x
+        return _MeanStep(x, weighted, t(weighted), t(weighted * self.spread), t(self.mass * x), mean)
 
     def __call__(self, u: _MeanStep, v: _MeanStep) -> np.ndarray:
         """u' Hess(H) v, (u,)."""
-        t = self.changed.total
-        out = t(u.weighted * v.own) - v.mean * t(u.weighted) - u.mean * t(v.weighted) + u.mean * v.mean * self.whole
+        out = self.changed.total(u.weighted * v.own) - v.mean * u.total - u.mean * v.total + u.mean * v.mean * self.standing.whole
         if self.geometry == "euclidean":
-            out += u.pull * (v.mean * self.first - t(v.weighted * self.spread))
-            out += v.pull * (u.mean * self.first - t(u.weighted * self.spread)) + u.pull * v.pull * self.second
+            first, second = self.standing.first, self.standing.second
+            out += u.pull * (v.mean * first - v.tilt) + v.pull * (u.mean * first - u.tilt) + u.pull * v.pull * second
         return -out
 
 
-def _kappa(now: Columns, geometry: Geometry) -> np.ndarray:
-    """kappa - E kappa of T5, (u, c)."""
-    return -now.excess if geometry == "natural" else now.centred(-now.probs * now.excess)
+def _of_pair(pair: PairMoments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return pair.plus_plus, pair.minus_minus, pair.plus_minus
 
 
-def _trace(view: View, geometry: Geometry) -> np.ndarray:
-    """What each column's mean squared (c/r)^2 adds to tr(Hess S), (u, c); see drift.second_order.noise_trace."""
-    now, x = view.now, view.now.excess
-    if geometry == "natural":
-        out: np.ndarray = view.ratio * (now.mass * (2 * x + 1) - view.number * (x + 1))
-        return out
-    p = now.probs
-    spread = now.centred(p)
-    # Hess pi = -pi b with b = (pi - P2)(l + H + 1) - Cov(l, pi); the form is Hess_aa - 2 (Hess pi)_a + pi' Hess pi.
-    b = spread * x
-    b += spread - now.mean(b)[:, None]
-    form = p * (2 * x + 1)
-    form -= x + 1
-    form += 2 * b
-    form *= p
-    form -= total(now.mass, p * b)[:, None]
-    form *= now.mass
-    form *= view.ratio
-    return form
-
-
-def _pair(form: _Form, changed: _Changed, gains: SignedGains, moments: AdvantageMoments) -> np.ndarray:
-    """tr(Hess C) over reward levels; see drift.second_order."""
-    assert moments.pair is not None
-    pp, mm, pm = moments.pair.plus_plus, moments.pair.minus_minus, moments.pair.plus_minus
-    out, levels = np.zeros(changed.units), range(moments.level_probs.shape[-1])
+def _pair(form: _Form, changed: Changed, gains: SignedGains, moments: AdvantageMoments, shared: float) -> np.ndarray:
+    """(1 - c) g' Hess g + c tr(Hess C) for mean step g and samples of one group, c = shared; see drift.second_order."""
+    one, two = moments.by_action("plus"), moments.by_action("minus")
+    none = np.zeros((1, 1))
+    pp, mm, pm = (none, none, none) if moments.pair is None else _of_pair(moments.pair)
+    levels = range(moments.level_probs.shape[-1])
     if not moments.action_dependent:
-        up, down = [form.step(gains.plus - 1)], [form.step(gains.minus - 1)]
-    else:
-        share = moments.level_probs[changed.column]
-        up, down = ([form.step(g * share[:, k]) for k in levels] for g in (gains.plus, gains.minus))
-    for i in levels:  # reward levels: one when the reward ignores the action
+        # A mean weight that is the same for all actions moves nothing.
+        plus, minus = form.step(gains.plus - 1), form.step(gains.minus - 1)
+        a, b = one[..., 0], two[..., 0]
+        up, down, cross = ((1 - shared) * x + (shared * y[..., 0, 0]) for x, y in ((a * a, pp), (b * b, mm), (a * b, pm)))
+        return up * form(plus, plus) + down * form(minus, minus) - 2 * cross * form(plus, minus)
+    mean = form.step(gains.plus * changed.by_action(one) - gains.minus * changed.by_action(two))
+    out = (1 - shared) * form(mean, mean)
+    if shared == 0:
+        return out
+    share = moments.level_probs[changed.column]
+    ups, downs = ([form.step(g * share[:, k]) for k in levels] for g in (gains.plus, gains.minus))
+    for i in levels:  # reward levels
         for j in levels:
-            out += pp[..., i, j] * form(up[i], up[j]) + mm[..., i, j] * form(down[i], down[j])
-            out -= 2 * pm[..., i, j] * form(up[i], down[j])
+            out += shared * (pp[..., i, j] * form(ups[i], ups[j]) + mm[..., i, j] * form(downs[i], downs[j]))
+            out -= 2 * shared * pm[..., i, j] * form(ups[i], downs[j])
     return out
 
 
-def expected_columns(view: View, terms: Terms) -> dict[str, np.ndarray]:
-    """Clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each."""
-    now, objective, moments = view.now, terms.objective, terms.moments
-    changed = _changed(view, terms)
-    ratio, old_probs, mass = (changed.of(x) for x in (view.ratio, view.old_probs, now.mass))
-    value = _kappa(now, terms.geometry)
-    value *= now.mass
+def expected_columns(standing: Standing, changed: Changed, effect: Effect, terms: Terms) -> dict[str, np.ndarray]:
+    """Clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
+
+    effect: the objective's at the changed columns.
+    """
+    objective, moments, unit, euclidean = terms.objective, terms.moments, changed.unit, terms.geometry == "euclidean"
+    kappa = -changed.excess * changed.probs if euclidean else -changed.excess
+    value = changed.mass * (kappa - standing.kappa[unit])
     out: dict[str, np.ndarray] = {}
-    for side, members in zip(("low", "high"), objective.sets(ratio, old_probs), strict=True):
-        out |= {f"pi_{side}": changed.total(mass * members), f"mass_{side}": changed.total(changed.of(value) * members)}
+    for side, members in (("low", effect.low), ("high", effect.high)):
+        out |= {f"pi_{side}": changed.total(changed.mass * members), f"mass_{side}": changed.total(value * members)}
     if moments is None:
         return out
-    gains = signed_gains(objective, ratio, old_probs)
-    if terms.keep is not None:
-        gains = with_drop(gains, *terms.keep)
-    plus, minus, plus_sq, minus_sq = (moments.by_action(name) for name in ("plus", "minus", "plus_sq", "minus_sq"))
-    up, down = changed.by_action(plus), changed.by_action(minus)
-    parts = split_by_cause(objective, gains, ratio, old_probs, up, down)
-    out["expected_unclipped"] = terms.rate * total(value, np.broadcast_to(plus - minus, value.shape))
-    for cause in ("clip_low", "clip_high", "other"):
-        out[f"expected_{cause}"] = terms.rate * changed.total(changed.of(value) * parts[cause])
-
-    trace = _trace(view, terms.geometry)
-    one = plus_sq + minus_sq
-    square = gains.plus_sq * changed.by_action(plus_sq) + gains.minus_sq * changed.by_action(minus_sq) - changed.by_action(one)
-    noise = total(trace, np.broadcast_to(one, trace.shape)) + changed.total(changed.of(trace) * square)
-    form = _Form(view, changed, terms.geometry)
-    # A mean weight that is the same for all actions moves nothing.
-    shift = up - down if not moments.action_dependent else 0.0
-    mean = form.step(gains.plus * up - gains.minus * down - shift)
-    c = terms.shared_group
-    pair = (1 - c) * form(mean, mean)
-    if c > 0:
-        pair += c * _pair(form, changed, gains, moments)
+    gains = effect.gains if terms.keep is None else with_drop(effect.gains, *terms.keep)
+    up, down, up_sq, down_sq = (changed.by_action(moments.by_action(name)) for name in ("plus", "minus", "plus_sq", "minus_sq"))
+    parts = split_by_cause(objective, gains, changed.ratio, changed.old_probs, up, down)
+    means = (standing.p2[unit], standing.spread[unit], standing.form[unit])
+    trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
+    square = gains.plus_sq * up_sq + gains.minus_sq * down_sq
+    if moments.action_dependent:  # all columns are changed
+        noise = changed.total(trace * square)
+    else:
+        # What is the same for all actions: no drift, and the whole trace.
+        parts["unclipped"] = np.zeros(len(unit))
+        one = (moments.by_action("plus_sq") + moments.by_action("minus_sq"))[..., 0]
+        noise = standing.trace * one + changed.total(trace * (square - (up_sq + down_sq)))
+    for cause in CAUSES:
+        out[f"expected_{cause}"] = terms.rate * changed.total(value * parts[cause])
+    pair = _pair(_Form(standing, changed, terms.geometry), changed, gains, moments, terms.shared_group)
     out["expected_curvature"] = terms.rate**2 / 2 * (noise / terms.batch + (1 - 1 / terms.batch) * pair)
     return out
 
 
-def step_variance(view: View, gains: SignedGains, moments: AdvantageMoments, *, geometry: Geometry, batch: int) -> np.ndarray:
+def step_variance(
+    policies: Policies, objective: Objective, moments: AdvantageMoments, *, geometry: Geometry, batch: int
+) -> np.ndarray:
     """E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
-    now = view.now
+    width, n = policies.probs.shape[1], policies.weight.shape[1]
+    weight = whole_weight(policies.weight, policies.tracked, width)
+    now, ratio = Columns.of(policies.log_probs, weight, policies.probs), ratio_of(policies.probs, policies.old_probs)
+    gains = signed_gains(objective, ratio, policies.old_probs)
     plus, minus, plus_sq, minus_sq = (moments.by_action(name) for name in ("plus", "minus", "plus_sq", "minus_sq"))
     square, w = gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, gains.plus * plus - gains.minus * minus
     if geometry == "natural":
-        single = total(view.number, view.ratio * square) - now.mean(view.ratio * square)
+        number = np.concatenate([policies.number, weight[:, n:]], axis=1)
+        single = total(number, ratio * square) - now.mean(ratio * square)
         d = now.centred(w)
     else:
         p2, p3 = now.mean(now.probs)[:, None], now.mean(now.probs**2)[:, None]
         spread = now.probs - 2 * now.probs**2 + p3 - (now.probs - p2) ** 2
-        single = total(now.mass * view.ratio * square, spread)
+        single = total(now.mass * ratio * square, spread)
         d = now.centred(now.probs * now.centred(w))
     out: np.ndarray = single / batch + (1 - 1 / batch) * total(now.mass * d, d)
     return out

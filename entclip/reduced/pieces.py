@@ -14,10 +14,10 @@ from entclip.objective import Objective
 from entclip.policy import importance_ratio
 from entclip.reduced.basis import chebyshev, weights_of
 from entclip.reduced.cell import Cell, Population
-from entclip.reduced.columns import Columns
-from entclip.reduced.expected import View
+from entclip.reduced.columns import ratio_of
+from entclip.reduced.sums import Policies
 
-__all__ = ["cut_view", "straddling"]
+__all__ = ["cut", "straddling"]
 
 _FEW = 32  # actions of a piece that are listed instead
 _WAYS = 32  # ranks looked at in one step of the search
@@ -39,12 +39,13 @@ def _mixed(objective: Objective, ratio: np.ndarray, old_probs: np.ndarray, per_p
     return out
 
 
-def straddling(cell: Cell, population: Population, objective: Objective, view: View) -> np.ndarray:
+def straddling(cell: Cell, population: Population, objective: Objective) -> np.ndarray:
     """Units in which two nodes of one panel are on different sides of a bound."""
     n, m = cell.nodes, population.basis.per_panel
     if m == 1:
         return np.zeros(0, dtype=np.int64)  # a node alone is the actions it stands for
-    return np.flatnonzero(np.any(_mixed(objective, view.ratio[:, :n], view.old_probs[:, :n], m), axis=1))
+    old_probs = cell.old_probs[:, :n]
+    return np.flatnonzero(np.any(_mixed(objective, ratio_of(cell.probs[:, :n], old_probs), old_probs, m), axis=1))
 
 
 class _Unit:
@@ -91,23 +92,23 @@ class _Unit:
         return nodes, weight, number
 
 
-def cut_view(cell: Cell, population: Population, objective: Objective, view: View, unit: int) -> View:
-    """The view of one unit with its panels of unsampled actions cut where a bound passes."""
+def cut(cell: Cell, population: Population, objective: Objective, unit: int) -> Policies:
+    """The policies of one unit with its panels of unsampled actions cut where a bound passes."""
     one, n, m = _Unit(cell, population, objective, unit), cell.nodes, population.basis.per_panel
     count = int(cell.count[unit])
     ids = cell.ids[unit, :count]
     ranks = np.sort(population.laws.rank(np.full(count, one.row), ids))
-    cut = _mixed(objective, view.ratio[unit, :n], view.old_probs[unit, :n], m)
-    keep = np.repeat(~cut, m)
-    whole = (cell.log_probs[unit], cell.old_log_probs[unit], cell.weight[unit], cell.number[unit])
-    parts = [tuple(x[:n][keep] for x in whole)]
-    for panel in np.flatnonzero(cut):
+    old_probs = cell.old_probs[unit, :n]
+    parted = _mixed(objective, ratio_of(cell.probs[unit, :n], old_probs), old_probs, m)
+    keep = np.repeat(~parted, m)
+    whole = (cell.log_probs[unit, :n], cell.old_log_probs[unit, :n], cell.weight[unit], cell.number[unit])
+    parts = [tuple(x[keep] for x in whole)]
+    for panel in np.flatnonzero(parted):
         a, b = population.basis.cuts[one.row, panel : panel + 2].tolist()
         for c, d in pairwise([a, *one.cuts(a, b), b]):
             u, weight, number = one.piece(c, d, ranks[np.searchsorted(ranks, c) : np.searchsorted(ranks, d)])
             parts.append((*one.log_probs(u), weight, number))
-    own = slice(n, n + count)
-    ones = np.ones(count)
-    parts.append((cell.log_probs[unit, own], cell.old_log_probs[unit, own], ones, ones))
     now, old, weight, number = (np.concatenate(x)[None] for x in zip(*parts, strict=True))
-    return View(Columns.of(now, weight), importance_ratio(now, old), np.exp(old), number)
+    own = (slice(unit, unit + 1), slice(n, n + count))
+    now, old = np.concatenate([now, cell.log_probs[own]], axis=1), np.concatenate([old, cell.old_log_probs[own]], axis=1)
+    return Policies(now, np.exp(now), old, np.exp(old), weight, number, cell.count[unit : unit + 1])

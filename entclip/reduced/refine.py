@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from entclip.reduced.basis import Basis, basis_of, relative
+from entclip.reduced.basis import Basis, basis_of
 from entclip.reduced.cell import Cell, Population
 
 __all__ = ["finer", "refined", "unresolved"]
@@ -24,7 +24,7 @@ def unresolved(cell: Cell, basis: Basis) -> float:
         return 0.0
     flow = (cell.log_probs[:, :n] - basis.nodes[cell.law]).reshape(len(cell.count), -1, m)
     last = np.abs(flow @ _last_coefficients(m)).max(axis=2)
-    mass = np.abs((cell.weight[:, :n] * cell.probs[:, :n]).reshape(flow.shape).sum(axis=2))
+    mass = np.abs((cell.weight * cell.probs[:, :n]).reshape(flow.shape).sum(axis=2))
     surprisal = 1 + np.abs(cell.log_probs[:, :n].reshape(flow.shape)).max(axis=2)
     return float(np.max(np.sum(last * mass * surprisal, axis=1)))
 
@@ -40,9 +40,12 @@ def _last_coefficients(m: int) -> np.ndarray:
 
 def finer(population: Population) -> Population:
     """The same laws with twice as many nodes on each panel."""
-    basis = population.basis
-    basis = basis_of(population.laws, population.first, 2 * basis.per_panel, moving=basis.panels > 1)
-    return Population(population.laws, basis, population.first)
+    basis, known = population.basis, population.bases
+    nodes = 2 * basis.per_panel
+    if nodes not in known:
+        known[nodes] = basis_of(population.laws, population.first, nodes, moving=basis.panels > 1)
+    basis = known[nodes]
+    return replace(population, basis=basis)
 
 
 def refined(cell: Cell, population: Population, more: Population, *, scaled: bool) -> Cell:
@@ -50,14 +53,11 @@ def refined(cell: Cell, population: Population, more: Population, *, scaled: boo
     laws, n = population.laws, cell.nodes
     old, new = population.basis, more.basis
     unit = np.repeat(np.arange(len(cell.count)), new.nodes.shape[1])
-    places = old.places(cell.law[unit], new.nodes[cell.law].reshape(-1))
-    u = new.nodes[cell.law]
-
-    nodes = old.nodes[cell.law]
+    u, nodes = new.nodes[cell.law], old.nodes[cell.law]
 
     def carried(x: np.ndarray, off: np.ndarray, on: np.ndarray, by: np.ndarray, back: np.ndarray) -> np.ndarray:
         """(x - off)/by is what is smooth: its values at the new nodes times `back` plus `on`, then the tracked columns of x."""
-        value = places.of((x[:, :n] - off) / by, unit).reshape(u.shape)
+        value = population.flow((x[:, :n] - off) / by, unit, cell.law[unit], u.reshape(-1)).reshape(u.shape)
         return np.concatenate([value * back + on, x[:, n:]], axis=1)
 
     one, none = np.ones(1), np.zeros(1)
@@ -68,16 +68,12 @@ def refined(cell: Cell, population: Population, more: Population, *, scaled: boo
             for k, x in enumerate(moments, 1)
         )
         moments = (m, np.maximum(v, 0.0))
-    weight = np.concatenate([new.weight[cell.law], cell.weight[:, n:]], axis=1)
-    number = new.number[cell.law]
-    row, slot = np.nonzero(cell.ids >= 0)
+    weight, number = new.weight[cell.law], new.number[cell.law]
+    row, slot = np.nonzero(cell.tracked)
     law = cell.law[row]
     rank = laws.rank(law, cell.ids[row, slot])
     late = rank >= population.first
     row, start = row[late], laws.log_prob(law[late], rank[late])
-    left = new.places(law[late], start)
-    at = (row[:, None], left.index)
-    np.subtract.at(number, at, left.share)
-    np.subtract.at(weight, at, left.share * relative(start[:, None], left.nodes))
+    number, weight = more.left(number, weight, row, law[late], start)
     grown = replace(cell, weight=weight, number=number, moments=moments)
     return grown.at(carried(cell.log_probs, nodes, u, one, one), carried(cell.old_log_probs, nodes, u, one, one))

@@ -13,7 +13,6 @@ import numpy as np
 
 from entclip.reduced.cell import Cell, Population
 from entclip.reduced.law import Buckets
-from entclip.reduced.rows import last_at_most
 
 __all__ = ["Sampler", "sampler_of"]
 
@@ -40,7 +39,7 @@ class Sampler:
         row = np.broadcast_to(np.arange(units)[:, None], x.shape)
         actions = np.empty(x.shape, dtype=np.int64)
         known = x < self.tracked[:, None]
-        slot = last_at_most(self.before, row[known], x[known])
+        slot = self.population.kernels.last_at_most(self.before, row[known], x[known])
         actions[known] = self.cell.ids[row[known], slot]
         actions[~known] = self._unsampled(row[~known], rng)
         return actions
@@ -59,15 +58,16 @@ class Sampler:
 
     def _propose(self, unit: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         cell, laws, buckets = self.cell, self.population.laws, self.buckets
+        last_at_most = self.population.kernels.last_at_most
         law = cell.law[unit]
         pick, place, coin = rng.random((3, len(unit)))
         bucket = last_at_most(buckets.before, law, pick * buckets.total[law])
         rank = buckets.start[law, bucket] + np.floor(place * buckets.size[law, bucket]).astype(np.int64)
         action = laws.action(law, rank)
-        fresh = np.flatnonzero(cell.table.find(unit, action) < 0)
+        fresh = np.flatnonzero(cell.slots(self.population, unit, action) < 0)
         unit, law = unit[fresh], law[fresh]
         u = laws.log_prob(law, rank[fresh])
-        flow = cell.flow(cell.old_log_probs, self.population.basis, unit, u)
+        flow = cell.flow(cell.old_log_probs, self.population, unit, u)
         if np.any(flow > self.lift[unit]):
             raise ArithmeticError(
                 "the flow of unsampled actions rises above its nodes: nodes are too few. Use ReducedEngine(nodes=...) with more."
@@ -80,11 +80,11 @@ class Sampler:
 def sampler_of(cell: Cell, population: Population, buckets: Buckets) -> Sampler:
     """A sampler of the cell's pi_old."""
     n = cell.nodes
-    probs = cell.weight * cell.old_probs
-    up_to = np.cumsum(probs[:, n:], axis=1)
-    before = np.concatenate([np.zeros((len(probs), 1)), up_to[:, :-1]], axis=1)
+    up_to = np.cumsum(np.where(cell.tracked, cell.old_probs[:, n:], 0.0), axis=1)
+    before = np.concatenate([np.zeros((len(up_to), 1)), up_to[:, :-1]], axis=1)
     # Where all actions are tracked, what rounding left at the nodes is nobody's.
-    untracked = np.where(cell.count < population.laws.vocab, np.maximum(probs[:, :n].sum(axis=1), 0.0), 0.0)
+    rest = np.maximum(np.sum(cell.weight * cell.old_probs[:, :n], axis=1), 0.0)
+    untracked = np.where(cell.count < population.laws.vocab, rest, 0.0)
     flow = cell.old_log_probs[:, :n] - population.basis.nodes[cell.law]
     top, bottom = (f(flow, axis=1, initial=x) for f, x in ((np.max, -np.inf), (np.min, np.inf)))
     lift = top + 0.1 * (top - bottom) + 1e-9 if n else top

@@ -7,6 +7,7 @@ held fixed (T13): a cause's step is its own euclidean gradient through that prec
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from entclip.policy import Geometry
 from entclip.reduced.cell import Cell
-from entclip.reduced.columns import Columns, total
+from entclip.reduced.columns import Columns, total, whole_weight
+from entclip.reduced.sums import Standing
 from entclip.spec import UpdateSpec
 
 __all__ = ["Optimizer", "Pushes", "Step"]
@@ -29,11 +31,13 @@ class Pushes(NamedTuple):
     old_probs: np.ndarray
 
     def by_unit(self, x: np.ndarray, units: int) -> np.ndarray:
-        """Sums over a unit's actions, (u,)."""
-        return np.bincount(self.at[0], x, minlength=units)
+        """Sums over a unit's actions, (..., u), of x (..., D)."""
+        shape = (*x.shape[:-1], units)
+        rows = np.arange(0, math.prod(shape), units)[:, None] + self.at[0]
+        return np.bincount(rows.reshape(-1), x.reshape(-1), minlength=math.prod(shape)).reshape(shape)
 
     def pull(self, push: np.ndarray, units: int) -> np.ndarray:
-        """sum_b r_b W_b, (u,): how hard the samples together push all other actions down.
+        """sum_b r_b W_b, (..., u): how hard the samples together push all other actions down.
 
         Advantages of whole groups cancel on-policy. Adam divides by the size of what is left, so rounding is set to 0.
         """
@@ -57,7 +61,7 @@ class Step:
     moments: tuple[np.ndarray, np.ndarray] | None = None
 
     def value(self, weights: np.ndarray) -> np.ndarray:
-        """The first-order change of entropy by a cause whose weights are W (D,), (u,)."""
+        """The first-order change of entropy by causes whose weights are W (..., D), (..., u)."""
         units = len(self.total)
         own = self.pushes.by_unit(self.price * weights, units)
         if self.pull_price is None or self.scale is None:
@@ -75,27 +79,27 @@ class Optimizer:
     geometry: Geometry
     taken: int
 
-    def step(self, cell: Cell, now: Columns, pushes: Pushes, rate: np.ndarray) -> Step:
-        """The step of one update. rate: eta d(s), (u,)."""
+    def step(self, cell: Cell, standing: Standing, pushes: Pushes, rate: np.ndarray) -> Step:
+        """The step of one update. standing: of the cell's policy; rate: eta d(s), (u,)."""
         if self.spec.optimizer != "sgd":
-            return self._adam(cell, now, pushes, rate)
-        eta, units = rate[pushes.at[0]], len(rate)
+            return self._adam(cell, pushes, rate)
+        unit = pushes.at[0]
+        eta, gradient = rate[unit], -cell.probs[pushes.at] * (cell.log_probs[pushes.at] + standing.entropy[unit])
         if self.geometry == "natural":
-            moved = np.zeros(now.probs.shape)
+            moved = np.zeros(cell.probs.shape)
             moved[pushes.at] = eta * pushes.weights / pushes.old_probs
-            gradient = -now.probs[pushes.at] * now.excess[pushes.at]
             return Step(pushes, moved, eta * gradient / pushes.old_probs)
         scale = eta * pushes.ratio
         push = scale * pushes.weights
-        moved = now.probs * -pushes.pull(push, units)[:, None]
+        moved = cell.probs * -pushes.pull(push, len(rate))[:, None]
         moved[pushes.at] += push
-        gradient = -now.probs * now.excess
-        return Step(pushes, moved, scale * gradient[pushes.at], now.mean(gradient), scale)
+        return Step(pushes, moved, scale * gradient, standing.kappa, scale)
 
-    def _adam(self, cell: Cell, now: Columns, pushes: Pushes, rate: np.ndarray) -> Step:
+    def _adam(self, cell: Cell, pushes: Pushes, rate: np.ndarray) -> Step:
         """torch's Adam and AdamW, ascending; d(s) is part of the gradient, so rate / learning rate is."""
         spec = self.spec
         assert cell.moments is not None
+        now = Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs)
         (b1, b2), lr = spec.betas, spec.learning_rate
         scale = (rate / lr)[pushes.at[0]] * pushes.ratio
         push = scale * pushes.weights

@@ -7,7 +7,11 @@ import pytest
 
 from entclip.engines.base import Directive
 from entclip.engines.reduced import ReducedEngine
-from entclip.reduced.rows import IdTable, last_at_most
+from entclip.reduced.basis import basis_of
+from entclip.reduced.cell import Population, begin_cell, track
+from entclip.reduced.kernels import kernels_named
+from entclip.reduced.law import ZipfLaw
+from entclip.reduced.rows import IdTable, find, insert, last_at_most
 from entclip.rollout import Samples, draw_advantages
 from entclip.spec import parse_experiment
 from tests.tolerances import SIGMAS
@@ -25,18 +29,49 @@ def test_row_search_is_searchsorted():
 def test_id_tables_find_what_they_hold():
     rng = np.random.default_rng(1)
     ids = np.stack([np.unique(rng.integers(0, 2 * 10**8, 400))[:300] * 4, np.arange(300) * 2**20])
-    ids[0, 280:] = -1
-    table = IdTable.of(ids)
-    row, slot = np.nonzero(ids >= 0)
-    assert np.array_equal(table.find(row, ids[row, slot]), slot)
-    assert np.all(table.find(np.array([0, 1, 1]), np.array([1, 1, 3])) == -1)
-    grown = np.concatenate([ids, np.full((2, 40), -1)], axis=1)
-    grown[1, 300:340] = np.arange(40) * 2**20 + 1
-    more = table.with_ids(grown, np.ones(40, dtype=int), grown[1, 300:], np.arange(300, 340))
-    assert np.array_equal(more.find(np.ones(40, dtype=int), grown[1, 300:]), np.arange(300, 340))
-    assert np.all(table.find(np.ones(40, dtype=int), grown[1, 300:]) == -1)
-    table.with_ids(grown, np.ones(40, dtype=int), grown[1, 300:], np.zeros(40, dtype=int))  # another branch of the same table
-    assert np.array_equal(more.find(np.ones(40, dtype=int), grown[1, 300:]), np.arange(300, 340))
+    count = np.array([280, 300])
+    table = IdTable.of(np.concatenate([ids, np.full((2, 40), -1)], axis=1), count)
+    row, slot = np.nonzero(np.arange(300) < count[:, None])
+    assert np.array_equal(find(table.keys, table.slots, row, ids[row, slot]), slot)
+    absent = (np.array([0, 0, 1, 1]), np.array([1, ids[0, 290], 1, 3]))
+    assert np.all(find(table.keys, table.slots, *absent) == -1)
+    insert(table.keys, table.slots, np.ones(40, dtype=int), np.arange(40) * 2**20 + 1, np.arange(300, 340))
+    assert np.array_equal(find(table.keys, table.slots, np.ones(40, dtype=int), np.arange(40) * 2**20 + 1), np.arange(300, 340))
+    assert np.array_equal(find(table.keys, table.slots, row, ids[row, slot]), slot)
+
+
+def _cell(kernels):
+    laws = ZipfLaw(5000, 1.0)
+    population = Population(laws, basis_of(laws, 8, 20), 8, kernels_named(kernels))
+    return population, begin_cell(population, np.zeros(2, dtype=np.int64), adam=True)
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "numba"])
+def test_a_cell_does_not_see_what_a_later_one_tracks(kernels):
+    """They share arrays that grow: the second branch from one cell is the first one's, bit for bit."""
+    population, cell = _cell(kernels)
+    rng = np.random.default_rng(2)
+    cell, _ = track(cell, population, rng.integers(0, 5000, (2, 20)))
+    now = (np.zeros(4, dtype=np.int64), np.array([5, 77, 4000, 4999]))
+    before = cell.slots(population, *now)
+    actions = np.array([[5, 77, 4000, 77], [77, 4999, 1, 77]])
+    (one, at), alike = track(cell, population, actions), track(cell, population, actions)
+    assert one.table is cell.table, "nothing was copied"
+    assert alike[0].table is not cell.table
+    assert np.array_equal(at, alike[1])
+    assert np.array_equal(cell.slots(population, *now), before)
+    assert np.array_equal(one.slots(population, *now)[:3], [5, *at[0, 1:3] - cell.nodes])
+    for name in ("ids", "log_probs", "probs", "old_log_probs", "old_probs"):
+        assert np.array_equal(getattr(one, name)[:, : cell.nodes + 30], getattr(alike[0], name)[:, : cell.nodes + 30])
+    assert np.array_equal(one.weight, alike[0].weight)
+    assert np.all(one.count == cell.count + 2)
+    other, _ = track(cell, population, np.array([[600, 601], [602, 603]]))
+    assert np.all(other.slots(population, np.array([0, 1]), np.array([4000, 4999])) == -1)
+    assert np.all(one.slots(population, np.array([0, 1]), np.array([600, 602])) == -1)
+    u = population.laws.log_prob(np.zeros(1), np.array([4000.0]))
+    np.testing.assert_allclose(one.log_probs[0, at[0, 2]], u[0], rtol=1e-14)  # nothing has moved yet
+    total = np.sum(one.weight * one.probs[:, : one.nodes], axis=1) + np.sum(one.probs[:, one.nodes :] * one.tracked, axis=1)
+    np.testing.assert_allclose(total, 1, rtol=1e-13)
 
 
 def _moved(policy, units):
@@ -60,8 +95,8 @@ def _moved(policy, units):
     unit, action = np.repeat(np.arange(units), vocab), np.tile(np.arange(vocab), units)
     law = cell.law[unit]
     u = laws.log_prob(law, laws.rank(law, action))
-    dense = np.exp(u + cell.flow(cell.log_probs, state.population.basis, unit, u)).reshape(units, vocab)
-    row, slot = np.nonzero(cell.ids >= 0)
+    dense = np.exp(u + cell.flow(cell.log_probs, state.population, unit, u)).reshape(units, vocab)
+    row, slot = np.nonzero(cell.tracked)
     dense[row, cell.ids[row, slot]] = np.exp(cell.log_probs[row, cell.nodes + slot])
     share = np.exp(u).reshape(units, vocab)
     free = np.ones(dense.shape, dtype=bool)
