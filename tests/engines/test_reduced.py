@@ -17,8 +17,8 @@ from entclip.initial import start_of
 from entclip.ledger import ArmLedger, IdentityError
 from entclip.reduced import books
 from entclip.rollout import Keep, Samples, Sums
-from entclip.spec import parse_experiment
-from tests.tolerances import IDENTITY
+from entclip.spec import LedgerSpec, parse_experiment
+from tests.tolerances import IDENTITY, assert_unit_means
 
 ZIPF = {"kind": "zipf", "vocab": 500, "contexts": 3}
 GROUP = {"kind": "group", "size": 4}
@@ -337,10 +337,10 @@ def test_controls_run_on_the_reduced_engine():
         {"name": "dropped", "objective": "none", "control": {"kind": "drop", "like": "both"}},
         {"name": "matched", "objective": "none", "control": {"kind": "match_kl", "like": "both"}},
     ]
-    frame = run(_experiment(replicas=40).model_copy(update={"arm": parse_experiment({"arm": arms}).arm}), "reduced").to_frame()
-    frame = frame.set_index(["arm", "step"])
-    both, matched = frame.loc["both"]["step_variance"], frame.loc["matched"]["step_variance"]
-    assert np.allclose(both, matched, rtol=0.2)  # realised means of 120 units; in expectation they are equal
+    changed = {"arm": parse_experiment({"arm": arms}).arm, "ledger": LedgerSpec(detail="context")}
+    ledger = run(_experiment(replicas=40).model_copy(update=changed), "reduced")
+    frame = ledger.to_frame().set_index(["arm", "step"])
+    assert_unit_means(ledger.to_frame("contexts").query("arm == 'matched'"), "step_variance", frame.loc["both"]["step_variance"])
     later = frame.loc["both"]["inner_step"] > 0
     assert (frame.loc["dropped"]["count_plus"] < frame.loc["both"]["count_plus"])[later].all()
 
