@@ -7,43 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from entclip.head.study_numbers import change, gap, interval
 from entclip.style import LINES, new_figure, write_figure
 
-__all__ = ["figure", "gap", "interval", "pairs"]
+__all__ = ["figure"]
 
 _LOOKS = LINES[1:]  # black is for axes and intervals
 _CAPTION = (
     "All measured; bars are 95 % intervals over antithetic pairs (Student's t). Left: rms of log(pi/pi_old) after one rollout "
     "without clipping, dashed its part by the token's own logit.\n"
-    "Middle: each setting is divided by its largest bound, given in its label. Right: mean entropy value of the actions beyond a "
-    "bound minus the policy's mean."
+    "Middle: control variates under SGD, raw under AdamW and for an arm whose step size follows from its samples; each setting is "
+    "divided by its largest bound, given in\n"
+    "its label. Right: mean entropy value of the actions beyond a bound minus the policy's mean."
 )
-
-
-def pairs(values: Any) -> np.ndarray:
-    """Means of antithetic partners (first and second half), (R/2,)."""
-    x = np.asarray(values, dtype=np.float64)
-    return (x[: len(x) // 2] + x[len(x) // 2 :]) / 2
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean over pairs and half the width of its 95 % interval (Student's t)."""
-    from scipy import stats
-
-    n = len(values)
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return float(values.mean()), half
-
-
-def gap(arm: dict[str, Any], side: str, kind: str) -> tuple[float, float] | None:
-    """Gap of T6 over the run, probability-weighted, with its interval; kind: mass (euclidean) or surprise (natural)."""
-    per = arm["per_replica"]
-    mass, prob = pairs(per[f"{kind}_{side}"]), pairs(per[f"pi_{side}"])
-    if not np.any(prob):
-        return None
-    ratio = mass.sum() / prob.sum()
-    # A ratio of means: its influence values have the interval of a mean.
-    return ratio, interval((mass - ratio * prob) / prob.mean())[1]
 
 
 def figure(data: dict[str, Any], out: Path) -> None:
@@ -65,9 +41,8 @@ def figure(data: dict[str, Any], out: Path) -> None:
     arms = [a for a in data[settings[0]]["arms"] if a != "none"]
     for i, (name, (colour, _, marker, hatch)) in enumerate(zip(settings, _LOOKS, strict=False)):
         found = data[name]["arms"]
-        base = np.asarray(found["none"]["per_replica"]["measured"])
         shown = [a for a in arms if a in found]
-        stats = [interval(pairs(np.asarray(found[a]["per_replica"]["measured"]) - base)) for a in shown]
+        stats = [interval(change(found[a], found["none"])) for a in shown]
         scale = max(abs(m) + h for m, h in stats) if stats else 1.0
         at = np.array([arms.index(a) for a in shown]) + (i - len(settings) / 2) * width
         heights, halves = [m / scale for m, _ in stats], [h / scale for _, h in stats]

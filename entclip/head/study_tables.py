@@ -6,29 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from entclip.head.study_figure import gap, interval, pairs
-from entclip.ledger import PARTS
+from entclip.head.study_numbers import change, gap, interval, judged, pairs, total
 
-__all__ = ["arm_table", "noise_table", "total"]
+__all__ = ["arm_table", "noise_table"]
 
 _COLUMNS = (
     "arm", "measured", "control variate", "minus none", "clip_low / theory", "clip_high / theory", "curvature / theory",
     "gap_low euclidean / natural", "gap_high euclidean / natural", "clip share low / high",
 )  # fmt: skip
-
-
-def total(arm: dict[str, Any], *, plain: bool) -> np.ndarray:
-    """Entropy change of each pair: as measured, or (not `plain`) less what chance did to the parts that have an expectation."""
-    per = arm["per_replica"]
-    value = np.asarray(per["measured"])
-    if not plain:
-        value = value - sum(np.asarray(per[p]) - per[f"expected_{p}"] for p in PARTS if f"expected_{p}" in per)
-    return pairs(value)
-
-
-def _judged(arm: dict[str, Any]) -> bool:
-    """Whether curvature and causes have expectations: under Adam, and where a rate follows from the samples, none has."""
-    return "expected_curvature" in arm["per_replica"]
 
 
 def _number(found: tuple[float, float] | None, digits: int = 4) -> str:
@@ -45,10 +30,12 @@ def _part(arm: dict[str, Any], part: str) -> str:
 
 
 def _row(name: str, arm: dict[str, Any], base: dict[str, Any]) -> list[str]:
-    plain = not (_judged(arm) and _judged(base))
-    change = None if arm is base else interval(total(arm, plain=plain) - total(base, plain=plain))
-    cells = [name, _number(interval(total(arm, plain=True))), _number(interval(total(arm, plain=False))) if _judged(arm) else ""]
-    cells += [_number(change), *(_part(arm, p) for p in ("clip_low", "clip_high", "curvature"))]
+    known = interval(total(arm)) if judged(arm) else None
+    cells = [name, _number(interval(pairs(arm["per_replica"]["measured"]))), _number(known)]
+    cells += [
+        _number(None if arm is base else interval(change(arm, base))),
+        *(_part(arm, p) for p in ("clip_low", "clip_high", "curvature")),
+    ]
     for side in ("low", "high"):
         both = [_number(gap(arm, side, kind), 3) for kind in ("mass", "surprise")]
         cells.append(" / ".join(x for x in both if x))

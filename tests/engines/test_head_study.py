@@ -1,5 +1,7 @@
 """Hidden states of a model, the shipped experiment on the head engine, and the measurement behind docs/shared_parameters.md."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +13,9 @@ from entclip.engines.head import HeadEngine
 from entclip.head import extract
 from entclip.head.parameters import read_parameters
 from entclip.head.study import EDGES, measure, noise_law
-from entclip.head.study_figure import figure, gap, interval, pairs
+from entclip.head.study_figure import figure
+from entclip.head.study_numbers import change, gap, interval, pairs, total
+from entclip.head.study_tables import arm_table, noise_table
 from entclip.runner import check
 from entclip.spec import parse_experiment
 from tests.engines.test_head import dense, spec_of, steps_of
@@ -97,3 +101,23 @@ def test_what_the_study_measures(tmp_path):
     assert np.allclose(interval(values), (4.0, 4.302652729911275 / np.sqrt(3)))  # Student's t with 2 degrees of freedom
     figure({"edges": EDGES, "tiny": {"arms": arms}}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_control_variates_by_hand():
+    def arm(measured, clip, expected):
+        known = {} if expected is None else {"expected_clip_low": expected, "expected_curvature": [0.0] * 4}
+        return {"per_replica": {"measured": measured, "clip_low": clip, "curvature": [0.0] * 4} | known}
+
+    base = arm([1.0, 2.0, 3.0, 4.0], [0.5, 0.0, 0.0, 0.0], [0.25, 0.0, 0.0, 0.0])
+    assert total(base).tolist() == [1.875, 3.0]  # pairs (1 - .25, 3) and (2, 4)
+    assert change(arm([2.0] * 4, [0.0] * 4, [0.0] * 4), base).tolist() == [0.125, -1.0]
+    assert change(arm([2.0] * 4, [0.0] * 4, None), base).tolist() == [0.0, -1.0]  # raw where one arm has no expectation
+
+
+def test_the_page_has_the_tables_of_its_data():
+    root = Path(__file__).resolve().parents[2] / "docs"
+    data, page = json.loads((root / "data" / "shared_parameters.json").read_text()), (root / "shared_parameters.md").read_text()
+    assert noise_table(data) in page
+    for name, setting in data.items():
+        if name != "edges":
+            assert arm_table(setting) in page, name
