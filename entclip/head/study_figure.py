@@ -16,9 +16,8 @@ _LOOKS = LINES[1:]  # black is for axes and intervals
 _CAPTION = (
     "All measured; bars are 95 % intervals over antithetic pairs (Student's t). Left: rms of log(pi/pi_old) after one rollout "
     "without clipping, dashed its part by the token's own logit.\n"
-    "Middle: control variates under SGD, raw under AdamW and for an arm whose step size follows from its samples; each setting is "
-    "divided by its largest bound, given in\n"
-    "its label. Right: mean entropy value of the actions beyond a bound minus the policy's mean."
+    "Middle: control variates under SGD, raw under AdamW and for an arm whose step size follows from its samples; each setting "
+    "is divided by its largest bound,\ngiven in its label. Right: mean entropy value of the actions beyond a bound minus the policy's mean."
 )
 
 
