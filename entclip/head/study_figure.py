@@ -17,7 +17,8 @@ _CAPTION = (
     "All measured; bars are 95 % intervals over antithetic pairs (Student's t). Left: rms of log(pi/pi_old) after one rollout "
     "without clipping, dashed its part by the token's own logit.\n"
     "Middle: control variates under SGD, raw under AdamW and for an arm whose step size follows from its samples; each setting "
-    "is divided by its largest bound,\ngiven in its label. Right: mean entropy value of the actions beyond a bound minus the policy's mean."
+    "is divided by its largest bound,\n"
+    "given in its label. Right: mean entropy value of the actions beyond a bound minus the policy's mean."
 )
 
 
