@@ -11,10 +11,14 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from queue import Empty
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import jupytext
 import nbformat
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -24,6 +28,23 @@ FOLDER = Path(__file__).resolve().parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 SLIDERS = "(sliders: they appear where this notebook runs)"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class _Channel(AsyncZMQSocketChannel):
+    """A channel that looks again every second: a wait that misses its wake-up ends at its timeout only, here ten minutes."""
+
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return await super().get_msg(max(0.0, min(1.0, deadline - time.monotonic())))
+            except Empty:
+                if time.monotonic() >= deadline:
+                    raise
+
+
+class _Client(AsyncKernelClient):
+    shell_channel_class = iopub_channel_class = control_channel_class = _Channel
 
 
 def names() -> list[str]:
@@ -51,6 +72,7 @@ def execute(notebook: NotebookNode, folder: Path = FOLDER, env: Mapping[str, str
         coalesce_streams=True,
     )
     manager = client.create_kernel_manager()
+    manager.client_factory = _Client
     with TemporaryDirectory() as sockets:
         if os.name == "posix":  # sockets in files: nothing listens on the network, and the kernel does not warn that it does
             manager.transport, manager.ip = "ipc", f"{sockets}/kernel"
