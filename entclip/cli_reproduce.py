@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from entclip.findings.data import Catalogue, RunSpec, load_catalogue
 from entclip.spec import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from entclip.findings.data import Catalogue, RunSpec
     from entclip.runner import Progress as Report
 
 __all__ = ["reproduce"]
@@ -36,6 +36,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON instead of tables.")] = False,
 ) -> None:
     """Make every table and figure of the findings again. Interrupted, the same command goes on where it stopped."""
+    from entclip.findings.data import load_catalogue
     from entclip.store import to_json
 
     catalogue = load_catalogue()

@@ -12,8 +12,8 @@ import math
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,9 +26,13 @@ from entclip.spec import Experiment, SpecError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Checkpoint", "prepare_folder", "read_frame", "read_provenance", "read_summary", "save_run", "to_json", "write_atomic"]
+__all__ = [
+    "Checkpoint", "ask_git", "prepare_folder", "read_frame", "read_provenance", "read_summary", "save_run", "to_json",
+    "version_of", "write_atomic",
+]  # fmt: skip
 
 S = TypeVar("S", bound=State)
+T = TypeVar("T")
 _TABLES = {"updates": "ledger.parquet", "rollouts": "rollouts.parquet", "contexts": "contexts.parquet"}
 
 
@@ -71,24 +75,31 @@ def to_json(value: Any) -> str:
     return json.dumps(clean(value), indent=1, allow_nan=False)
 
 
+def version_of(package: str) -> str | None:
+    """The installed version of a package, None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def ask_git(*words: str) -> str:
+    """What git says in the checkout that this file is in; "" without git or a checkout."""
+    try:
+        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return found.stdout.strip()
+
+
 def _provenance(ledger: Ledger) -> dict[bytes, bytes]:
     experiment = ledger.experiment
-    versions = {name: metadata.version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
-    if ledger.engine == "reduced":  # its kernels round differently
-        versions["numba"] = metadata.version("numba") if find_spec("numba") else "not installed"
-    try:
-        versions["entclip"] = metadata.version("entclip")
-    except metadata.PackageNotFoundError:
-        versions["entclip"] = "not installed"
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-        )
-        commit = found.stdout.strip() or "none"
-    except OSError:
-        commit = "none"
+    # The kernels of the reduced engine round differently.
+    names = ("numpy", "scipy", "pandas", "pyarrow", *(("numba",) if ledger.engine == "reduced" else ()), "entclip")
+    versions = {name: version_of(name) or "not installed" for name in names}
     record = {
-        "experiment": experiment.to_toml(), "digest": experiment.digest, "versions": json.dumps(versions), "git_commit": commit,
+        "experiment": experiment.to_toml(), "digest": experiment.digest, "versions": json.dumps(versions),
+        "git_commit": ask_git("rev-parse", "HEAD") or "none",
         "engine": ledger.engine, "dtype": ledger.dtype, "device": ledger.device,
     }  # fmt: skip
     return {f"entclip.{k}".encode(): v.encode() for k, v in record.items()}
@@ -113,13 +124,10 @@ def save_run(ledger: Ledger, out: Path) -> None:
     write_atomic(out / "summary.json", to_json(ledger.summary()).encode())
 
 
-def read_frame(run: Path, kind: str = "updates") -> pd.DataFrame:
-    """A saved ledger as a DataFrame; SpecError if it is missing or damaged."""
-    import pandas as pd
-
+def _read(run: Path, kind: str, reader: Callable[[Path], T]) -> T:
     path = Path(run) / _TABLES[kind]
     try:
-        return pd.read_parquet(path)
+        return reader(path)
     except FileNotFoundError:
         raise SpecError(f"{path} does not exist: {run} is not the folder of a finished run (look for summary.json).") from None
     except (OSError, ValueError) as error:
@@ -128,12 +136,21 @@ def read_frame(run: Path, kind: str = "updates") -> pd.DataFrame:
         ) from None
 
 
+def read_frame(run: Path, kind: str = "updates") -> pd.DataFrame:
+    """A saved ledger as a DataFrame; SpecError if it is missing or damaged."""
+    import pandas as pd
+
+    return _read(run, kind, pd.read_parquet)
+
+
 def read_provenance(run: Path) -> dict[str, str]:
-    """What a saved ledger says of its making: experiment (TOML), digest, engine, dtype, device, versions (JSON), git_commit."""
+    """What a saved ledger says of its making: experiment (TOML), digest, engine, dtype, device, versions (JSON), git_commit.
+
+    Raises: SpecError if the ledger is missing or damaged.
+    """
     from pyarrow import parquet
 
-    read_frame(run)  # its errors
-    stored = parquet.read_schema(Path(run) / _TABLES["updates"]).metadata or {}
+    stored = _read(run, "updates", parquet.read_schema).metadata or {}
     prefix = b"entclip."
     return {k.removeprefix(prefix).decode(): v.decode() for k, v in stored.items() if k.startswith(prefix)}
 
@@ -196,10 +213,10 @@ class Checkpoint:
                 books.totals = {k: data[f"total_{k}"] for k in record["totals"]}
                 stored = {k.removeprefix("state_"): data[k] for k in data.files if k.startswith("state_")}
                 new: S = self.engine.unpack(state, stored)
+                books.skipped, books.drawn = record["skipped"], record["drawn"]
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise SpecError(f"the checkpoint {path} is damaged ({error}): delete it to start this arm again.") from None
         new.rollout = record["rollout"]
-        books.skipped, books.drawn = record["skipped"], record["drawn"]
         books.rows, books.details, books.summaries = record["rows"], record["details"], record["summaries"]
         books.entropy_start, books.entropy_end, books._entropy_expected = (
             record["entropy_start"],

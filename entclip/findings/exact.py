@@ -66,7 +66,7 @@ def noise_sign() -> Columns:
     def of(log_probs: np.ndarray, geometry: Geometry) -> dict[str, np.ndarray]:
         return {"noise": noise_drift(log_probs, learning_rate=1.0, second_moment=2.0, batch=1, geometry=geometry)}
 
-    return {f"{name}/{g}": _over_contexts(name, lambda lp, g=g: of(lp, g)) for g in _GEOMETRIES for name in POLICIES}  # type: ignore[misc]
+    return {f"{name}/{g}": _over_contexts(name, partial(of, geometry=g)) for g in _GEOMETRIES for name in POLICIES}
 
 
 def quadrants() -> Columns:
@@ -81,7 +81,7 @@ def quadrants() -> Columns:
         weights = {"e1": 1 - rare, "e2": rare, "e3": rare - 1, "e4": -rare}
         return expected_first_order(weights, log_probs, learning_rate=1.0, geometry=geometry)
 
-    return {f"{name}/{g}": _over_contexts(name, lambda lp, g=g: of(lp, g)) for g in _GEOMETRIES for name in _TOKENS}  # type: ignore[misc]
+    return {f"{name}/{g}": _over_contexts(name, partial(of, geometry=g)) for g in _GEOMETRIES for name in _TOKENS}
 
 
 def dropped_baseline() -> Columns:
@@ -119,7 +119,7 @@ def advantage_halves() -> Columns:
         return {key: np.array(values) for key, values in out.items()}
 
     return {
-        f"{name},{right}/{g}": _over_contexts(name, lambda lp, g=g, right=right: of(lp, g, right), _BLOCK)  # type: ignore[misc]
+        f"{name},{right}/{g}": _over_contexts(name, partial(of, geometry=g, right=right), _BLOCK)
         for g in _GEOMETRIES
         for right in ("likely", "rare")
         for name in _TOKENS

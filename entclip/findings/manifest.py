@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import subprocess
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from entclip.findings.runs import Item
+from entclip.store import ask_git, version_of
 
 __all__ = ["git_commit", "manifest_of", "versions"]
 
@@ -19,27 +18,14 @@ _PACKAGES = ("entclip", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "to
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on; those not installed are left out."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: version for name in _PACKAGES if (version := version_of(name)) is not None}
+    return {"python": platform.python_version()} | found
 
 
 def git_commit() -> str:
     """The commit of the source checkout, with "+" if it was changed since; "none" for an installed package."""
-    here = Path(__file__).resolve().parent
-
-    def ask(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
-
-    try:
-        commit = ask("rev-parse", "HEAD")
-        return commit + ("+" if commit and ask("status", "--porcelain", "--", ".") else "") or "none"
-    except OSError:
-        return "none"
+    commit = ask_git("rev-parse", "HEAD")
+    return commit + ("+" if commit and ask_git("status", "--porcelain", "--", ".") else "") or "none"
 
 
 def _files(out: Path, names: Iterable[Path]) -> list[dict[str, Any]]:

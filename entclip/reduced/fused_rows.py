@@ -14,12 +14,12 @@ __all__ = ["added_up", "find", "flow", "insert", "last_at_most", "leave"]
 
 
 @compiled
-def _home(key, bits):  # type: ignore[no-untyped-def]
+def _home(key, bits):
     return np.int64((np.uint64(key) * FACTOR) >> np.uint64(64 - bits))
 
 
 @compiled
-def _bits(size):  # type: ignore[no-untyped-def]
+def _bits(size):
     bits = 0
     while 1 << bits < size:
         bits += 1
@@ -64,7 +64,7 @@ def last_at_most(table: np.ndarray, row: np.ndarray, value: np.ndarray) -> np.nd
 
 
 @compiled
-def _added_up(columns, order, advantages, unit, column, sums):  # type: ignore[no-untyped-def]
+def _added_up(columns, order, advantages, unit, column, sums):
     found = -1
     for i in range(columns.shape[0]):
         last = -1
@@ -91,7 +91,7 @@ def added_up(columns: np.ndarray, advantages: np.ndarray) -> tuple[np.ndarray, .
 
 
 @compiled
-def _panel(edges, row, u):  # type: ignore[no-untyped-def]
+def _panel(edges, row, u):
     panel = 0
     for k in range(edges.shape[1]):
         panel += u < edges[row, k]
@@ -99,7 +99,7 @@ def _panel(edges, row, u):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _shares(near, u, share):  # type: ignore[no-untyped-def]
+def _shares(near, u, share):
     """L_j(u) of Chebyshev points `near` (m,) into share (m,)."""
     m, hit, scale = len(near), -1, 0.0
     for j in range(m):

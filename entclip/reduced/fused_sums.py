@@ -21,7 +21,7 @@ _BLOCK = 128
 
 
 @compiled
-def _ratios(p, old_p, w, end, ratio, least, most, found, columns):  # type: ignore[no-untyped-def]
+def _ratios(p, old_p, w, end, ratio, least, most, found, columns):
     """Ratios of one unit; the columns outside of [least, most] are listed from `found` on. The largest ratio, and the new end."""
     for c in range(end):
         ratio[c] = min(max(p[c] / old_p[c], LEAST), MOST) if old_p[c] > 0 else 1.0
@@ -37,7 +37,7 @@ def _ratios(p, old_p, w, end, ratio, least, most, found, columns):  # type: igno
 
 
 @compiled
-def _euclidean(l, p, old, old_p, w, ratio, end, out):  # type: ignore[no-untyped-def]
+def _euclidean(l, p, old, old_p, w, ratio, end, out):
     """Standing but for ratio_max into `out`, from the sums of m pi^k l^j and m pi^k l^j r, m the mass of a column."""
     one = own = q1 = own1 = q2 = own2 = r0 = r1 = r1_own = r2 = r2_own = kl = square = 0.0
     for start in range(0, end, _BLOCK):
@@ -92,7 +92,7 @@ def _euclidean(l, p, old, old_p, w, ratio, end, out):  # type: ignore[no-untyped
 
 
 @compiled
-def _natural(l, p, old, old_p, w, number, ratio, end, out):  # type: ignore[no-untyped-def]
+def _natural(l, p, old, old_p, w, number, ratio, end, out):
     """The same for natural steps."""
     one = own = r0 = r_own = n0 = n_own = kl = square = 0.0
     for start in range(0, end, _BLOCK):
@@ -124,9 +124,7 @@ def _natural(l, p, old, old_p, w, number, ratio, end, out):  # type: ignore[no-u
 
 
 @compiled
-def _measure(  # type: ignore[no-untyped-def]
-    log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, least, most, out, units, columns
-):
+def _measure(log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, least, most, out, units, columns):
     n, width, found = weight.shape[1], probs.shape[1], 0
     w, numbers, ratio = np.ones(width), np.ones(width), np.empty(width)
     for i in range(len(count)):
@@ -160,7 +158,7 @@ def measure(
 
 
 @compiled
-def _start(l, p, d, w, end, entropy):  # type: ignore[no-untyped-def]
+def _start(l, p, d, w, end, entropy):
     """E d, <grad H, d> and the sum of the absolute terms of that."""
     mean = inner = scale = 0.0
     for start in range(0, end, _BLOCK):
@@ -178,7 +176,7 @@ def _start(l, p, d, w, end, entropy):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _slopes(l, p, d, w, end, middle):  # type: ignore[no-untyped-def]
+def _slopes(l, p, d, w, end, middle):
     """Z, H, its second and third derivative along d, and Var d, at logits l (c,) with p = e^l, from moments of d - middle.
 
     The nearer to E d the middle is, the less cancels.
@@ -217,7 +215,7 @@ def _slopes(l, p, d, w, end, middle):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _mean(p, w, x, end):  # type: ignore[no-untyped-def]
+def _mean(p, w, x, end):
     total = 0.0
     for start in range(0, end, _BLOCK):
         a = 0.0
@@ -228,7 +226,7 @@ def _mean(p, w, x, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _lower(logits, probs, w, end):  # type: ignore[no-untyped-def]
+def _lower(logits, probs, w, end):
     """Take the largest off logits (c,) and their exponentials (c,), and return it: for a logit beyond float64's exp."""
     top = -math.inf
     for c in range(end):
@@ -241,7 +239,7 @@ def _lower(logits, probs, w, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _move(log_probs, probs, step, weight, count, entropy, logits, new, shift, out):  # type: ignore[no-untyped-def]
+def _move(log_probs, probs, step, weight, count, entropy, logits, new, shift, out):
     n, width = weight.shape[1], probs.shape[1]
     w = np.ones(width)
     for i in range(len(count)):

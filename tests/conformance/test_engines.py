@@ -23,6 +23,7 @@ from entclip.initial import start_of
 from entclip.ledger import PARTS, ArmLedger
 from entclip.rollout import Samples
 from entclip.spec import parse_experiment
+from tests.cases import OBJECTIVES
 from tests.tolerances import IDENTITY, SIGMAS
 
 # Four of the forty actions are tracked from the start: the others are nodes until they are sampled.
@@ -32,16 +33,6 @@ ENGINES = {
     "tokens": lambda: TokensEngine(),
     "tokens_kernels": lambda: TokensEngine(kernels="reference"),
     "head": lambda: HeadEngine(),
-}
-OBJECTIVES = {
-    "clip": {"kind": "clip", "low": 0.05, "high": 0.08},
-    "one_sided": {"kind": "clip", "low": 0.05, "high": math.inf},
-    "none": {"kind": "none"},
-    "dual_clip": {"kind": "dual_clip", "low": 0.05, "high": 0.05, "cap": 1.15},
-    "cispo": {"kind": "cispo", "low": 0.05, "high": 0.05},
-    "sapo": {"kind": "sapo"},
-    "ce_gppo": {"kind": "ce_gppo", "low": 0.05, "high": 0.05},
-    "dppo_tv": {"kind": "dppo_tv", "delta": 0.001},
 }
 WEIGHTS = [0.5, 0.5, 1.0, 1.0, 1.5, 1.5]
 VOCAB = 40

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import subprocess
 import sys
@@ -23,18 +22,9 @@ from entclip.policy import log_softmax
 from entclip.rollout import Samples, Sums
 from entclip.runner import check, run
 from entclip.spec import SpecError, parse_experiment
+from tests.cases import OBJECTIVES
 from tests.tolerances import IDENTITY, assert_unit_means
 
-OBJECTIVES = {
-    "clip": {"kind": "clip", "low": 0.05, "high": 0.08},
-    "one_sided": {"kind": "clip", "low": 0.05, "high": math.inf},
-    "none": {"kind": "none"},
-    "dual_clip": {"kind": "dual_clip", "low": 0.05, "high": 0.05, "cap": 1.15},
-    "cispo": {"kind": "cispo", "low": 0.05, "high": 0.05},
-    "sapo": {"kind": "sapo"},
-    "ce_gppo": {"kind": "ce_gppo", "low": 0.05, "high": 0.05},
-    "dppo_tv": {"kind": "dppo_tv", "delta": 0.001},
-}
 SETTINGS = {
     "independent": {"advantage": {"kind": "independent"}, "reward": {"kind": "rademacher"}},
     "group": {"advantage": {"kind": "group", "size": 4}, "reward": {"kind": "bernoulli", "p": 0.3}},
