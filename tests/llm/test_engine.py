@@ -16,6 +16,7 @@ from entclip.llm.sampling import response_log_probs
 from entclip.objective import CAUSES
 from entclip.policy import entropy
 from entclip.rollout import Keep
+from tests.tolerances import assert_within_se
 
 PARTS = (*CAUSES, "momentum", "weight_decay")
 
@@ -209,7 +210,7 @@ def test_a_drop_of_every_token_of_a_sign_is_finite(small):
 
 
 def test_bfloat16_accounts_the_model_after_the_step_and_not_before(small):
-    spec = small("update.learning_rate=3e-3")
+    spec = small("update.learning_rate=3e-3", "replicas=8")
     engine = LlmEngine(dtype="bfloat16")
     state, rollout = engine.roll_out(engine.start(spec, spec.arm[0].build()))
     for minibatch in rollout.minibatches[:2]:
@@ -219,9 +220,12 @@ def test_bfloat16_accounts_the_model_after_the_step_and_not_before(small):
                 fresh = probe_entropy(probe_log_probs(replica.language.model, replica.probe))
             # Sums in another order at most; a step of this size moves entropy by a thousand times as much.
             assert entry.columns["entropy"][index] == pytest.approx(fresh, abs=1e-6)
-    # Ratios as large as in float32, where nothing is rounded but the last digits.
+    # Ratios as large as in float32 on average, within standard errors over replicas. Of a single replica no more can be asked
+    # than that they are of that size: where rounding changes one sampled token, the rollout is another one.
     single = columns(spec, "float32", updates=2)["log_ratio_sq"][1]
     np.testing.assert_allclose(entry.columns["log_ratio_sq"], single, rtol=0.3)
+    relative = entry.columns["log_ratio_sq"] / single
+    assert_within_se(relative.mean(), 1.0, relative.std(ddof=1) / np.sqrt(len(relative)))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
