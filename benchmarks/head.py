@@ -25,8 +25,8 @@ from typing import Any
 import torch
 
 from entclip.engines.base import Directive
-from entclip.engines.head import HeadEngine
-from entclip.spec import Experiment, parse_experiment
+from entclip.engines.head.engine import HeadEngine
+from entclip.experiments.experiment import Experiment, parse_experiment
 
 ROUNDS = 5
 

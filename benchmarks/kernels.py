@@ -22,10 +22,11 @@ from typing import Any
 import torch
 
 from entclip.engines.base import Directive
-from entclip.engines.tokens import TokensEngine
-from entclip.kernels import AdamScale, View, distinct, reference
-from entclip.objective import Clip
-from entclip.spec import parse_experiment
+from entclip.engines.tokens.engine import TokensEngine
+from entclip.engines.tokens.kernels import reference
+from entclip.engines.tokens.kernels.passes import AdamScale, View, distinct
+from entclip.experiments.experiment import parse_experiment
+from entclip.objectives.family import Clip
 
 SAMPLES, TRIALS = 16, 5
 # Asked of one H100 or H200 at 2048 x 151,936 float32: numerator, denominator, limit, and its sense.
@@ -94,7 +95,7 @@ def candidates(rows: int, vocab: int, dtype: torch.dtype, device: torch.device, 
         calls["compiled"] = lambda: step(theta, actions, small, less)
     kernels: Any = reference
     if device.type == "cuda":
-        from entclip.kernels import fused
+        from entclip.engines.tokens.kernels import fused
 
         kernels = fused
     label = "fused" if kernels is not reference else "reference"
@@ -186,7 +187,7 @@ def measure(rows: int, vocab: int, dtype: str, device: str, rounds: int, compile
 
 def sweep(rows: int, vocab: int, rounds: int) -> None:
     """Fused euclidean step by tile width and tiles per program, as ratios to the copy: how to choose them on a new device."""
-    from entclip.kernels import fused
+    from entclip.engines.tokens.kernels import fused
 
     for width in (1024, 2048, 4096):
         for tiles in (2, 4, 8, 16):

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from entclip.engines.base import Directive
-from entclip.engines.llm import LlmEngine
-from entclip.llm.language import Language, load_language
-from entclip.llm.sampling import generate, pad_prompts
-from entclip.llm.tiny import CHARACTERS
-from entclip.spec import load
+from entclip.engines.llm.engine import LlmEngine
+from entclip.engines.llm.language import Language, load_language
+from entclip.engines.llm.sampling import generate, pad_prompts
+from entclip.engines.llm.tiny import CHARACTERS
+from entclip.experiments.load import load
 
 ROUNDS, BATCH, MINIBATCHES, TOKENS = 7, 16, 16, 6
 PROMPT = "1234+5678="

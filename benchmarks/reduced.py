@@ -26,12 +26,13 @@ import numpy as np
 import torch
 
 from entclip.engines.base import Directive
-from entclip.engines.reduced import ReducedEngine
-from entclip.engines.tokens import TokensEngine
-from entclip.reduced.kernels import KernelName, kernels_named
-from entclip.rollout import Samples
-from entclip.runner import run
-from entclip.spec import Experiment, load, parse_experiment
+from entclip.engines.reduced.engine import ReducedEngine
+from entclip.engines.reduced.kernels import KernelName, kernels_named
+from entclip.engines.samples import Samples
+from entclip.engines.tokens.engine import TokensEngine
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.experiments.load import load
+from entclip.runs.runner import run
 
 REPLICAS, ROUNDS = 64, 3
 

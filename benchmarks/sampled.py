@@ -12,8 +12,9 @@ import time
 
 import numpy as np
 
-from entclip.runner import run
-from entclip.spec import Experiment, load
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.load import load
+from entclip.runs.runner import run
 
 ROUNDS = 5
 

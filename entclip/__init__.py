@@ -9,37 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
-    "SoftmaxPolicy": "entclip.policy",
-    "uniform": "entclip.policy",
-    "zipf": "entclip.policy",
-    "dirichlet": "entclip.policy",
-    "peaked": "entclip.policy",
-    "snapshot": "entclip.policy",
-    "Clip": "entclip.objective",
-    "Bernoulli": "entclip.reward",
-    "Gaussian": "entclip.reward",
-    "Rademacher": "entclip.reward",
-    "TableReward": "entclip.reward",
-    "GroupRelative": "entclip.advantage",
-    "Independent": "entclip.advantage",
-    "DriftTerms": "entclip.drift.terms",
-    "expected_entropy_drift": "entclip.drift.terms",
-    "Experiment": "entclip.spec",
-    "SpecError": "entclip.spec",
-    "load": "entclip.spec",
-    "Ledger": "entclip.ledger",
-    "Verdict": "entclip.verdict",
-    "run": "entclip.runner",
-    "check": "entclip.runner",
-    "ledger_from_arrays": "entclip.arrays",
-    "Forecast": "entclip.meanfield.forecast",
-    "predict": "entclip.meanfield.forecast",
-    "predict_noise": "entclip.meanfield.noise_law",
-    "NoiseTable": "entclip.noise_table",
-    "measure_noise": "entclip.noise_table",
-    "noise_law_of": "entclip.noise_table",
-    "NeutralPoint": "entclip.neutral",
-    "neutral_clip": "entclip.neutral",
+    "SoftmaxPolicy": "entclip.policies.softmax",
+    "uniform": "entclip.policies.laws",
+    "zipf": "entclip.policies.laws",
+    "dirichlet": "entclip.policies.laws",
+    "peaked": "entclip.policies.laws",
+    "snapshot": "entclip.policies.laws",
+    "Clip": "entclip.objectives.family",
+    "Bernoulli": "entclip.rewards.reward",
+    "Gaussian": "entclip.rewards.reward",
+    "Rademacher": "entclip.rewards.reward",
+    "TableReward": "entclip.rewards.reward",
+    "GroupRelative": "entclip.rewards.advantage",
+    "Independent": "entclip.rewards.advantage",
+    "DriftTerms": "entclip.drift.expected",
+    "expected_entropy_drift": "entclip.drift.expected",
+    "Experiment": "entclip.experiments.experiment",
+    "SpecError": "entclip.support.errors",
+    "load": "entclip.experiments.load",
+    "Ledger": "entclip.runs.result",
+    "Verdict": "entclip.ledger.verdict",
+    "run": "entclip.runs.runner",
+    "check": "entclip.runs.runner",
+    "ledger_from_arrays": "entclip.ledger.from_arrays",
+    "Forecast": "entclip.prediction.meanfield.forecast",
+    "predict": "entclip.prediction.meanfield.forecast",
+    "predict_noise": "entclip.prediction.meanfield.noise_law",
+    "NoiseTable": "entclip.prediction.noise_table",
+    "measure_noise": "entclip.prediction.noise_table",
+    "noise_law_of": "entclip.prediction.noise_table",
+    "NeutralPoint": "entclip.prediction.neutral",
+    "neutral_clip": "entclip.prediction.neutral",
 }
 
 __all__ = [
@@ -77,20 +77,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from entclip.advantage import GroupRelative, Independent
-    from entclip.arrays import ledger_from_arrays
-    from entclip.drift.terms import DriftTerms, expected_entropy_drift
-    from entclip.ledger import Ledger
-    from entclip.meanfield.forecast import Forecast, predict
-    from entclip.meanfield.noise_law import predict_noise
-    from entclip.neutral import NeutralPoint, neutral_clip
-    from entclip.noise_table import NoiseTable, measure_noise, noise_law_of
-    from entclip.objective import Clip
-    from entclip.policy import SoftmaxPolicy, dirichlet, peaked, snapshot, uniform, zipf
-    from entclip.reward import Bernoulli, Gaussian, Rademacher, TableReward
-    from entclip.runner import check, run
-    from entclip.spec import Experiment, SpecError, load
-    from entclip.verdict import Verdict
+    from entclip.drift.expected import DriftTerms, expected_entropy_drift
+    from entclip.experiments.experiment import Experiment
+    from entclip.experiments.load import load
+    from entclip.ledger.from_arrays import ledger_from_arrays
+    from entclip.ledger.verdict import Verdict
+    from entclip.objectives.family import Clip
+    from entclip.policies.laws import dirichlet, peaked, snapshot, uniform, zipf
+    from entclip.policies.softmax import SoftmaxPolicy
+    from entclip.prediction.meanfield.forecast import Forecast, predict
+    from entclip.prediction.meanfield.noise_law import predict_noise
+    from entclip.prediction.neutral import NeutralPoint, neutral_clip
+    from entclip.prediction.noise_table import NoiseTable, measure_noise, noise_law_of
+    from entclip.rewards.advantage import GroupRelative, Independent
+    from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
+    from entclip.runs.result import Ledger
+    from entclip.runs.runner import check, run
+    from entclip.support.errors import SpecError
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """`python -m entclip` is the command line."""
 
-from entclip.cli import main
+from entclip.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -26,7 +26,7 @@ sys.path.insert(0, str(next(p for p in (Path.cwd(), *Path.cwd().parents) if (p /
 
 from entclip import Clip, Rademacher, SoftmaxPolicy, expected_entropy_drift, load, run, zipf
 from entclip.drift.cumulants import directional_derivatives, remainder_bounds
-from entclip.objective import weight
+from entclip.objectives.base import weight
 from theory import expected_drift as t5
 from theory.catalogue import proofs
 from theory.sums import evaluate, l, pi

@@ -16,8 +16,9 @@
 import pandas as pd
 
 from entclip import load, neutral_clip, predict, report, run
-from entclip.phase_figure import map_figure
-from entclip.phase_map import phase_map, plane, spread, verify
+from entclip.prediction.maps.figure import map_figure
+from entclip.prediction.maps.phase_map import phase_map, plane
+from entclip.prediction.maps.verify import spread, verify
 
 # %% [markdown]
 # ## A forecast, and a simulation that it has not seen

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from entclip import Clip, SoftmaxPolicy, ledger_from_arrays, load, neutral_clip, report, run, snapshot
+from entclip.drift.steps import logit_step
 from entclip.integrations.lint import convert, lint, read_config
-from entclip.objective import weight
-from entclip.store import read_frame, read_summary
-from entclip.update import logit_step
+from entclip.ledger.folder import read_frame, read_summary
+from entclip.objectives.base import weight
 
 scratch = TemporaryDirectory()
 folder = Path(scratch.name)

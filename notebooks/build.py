@@ -92,7 +92,7 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
 
 def main(arguments: list[str] | None = None) -> None:
     """Build the notebooks that are named, or all."""
-    from entclip.store import write_atomic
+    from entclip.support.files import write_atomic
 
     parser = argparse.ArgumentParser(prog="python -m notebooks.build", description="Run the notebooks and keep their outputs.")
     parser.add_argument("names", nargs="*", help="starts of names, such as 03 (default: all)")

@@ -13,7 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from entclip.spec import Experiment
+from entclip.experiments.experiment import Experiment
 
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _TO_MARKDOWN = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+\.md)\)")
@@ -21,7 +21,7 @@ _TO_MARKDOWN = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+\.md)\)")
 
 def commands() -> str:
     """Every command with its arguments and options, as typer itself documents them."""
-    call = [sys.executable, "-m", "typer", "entclip.cli", "utils", "docs", "--name", "entclip"]
+    call = [sys.executable, "-m", "typer", "entclip.cli.app", "utils", "docs", "--name", "entclip"]
     text = subprocess.run(call, capture_output=True, text=True, check=True).stdout
     start = re.search(r"^## ", text, re.MULTILINE)
     if start is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from entclip.integrations.facts import Fact, TrainerConfig, shown
-from entclip.integrations.libraries import LIBRARIES
-from entclip.integrations.lint import read_config
+from entclip.integrations.lint.facts import Fact, TrainerConfig, shown
+from entclip.integrations.lint.libraries import LIBRARIES
+from entclip.integrations.lint.report import read_config
 
 # Configurations that set every bound, so that each fact carries the key of its own side.
 _SET = {

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from entclip.namespace import namespace
-from entclip.policy import Array, log_softmax
+import numpy as np
+
+from entclip.policies.softmax import Array, log_softmax
+from entclip.support.namespace import namespace
 
 __all__ = [
     "Derivatives",
@@ -110,3 +112,10 @@ def largest_third_derivative(log_probs: Array, step: Array, nodes: int) -> tuple
         third = xp.abs(directional_derivatives(log_softmax(log_probs + (k / (nodes - 1)) * step), step).third)
         largest, smallest = xp.maximum(largest, third), xp.minimum(smallest, third)
     return largest, smallest
+
+
+def proved_remainder(spread: np.ndarray, vocab: int) -> np.ndarray:
+    """T3's bound on |dH - H' - H''/2| for a step of range `spread` over V actions, which columns do not count."""
+    sigma = math.sqrt(math.log(vocab - 1) ** 2 / 4 + 1)
+    out: np.ndarray = spread**3 * (7 * sigma / 8 + 1 / (3 * math.sqrt(3))) / 6
+    return out

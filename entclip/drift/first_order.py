@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from entclip.advantage import AdvantageMoments
-from entclip.namespace import namespace
-from entclip.objective import Objective, SignedGains, split_by_cause
-from entclip.policy import Array, Geometry, centered_kappa
+from entclip.objectives.base import Objective, SignedGains, split_by_cause
+from entclip.policies.softmax import Array, Geometry, centered_kappa
+from entclip.rewards.advantage import AdvantageMoments
+from entclip.support.namespace import namespace
 
 __all__ = ["ClipSetStats", "clip_set_stats", "expected_first_order", "expected_weights"]
 

@@ -6,8 +6,8 @@ euclidean   eta^2 m2/(2B) [ -c2 (1 + 2 P2) + 3 c3 + 2 P3 - P2 - P2^2 ],   c_k = 
 
 from __future__ import annotations
 
-from entclip.namespace import namespace
-from entclip.policy import Array, Geometry, weighted_mean
+from entclip.policies.softmax import Array, Geometry, weighted_mean
+from entclip.support.namespace import namespace
 
 __all__ = ["noise_drift"]
 

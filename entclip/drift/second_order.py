@@ -9,13 +9,13 @@ natural steps 1/d.
 
 from __future__ import annotations
 
-from entclip.advantage import AdvantageMoments
 from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
 from entclip.drift.first_order import _like
-from entclip.namespace import namespace
-from entclip.objective import SignedGains
-from entclip.policy import Array, Geometry
-from entclip.update import expected_step
+from entclip.drift.steps import expected_step
+from entclip.objectives.base import SignedGains
+from entclip.policies.softmax import Array, Geometry
+from entclip.rewards.advantage import AdvantageMoments
+from entclip.support.namespace import namespace
 
 __all__ = ["expected_curvature", "noise_trace"]
 

@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.load import load
 from entclip.findings.exact import EXACT
-from entclip.spec import Experiment, SpecError, load
+from entclip.support.errors import SpecError
 
 __all__ = ["Catalogue", "Contrast", "Finding", "RunSpec", "Term", "Within", "load_catalogue"]
 

@@ -10,11 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from entclip.advantage import Independent
 from entclip.drift.first_order import expected_first_order
 from entclip.drift.noise import noise_drift
-from entclip.policy import Geometry, SoftmaxPolicy, centered_kappa, dirichlet, entropy, kappa, peaked, snapshot, uniform, zipf
-from entclip.reward import TableReward
+from entclip.policies.laws import dirichlet, peaked, snapshot, uniform, zipf
+from entclip.policies.softmax import Geometry, SoftmaxPolicy, centered_kappa, entropy, kappa
+from entclip.rewards.advantage import Independent
+from entclip.rewards.reward import TableReward
 
 __all__ = ["EXACT", "POLICIES"]
 

@@ -14,8 +14,8 @@ from entclip.findings.exact import POLICIES
 from entclip.findings.tables import row_of
 from entclip.findings.verdicts import LEVEL, Judged, judge_finding
 from entclip.report import figure
-from entclip.store import prepare_folder
-from entclip.style import CAUSES, LINES, new_figure, write_figure
+from entclip.report.style import CAUSES, LINES, new_figure, write_figure
+from entclip.support.files import prepare_folder
 
 __all__ = ["draw"]
 

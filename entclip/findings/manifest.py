@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entclip.findings.runs import Item
-from entclip.store import ask_git, version_of
+from entclip.support.files import ask_git, version_of
 
 __all__ = ["git_commit", "manifest_of", "versions"]
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entclip.engines.named import engine_named
 from entclip.findings.data import Catalogue, RunSpec
 from entclip.findings.exact import EXACT
-from entclip.runner import Progress, engine_named, run
-from entclip.spec import SpecError
-from entclip.store import prepare_folder, read_summary, to_json, write_atomic
+from entclip.ledger.folder import read_summary
+from entclip.runs.runner import Progress, run
+from entclip.support.errors import SpecError
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 __all__ = ["Item", "command_of", "made_before", "make", "read_data", "reusable", "write_data"]
 

@@ -21,8 +21,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from entclip.findings.data import Contrast, Term
-from entclip.spec import SpecError
-from entclip.verdict import MIN_EVENTS
+from entclip.ledger.verdict import MIN_EVENTS
+from entclip.support.errors import SpecError
 
 __all__ = ["LEVEL", "Judged", "count", "expand", "finding_verdict", "judge_contrast", "judge_finding"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.report.grid import arms_of, has_theory, shown_parts
 from entclip.report.numbers import finite, half_width, plain, value_of
-from entclip.style import CAUSES, new_figure, write_figure
+from entclip.report.style import CAUSES, new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.report.grid import Cell, Grid, arms_of, origin, shown_parts
 from entclip.report.numbers import value_of, with_error
+from entclip.report.style import CAUSES
 from entclip.report.terminal import rich_table
-from entclip.style import CAUSES
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,7 +12,7 @@ from entclip.report.glossary import READING, glossary
 from entclip.report.grid import SIGNS, Grid, arms_of, causes_grid, clips_grid
 from entclip.report.rollouts import rollouts_figure
 from entclip.report.story import arm_sentence, command, limits, what_was_run
-from entclip.style import png
+from entclip.report.style import png
 
 __all__ = ["Code", "Items", "Picture", "Section", "Terms", "document"]
 
@@ -57,9 +57,10 @@ class Section:
 
 def document(run_folder: Path) -> list[Section]:
     """The report of a finished run; the first section's title is the run's name. SpecError if the folder is none or damaged."""
-    from entclip.explain import explain
-    from entclip.spec import SpecError, parse_experiment
-    from entclip.store import read_frame, read_provenance, read_summary
+    from entclip.experiments.experiment import parse_experiment
+    from entclip.ledger.folder import read_frame, read_provenance, read_summary
+    from entclip.report.explain import explain
+    from entclip.support.errors import SpecError
 
     summary = read_summary(run_folder)
     frame, rollouts, made = read_frame(run_folder), read_frame(run_folder, "rollouts"), read_provenance(run_folder)

@@ -16,7 +16,7 @@ def write_report(run_folder: Path, out: Path) -> tuple[str, ...]:
 
     Raises: SpecError if the folder is not that of a finished run, a file of it is damaged, or `out` cannot be written.
     """
-    from entclip.store import prepare_folder, write_atomic
+    from entclip.support.files import prepare_folder, write_atomic
 
     sections = document(run_folder)
     files = {"report.html": page(sections).encode(), "report.md": text(sections).encode()}

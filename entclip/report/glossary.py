@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from entclip.style import CAUSES
+from entclip.report.style import CAUSES
 
 __all__ = ["READING", "glossary"]
 

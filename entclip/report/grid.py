@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entclip.report.numbers import fixed, value_of, with_error
-from entclip.style import CAUSES
+from entclip.report.style import CAUSES
 
 __all__ = ["PARTS", "SIGNS", "Cell", "Grid", "arms_of", "causes_grid", "clips_grid", "has_theory", "origin", "shown_parts"]
 

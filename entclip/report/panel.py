@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from entclip.report.stacks import Stack
-from entclip.style import CAUSES
+from entclip.report.style import CAUSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from entclip.report.grid import arms_of
 from entclip.report.numbers import plain, value_of, with_error
 from entclip.report.panel import draw, limits
 from entclip.report.stacks import Stack, stacks
-from entclip.style import CAUSES, new_figure
+from entclip.report.style import CAUSES, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.report.grid import PARTS, arms_of, has_theory
 from entclip.report.numbers import half_width, value_of, with_error
-from entclip.style import CAUSES
+from entclip.report.style import CAUSES
 
 if TYPE_CHECKING:
-    from entclip.spec import Experiment
+    from entclip.experiments.experiment import Experiment
 
 __all__ = ["arm_sentence", "command", "limits", "what_was_run"]
 

@@ -64,7 +64,7 @@ def files(page: Path) -> dict[str, str]:
 
 def output(command: str, folder: Path) -> str:
     """What `entclip ...` prints, run in a folder; AssertionError if it fails."""
-    from entclip.cli import app
+    from entclip.cli.app import app
 
     program, *arguments = shlex.split(command)
     assert program == "entclip", f"{command!r}: only entclip's own commands can show output"

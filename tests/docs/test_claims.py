@@ -128,7 +128,7 @@ def test_claims_are_complete_and_in_order() -> None:
 
 
 def test_experiments_name_known_claims() -> None:
-    from entclip.spec import experiment_names, load
+    from entclip.experiments.load import experiment_names, load
 
     known = {record["id"] for record in CLAIMS if record["status"] == "landed"}
     for name in experiment_names():

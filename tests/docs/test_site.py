@@ -29,13 +29,13 @@ PAGES = sorted(DOCS.glob("*.md")) + sorted((DOCS / "api").glob("*.md"))
 # Modules whose public names have pages of their own, beside those that `entclip` re-exports.
 MODULES = (
     "entclip.report",
-    "entclip.style",
+    "entclip.report.style",
     "entclip.engines.base",
-    "entclip.integrations.facts",
-    "entclip.integrations.lint",
-    "entclip.integrations.liveness",
-    "entclip.integrations.notation",
-    "entclip.integrations.rules",
+    "entclip.integrations.lint.facts",
+    "entclip.integrations.lint.report",
+    "entclip.integrations.lint.liveness",
+    "entclip.integrations.lint.notation",
+    "entclip.integrations.lint.rules",
 )
 
 
@@ -47,7 +47,7 @@ def public_names() -> Iterator[tuple[str, object]]:
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
-    from entclip.cli import app
+    from entclip.cli.app import app
 
     return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 

@@ -7,10 +7,10 @@ import pytest
 
 from entclip import SpecError, load, run
 from entclip.engines.base import Directive
-from entclip.engines.sampled import SampledEngine
-from entclip.initial import start_of
-from entclip.rollout import Samples
-from entclip.runner import engine_named
+from entclip.engines.named import engine_named
+from entclip.engines.samples import Samples
+from entclip.engines.tabular.sampled import SampledEngine
+from entclip.experiments.start import start_of
 
 SMALL = ["policy.contexts=3", "policy.vocab=8", "update.minibatches=2", "update.rollouts=1", "update.batch=16"]
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entclip.advantage import Advantage, Independent
-from entclip.objective import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Objective, Sapo
-from entclip.reward import RewardLaw
+from entclip.objectives.base import Objective
+from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.rewards.advantage import Advantage, Independent
+from entclip.rewards.reward import RewardLaw
 from tests.properties.strategies import Update
 
 CAUSES = ("unclipped", "clip_low", "clip_high", "other")

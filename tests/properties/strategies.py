@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from entclip.advantage import Advantage, GroupRelative, Independent
-from entclip.objective import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Objective, Sapo
-from entclip.policy import SoftmaxPolicy
-from entclip.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
+from entclip.objectives.base import Objective
+from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.policies.softmax import SoftmaxPolicy
+from entclip.rewards.advantage import Advantage, GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
 
 INF = math.inf
 SEEDS = st.integers(0, 2**32 - 1)

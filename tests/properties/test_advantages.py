@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from entclip.advantage import AdvantageMoments, GroupRelative, Independent
-from entclip.policy import SoftmaxPolicy
-from entclip.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
+from entclip.policies.softmax import SoftmaxPolicy
+from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
 from tests.properties.oracle import group_advantages
 from tests.properties.strategies import bernoullis, discrete_rewards, given_logits, groups, tables
 from tests.tolerances import IDENTITY, assert_identity

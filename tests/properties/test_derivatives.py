@@ -20,7 +20,7 @@ from entclip.drift.cumulants import (
     largest_third_derivative,
     remainder_bounds,
 )
-from entclip.policy import SoftmaxPolicy, entropy, log_softmax
+from entclip.policies.softmax import SoftmaxPolicy, entropy, log_softmax
 from tests.properties.oracle import complex_entropy, complex_gradient, dense_hessian, entropy_size
 from tests.properties.strategies import SEEDS, logits, steps
 from tests.tolerances import IDENTITY, assert_identity

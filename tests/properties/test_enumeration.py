@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entclip.advantage import Independent
 from entclip.drift.cumulants import remainder_bounds
+from entclip.drift.expected import DriftTerms, expected_entropy_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance
-from entclip.drift.terms import DriftTerms, expected_entropy_drift
-from entclip.objective import Clip, signed_gains
-from entclip.policy import entropy, log_softmax
+from entclip.objectives.base import signed_gains
+from entclip.objectives.family import Clip
+from entclip.policies.softmax import entropy, log_softmax
+from entclip.rewards.advantage import Independent
 from tests.properties.oracle import (
     CAUSES,
     all_outcomes,

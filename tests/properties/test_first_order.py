@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entclip.advantage import Independent
+from entclip.drift.expected import expected_entropy_drift
 from entclip.drift.first_order import clip_set_stats
-from entclip.drift.terms import expected_entropy_drift
-from entclip.objective import Clip
-from entclip.reward import Gaussian, Rademacher, TableReward
+from entclip.objectives.family import Clip
+from entclip.rewards.advantage import Independent
+from entclip.rewards.reward import Gaussian, Rademacher, TableReward
 from tests.properties.oracle import CAUSES, clip_sets, first_order
 from tests.properties.strategies import (
     action_free,

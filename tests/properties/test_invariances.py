@@ -10,14 +10,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from entclip.advantage import Independent
 from entclip.drift.cumulants import directional_derivatives
+from entclip.drift.expected import DriftTerms, expected_entropy_drift
 from entclip.drift.first_order import clip_set_stats
 from entclip.drift.noise import noise_drift
-from entclip.drift.terms import DriftTerms, expected_entropy_drift
-from entclip.objective import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, objective_named, weight
-from entclip.policy import SoftmaxPolicy, centered_kappa, entropy, kappa, log_softmax
-from entclip.reward import Bernoulli, Rademacher, TableReward
+from entclip.objectives.base import weight
+from entclip.objectives.family import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, objective_named
+from entclip.policies.softmax import SoftmaxPolicy, centered_kappa, entropy, kappa, log_softmax
+from entclip.rewards.advantage import Independent
+from entclip.rewards.reward import Bernoulli, Rademacher, TableReward
 from tests.properties.oracle import entropy_size, first_order
 from tests.properties.strategies import (
     SEEDS,

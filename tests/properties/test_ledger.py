@@ -9,14 +9,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entclip.accounting import Scheme, account, with_drop
-from entclip.advantage import GroupRelative
-from entclip.drift.terms import expected_entropy_drift
-from entclip.objective import CAUSES, Clip, Objective, signed_gains
-from entclip.policy import entropy, log_softmax
-from entclip.reward import Bernoulli
-from entclip.rollout import Sums
-from entclip.update import expected_step, logit_step, step_adjoint
+from entclip.drift.expected import expected_entropy_drift
+from entclip.drift.steps import expected_step, logit_step, step_adjoint
+from entclip.engines.accounting import Scheme, account, with_drop
+from entclip.engines.samples import Sums
+from entclip.objectives.base import CAUSES, Objective, signed_gains
+from entclip.objectives.family import Clip
+from entclip.policies.softmax import entropy, log_softmax
+from entclip.rewards.advantage import GroupRelative
+from entclip.rewards.reward import Bernoulli
 from tests.properties.oracle import by_cause, complex_gradient, entropy_size, sample_steps
 from tests.properties.strategies import SEEDS, Move, Pair, geometries, laws, objectives
 from tests.tolerances import IDENTITY, assert_identity

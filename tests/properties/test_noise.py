@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entclip.advantage import Independent
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance, noise_trace
-from entclip.objective import NoClip, signed_gains
-from entclip.policy import SoftmaxPolicy
-from entclip.reward import Rademacher
+from entclip.objectives.base import signed_gains
+from entclip.objectives.family import NoClip
+from entclip.policies.softmax import SoftmaxPolicy
+from entclip.rewards.advantage import Independent
+from entclip.rewards.reward import Rademacher
 from tests.properties.oracle import dense_hessian, entropy_size
 from tests.properties.strategies import action_free, gaussians, geometries, groups, learning_rates, logits
 from tests.tolerances import assert_identity

@@ -10,19 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from entclip.objective import (
-    Clip,
-    DualClip,
-    NoClip,
-    Objective,
-    Sapo,
-    clip_events,
-    objective_named,
-    signed_gains,
-    split_by_cause,
-    surrogate,
-    weight,
-)
+from entclip.objectives.base import Objective, clip_events, signed_gains, split_by_cause, weight
+from entclip.objectives.family import Clip, DualClip, NoClip, Sapo, objective_named, surrogate
 from tests.properties.oracle import by_cause, clip_sets, published_weight
 from tests.properties.strategies import OBJECTIVES, SEEDS, clips, objectives
 from tests.tolerances import IDENTITY, assert_identity

@@ -17,12 +17,12 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from entclip.advantage import Independent
 from entclip.drift.cumulants import remainder_bounds
-from entclip.drift.terms import expected_entropy_drift
-from entclip.objective import Clip
-from entclip.policy import entropy, log_softmax
-from entclip.reward import Gaussian, RewardLaw, TableReward
+from entclip.drift.expected import expected_entropy_drift
+from entclip.objectives.family import Clip
+from entclip.policies.softmax import entropy, log_softmax
+from entclip.rewards.advantage import Independent
+from entclip.rewards.reward import Gaussian, RewardLaw, TableReward
 from tests.properties.oracle import CAUSES, by_cause, complex_gradient, entropy_size, group_advantages, sample_steps
 from tests.properties.strategies import (
     SEEDS,

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from entclip.engines.base import Directive
-from entclip.engines.tokens import TokensEngine
-from entclip.objective import NoClip, Objective, Sign
-from entclip.rollout import Samples
-from entclip.spec import parse_experiment
-from entclip.store import prepare_folder, to_json, write_atomic
+from entclip.engines.samples import Samples
+from entclip.engines.tokens.engine import TokensEngine
+from entclip.experiments.experiment import parse_experiment
+from entclip.objectives.base import Objective, Sign
+from entclip.objectives.family import NoClip
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 VOCAB, CORRECT, UPDATES = 128_000, 10_000, 1000
 SAMPLES = (4, 16, 512, 51_200)

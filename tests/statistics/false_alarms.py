@@ -38,7 +38,7 @@ PARTS = ("unclipped", "clip_low", "clip_high", "other", "curvature")
 def _sources() -> dict[str, str]:
     """What the scores depend on: digests of the suite and of the package's modules that it loads, and versions."""
 
-    import_module("entclip.engines.sampled")  # the runner imports it when it needs it
+    import_module("entclip.engines.tabular.sampled")  # the runner imports it when it needs it
 
     def digest(paths: list[Path]) -> str:
         return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(paths))).hexdigest()[:12]

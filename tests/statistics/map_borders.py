@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from entclip.phase_border import Border, border_points, crossings, simulate_border
-from entclip.phase_figure import figure
-from entclip.phase_map import PLANES, Plane, phase_map, plane, records, spread, verify
-from entclip.policy import Geometry
-from entclip.store import prepare_folder, to_json, write_atomic
+from entclip.policies.softmax import Geometry
+from entclip.prediction.maps.figure import figure
+from entclip.prediction.maps.phase_map import PLANES, Plane, phase_map, plane, records
+from entclip.prediction.maps.verify import spread, verify
+from entclip.support.files import prepare_folder, to_json, write_atomic
+from tests.statistics.border import Border, border_points, crossings, simulate_border
 
 # Plane's geometry, heights (sigma), distances (of the Zipf exponent), and exponents that the border lies between.
 _NATURAL = (0.08, 0.12, 0.18, 0.27, 0.4)

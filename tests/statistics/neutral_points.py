@@ -16,11 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from entclip.initial import start_of
-from entclip.neutral import NeutralPoint, neutral_clip
-from entclip.runner import run
-from entclip.spec import Arm, Experiment, load
-from entclip.store import prepare_folder, to_json, write_atomic
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.load import load
+from entclip.experiments.sections import Arm
+from entclip.experiments.start import start_of
+from entclip.prediction.neutral import NeutralPoint, neutral_clip
+from entclip.runs.runner import run
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 FACTORS = (0.8, 1.0, 1.2)  # of the predicted eps_low
 RESOLUTION = 12.0  # standard errors, at least, in the predicted drift 20 % from the point

@@ -18,11 +18,11 @@ from unittest import mock
 
 import numpy as np
 
-from entclip.meanfield import forecast, predict
-from entclip.runner import run
-from entclip.spec import Experiment, parse_experiment
-from entclip.store import prepare_folder, to_json, write_atomic
-from entclip.style import CAUSES, new_figure, write_figure
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.prediction.meanfield import forecast, predict
+from entclip.report.style import CAUSES, new_figure, write_figure
+from entclip.runs.runner import run
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 VOCAB, UPDATES, SIGMA = 64, 16, 0.2
 BATCHES = tuple(8 * 2**k for k in range(11))

@@ -21,10 +21,10 @@ from typing import Any, Literal
 import numpy as np
 
 from entclip import Clip, SoftmaxPolicy, expected_entropy_drift, run
-from entclip.ledger import PARTS
-from entclip.objective import objective_named
-from entclip.spec import Experiment, parse_experiment
-from entclip.verdict import judge, normal_score
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.ledger.columns import PARTS
+from entclip.ledger.verdict import judge, normal_score
+from entclip.objectives.family import objective_named
 
 __all__ = ["CASES", "ONE_UPDATE", "Case", "Check", "checks", "rejected"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from entclip.runner import run
-from entclip.spec import load
+from entclip.experiments.load import load
+from entclip.runs.runner import run
 from tests.tolerances import SIGMAS
 
 

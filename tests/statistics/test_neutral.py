@@ -7,10 +7,13 @@ import math
 
 import pytest
 
-from entclip.meanfield import predict
-from entclip.meanfield.forecast import PATHS
-from entclip.neutral import STANDARD, NeutralPoint, neutral_clip
-from entclip.spec import Arm, Experiment, SpecError, load
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.load import load
+from entclip.experiments.sections import Arm
+from entclip.prediction.meanfield import predict
+from entclip.prediction.meanfield.forecast import PATHS
+from entclip.prediction.neutral import STANDARD, NeutralPoint, neutral_clip
+from entclip.support.errors import SpecError
 from tests.statistics.neutral_points import GROUPS, simulate, simulated_drifts
 
 # A quarter of the headline's updates, at about its noise: quick to predict and to simulate.

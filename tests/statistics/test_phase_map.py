@@ -12,13 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from entclip.meanfield import predict
-from entclip.neutral import neutral_clip
-from entclip.phase_border import BORDERS, Border, border_points, crossings, simulate_border
-from entclip.phase_figure import figure
-from entclip.phase_map import PLANES, ROOM, TERMS, Axis, case_at, groups, phase_map, plane, records, spread, verify
-from entclip.runner import run
-from entclip.spec import Arm, SpecError, load, parse_experiment
+from entclip.experiments.experiment import parse_experiment
+from entclip.experiments.load import load
+from entclip.experiments.sections import Arm
+from entclip.prediction.maps.figure import figure
+from entclip.prediction.maps.phase_map import PLANES, ROOM, TERMS, Axis, case_at, groups, phase_map, plane, records
+from entclip.prediction.maps.verify import spread, verify
+from entclip.prediction.meanfield import predict
+from entclip.prediction.neutral import neutral_clip
+from entclip.runs.runner import run
+from entclip.support.errors import SpecError
+from tests.statistics.border import BORDERS, Border, border_points, crossings, simulate_border
 from tests.tolerances import SIGMAS
 
 NATURAL = {"geometry": "natural", "batch": 2048, "minibatches": 16, "rollouts": 1}

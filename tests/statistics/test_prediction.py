@@ -11,21 +11,24 @@ import numpy as np
 import pytest
 from scipy import special
 
-import entclip.meanfield.forecast as module
-from entclip.advantage import GroupRelative, Independent
-from entclip.initial import start_of
-from entclip.meanfield import predict, predict_noise
-from entclip.meanfield.law import sample_law
-from entclip.meanfield.nodes import Nodes, pool, populations
-from entclip.meanfield.population import Population
-from entclip.meanfield.steps import _TINY, CountedStep
-from entclip.neutral import neutral_clip
-from entclip.objective import Clip
-from entclip.phase_map import Axis, phase_map
-from entclip.policy import centered_kappa, dirichlet, log_softmax, zipf
-from entclip.reward import Bernoulli, Gaussian, Rademacher
-from entclip.runner import run
-from entclip.spec import Experiment, SpecError, load, parse_experiment
+import entclip.prediction.meanfield.forecast as module
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.experiments.load import load
+from entclip.experiments.start import start_of
+from entclip.objectives.family import Clip
+from entclip.policies.laws import dirichlet, zipf
+from entclip.policies.softmax import centered_kappa, log_softmax
+from entclip.prediction.maps.phase_map import Axis, phase_map
+from entclip.prediction.meanfield import predict, predict_noise
+from entclip.prediction.meanfield.law import sample_law
+from entclip.prediction.meanfield.nodes import Nodes, pool, populations
+from entclip.prediction.meanfield.population import Population
+from entclip.prediction.meanfield.steps import _TINY, CountedStep
+from entclip.prediction.neutral import neutral_clip
+from entclip.rewards.advantage import GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
+from entclip.runs.runner import run
+from entclip.support.errors import SpecError
 from tests.statistics.test_reference_a import PUBLISHED
 
 INF = math.inf

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from entclip.ledger import PARTS
-from entclip.runner import run
-from entclip.spec import experiment_names, load
-from entclip.verdict import judge
+from entclip.experiments.load import experiment_names, load
+from entclip.ledger.columns import PARTS
+from entclip.ledger.verdict import judge
+from entclip.runs.runner import run
 
 # Mean entropy change over 1,000 contexts and its standard error, from an implementation that shares nothing with this one.
 PUBLISHED = {
@@ -124,8 +124,8 @@ SHIPPED = {
 
 
 def test_every_shipped_experiment_is_tested():
-    # Run on engines of their own: shared_parameters in tests/engines/test_head_study.py, vocab_scale and headline_152k in
-    # tests/statistics/test_vocabulary.py. Language models: tests/llm/test_experiments.py.
+    # Run on engines of their own: shared_parameters in tests/findings/test_shared_parameters.py, vocab_scale and headline_152k in
+    # tests/statistics/test_vocabulary.py. Language models: tests/engines/llm/test_experiments.py.
     others = {name for name in experiment_names() if load(name).policy.kind == "language_model"}
     assert {
         *SHIPPED,

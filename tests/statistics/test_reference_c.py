@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from entclip.runner import run
-from entclip.spec import parse_experiment
+from entclip.experiments.experiment import parse_experiment
+from entclip.runs.runner import run
 
 
 @pytest.mark.statistical

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entclip import load, run
-from entclip.verdict import judge
+from entclip.ledger.verdict import judge
 from tests.statistics.brorl import measure
 
 DATA = Path(__file__).resolve().parents[2] / "docs" / "data"

@@ -18,8 +18,9 @@ import numpy as np
 from scipy import stats
 
 from entclip import load, run
-from entclip.store import prepare_folder, read_summary, to_json, write_atomic
-from entclip.style import CAUSES, LINES, new_figure, write_figure
+from entclip.ledger.folder import read_summary
+from entclip.report.style import CAUSES, LINES, new_figure, write_figure
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 KEPT = ("expected_", "residual_", "z_", "verdict_", "clip_events_", "gap_", "clip_fraction_")
 LAWS = {"zipf:1": ("Zipf(1)", LINES[0]), "normal_logits:4": ("normal logits, sd 4", LINES[6])}

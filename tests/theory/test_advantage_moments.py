@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from entclip.advantage import AdvantageMoments, GroupRelative, Independent
-from entclip.reward import Bernoulli, Gaussian, Rademacher, TableReward
+from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
 from tests.tolerances import IDENTITY, assert_identity, assert_within_se, within_se
 
 ANY = np.full(4, 0.25)  # an old policy: action-independent rewards must not depend on it

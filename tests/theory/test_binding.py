@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from entclip.advantage import GroupRelative, Independent
 from entclip.drift import cumulants
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance, noise_trace
-from entclip.objective import CeGppo, Cispo, Clip, DualClip, Sapo, signed_gains, split_by_cause, weight
-from entclip.policy import Geometry, log_softmax
-from entclip.reward import Bernoulli, Gaussian, Rademacher
+from entclip.objectives.base import signed_gains, split_by_cause, weight
+from entclip.objectives.family import CeGppo, Cispo, Clip, DualClip, Sapo
+from entclip.policies.softmax import Geometry, log_softmax
+from entclip.rewards.advantage import GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
 from tests.tolerances import assert_identity
 from theory import expected_drift as t5
 from theory import group_advantages as t7

@@ -18,7 +18,8 @@ from entclip.drift.cumulants import (
     largest_third_derivative,
     remainder_bounds,
 )
-from entclip.policy import SoftmaxPolicy, dirichlet, entropy, log_softmax, peaked, uniform, zipf
+from entclip.policies.laws import dirichlet, peaked, uniform, zipf
+from entclip.policies.softmax import SoftmaxPolicy, entropy, log_softmax
 from tests.tolerances import IDENTITY, assert_identity
 
 POLICIES = {

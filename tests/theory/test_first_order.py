@@ -7,27 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from entclip.advantage import AdvantageMoments, GroupRelative, Independent
 from entclip.drift.cumulants import entropy_gradient
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
-from entclip.objective import (
-    CAUSES,
-    CeGppo,
-    Cispo,
-    Clip,
-    DppoTv,
-    DualClip,
-    NoClip,
-    Objective,
-    Sapo,
-    clip_events,
-    signed_gains,
-    split_by_cause,
-    surrogate,
-    weight,
-)
-from entclip.policy import Geometry, SoftmaxPolicy, kappa, log_softmax
-from entclip.reward import Bernoulli, Gaussian, Rademacher, TableReward
+from entclip.objectives.base import CAUSES, Objective, clip_events, signed_gains, split_by_cause, weight
+from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, surrogate
+from entclip.policies.softmax import Geometry, SoftmaxPolicy, kappa, log_softmax
+from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
 from tests.tolerances import IDENTITY, assert_identity
 
 INF = math.inf

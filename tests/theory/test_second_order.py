@@ -9,13 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from entclip.advantage import Advantage, GroupRelative, Independent
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance
-from entclip.objective import CeGppo, Cispo, Clip, DualClip, NoClip, Objective, Sapo, signed_gains, weight
-from entclip.policy import Geometry, SoftmaxPolicy, dirichlet, log_softmax, peaked, uniform, zipf
-from entclip.reward import Bernoulli, Rademacher, RewardLaw, TableReward
-from entclip.update import logit_step
+from entclip.drift.steps import logit_step
+from entclip.objectives.base import Objective, signed_gains, weight
+from entclip.objectives.family import CeGppo, Cispo, Clip, DualClip, NoClip, Sapo
+from entclip.policies.laws import dirichlet, peaked, uniform, zipf
+from entclip.policies.softmax import Geometry, SoftmaxPolicy, log_softmax
+from entclip.rewards.advantage import Advantage, GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Rademacher, RewardLaw, TableReward
 from tests.tolerances import assert_identity
 
 INF = math.inf

@@ -1,0 +1,84 @@
+"""Short spellings on the command line as sections of an experiment, shared by the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from entclip.support.errors import SpecError
+
+__all__ = ["choose_arms", "number", "policy_section", "reward_section"]
+
+
+def policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:
+    """ "zipf:1.2", "dirichlet:2", "peaked:5", "uniform", "snapshot:NAME" or a .npy file as a [policy] section."""
+    kind, _, parameter = text.partition(":")
+    if text.endswith(".npy"):
+        section: dict[str, Any] = {"kind": "file", "path": text}
+    elif kind == "snapshot":
+        section = {"kind": "snapshot", **({"name": parameter} if parameter else {})}
+    else:
+        names = {"zipf": "exponent", "dirichlet": "alpha", "peaked": "logit", "uniform": None}
+        if kind not in names:
+            raise SpecError(f"--policy {text!r}: the kind must be one of {', '.join(names)}, snapshot, or a .npy file.")
+        section = {"kind": kind, "vocab": vocab or 64}
+        if parameter:
+            if names[kind] is None:
+                raise SpecError(f"--policy {text!r}: uniform takes no parameter.")
+            section[str(names[kind])] = number("--policy", parameter)
+    if contexts is not None:
+        section["contexts"] = contexts
+    elif "vocab" in section:
+        section["contexts"] = 256
+    return section
+
+
+def number(option: str, text: str) -> float:
+    """A number given as text; SpecError that names the option."""
+    try:
+        return float(text)
+    except ValueError:
+        raise SpecError(f"{option}: {text!r} is not a number.") from None
+
+
+def reward_section(text: str) -> dict[str, Any]:
+    """ "bernoulli:.5", "gaussian:1" or "rademacher" as a [reward] section."""
+    kind, _, parameter = text.partition(":")
+    names = {"bernoulli": "p", "gaussian": "std", "rademacher": None}
+    if kind not in names:
+        raise SpecError(
+            f"--reward {text!r}: the kind must be one of bernoulli:P, gaussian:STD, rademacher (tables: use a TOML file)."
+        )
+    if parameter and names[kind] is None:
+        raise SpecError(f"--reward {text!r}: {kind} takes no parameter.")
+    return {"kind": kind, **({str(names[kind]): number("--reward", parameter)} if parameter else {})}
+
+
+def choose_arms(data: dict[str, Any], eps_low: float | None, eps_high: float | None, names: Sequence[str] | None) -> None:
+    """One arm `custom` if a width is given, else the named arms; SpecError for a name that the experiment does not have."""
+    if eps_low is not None or eps_high is not None:
+        widths = {k: v for k, v in (("low", eps_low), ("high", eps_high)) if v is not None}
+        data["arm"] = [{"name": "custom", "objective": "clip", **widths}]
+    if not names:
+        return
+    known = [a["name"] for a in data["arm"]]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise SpecError(f"--arm {missing[0]!r}: the arms are {', '.join(known)}.")
+    data["arm"] = [a for a in data["arm"] if a["name"] in names]
+
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the experiment.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the ledger (Parquet), summary and figure.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="sampled, exact (every outcome), reduced (any vocabulary), tokens (torch), head (shared).")
+]
+
+
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the torch engines.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float64 or float32, for the torch engines.")]
+Library = Annotated[str | None, typer.Option("--library", help="trl, verl, openrlhf or prime-rl (default: detected).")]

@@ -1,0 +1,37 @@
+"""Commands about other trainers' configurations: lint and convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from entclip.cli.options import AsJson, Library
+
+
+def lint(
+    file: Annotated[Path, typer.Argument(help="A trainer's YAML, JSON or TOML, or a script with its command line.")],
+    library: Library = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is a trainer's clip alive, which epsilon is where, which traps apply, which way it moves entropy?"""
+    from entclip.integrations.lint.report import lint_command
+    from entclip.support.files import to_json
+
+    report = lint_command(file, library)
+    typer.echo(to_json(report.to_json()) if as_json else report.to_text())
+
+
+def convert(
+    file: Annotated[Path | None, typer.Argument(help="A trainer's configuration; or give widths.")] = None,
+    to: Annotated[str, typer.Option("--to", help="trl, verl, openrlhf, prime-rl or entclip.")] = "entclip",
+    library: Library = None,
+    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
+    eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
+    cap: Annotated[float | None, typer.Option(help="Dual clip: bound on the ratio of tokens with A < 0.")] = None,
+) -> None:
+    """The same clip in another library's notation, with what that library cannot express in comments."""
+    from entclip.integrations.lint.report import convert_command
+
+    typer.echo(convert_command(file, to, library, eps_low, eps_high, cap))

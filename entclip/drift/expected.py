@@ -1,0 +1,151 @@
+"""expected_entropy_drift: the expected entropy change of one update, by cause. Claims T5, T6, T8, T10."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
+from entclip.drift.second_order import expected_curvature
+from entclip.objectives.base import Objective, signed_gains
+from entclip.objectives.family import Clip, objective_named
+from entclip.policies.softmax import Array, Geometry, SoftmaxPolicy, importance_ratio
+from entclip.rewards.advantage import Advantage, GroupRelative, Independent
+from entclip.rewards.reward import RewardLaw
+from entclip.support.namespace import namespace
+
+__all__ = ["DriftTerms", "expected_entropy_drift"]
+
+
+@dataclass(frozen=True)
+class DriftTerms:
+    """Expected entropy change of one update in nats, each (...); gaps in units of kappa.
+
+    Attributes:
+        unclipped, clip_low, clip_high, other: first order, by cause.
+        curvature: second order, None when only the first was asked for.
+        gap_low, gap_high: E[kappa|X] - E[kappa] of the clip sets, NaN where a set is empty (it has no mean).
+        total: the sum of all terms computed.
+    """
+
+    unclipped: Array
+    clip_low: Array
+    clip_high: Array
+    other: Array
+    curvature: Array | None
+    gap_low: Array
+    gap_high: Array
+    total: Array
+
+
+def expected_entropy_drift(
+    policy: SoftmaxPolicy,
+    clip: Clip,
+    reward: RewardLaw,
+    *,
+    old_policy: SoftmaxPolicy,
+    learning_rate: float,
+    geometry: Geometry = "natural",
+    advantage: Advantage = Independent(),
+    objective: Objective | str | None = None,
+    order: int = 1,
+    batch: int | None = None,
+) -> DriftTerms:
+    """Expected entropy change of one update on fresh samples of the old policy, by cause, in nats. Claims T5, T8.
+
+    dH = eta Cov_pi(kappa, w),  kappa = s (natural) or pi (s - H) (euclidean),  s = -log pi,
+    w(a) = E[A|a] + E[A-|a] 1_LOW(a) - E[A+|a] 1_HIGH(a); each summand of w gives one returned term. Order 2 adds the
+    expected curvature of a minibatch of `batch` samples in whole groups.
+
+    Args:
+        policy, old_policy: SoftmaxPolicy, logits (..., V); current, and the one that made the rollout.
+        clip: Clip(low, high), the widths eps_low in [0, 1] (1: off) and eps_high >= 0 (inf: off).
+        reward: Bernoulli, Gaussian, Rademacher or TableReward (one value per action).
+        learning_rate: eta > 0, logits per unit score.
+        geometry: "natural" or "euclidean" step.
+        advantage: Independent() or GroupRelative(...).
+        objective: None for the clip; a name ("none", "cispo", "dual_clip", ...: takes the clip's widths); or an Objective.
+        order: 1, or 2 with batch, the samples per context and minibatch.
+    Returns: DriftTerms, each (...), nats per update.
+    Raises: ValueError if the policies differ in shape, eta <= 0, order is not 1 or 2, or order 2 lacks a batch.
+    Notes: the clip terms vanish when policy == old_policy; their signs are not universal (T6). The expectation holds for
+        samples not used before in this rollout.
+    References: Park et al. 2025, arXiv:2509.26114, Theorems 1 and 2; Cui et al. 2025, arXiv:2505.22617.
+    Example:
+        >>> from entclip import Clip, Rademacher, SoftmaxPolicy, zipf
+        >>> old = zipf(4)
+        >>> terms = expected_entropy_drift(old, Clip(), Rademacher(), old_policy=old, learning_rate=0.1)
+        >>> float(terms.clip_low), float(terms.clip_high)  # at pi = pi_old nothing is clipped
+        (0.0, 0.0)
+    """
+    _check_arguments(policy, old_policy, learning_rate, geometry, advantage, order, batch)
+    chosen = _objective_of(objective, clip)
+    log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
+    xp = namespace(log_probs)
+    ratio, old_probs = importance_ratio(log_probs, old_log_probs), xp.exp(old_log_probs)
+    moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
+    gains = signed_gains(chosen, ratio, old_probs)
+    weights = expected_weights(chosen, gains, ratio, old_probs, moments)
+    terms = expected_first_order(weights, log_probs, learning_rate=learning_rate, geometry=geometry)
+    curvature = None
+    if order == 2:
+        assert batch is not None
+        shared = (advantage.size - 1) / (batch - 1) if isinstance(advantage, GroupRelative) else 0.0
+        curvature = expected_curvature(
+            log_probs, ratio, gains, moments, learning_rate=learning_rate, geometry=geometry, batch=batch, shared_group=shared
+        )
+    stats = clip_set_stats(chosen, ratio, old_probs, log_probs, geometry)
+    total = sum(terms.values()) + (0 if curvature is None else curvature)
+    gaps = (_gap(stats.mass_low, stats.pi_low), _gap(stats.mass_high, stats.pi_high))
+    return DriftTerms(**terms, curvature=curvature, gap_low=gaps[0], gap_high=gaps[1], total=total)
+
+
+def _gap(mass: Array, prob: Array) -> Array:
+    xp = namespace(mass)
+    empty = prob == 0
+    return xp.where(empty, xp.full_like(mass, math.nan), mass / xp.where(empty, xp.ones_like(prob), prob))
+
+
+def _objective_of(objective: Objective | str | None, clip: Clip) -> Objective:
+    if objective is None:
+        return clip
+    if not isinstance(objective, str):
+        return objective
+    chosen = objective_named(objective)
+    # Some objectives have no widths; those that do take the clip's.
+    return replace(chosen, low=clip.low, high=clip.high) if hasattr(chosen, "low") else chosen  # type: ignore[type-var]
+
+
+def _check_arguments(
+    policy: SoftmaxPolicy,
+    old_policy: SoftmaxPolicy,
+    learning_rate: float,
+    geometry: str,
+    advantage: Advantage,
+    order: int,
+    batch: int | None,
+) -> None:
+    if tuple(policy.logits.shape) != tuple(old_policy.logits.shape):
+        raise ValueError(
+            f"policy has shape {tuple(policy.logits.shape)} and old_policy {tuple(old_policy.logits.shape)}: they must be equal, "
+            "contexts and actions in the same order."
+        )
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise ValueError(
+            f"learning_rate must be positive and finite, got {learning_rate}: it is the step in logits per unit score."
+        )
+    if geometry not in ("natural", "euclidean"):
+        raise ValueError(f'geometry must be "natural" or "euclidean", got {geometry!r}.')
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 (first order) or 2 (with curvature), got {order!r}.")
+    if order == 2 and (batch is None or batch < 1):
+        raise ValueError(
+            f"order = 2 needs batch >= 1, the samples per context and minibatch, got {batch!r}: "
+            "curvature comes from sampling noise, which falls as 1/batch."
+        )
+    if order == 2 and batch is not None and batch % advantage.size:
+        raise ValueError(
+            f"batch = {batch} is not divisible by advantage.size = {advantage.size}: a minibatch holds whole groups."
+        )

@@ -1,0 +1,97 @@
+"""Where a head starts: hidden states (T, d), head (V, d) and base logits (V,), drawn from the seed or read from a file."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.sections import HiddenSpec
+from entclip.policies.laws import zipf
+from entclip.support.errors import SpecError
+from entclip.support.random import stream
+
+__all__ = ["Parameters", "necessary_bytes", "parameters_of", "read_parameters"]
+
+_DEFAULTS = {"vocab": 512, "contexts": 32, "dim": 16, "sd": 2.0, "exponent": 1.0}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """hidden (T, d), head (V, d), base (V,): logits = base + hidden head'."""
+
+    hidden: np.ndarray
+    head: np.ndarray
+    base: np.ndarray
+
+
+def parameters_of(experiment: Experiment) -> Parameters:
+    """The parameters of a policy of kind "hidden".
+
+    Drawn: h_t uniform on the unit sphere, so that a context moves its own logits as in a table of its own; W normal, so that
+    h_t W' has standard deviation sd; base_a = -exponent log a.
+    Raises: SpecError for another kind of policy or a file that does not fit.
+    """
+    spec = experiment.policy
+    if not isinstance(spec, HiddenSpec):
+        raise SpecError(
+            f'policy.kind = {spec.kind!r} has no shared parameters: the head engine takes policy.kind = "hidden"; use the engine '
+            "sampled, reduced or tokens."
+        )
+    if spec.path is not None:
+        return read_parameters(spec.path, spec.contexts)
+    vocab, contexts, dim, sd, exponent = (
+        default if (value := getattr(spec, name)) is None else value for name, default in _DEFAULTS.items()
+    )
+    rng = stream(experiment.seed, "policy")
+    hidden = rng.standard_normal((int(contexts), int(dim)))
+    hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
+    head = sd * rng.standard_normal((int(vocab), int(dim)))
+    return Parameters(hidden, head, zipf(int(vocab), exponent).logits)
+
+
+def read_parameters(path: str, contexts: int | None = None) -> Parameters:
+    """`hidden`, `head` and optional `base` of a .npz file, the first `contexts` rows of hidden.
+
+    Raises: SpecError if the file cannot be read, shapes do not fit, or a number is not finite.
+    """
+    fix = "make one with `entclip snapshot --hidden --out FILE.npz`"
+    try:
+        with np.load(Path(path), allow_pickle=False) as data:
+            found = {name: data[name] for name in ("hidden", "head", "base") if name in data.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise SpecError(f"policy.path = {path!r} cannot be read as a .npz file: {error}; {fix}.") from None
+    shapes = {name: value.shape for name, value in found.items()}
+    if not {"hidden", "head"} <= found.keys():
+        raise SpecError(f"policy.path = {path!r} holds {sorted(found)}, not `hidden` (T, d) and `head` (V, d): {fix}.")
+    if found["hidden"].ndim != 2 or found["head"].ndim != 2 or shapes["hidden"][1] != shapes["head"][1]:
+        raise SpecError(f"policy.path = {path!r} holds shapes {shapes}: expected hidden (T, d) and head (V, d) with the same d.")
+    vocab = shapes["head"][0]
+    found.setdefault("base", np.zeros(vocab))
+    if found["base"].shape != (vocab,) or vocab < 2:
+        raise SpecError(
+            f"policy.path = {path!r} holds base of shape {found['base'].shape} for V = {vocab}: expected (V,), V >= 2."
+        )
+    for name, value in found.items():
+        if value.dtype.kind not in "fiu" or not np.all(np.isfinite(value)):
+            raise SpecError(
+                f"policy.path = {path!r}: `{name}` holds {value.dtype} with NaN or infinite values, or no real numbers."
+            )
+    rows = len(found["hidden"])
+    if contexts is not None and contexts > rows:
+        raise SpecError(f"policy.contexts = {contexts} but {path!r} holds {rows}: use at most that many.")
+    return Parameters(found["hidden"][:contexts], found["head"], found["base"])
+
+
+def necessary_bytes(experiment: Experiment, parameters: Parameters, itemsize: int, block: int) -> int:
+    """Bytes of a run: heads, displacements and Adam's moments before and after an update, and the temporaries of one block."""
+    replicas, adam = experiment.replicas, experiment.update.optimizer != "sgd"
+    tables = 2 * replicas + 1 + (4 * replicas if adam else 0) + (replicas if experiment.update.rollouts > 1 else 0)
+    return int(itemsize * (tables * math.prod(parameters.head.shape) + _TEMPORARIES * block))
+
+
+_TEMPORARIES = 16  # arrays of the size of a block that live at the same time

@@ -1,0 +1,232 @@
+"""One update of the head and its books, in one pass over blocks of actions. Claims T2 to T5, T13.
+
+Each block is read once: log pi_old and the log-ratio by two matrix products, the rows' gradient and step, the log-ratio after
+the step by a third, and every sum that the ledger needs. Nothing of size T x V outlives its block.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from entclip.drift.cumulants import directional_derivatives
+from entclip.engines.accounting import RunawayError, remainder_bound, with_drop
+from entclip.engines.head.causes import Adjoint, Expectation, Explicit
+from entclip.engines.head.expected_curvature import ExpectedCurvature, MeanGains
+from entclip.engines.head.gradient import Gradient, logit_gradient
+from entclip.engines.head.optimizer import Optimizer
+from entclip.engines.head.path_sums import PathSums, path_sums, realised
+from entclip.engines.head.products import blocks
+from entclip.engines.head.state import Block, HeadState, block_from, block_of, displacement, old_logits
+from entclip.engines.samples import Keep
+from entclip.objectives.base import Objective, SignedGains, signed_gains
+from entclip.policies.softmax import importance_ratio, log_softmax
+from entclip.rewards.advantage import AdvantageMoments
+
+__all__ = ["BlockSums", "block_sums", "update"]
+
+Columns = dict[str, Tensor]
+BlockSums = Callable[..., tuple[Tensor, PathSums, Columns]]
+
+
+def update(
+    state: HeadState,
+    gradient: Gradient,
+    rate: float,
+    moments: AdvantageMoments | None,
+    keep: Keep | None,
+    sums_of: BlockSums,
+    *,
+    shared_group: float | None = None,
+) -> tuple[HeadState, Columns]:
+    """The state after one update and its columns, each (R, T) float64.
+
+    moments: of the advantage, for the expectations of a plain step; None where they are not defined.
+    sums_of: `block_sums`, or the same compiled.
+    shared_group: probability that two samples of a context are of one group, for the expected curvature; None leaves it out.
+    Raises: RunawayError if a column is not finite.
+    """
+    optimizer = Optimizer(state.experiment.update, rate, state.updates + 1)
+    plain = optimizer.spec.optimizer == "sgd"
+    pricing: Adjoint | Explicit = Adjoint(state, gradient, rate) if plain else Explicit(state, gradient)
+    expectation = None if moments is None or not isinstance(pricing, Adjoint) else Expectation(pricing, moments)
+    moved = torch.empty_like(state.moved)
+    first, second = (None if x is None else torch.empty_like(x) for x in (state.first, state.second))
+    hidden = state.hidden[gradient.contexts]
+    noise = None
+    if expectation is not None and moments is not None and shared_group is not None:
+        noise = ExpectedCurvature(state, gradient, rate, moments, _mean_gains(state, gradient, keep), shared_group)
+    path: PathSums | None = None
+    sums: Columns = {}
+    for rows in blocks(state.vocab, state.width):
+        logits, displaced = old_logits(state, rows), displacement(state, state.moved, rows)
+        chosen = gradient.contexts
+        of_minibatch = block_from(logits[:, chosen], displaced[:, chosen], state.old_log_z[:, chosen], state.log_z[:, chosen])
+        own = of_minibatch.log_probs.exp()
+        made = optimizer(
+            state.products(logit_gradient(gradient, gradient.total, own, rows).mT, hidden),
+            state.head[:, rows] + state.moved[:, rows],
+            None if state.first is None else state.first[:, rows],
+            None if state.second is None else state.second[:, rows],
+        )
+        moved[:, rows] = state.moved[:, rows] + made.step
+        if first is not None and second is not None and made.first is not None and made.second is not None:
+            first[:, rows], second[:, rows] = made.first, made.second
+        slope, part, found = sums_of(
+            state.objective, logits, displaced, displacement(state, moved, rows), state.old_log_z, state.log_z, state.entropy
+        )
+        path = part if path is None else PathSums(*(a + b for a, b in zip(path, part, strict=True)))
+        _add(sums, found)
+        pricing.add(rows, slope, own, made)
+        if expectation is not None:
+            gains, ratio, old_probs = _gains(state, of_minibatch, keep)
+            expectation.add(gains, ratio, old_probs, slope, own)
+            if noise is not None:
+                probs = block_from(logits, displaced, state.old_log_z, state.log_z).log_probs.exp()
+                noise.add(gains, ratio, probs, slope, own)
+    assert path is not None
+    columns = _columns(state, path, sums, pricing.columns())
+    if expectation is not None:
+        columns |= expectation.columns()
+    if noise is not None:
+        columns["expected_curvature"] = noise.column()
+    columns |= _counts(state, gradient)
+    _check_finite(columns)
+    columns["_bound"] = _bound(state, moved, columns)
+    done = realised(path)
+    new = dataclasses.replace(
+        state,
+        moved=moved,
+        first=first,
+        second=second,
+        updates=state.updates + 1,
+        log_z=state.log_z + done.log_z,
+        entropy=columns["entropy"],
+    )
+    return new, columns
+
+
+def _gains(state: HeadState, block: Block, keep: Keep | None) -> tuple[SignedGains, Tensor, Tensor]:
+    """Gains, ratio and pi_old of a block in the contexts of a minibatch, (R, n, v) each."""
+    ratio = importance_ratio(block.log_ratio, 0.0)
+    old_probs = block.old_log_probs.exp().expand_as(ratio)
+    gains = signed_gains(state.objective, ratio, old_probs)
+    return gains if keep is None else with_drop(gains, *keep), ratio, old_probs
+
+
+def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> MeanGains:
+    """The mean gains of a minibatch's contexts, in a pass of their own over blocks: n d V products beside T d V."""
+    chosen, means = gradient.contexts, MeanGains()
+    some = dataclasses.replace(state, hidden=state.hidden[chosen])
+    for rows in blocks(state.vocab, state.width):
+        logits, displaced = old_logits(some, rows), displacement(some, state.moved, rows)
+        block = block_from(logits, displaced, state.old_log_z[:, chosen], state.log_z[:, chosen])
+        means.add(_gains(state, block, keep)[0], block.log_probs.exp())
+    return means
+
+
+def block_sums(
+    objective: Objective, logits: Tensor, displaced: Tensor, after: Tensor, old_log_z: Tensor, log_z: Tensor, entropy: Tensor
+) -> tuple[Tensor, PathSums, Columns]:
+    """dH/dlogits (R, T, v) and all sums of a block of actions, from the three products: a pure function, one kernel if compiled.
+
+    The logit step is the difference of two displacements' products, as the next update will see it.
+    """
+    block = block_from(logits, displaced, old_log_z, log_z)
+    probs = block.log_probs.exp()
+    x = block.log_probs + entropy[..., None].to(probs.dtype)
+    slope, step = -probs * x, after - displaced  # T1
+    found = _set_sums(objective, block, probs, x) | {"_scale": torch.linalg.vecdot(slope.abs(), step.abs())}
+    return slope, path_sums(probs, x, step), found
+
+
+def _set_sums(objective: Objective, block: Block, probs: Tensor, x: Tensor) -> Columns:
+    """Sums of a block over the clip sets, and what describes pi against pi_old. Claim T6, euclidean entropy value."""
+    ratio, old = importance_ratio(block.log_ratio, 0.0), block.old_log_probs.exp().expand_as(probs)
+    surprise = -probs * x
+    value = probs * surprise
+    out = {"_value": value.sum(-1), "kl": -torch.linalg.vecdot(old, block.log_ratio)}
+    out |= {"log_ratio_sq": torch.linalg.vecdot(old, block.log_ratio**2), "ratio_max": ratio.amax(-1)}
+    for side, inside in zip(("low", "high"), objective.sets(ratio, old), strict=True):
+        held = inside.to(probs.dtype)
+        out[f"pi_{side}"] = torch.linalg.vecdot(probs, held)
+        out[f"mass_{side}"] = torch.linalg.vecdot(value, held)
+        out[f"surprise_{side}"] = torch.linalg.vecdot(surprise, held)
+    return out
+
+
+def _add(sums: Columns, part: Columns) -> None:
+    """Add a block's sums in float64; ratio_max is a maximum."""
+    for name, value in part.items():
+        if name in sums:
+            new = value.double()
+            sums[name] = torch.maximum(sums[name], new) if name == "ratio_max" else sums[name] + new
+        else:
+            sums[name] = value.double()
+
+
+def _columns(state: HeadState, path: PathSums, sums: Columns, causes: Columns) -> Columns:
+    done = realised(path)
+    mean_value = sums.pop("_value")
+    columns = dict(causes)
+    columns["curvature"] = done.second / 2
+    columns["measured"] = done.entropy
+    columns["remainder"] = done.entropy - sum(causes.values(), torch.zeros_like(done.entropy)) - columns["curvature"]
+    columns |= {"entropy_before": state.entropy, "entropy": state.entropy + done.entropy}
+    columns |= {"step_variance": done.variance, "_inner": done.first}
+    columns["_third"] = torch.maximum(*(t.abs() for t in done.thirds)) + (done.thirds[0].abs() - done.thirds[1].abs()).abs()
+    columns |= sums
+    for side in ("low", "high"):
+        columns[f"mass_{side}"] = sums[f"mass_{side}"] - sums[f"pi_{side}"] * mean_value
+    return columns
+
+
+def _counts(state: HeadState, gradient: Gradient) -> Columns:
+    """Samples per context and how many were clipped; 0 outside the minibatch."""
+    counts, out = gradient.counts, {}
+    names = {"clip_count_low": counts.low, "clip_count_high": counts.high, "count_plus": counts.plus, "count_minus": counts.minus}
+    for name, value in names.items():
+        out[name] = torch.zeros_like(state.log_z)
+        out[name][:, gradient.contexts] = value
+    return out
+
+
+def _check_finite(columns: Columns) -> None:
+    bad = [name for name, value in columns.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise RunawayError(
+            f"{', '.join(bad[:3])} is no finite number: a step moves logits further than its exponential can be held. Use a "
+            "smaller update.learning_rate (every context of a minibatch adds to the step), or a larger update.batch."
+        )
+
+
+def _bound(state: HeadState, moved: Tensor, columns: Columns) -> Tensor:
+    """Bound on |remainder| as in accounting.py: both ends of the path settle nearly every unit, few are looked at whole."""
+    third = columns.pop("_third")
+    terms = 1 + columns["entropy_before"] + columns["_scale"] + columns["curvature"].abs()
+    bound = third / 6 + 64 * state.eps * terms
+    beyond = columns["remainder"].abs() > bound
+    if not bool(beyond.any()):
+        return bound
+    replica, context = torch.nonzero(beyond, as_tuple=True)
+    size = max(1, (len(beyond) * beyond.shape[1] * state.width) // state.vocab)
+    for k in range(0, len(replica), size):  # as many rows of V as a block holds
+        some = (replica[k : k + size], context[k : k + size])
+        log_probs, step = _rows(state, moved, *some)
+        part = {name: columns[name][some] for name in ("entropy_before", "_scale", "curvature", "remainder")}
+        after, at_start = log_softmax(log_probs + step), directional_derivatives(log_probs, step).third
+        bound[some] = torch.maximum(bound[some], remainder_bound(log_probs, after, step, at_start, part))
+    return bound
+
+
+def _rows(state: HeadState, moved: Tensor, replica: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """log pi and the logit step of a few units over all actions, (n, V) float64."""
+    log_probs, step = [], []
+    for rows in blocks(state.vocab, state.width):
+        log_probs.append(block_of(state, rows).log_probs[replica, context].double())
+        change = displacement(state, moved, rows) - displacement(state, state.moved, rows)
+        step.append(change[replica, context].double())
+    return torch.cat(log_probs, -1), torch.cat(step, -1)

@@ -1,0 +1,171 @@
+"""The llm engine: GRPO on a causal language model, with every update's entropy change split by cause on fixed probe contexts.
+
+One rollout: draw prompts, sample advantage.size responses to each from pi_old, reward them, take group advantages, then take
+update.minibatches optimiser steps on the clipped surrogate with pi_old fixed. What differs from Park et al. (arXiv:2509.26114):
+
+- the default model is tiny and its task is digits; the paper trains 1 to 8 B models on mathematics;
+- entropy is measured on fixed probe contexts, before and after each update, not on the minibatch in passing;
+- no gradient-norm clip, no warm-up, no KL or entropy term in the loss (the paper has none of the last two);
+- advantages are shared by the tokens of a response; update.minibatch = "groups" keeps the responses to a prompt together.
+
+Units are replicas: whole runs of the model that differ in prompts, samples and rewards. With antithetic = true replica i + R/2
+repeats replica i with mirrored rewards. There is no expectation to judge by: expected_* columns are absent.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
+from entclip.engines.llm.language import load_language
+from entclip.engines.llm.precision import arithmetic
+from entclip.engines.llm.probe import probe_entropy
+from entclip.engines.llm.replica import Replica, Responses, make_optimizer, values_of
+from entclip.engines.llm.respond import make_probe, respond
+from entclip.engines.llm.task import task_named
+from entclip.engines.llm.train import update
+from entclip.engines.minibatches import fresh_minibatches
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.sections import LanguageModelSpec
+from entclip.objectives.base import Objective
+from entclip.rewards.advantage import Independent
+from entclip.rewards.reward import TableReward
+from entclip.support.errors import SpecError
+
+__all__ = ["LlmEngine"]
+
+
+@dataclass(kw_only=True)
+class LlmState(State):
+    """Replicas of a model. Training changes them in place: a state is used once."""
+
+    replicas: list[Replica]
+    log: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmRollout(Rollout):
+    """The responses of every replica."""
+
+    responses: list[Responses]
+
+
+class LlmEngine:
+    """GRPO on a causal language model; float64, float32, or bfloat16 products over float32 weights."""
+
+    name = "llm"
+    drawn = True
+    concurrent = False
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+        self.device, self.dtype = device, dtype
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        return arithmetic(self.dtype, self.device)
+
+    def start(self, experiment: Experiment, objective: Objective) -> LlmState:
+        spec = experiment.policy
+        if not isinstance(spec, LanguageModelSpec):
+            raise SpecError(
+                f'the llm engine trains a language model, but policy.kind = {spec.kind!r}: use policy.kind = "language_model".'
+            )
+        rules = experiment.rollout_rules
+        if rules.reward == "random" and isinstance(experiment.reward, TableReward):
+            raise SpecError("reward.kind = 'table' has one reward per action of a bandit: use bernoulli, rademacher or gaussian.")
+        if experiment.antithetic and rules.reward != "random":
+            raise SpecError(f"antithetic = true mirrors random rewards, but rollout.reward = {rules.reward!r}: leave it out.")
+        if isinstance(experiment.advantage, Independent) and rules.reward != "random":
+            raise SpecError("advantage.kind = 'independent' needs the reward's exact mean: use group advantages.")
+        task = task_named(rules.task)
+        language = load_language(spec.model, self.device, self.dtype)
+        pairs = experiment.replicas // 2 if experiment.antithetic else experiment.replicas
+        with self._arithmetic():
+            probe = make_probe(experiment, rules, task, language)
+        replicas = []
+        for index in range(experiment.replicas):
+            own = dataclasses.replace(language, model=copy.deepcopy(language.model))
+            optimizer = make_optimizer(experiment.update, own.model)
+            carried: dict[str, list[Any]] | None = {} if experiment.ledger.momentum == "cause" else None
+            replicas.append(Replica(own, optimizer, index % pairs, index >= pairs, probe, moments=carried))
+        ones = np.ones(experiment.replicas)
+        return LlmState(
+            experiment=experiment,
+            objective=objective,
+            context=np.zeros(experiment.replicas, dtype=np.int64),
+            replica=np.arange(experiment.replicas),
+            weight=ones / experiment.replicas,
+            context_weight=ones,
+            replicas=replicas,
+            log={},
+        )
+
+    def roll_out(self, state: LlmState) -> tuple[LlmState, LlmRollout]:
+        task = task_named(state.experiment.rollout_rules.task)
+        with self._arithmetic():
+            made = [respond(state.experiment, replica, task, state.rollout) for replica in state.replicas]
+        log = {name: np.array([scores[name] for _, scores in made]) for name in made[0][1]}
+        minibatches = fresh_minibatches(state.experiment, defined=False)
+        return dataclasses.replace(state, log=log), LlmRollout(minibatches=minibatches, responses=[r for r, _ in made])
+
+    def step(
+        self, state: LlmState, rollout: LlmRollout, minibatch: Minibatch, directive: Directive
+    ) -> tuple[LlmState, Entry | None]:
+        spec = state.experiment.update
+        per_rollout = spec.epochs * spec.minibatches
+        accounted = (state.rollout * per_rollout + minibatch.inner_step) % state.experiment.ledger.every == 0
+        staleness = state.experiment.rollout_rules.staleness
+        rows = []
+        with self._arithmetic():
+            for replica, responses in zip(state.replicas, rollout.responses, strict=True):
+                if staleness and minibatch.inner_step == per_rollout - staleness:
+                    replica.lagged = values_of(replica.language.model)
+                rows.append(
+                    update(state.experiment, state.objective, replica, responses, state.rollout, minibatch, directive, accounted)
+                )
+        if not accounted:
+            return state, None
+        whole = [row for row in rows if row is not None]
+        columns = {name: np.array([row[name] for row in whole]) for name in whole[0]}
+        entry = Entry(
+            inner_step=minibatch.inner_step,
+            rollout=state.rollout,
+            columns=columns,
+            weight=state.weight,
+            context=state.context,
+            replica=state.replica,
+            samples=spec.batch,
+            fresh=False,
+            drawn=True,
+            precision=float(torch.finfo(state.replicas[0].probe.dtype).eps),
+        )
+        return state, entry
+
+    def observe(self, state: LlmState) -> dict[str, np.ndarray]:
+        """Entropy of the probe contexts; of the last rollout its mean reward, pass@1, pass@k and response length."""
+        with self._arithmetic():
+            value = np.array([probe_entropy(replica.look()[0]) for replica in state.replicas])
+        return {"entropy": value, "sequence_entropy": value, **state.log}
+
+    def distributions(self, state: LlmState, rollout: LlmRollout) -> tuple[np.ndarray, np.ndarray]:
+        """log pi_old and log pi on the probe contexts, each (replicas, contexts x V)."""
+        with self._arithmetic():
+            pairs = [(r.old, replica.look()[0]) for r, replica in zip(rollout.responses, state.replicas, strict=True)]
+        old, new = (np.stack([torch.cat(pair[k]).double().cpu().numpy().ravel() for pair in pairs]) for k in (0, 1))
+        return old, new
+
+    def pack(self, state: LlmState) -> dict[str, np.ndarray]:
+        return {f"{index}/{key}": value for index, r in enumerate(state.replicas) for key, value in r.pack().items()}
+
+    def unpack(self, state: LlmState, arrays: Mapping[str, np.ndarray]) -> LlmState:
+        for index, replica in enumerate(state.replicas):
+            mark = f"{index}/"
+            replica.unpack({key.removeprefix(mark): value for key, value in arrays.items() if key.startswith(mark)})
+        return state

@@ -1,0 +1,126 @@
+"""Entropy on fixed contexts: its value, its gradient, its derivatives along a step, and what the clip sets hold there.
+
+Contexts are positions of fixed sequences, so a change of entropy is the policy's and not the sample's. H is their mean entropy in
+nats, of softmax(logits / temperature), summed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from entclip.drift.first_order import clip_set_stats
+from entclip.engines.llm.sampling import Sequences, response_log_probs
+from entclip.objectives.base import Objective
+from entclip.policies.softmax import entropy, importance_ratio
+
+__all__ = [
+    "Curvature",
+    "Probe",
+    "curvature_along",
+    "distribution_columns",
+    "entropy_gradient",
+    "probe_entropy",
+    "probe_log_probs",
+]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Sequences in blocks that bound memory; every response position is a context."""
+
+    blocks: tuple[Sequences, ...]
+    temperature: float
+    dtype: Any
+
+    @property
+    def contexts(self) -> int:
+        """How many positions count."""
+        return int(sum(block.mask.sum() for block in self.blocks))
+
+    def log_probs(self, logits_of: Any, block: Sequences) -> Any:
+        """log pi at a block's contexts, (contexts, V), in float32 or better."""
+        return response_log_probs(logits_of, block, self.temperature, self.dtype, full=True)[block.mask]
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Second-order part of the change of H along a step, nats, and E[Var_pi(d)] of the logit step d it makes."""
+
+    curvature: float
+    step_variance: float
+
+
+def probe_log_probs(model: Any, probe: Probe) -> list[Any]:
+    """log pi (contexts, V) of each block, kept as pi_old."""
+    with torch.no_grad():
+        return [probe.log_probs(model, block) for block in probe.blocks]
+
+
+def probe_entropy(log_probs: list[Any]) -> float:
+    """H, nats, from log pi of each block."""
+    total = sum(float(entropy(x.double()).sum()) for x in log_probs)
+    return total / sum(len(x) for x in log_probs)
+
+
+def entropy_gradient(model: Any, probe: Probe, parameters: list[Any]) -> tuple[list[Any], list[Any]]:
+    """log pi of each block, and the gradient of H for each parameter: T1 in parameter space (T13). One pass serves both."""
+    gradient, contexts = [torch.zeros_like(p) for p in parameters], probe.contexts
+    seen = []
+    for block in probe.blocks:
+        log_probs = probe.log_probs(model, block)
+        value = entropy(log_probs.double()).sum() / contexts
+        for total, part in zip(gradient, torch.autograd.grad(value, parameters, materialize_grads=True), strict=True):
+            total += part
+        seen.append(log_probs.detach())
+    return seen, gradient
+
+
+def curvature_along(before: list[Any], after: list[Any], mirrored: list[Any]) -> Curvature:
+    """The even part of the change of H along a parameter step, from log pi before it, after it, and after its negative.
+
+    (H(theta + d) - 2 H(theta) + H(theta - d)) / 2 is half the second directional derivative up to a fourth-order term, for one
+    forward pass. What measured leaves beyond first order and this is then the odd part, from third order on: the remainder.
+    Exact derivatives by nested forward mode cost thirty times as much (a test compares the two).
+    """
+    total = variance = 0.0
+    for at, plus, minus in zip(before, after, mirrored, strict=True):
+        x, up, down = (values.double() for values in (at, plus, minus))
+        total += float((entropy(up) - 2 * entropy(x) + entropy(down)).sum()) / 2
+        # Moves of log pi and of the logits differ by a constant per context, which a variance does not see.
+        probs, move = torch.exp(x), (up - down) / 2
+        variance += float((probs * (move - (probs * move).sum(-1, keepdim=True)) ** 2).sum())
+    contexts = sum(len(x) for x in before)
+    return Curvature(total / contexts, variance / contexts)
+
+
+def distribution_columns(objective: Objective, new: list[Any], old: list[Any]) -> dict[str, float]:
+    """Probability and entropy-value excess of the clip sets, KL and log-ratio moments on whole distributions: means.
+
+    kappa is the surprisal, the natural step's: the gaps are then those that Park et al. measure.
+    """
+    sums: dict[str, float] = {}
+    for log_probs, old_log_probs in _double_pairs(new, old):
+        ratio, old_probs = importance_ratio(log_probs, old_log_probs), torch.exp(old_log_probs)
+        stats = clip_set_stats(objective, ratio, old_probs, log_probs, "natural")
+        log_ratio = log_probs - old_log_probs
+        values = {
+            "pi_low": stats.pi_low,
+            "pi_high": stats.pi_high,
+            "mass_low": stats.mass_low,
+            "mass_high": stats.mass_high,
+            "kl": -(old_probs * log_ratio).sum(-1),
+            "log_ratio_sq": (old_probs * log_ratio**2).sum(-1),
+        }
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + float(value.sum())
+    contexts = sum(len(x) for x in new)
+    return {name: value / contexts for name, value in sums.items()}
+
+
+def _double_pairs(new: list[Any], old: list[Any]) -> Iterator[tuple[Any, Any]]:
+    for a, b in zip(new, old, strict=True):
+        yield a.double(), b.double()

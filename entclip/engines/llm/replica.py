@@ -1,0 +1,128 @@
+"""A model in training, and one rollout of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from entclip.engines.llm.language import Language
+from entclip.engines.llm.probe import Probe, entropy_gradient
+from entclip.engines.llm.sampling import Sequences, response_log_probs
+from entclip.experiments.sections import RolloutSpec, UpdateSpec
+
+__all__ = ["Replica", "Responses", "load_values", "make_optimizer", "pieces", "values_of"]
+
+
+@dataclass
+class Replica:
+    """One model in training; updates change it in place."""
+
+    language: Language
+    optimizer: Any
+    stream: int  # key of its random numbers: antithetic partners share it
+    mirror: bool
+    probe: Probe
+    now: tuple[list[Any], list[Any]] | None = None  # log pi on the probe contexts and the gradient of H, once known
+    moments: dict[str, list[Any]] | None = None  # first moments by cause, if the ledger carries momentum per cause
+    lagged: dict[str, Any] | None = None  # weights that generate the next rollout, if pi_old lags
+
+    @property
+    def parameters(self) -> list[Any]:
+        """What the optimiser trains."""
+        trained: list[Any] = self.optimizer.param_groups[0]["params"]
+        return trained
+
+    def look(self) -> tuple[list[Any], list[Any]]:
+        """log pi on the probe contexts and the gradient of H, computed once per update."""
+        if self.now is None:
+            self.now = entropy_gradient(self.language.model, self.probe, self.parameters)
+        return self.now
+
+    def pack(self) -> dict[str, np.ndarray]:
+        """All that training depends on: weights, the optimiser's state, moments by cause, lagging weights."""
+        out: dict[str, np.ndarray] = {}
+        for name, parameter in self.language.model.named_parameters():
+            out[f"value/{name}"] = parameter.detach().cpu().numpy()
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                out[f"optimizer.{key}/{name}"] = np.asarray(value.cpu())
+            if self.lagged is not None:
+                out[f"lagged/{name}"] = self.lagged[name].cpu().numpy()
+        for cause, vectors in (self.moments or {}).items():
+            out |= {f"moment.{cause}/{place}": vector.cpu().numpy() for place, vector in enumerate(vectors)}
+        return out
+
+    def unpack(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put back what `pack` gave, bit for bit."""
+        self.now = None
+        for name, parameter in self.language.model.named_parameters():
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(np.array(arrays[f"value/{name}"])))
+            own: dict[str, Any] = {}
+            for key, value in arrays.items():
+                kind, _, rest = key.partition("/")
+                if kind.startswith("optimizer.") and rest == name:
+                    # Adam keeps its count of steps on the CPU whatever the device.
+                    where = "cpu" if kind == "optimizer.step" else parameter.device
+                    own[kind.removeprefix("optimizer.")] = torch.from_numpy(np.array(value)).to(where)
+            if own:
+                self.optimizer.state[parameter] = own
+            if f"lagged/{name}" in arrays:
+                self.lagged = (self.lagged or {}) | {
+                    name: torch.from_numpy(np.array(arrays[f"lagged/{name}"])).to(parameter.device)
+                }
+        causes = {key.partition("/")[0].removeprefix("moment.") for key in arrays if key.startswith("moment.")}
+        for cause in causes:
+            assert self.moments is not None
+            self.moments[cause] = [
+                torch.from_numpy(np.array(arrays[f"moment.{cause}/{place}"])).to(parameter.device)
+                for place, parameter in enumerate(self.parameters)
+            ]
+
+    def log_probs(self, batch: Sequences, rules: RolloutSpec) -> Any:
+        """log pi of the response tokens, (N, R)."""
+        return response_log_probs(self.language.model, batch, rules.temperature, self.probe.dtype)
+
+
+@dataclass(frozen=True)
+class Responses:
+    """One rollout in the order of its minibatches: sequences, advantages (N, 1), log pi_old (N, R), log pi_old on the probe."""
+
+    sequences: Sequences
+    advantages: Any
+    old_log_probs: Any
+    old: list[Any]
+
+
+def make_optimizer(update: UpdateSpec, model: Any) -> Any:
+    """torch's SGD, Adam or AdamW over all weights."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if update.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=update.learning_rate)
+    kind = torch.optim.AdamW if update.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=update.learning_rate, betas=update.betas, eps=update.eps, weight_decay=update.weight_decay)
+
+
+def values_of(model: Any) -> dict[str, Any]:
+    """A copy of all weights."""
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def load_values(model: Any, values: Mapping[str, Any]) -> None:
+    """Put weights back."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(values[name])
+
+
+def pieces(batch: int, minibatches: int, rules: RolloutSpec) -> list[slice]:
+    """Rows of each forward pass: minibatch by minibatch, in micro-batches."""
+    micro = rules.micro_batch or batch
+    return [
+        slice(start + k, min(start + k + micro, start + batch))
+        for start in range(0, batch * minibatches, batch)
+        for k in range(0, batch, micro)
+    ]

@@ -1,0 +1,76 @@
+"""What every engine does with a minibatch: its ledger entry, its rows of moments, its scheme of drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from entclip.engines.accounting import Scheme
+from entclip.engines.base import Entry, Minibatch, State
+from entclip.experiments.experiment import Experiment
+from entclip.rewards.advantage import AdvantageMoments, PairMoments
+
+__all__ = ["entry_of", "fresh_minibatches", "scheme_of", "take_moments"]
+
+
+def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray], *, drawn: bool) -> Entry:
+    """The entry of one update of all units of a state."""
+    return Entry(
+        inner_step=minibatch.inner_step,
+        rollout=state.rollout,
+        columns=columns,
+        weight=state.weight,
+        context=state.context,
+        replica=state.replica,
+        samples=state.experiment.update.batch,
+        fresh=minibatch.fresh,
+        drawn=drawn,
+    )
+
+
+def take_moments(moments: AdvantageMoments, rows: slice | np.ndarray) -> AdvantageMoments:
+    """The moments of some units; those that are the same for every unit are left alone."""
+
+    def cut(x: np.ndarray, own: int) -> np.ndarray:
+        return x[rows] if x.ndim > own else x
+
+    return _map_moments(moments, cut)
+
+
+def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], np.ndarray]) -> AdvantageMoments:
+    """Apply change(array, number of axes of one unit) to every moment."""
+    pair = moments.pair
+    return AdvantageMoments(
+        level_probs=moments.level_probs,
+        plus=change(moments.plus, 1),
+        minus=change(moments.minus, 1),
+        plus_sq=change(moments.plus_sq, 1),
+        minus_sq=change(moments.minus_sq, 1),
+        pair=None
+        if pair is None
+        else PairMoments(change(pair.plus_plus, 2), change(pair.minus_minus, 2), change(pair.plus_minus, 2)),
+    )
+
+
+def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[Minibatch, ...]:
+    """The minibatches of a rollout, epoch by epoch.
+
+    defined: whether the moments of the advantage are those of an action. Reused samples, and groups that shuffling cut apart,
+    depend on the path so far: their minibatches are not fresh.
+    """
+    spec = experiment.update
+    shared = spec.minibatch == "shuffled" and experiment.advantage.size > 1
+    return tuple(
+        Minibatch(inner_step=e * spec.minibatches + k, epoch=e, index=k, fresh=e == 0 and not (shared and k > 0) and defined)
+        for e in range(spec.epochs)
+        for k in range(spec.minibatches)
+    )
+
+
+def scheme_of(state: State) -> Scheme:
+    """The part of the update that does not change within a run."""
+    spec, size = state.experiment.update, state.experiment.advantage.size
+    pool = spec.batch if spec.minibatch == "groups" else spec.batch * spec.minibatches
+    shared = (size - 1) / (pool - 1) if size > 1 else 0.0
+    return Scheme(state.objective, spec.geometry, spec.batch, shared)

@@ -1,0 +1,107 @@
+"""Every outcome of a rollout with its probability, for the exact engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from entclip.engines.samples import Sums, _level_values, _sums_of_counts
+from entclip.experiments.experiment import Experiment
+from entclip.rewards.advantage import GroupRelative, Independent
+from entclip.rewards.reward import DiscreteReward, Gaussian
+from entclip.support.errors import SpecError
+
+__all__ = ["MAX_OUTCOMES", "enumerate_all"]
+MAX_OUTCOMES = 1_000_000
+
+
+def _too_many(count: int, what: str) -> SpecError:
+    return SpecError(
+        f"the exact engine would enumerate {count:,} {what}, over its limit of {MAX_OUTCOMES:,}: use fewer actions, a smaller "
+        "batch or fewer minibatches, or the sampled engine."
+    )
+
+
+def _group_vectors(advantage: GroupRelative, reward: DiscreteReward) -> tuple[np.ndarray, np.ndarray]:
+    """Reward levels of the members of one group, (O, G), up to their order, which a group's law does not depend on;
+    advantages."""
+    levels, size = reward.levels, advantage.size
+    if len(levels) ** size > MAX_OUTCOMES:
+        raise _too_many(len(levels) ** size, "reward vectors of one group")
+    vectors = np.unique(np.sort(np.indices((len(levels),) * size).reshape(size, -1).T, axis=1), axis=0)
+    return vectors, advantage.of_rewards(levels[vectors])
+
+
+def _merge(support: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Equal outcomes become one, their probabilities added: support (O, K), probs (U, O)."""
+    _, first, index = np.unique(np.round(support, 12), axis=0, return_index=True, return_inverse=True)
+    merged = np.zeros((len(first), len(probs)))
+    np.add.at(merged, index.reshape(-1), probs.T)
+    return support[first], merged.T
+
+
+def _add_one(support: np.ndarray, probs: np.ndarray, jumps: np.ndarray, jump_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Law of the sum after one more independent jump: (O, K) and (U, O) with jumps (J, K) and (U, J)."""
+    count = len(support) * len(jumps)
+    if count > MAX_OUTCOMES or count * len(probs) > 64 * MAX_OUTCOMES:
+        raise _too_many(count, "partial outcomes of one minibatch")
+    grown = (support[:, None, :] + jumps[None]).reshape(count, -1)
+    joint = (probs[:, :, None] * jump_probs[:, None, :]).reshape(len(probs), count)
+    return _merge(grown, joint)
+
+
+def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Law of the sums of one whole group: (O, 4A) and (U, O). Sums: A+, A-, number of A > 0, number of A < 0, per action."""
+    units, size = probs.shape
+    reward, advantage = experiment.reward, experiment.advantage
+    assert isinstance(advantage, GroupRelative)
+    assert not isinstance(reward, Gaussian)
+    given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
+    vectors, advantages = _group_vectors(advantage, reward)
+    supports, laws = [], []
+    for levels, values in zip(vectors, advantages, strict=True):  # reward vectors of a group, listed first
+        # Orderings of this multiset of levels that a group can have.
+        repeats = np.unique(levels, return_counts=True)[1]
+        orderings = float(
+            np.exp(np.sum(np.log(np.arange(1, len(levels) + 1))) - sum(np.sum(np.log(np.arange(1, n + 1))) for n in repeats))
+        )
+        support, law = np.zeros((1, 4 * size)), np.full((units, 1), orderings)
+        for level, value in zip(levels, values, strict=True):
+            jumps = np.kron([[max(value, 0.0), max(-value, 0.0), value > 0, value < 0]], np.eye(size)[:, None, :]).reshape(
+                size, -1
+            )
+            support, law = _add_one(support, law, jumps, probs * given[:, level])
+        supports.append(support)
+        laws.append(law)
+    return _merge(np.concatenate(supports), np.concatenate(laws, axis=1))
+
+
+def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.ndarray]:
+    """Every outcome of one minibatch in whole groups, for each unit's pi_old (U, A): Sums of (U, O, A) and weights (U, O).
+
+    Weights are the outcomes' exact probabilities. Raises: SpecError beyond a million outcomes or for continuous rewards.
+    """
+    reward, advantage, batch = experiment.reward, experiment.advantage, experiment.update.batch
+    if reward.levels is None:
+        raise SpecError(
+            f"the exact engine lists reward values, but reward.kind = {reward.kind!r} is continuous: "
+            "use bernoulli, rademacher or table, or the sampled engine."
+        )
+    units, size = probs.shape
+    if isinstance(advantage, Independent):
+        # Atoms are (action, level); an outcome is how many samples fell on each.
+        given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
+        used = np.flatnonzero(given.ravel())
+        atom_probs = (probs[:, :, None] * given).reshape(units, -1)[:, used]
+        support, law = np.zeros((1, len(used))), np.ones((units, 1))
+        for _ in range(batch):  # one convolution per sample
+            support, law = _add_one(support, law, np.eye(len(used)), atom_probs)
+        counts = np.zeros((len(support), given.size))
+        counts[:, used] = support
+        levels = np.atleast_2d(_level_values(experiment, probs))[:, None, None, :]
+        return _sums_of_counts(counts.reshape(1, len(support), *given.shape), levels, batch), law
+    jumps, jump_probs = _one_group(experiment, probs)
+    support, law = np.zeros((1, 4 * size)), np.ones((units, 1))
+    for _ in range(batch // advantage.size):
+        support, law = _add_one(support, law, jumps, jump_probs)
+    parts = support.reshape(1, len(support), 4, size)
+    return Sums(parts[:, :, 0] / batch, parts[:, :, 1] / batch, parts[:, :, 2], parts[:, :, 3]), law

@@ -1,0 +1,207 @@
+"""Units of the reduced engine: a cell holds some of them, each with its nodes and its tracked actions as columns of one array.
+
+Columns are nodes first, then tracked actions, then room for more. `weight` makes a sum over columns a sum over all actions:
+
+    sum_a pi_a h_a = sum_c weight_c pi_c h_c        (1 for a tracked action, 0 for room, any sign for a node)
+
+`number` does the same for sums without a factor of probability: it differs from `weight` at nodes only.
+
+Successive cells share arrays that only grow, so that tracking one more action copies nothing: a cell never looks beyond its own
+counts, and only the newest one writes there. A second step from an older cell begins with copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from entclip.engines.reduced.basis import Basis
+from entclip.engines.reduced.column_policy import PADDING
+from entclip.engines.reduced.initial_laws import Laws
+from entclip.engines.reduced.kernels import NUMPY, Kernels
+from entclip.engines.reduced.searches import EMPTY, IdTable
+
+__all__ = ["Cell", "Population", "begin_cell", "track"]
+
+ROOM = 32  # columns are added this many at a time, and an eighth of those there are: they are seldom copied
+
+
+@dataclass(frozen=True)
+class Population:
+    """What all cells of a run share: laws, nodes, how many of the most probable actions are tracked from the start, kernels.
+
+    bases: those of more nodes that were needed so far, by the nodes of a panel; arms share them.
+    """
+
+    laws: Laws
+    basis: Basis
+    first: int
+    kernels: Kernels = NUMPY
+    bases: dict[int, Basis] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> int:
+        return int(self.basis.nodes.shape[1])
+
+    def flow(self, values: np.ndarray, unit: np.ndarray, law: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Values (U, n) at the nodes interpolated in the units (Q,) at u (Q,), (Q,)."""
+        basis = self.basis
+        return self.kernels.flow(values, unit, basis.nodes, basis.edges, basis.per_panel, law, u)
+
+    def left(
+        self, number: np.ndarray, weight: np.ndarray, unit: np.ndarray, law: np.ndarray, u: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """number and weight (U, n) after actions at u (Q,) of the units (Q,) have left the nodes."""
+        basis = self.basis
+        number, weight = self.kernels.leave(number, weight, unit, basis.nodes, basis.edges, basis.per_panel, law, u)
+        return number, weight
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Some units (u of them) with their columns, c = nodes + room for tracked actions.
+
+    Attributes:
+        law: which law each unit started from, (u,).
+        ids, count: tracked actions (u, c - n), of which the first count (u,) are there; table: where each of them is.
+        log_probs, probs, old_log_probs, old_probs: (u, c).   weight, number: (u, n), of nodes.
+        moments: Adam's m and v, (u, c) each; shift: what was taken off the logits to normalise them, (u,).
+    """
+
+    law: np.ndarray
+    ids: np.ndarray
+    count: np.ndarray
+    table: IdTable
+    log_probs: np.ndarray
+    probs: np.ndarray
+    old_log_probs: np.ndarray
+    old_probs: np.ndarray
+    weight: np.ndarray
+    number: np.ndarray
+    moments: tuple[np.ndarray, np.ndarray] | None
+    shift: np.ndarray
+
+    @property
+    def nodes(self) -> int:
+        return int(self.number.shape[1])
+
+    @property
+    def tracked(self) -> np.ndarray:
+        """Which of the tracked columns hold an action, boolean (u, c - n)."""
+        out: np.ndarray = np.arange(self.ids.shape[1]) < self.count[:, None]
+        return out
+
+    def at(self, log_probs: np.ndarray, old_log_probs: np.ndarray) -> Cell:
+        """The same columns at other log-probabilities."""
+        probs = np.exp(log_probs)
+        old_probs = probs if old_log_probs is log_probs else np.exp(old_log_probs)
+        return replace(self, log_probs=log_probs, probs=probs, old_log_probs=old_log_probs, old_probs=old_probs)
+
+    def slots(self, population: Population, row: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Which tracked action of its unit (Q,) each id (Q,) is, -1 where it is not tracked."""
+        slot = population.kernels.find(self.table.keys, self.table.slots, row, ids)
+        out: np.ndarray = np.where(slot < self.count[row], slot, -1)
+        return out
+
+    def flow(self, log_probs: np.ndarray, population: Population, row: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """f(u) - u of unsampled actions with initial log-probabilities u in units `row`, (Q,); log_probs: (u, c), now or old."""
+        moved = log_probs[:, : self.nodes] - population.basis.nodes[self.law]
+        return population.flow(moved, row, self.law[row], u)
+
+
+def begin_cell(population: Population, law: np.ndarray, *, adam: bool) -> Cell:
+    """Units at their initial laws (u,), with the most probable actions tracked."""
+    laws, basis, first = population.laws, population.basis, population.first
+    units, ranks = len(law), np.arange(first)
+    row, rank = np.repeat(law, first), np.tile(ranks, units)
+    small = np.int32 if laws.vocab < 2**31 else np.int64
+    ids = laws.action(row, rank).reshape(units, first).astype(small)
+    if first == laws.vocab:
+        ids = np.broadcast_to(np.arange(first, dtype=small), (units, first)).copy()  # all of them: a slot is an id
+        rank = laws.rank(row, ids.reshape(-1))
+    tracked = laws.log_prob(row, rank).reshape(units, first)
+    log_probs = np.concatenate([basis.nodes[law], tracked], axis=1)
+    moments = (np.zeros_like(log_probs), np.zeros_like(log_probs)) if adam else None
+    count = np.full(units, first)
+    return Cell(
+        law=law,
+        ids=ids,
+        count=count,
+        table=IdTable.of(ids, count),
+        log_probs=log_probs,
+        probs=np.exp(log_probs),
+        old_log_probs=log_probs,
+        old_probs=np.exp(log_probs),
+        weight=basis.weight[law],
+        number=basis.number[law],
+        moments=moments,
+        shift=np.zeros(units),
+    )
+
+
+def _roomy(cell: Cell, kernels: Kernels, width: int) -> Cell:
+    """A copy of a cell's growing arrays with room for `width` tracked actions."""
+    n, held = cell.nodes, cell.tracked
+
+    def widened(x: np.ndarray, value: float, fixed: int = n) -> np.ndarray:
+        out = np.full((len(x), fixed + width), value, dtype=x.dtype)
+        out[:, : x.shape[1]] = x
+        out[:, fixed : x.shape[1]][~held] = value
+        return out
+
+    ids = widened(cell.ids, EMPTY, 0)
+    log_probs, old = widened(cell.log_probs, PADDING), widened(cell.old_log_probs, PADDING)
+    return replace(
+        cell,
+        ids=ids,
+        table=IdTable.of(ids, cell.count, kernels.insert),
+        log_probs=log_probs,
+        probs=widened(cell.probs, 0.0),
+        old_log_probs=old,
+        old_probs=widened(cell.old_probs, 0.0),
+        moments=None if cell.moments is None else (widened(cell.moments[0], 0.0), widened(cell.moments[1], 0.0)),
+    )
+
+
+def track(cell: Cell, population: Population, actions: np.ndarray, *, scaled: bool = True) -> tuple[Cell, np.ndarray]:
+    """The same units with all of `actions` (u, B) tracked, and the columns of these actions, (u, B).
+
+    A newly tracked action leaves the sums over nodes and starts where the flow has brought it. scaled: Adam's m and v are
+    interpolated relative to pi and pi^2, which they are proportional to along the flow where nothing decays.
+    """
+    laws, basis, n = population.laws, population.basis, cell.nodes
+    row = np.repeat(np.arange(len(actions)), actions.shape[1])
+    flat = actions.reshape(-1).astype(np.int64)
+    slot = cell.slots(population, row, flat)
+    missing = np.flatnonzero(slot < 0)
+    if len(missing) == 0:
+        return cell, n + slot.reshape(actions.shape)
+    pairs, which = np.unique(row[missing] * laws.vocab + flat[missing], return_inverse=True)
+    new_row, new_id = np.divmod(pairs, laws.vocab)
+    extra = np.bincount(new_row, minlength=len(actions))
+    first_of_row = np.cumsum(extra) - extra
+    new_slot = cell.count[new_row] + np.arange(len(pairs)) - first_of_row[new_row]
+    count = cell.count + extra
+    most, room = int(count.max()), cell.ids.shape[1]
+    if most > room or cell.table.newest is not cell.count:
+        cell = _roomy(cell, population.kernels, room if most <= room else most + max(ROOM, most // 8))
+    ids, table = cell.ids, cell.table
+    ids[new_row, new_slot] = new_id
+    population.kernels.insert(table.keys, table.slots, new_row, ids[new_row, new_slot], new_slot)
+    table.newest = count
+
+    law = cell.law[new_row]
+    u = laws.log_prob(law, laws.rank(law, new_id))
+    at, nodes = (new_row, n + new_slot), basis.nodes[cell.law]
+    for log_probs, probs in ((cell.log_probs, cell.probs), (cell.old_log_probs, cell.old_probs)):
+        start = u + population.flow(log_probs[:, :n] - nodes, new_row, law, u)
+        log_probs[at], probs[at] = start, np.exp(start)
+    number, weight = population.left(cell.number, cell.weight, new_row, law, u)
+    for power, x in enumerate(cell.moments or (), 1):
+        unit = np.exp(power * nodes) if scaled else np.ones_like(nodes)
+        back = np.exp(power * u) if scaled else 1.0
+        start = population.flow(x[:, :n] / unit, new_row, law, u) * back
+        x[at] = start if power == 1 else np.maximum(start, 0.0)
+    slot[missing] = new_slot[which]
+    return replace(cell, count=count, weight=weight, number=number), n + slot.reshape(actions.shape)

@@ -1,0 +1,154 @@
+"""Everything that an update adds up over all columns, whatever the objective: the numpy kernels, and what they return.
+
+fused_sums.py has the same three functions compiled. Columns are those of a cell: nodes with the weights given, then `count`
+tracked actions, then room that nothing looks at.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
+
+__all__ = ["Along", "Policies", "Standing", "largest_third", "measure", "move", "trace_terms"]
+
+
+class Policies(NamedTuple):
+    """A policy beside the old one, (u, c) each; weight and number of nodes, (u, n); how many are tracked, (u,)."""
+
+    log_probs: np.ndarray
+    probs: np.ndarray
+    old_log_probs: np.ndarray
+    old_probs: np.ndarray
+    weight: np.ndarray
+    number: np.ndarray
+    tracked: np.ndarray
+
+
+class Standing(NamedTuple):
+    """Where a policy stands, (u,) each; x = l + H, s = pi - P2, E over pi, sums over actions.
+
+    entropy, p2: H, E pi.   kappa: E[-pi x] of T5 (0 for natural steps, as the four that follow p2).
+    whole, first, second: E[(x+1)], E[(x+1) s], E[(x+1) s^2], of which quadratic forms of mean steps are made.
+    spread, form: E[s x] and pi' Hess(H) pi, up to the sign; trace: tr(Hess S) for (c/r)^2 = 1 (see trace_terms).
+    kl: KL(pi_old | pi); log_ratio_sq: E_old[log^2 ratio]; ratio_max: largest ratio of a column that stands for actions.
+    """
+
+    entropy: np.ndarray
+    whole: np.ndarray
+    p2: np.ndarray
+    kappa: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    spread: np.ndarray
+    form: np.ndarray
+    trace: np.ndarray
+    kl: np.ndarray
+    log_ratio_sq: np.ndarray
+    ratio_max: np.ndarray
+
+
+class Along(NamedTuple):
+    """The entropy after a step, and at its start H'' and H''' along it (`end_third`: H''' at its end), Var_pi(d), <grad H, d>
+    and the sum of the absolute terms of that, (u,) each."""
+
+    entropy: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+    end_third: np.ndarray
+    variance: np.ndarray
+    inner: np.ndarray
+    scale: np.ndarray
+
+
+def trace_terms(
+    euclidean: bool, probs: np.ndarray, excess: np.ndarray, mass: np.ndarray, number: np.ndarray, ratio: np.ndarray,
+    means: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> np.ndarray:  # fmt: skip
+    """What each column's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
+
+    means: `p2`, `spread` and `form` of Standing, at each column. number: weights of sums without a factor of probability.
+    """
+    if not euclidean:
+        out: np.ndarray = ratio * (mass * (2 * excess + 1) - number * (excess + 1))
+        return out
+    p2, spread, total_form = means
+    # Hess pi = -pi b with b = s (l + H + 1) - Cov(l, pi); the form is Hess_aa - 2 (Hess pi)_a + pi' Hess pi.
+    b = (probs - p2) * (excess + 1) - spread
+    form = probs * (2 * excess + 1)
+    form -= excess + 1
+    form += 2 * b
+    form *= probs
+    form -= total_form
+    form *= mass
+    form *= ratio
+    return form
+
+
+def measure(
+    log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
+    number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
+) -> tuple[Standing, np.ndarray, np.ndarray]:  # fmt: skip
+    """Sums of Policies, and the columns whose ratio is outside of `idle` (ends in it): unit and column, (D,) each, in order."""
+    n, width = weight.shape[1], log_probs.shape[1]
+    every = whole_weight(weight, count, width)
+    now, ratio = Columns.of(log_probs, every, probs), ratio_of(probs, old_probs)
+    x, zero = now.excess, np.zeros(len(count))
+    p2 = kappa = first = second = spread = form = zero
+    pushed = now.mass * (x + 1)
+    whole = np.sum(pushed, axis=1)
+    if euclidean:
+        p2, kappa = now.mean(probs), -now.mean(probs * x)
+        s = probs - p2[:, None]
+        pushed *= s
+        first, second = np.sum(pushed, axis=1), total(pushed, s)
+        b = s * x
+        spread = now.mean(b)
+        form = total(now.mass, probs * (b + s - spread[:, None]))
+    means = (p2[:, None], spread[:, None], form[:, None])
+    trace = np.sum(
+        trace_terms(euclidean, probs, x, now.mass, np.concatenate([number, every[:, n:]], axis=1), ratio, means), axis=1
+    )
+    old_mass, log_ratio = every * old_probs, log_probs - old_log_probs
+    kl = -total(old_mass, log_ratio)
+    old_mass *= log_ratio
+    used = np.concatenate([np.ones(weight.shape, dtype=bool), every[:, n:] != 0], axis=1)
+    unit, column = np.nonzero(used & ~((ratio >= idle[0]) & (ratio <= idle[1])))
+    standing = Standing(
+        now.entropy, whole, p2, kappa, first, second, spread, form, trace, kl, total(old_mass, log_ratio),
+        np.max(ratio, axis=1, where=every != 0, initial=0.0),
+    )  # fmt: skip
+    return standing, unit, column
+
+
+def move(
+    log_probs: np.ndarray, probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, entropy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Along]:
+    """log pi and pi (u, c) after a logit step (u, c), what was taken off the logits to normalise them (u,), and sums along it.
+
+    entropy: H before, as `measure` has it.
+    """
+    now = Columns.of(log_probs, whole_weight(weight, count, log_probs.shape[1]), probs)
+    after, shift = now.moved(step)
+    slopes, gradient = now.slopes(step), now.mass * (log_probs + entropy[:, None])
+    gradient *= step
+    along = Along(
+        after.entropy, slopes.second, slopes.third, after.slopes(step).third, slopes.variance, -np.sum(gradient, axis=1),
+        np.sum(np.abs(gradient), axis=1),
+    )  # fmt: skip
+    return after.log_probs, after.probs, shift, along
+
+
+def largest_third(
+    log_probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and smallest |H'''| over evenly spaced points of the path, (u,) each; see drift/cumulants.py."""
+    start = Columns.of(log_probs, whole_weight(weight, count, log_probs.shape[1]))
+    values = [np.abs(start.slopes(step).third)]
+    for k in range(1, points):  # points of the path
+        there, _ = start.moved(k / (points - 1) * step)
+        values.append(np.abs(there.slopes(step).third))
+    stacked = np.stack(values)
+    return stacked.max(axis=0), stacked.min(axis=0)

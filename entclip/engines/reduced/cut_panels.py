@@ -1,0 +1,114 @@
+"""Clip bounds that pass through the unsampled actions: the panel is cut at the bound, and each piece has nodes of its own.
+
+A polynomial cannot follow an indicator. Unsampled actions move nearly together, so mostly all of a panel is on one side of every
+bound; where two of its nodes are on different sides, the rank at which the side changes is found by bisection.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from entclip.engines.reduced.basis import chebyshev, weights_of
+from entclip.engines.reduced.cell import Cell, Population
+from entclip.engines.reduced.column_policy import ratio_of
+from entclip.engines.reduced.column_sums import Policies
+from entclip.objectives.base import Objective
+from entclip.policies.softmax import importance_ratio
+
+__all__ = ["cut", "straddling"]
+
+_FEW = 32  # actions of a piece that are listed instead
+_WAYS = 32  # ranks looked at in one step of the search
+
+
+def _sides(objective: Objective, ratio: np.ndarray, old_probs: np.ndarray) -> np.ndarray:
+    """A number for each action that says which bounds it is beyond, same shape."""
+    low, high = objective.sets(ratio, old_probs)
+    gone = [objective.gain(sign, ratio, old_probs) == 0 for sign in ("plus", "minus")]
+    out: np.ndarray = low + 2 * high + 4 * gone[0] + 8 * gone[1]
+    return out
+
+
+def _mixed(objective: Objective, ratio: np.ndarray, old_probs: np.ndarray, per_panel: int) -> np.ndarray:
+    """Panels with nodes on different sides of a bound, (..., P), from all nodes (..., n)."""
+    side = _sides(objective, ratio, old_probs)
+    side = side.reshape(*side.shape[:-1], -1, per_panel)
+    out: np.ndarray = np.any(side != side[..., :1], axis=-1)
+    return out
+
+
+def straddling(cell: Cell, population: Population, objective: Objective) -> np.ndarray:
+    """Units in which two nodes of one panel are on different sides of a bound."""
+    n, m = cell.nodes, population.basis.per_panel
+    if m == 1:
+        return np.zeros(0, dtype=np.int64)  # a node alone is the actions it stands for
+    old_probs = cell.old_probs[:, :n]
+    return np.flatnonzero(np.any(_mixed(objective, ratio_of(cell.probs[:, :n], old_probs), old_probs, m), axis=1))
+
+
+class _Unit:
+    """One unit: both policies as functions of the rank of an unsampled action."""
+
+    def __init__(self, cell: Cell, population: Population, objective: Objective, unit: int) -> None:
+        self.cell, self.laws, self.basis, self.objective = cell, population.laws, population.basis, objective
+        self.unit, self.row = unit, int(cell.law[unit])
+
+    def u(self, rank: np.ndarray) -> np.ndarray:
+        return self.laws.log_prob(np.full(rank.shape, self.row), rank)
+
+    def log_probs(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities now and under pi_old of unsampled actions at u."""
+        n, unit = self.cell.nodes, np.zeros(len(u), dtype=np.int64)
+        places = self.basis.places(np.full(len(u), self.row), u)
+        start, own = self.basis.nodes[self.row], slice(self.unit, self.unit + 1)
+        now, old = (u + places.of(x[own, :n] - start, unit) for x in (self.cell.log_probs, self.cell.old_log_probs))
+        return now, old
+
+    def sides(self, ranks: np.ndarray) -> np.ndarray:
+        now, old = self.log_probs(self.u(ranks))
+        return _sides(self.objective, importance_ratio(now, old), np.exp(old))
+
+    def cuts(self, first: int, last: int) -> list[int]:
+        """Ranks in (first, last) at which the side changes, as far as an ever finer look at the changes seen shows them."""
+        seen = np.unique(np.linspace(first, last - 1, _WAYS).astype(np.int64))
+        side = self.sides(seen)
+        changes = np.flatnonzero(np.diff(side))
+        if last - first <= _WAYS:
+            return [int(seen[k + 1]) for k in changes]
+        return [cut for k in changes for cut in self.cuts(int(seen[k]), int(seen[k + 1]) + 1)]
+
+    def piece(self, first: int, last: int, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """u, weight and number (k,) of nodes for the untracked actions of a range of ranks; gone: tracked ranks in it."""
+        if last - first <= _FEW:
+            ranks = np.setdiff1d(np.arange(first, last), gone)
+            return self.u(ranks), np.ones(len(ranks)), np.ones(len(ranks))
+        high, low = self.u(np.array([first, last - 1]))
+        u, count = self.laws.atoms(self.row, first, last)
+        u, count = np.concatenate([u, self.u(gone)]), np.concatenate([count, -np.ones(len(gone))])
+        nodes = chebyshev(low, high, self.basis.per_panel if high - low > 1e-9 else 1)
+        number, weight = weights_of(nodes, u, count)
+        return nodes, weight, number
+
+
+def cut(cell: Cell, population: Population, objective: Objective, unit: int) -> Policies:
+    """The policies of one unit with its panels of unsampled actions cut where a bound passes."""
+    one, n, m = _Unit(cell, population, objective, unit), cell.nodes, population.basis.per_panel
+    count = int(cell.count[unit])
+    ids = cell.ids[unit, :count]
+    ranks = np.sort(population.laws.rank(np.full(count, one.row), ids))
+    old_probs = cell.old_probs[unit, :n]
+    parted = _mixed(objective, ratio_of(cell.probs[unit, :n], old_probs), old_probs, m)
+    keep = np.repeat(~parted, m)
+    whole = (cell.log_probs[unit, :n], cell.old_log_probs[unit, :n], cell.weight[unit], cell.number[unit])
+    parts = [tuple(x[keep] for x in whole)]
+    for panel in np.flatnonzero(parted):
+        a, b = population.basis.cuts[one.row, panel : panel + 2].tolist()
+        for c, d in pairwise([a, *one.cuts(a, b), b]):
+            u, weight, number = one.piece(c, d, ranks[np.searchsorted(ranks, c) : np.searchsorted(ranks, d)])
+            parts.append((*one.log_probs(u), weight, number))
+    now, old, weight, number = (np.concatenate(x)[None] for x in zip(*parts, strict=True))
+    own = (slice(unit, unit + 1), slice(n, n + count))
+    now, old = np.concatenate([now, cell.log_probs[own]], axis=1), np.concatenate([old, cell.old_log_probs[own]], axis=1)
+    return Policies(now, np.exp(now), old, np.exp(old), weight, number, cell.count[unit : unit + 1])

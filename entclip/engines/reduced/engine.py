@@ -1,0 +1,355 @@
+"""The reduced engine: exact simulation of tabular policies whose cost does not grow with the vocabulary.
+
+Sampled actions are tracked one by one; all others follow one smooth flow of their initial log-probability, which a few nodes
+carry exactly to rounding (entclip/reduced/). Units are replica x context, in cells of a fixed number of units: a cell bounds
+memory and is the unit of the random streams. Antithetic replicas are the second half of the units.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from entclip.engines.accounting import Scheme
+from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
+from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
+from entclip.engines.reduced.basis import basis_of
+from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
+from entclip.engines.reduced.column_policy import Columns, whole_weight
+from entclip.engines.reduced.expected import step_variance
+from entclip.engines.reduced.initial_laws import Buckets, Laws, laws_of
+from entclip.engines.reduced.kernels import KernelName, kernels_named
+from entclip.engines.reduced.refine import finer, refined, unresolved
+from entclip.engines.reduced.sampling import Sampler, sampler_of
+from entclip.engines.reduced.searches import IdTable
+from entclip.engines.reduced.steps import Optimizer
+from entclip.engines.reduced.update import Draw, policies_of, update_cell
+from entclip.engines.samples import Keep, Samples, draw_advantages
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.start import start_of
+from entclip.objectives.base import Objective
+from entclip.rewards.advantage import AdvantageMoments
+from entclip.rewards.reward import Gaussian, TableReward
+from entclip.support.errors import SpecError
+from entclip.support.random import stream
+
+__all__ = ["ReducedEngine", "ReducedRollout", "ReducedState"]
+
+CELL = 64  # units: part of the key of every stream
+NODES = 20  # per panel of 2 nats
+NATURAL_NODES = 8  # unsampled logits do not move: every sum is that of a cubic in u
+TRACKED = 256  # most probable actions, tracked from the start: a node near them would be stiff
+WHOLE = 2048  # up to so many actions are all tracked
+MAX_WHOLE = 65_536  # where the reward or a perturbation names each action
+_MAX_SLOT_BYTES = 4 * 2**30
+MAX_NODES = 80  # a panel: more are no better than rounding
+_REFINE, _WARN, _FAIL = 1e-13, 1e-10, 1e-6  # nats of entropy
+
+
+@dataclass(kw_only=True)
+class ReducedState(State):
+    """Cells of units, and the number of updates taken."""
+
+    population: Population
+    buckets: Buckets
+    cells: tuple[Cell, ...]
+    taken: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedRollout(Rollout):
+    """Samplers of pi_old by cell, the advantages' moments and mean rewards, and all samples if they are drawn at once."""
+
+    samplers: tuple[Sampler, ...]
+    moments: AdvantageMoments
+    mean: np.ndarray | float
+    slots: Samples | None = None
+
+
+class ReducedEngine:
+    """Monte Carlo with standard errors over units; cost per update: units x (nodes + tracked actions), whatever V.
+
+    Args:
+        nodes: of the flow of unsampled actions, for each panel of 2 nats of log-probability.
+        tracked: how many of the most probable actions are tracked from the start.
+        whole: vocabularies up to this size are tracked entirely.
+        kernels: "numpy", or "numba" (compiled, several times as fast); None takes numba's where it is installed.
+    Raises: SpecError if the kernels cannot be had.
+    """
+
+    name = "reduced"
+    drawn = True
+    concurrent = True
+
+    def __init__(self, nodes: int = NODES, tracked: int = TRACKED, whole: int = WHOLE, kernels: KernelName | None = None) -> None:
+        if nodes < 8:
+            raise SpecError(f"nodes = {nodes}: at least 8 are needed on a panel, 20 are the default.")
+        self._nodes, self._tracked, self._whole, self._kernels = nodes, tracked, whole, kernels_named(kernels)
+        self.kernels = self._kernels.name
+        self._lock = Lock()
+        self._last: tuple[str, tuple[Population, np.ndarray, Buckets] | None] = ("", None)
+
+    def start(self, experiment: Experiment, objective: Objective) -> ReducedState:
+        if experiment.policy.kind == "autoregressive":
+            raise SpecError("the reduced engine has single tokens only: use the sampled engine for autoregressive policies.")
+        population, context_law, buckets = self._prepared(experiment)
+        contexts, replicas = len(context_law), experiment.replicas
+        given = np.ones(contexts) if experiment.weights is None else np.asarray(experiment.weights, dtype=np.float64)
+        if len(given) != contexts:
+            raise SpecError(f"weights has {len(given)} entries for {contexts} contexts: give one positive weight per context.")
+        d, law = np.tile(given / given.mean(), replicas), np.tile(context_law, replicas)
+        adam = experiment.update.optimizer != "sgd"
+        state = ReducedState(
+            experiment=experiment,
+            objective=objective,
+            context=np.tile(np.arange(contexts), replicas),
+            replica=np.repeat(np.arange(replicas), contexts),
+            weight=d / replicas,
+            context_weight=d,
+            population=population,
+            buckets=buckets,
+            cells=(),
+        )
+        state.cells = tuple(begin_cell(population, law[rows], adam=adam) for rows, _, _ in _places(state))
+        return _perturbed(state) if experiment.perturbation is not None else state
+
+    def _prepared(self, experiment: Experiment) -> tuple[Population, np.ndarray, Buckets]:
+        """Laws and nodes, the law of each context and the sampler's buckets: the arms of a case share them."""
+        key = repr((experiment.policy, experiment.seed, experiment.update.geometry, experiment.reward, experiment.perturbation))
+        with self._lock:
+            if self._last[1] is None or self._last[0] != key:
+                laws, context_law = laws_of(experiment)
+                population = self._population(experiment, laws)
+                buckets = laws.buckets(population.first) if population.nodes else Buckets(*np.zeros((3, 1, 1)))
+                self._last = (key, (population, context_law, buckets))
+            assert self._last[1] is not None
+            return self._last[1]
+
+    def _population(self, experiment: Experiment, laws: Laws) -> Population:
+        named = isinstance(experiment.reward, TableReward) or experiment.perturbation is not None
+        if named and laws.vocab > MAX_WHOLE:
+            raise SpecError(
+                f"a table of rewards or a perturbation tells every action apart: all {laws.vocab:,} would be tracked, over the "
+                f"limit of {MAX_WHOLE:,}: use fewer actions, or the engine tokens."
+            )
+        if isinstance(experiment.reward, TableReward) and len(experiment.reward.values) != laws.vocab:
+            raise SpecError(
+                f"reward.values has {len(experiment.reward.values)} entries for {laws.vocab} actions: give one reward per action."
+            )
+        first = laws.vocab if named or laws.vocab <= self._whole else min(self._tracked, laws.vocab)
+        moving = experiment.update.geometry == "euclidean"
+        per_panel = self._nodes if moving else NATURAL_NODES
+        return Population(laws, basis_of(laws, first, per_panel, moving=moving), first, self._kernels)
+
+    def roll_out(self, state: ReducedState) -> tuple[ReducedState, ReducedRollout]:
+        experiment = state.experiment
+        if experiment.perturbation is None:
+            # Probabilities anew from log pi: a resumed run has nothing else.
+            state = dataclasses.replace(state, cells=tuple(c.at(c.log_probs, c.log_probs) for c in state.cells))
+        samplers = tuple(sampler_of(cell, state.population, state.buckets) for cell in state.cells)
+        old = np.full((1, 2), 0.5)  # a reward that ignores the action does not look at it
+        mean: np.ndarray | float
+        if isinstance(experiment.reward, TableReward):
+            old = np.concatenate([np.exp(c.old_log_probs) for c in state.cells])
+            mean = (old @ np.asarray(experiment.reward.values))[:, None]
+        elif isinstance(experiment.reward, Gaussian):
+            mean = experiment.reward.mean
+        else:
+            mean = float(experiment.reward.level_probs[0] @ experiment.reward.levels)
+        moments = experiment.advantage.moments(experiment.reward, old)
+        rollout = ReducedRollout(minibatches=fresh_minibatches(experiment), samplers=samplers, moments=moments, mean=mean)
+        if experiment.update.minibatch == "shuffled":
+            rollout = dataclasses.replace(rollout, slots=_shuffled(state, rollout))
+        return state, rollout
+
+    def step(
+        self, state: ReducedState, rollout: ReducedRollout, minibatch: Minibatch, directive: Directive
+    ) -> tuple[ReducedState, Entry]:
+        new, entry = self._step(state, rollout, minibatch, directive)
+        while (worst := _unresolved(new)) > _REFINE and 2 * state.population.basis.per_panel <= MAX_NODES:
+            # What a step has lost between the nodes is lost: the same step again, from more of them.
+            state = _with_population(state, finer(state.population))
+            new, entry = self._step(state, rollout, minibatch, directive)
+        if worst > _WARN:
+            _report(new, worst)
+        return new, entry
+
+    def _step(
+        self, state: ReducedState, rollout: ReducedRollout, minibatch: Minibatch, directive: Directive
+    ) -> tuple[ReducedState, Entry]:
+        experiment, scheme = state.experiment, scheme_of(state)
+        spec = experiment.update
+        rate = np.full(len(state.weight), spec.learning_rate if directive.learning_rate is None else directive.learning_rate)
+        if directive.step_variance is not None:
+            rate *= _matched_rate(state, rollout, scheme, directive.step_variance) / spec.learning_rate
+        if spec.geometry == "euclidean":
+            rate *= state.context_weight
+        optimizer = Optimizer(spec, spec.geometry, state.taken)
+        cells: list[Cell] = []
+        columns: dict[str, np.ndarray] = {}
+        for (rows, key, mirror), cell, sampler in zip(_places(state), state.cells, rollout.samplers, strict=True):
+            samples = _samples(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
+            grown, at = track(cell, state.population, samples.actions, scaled=_scaled(experiment))
+            draw = Draw.of(at, samples.advantages, state.population.kernels)
+            moments = take_moments(rollout.moments, rows) if minibatch.fresh and spec.optimizer == "sgd" else None
+            new, part = update_cell(
+                grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows],
+                keep=directive.keep,
+            )  # fmt: skip
+            cells.append(new)
+            for name, value in part.items():
+                columns.setdefault(name, np.empty(len(rate)))[rows] = value
+        entry = entry_of(state, minibatch, columns, drawn=self.drawn)
+        return dataclasses.replace(state, cells=tuple(cells), taken=state.taken + 1), entry
+
+    def observe(self, state: ReducedState) -> dict[str, np.ndarray]:
+        value = np.concatenate([_entropy(cell) for cell in state.cells])
+        return {"entropy": value, "sequence_entropy": value}
+
+    def pack(self, state: ReducedState) -> dict[str, np.ndarray]:
+        out = {"taken": np.array(state.taken), "per_panel": np.array(state.population.basis.per_panel)}
+        for k, cell in enumerate(state.cells):
+            out |= {f"{name}_{k}": getattr(cell, name) for name in _STORED}
+            if cell.moments is not None:
+                out |= {f"m_{k}": cell.moments[0], f"v_{k}": cell.moments[1]}
+        return out
+
+    def unpack(self, state: ReducedState, arrays: Mapping[str, np.ndarray]) -> ReducedState:
+        while state.population.basis.per_panel < int(arrays["per_panel"]):  # doublings
+            state = _with_population(state, finer(state.population))
+        cells = []
+        for k, cell in enumerate(state.cells):
+            stored = {name: arrays[f"{name}_{k}"] for name in _STORED}
+            moments = None if cell.moments is None else (arrays[f"m_{k}"], arrays[f"v_{k}"])
+            table = IdTable.of(stored["ids"], stored["count"])
+            restored = dataclasses.replace(cell, **stored, moments=moments, table=table)
+            cells.append(restored.at(restored.log_probs, restored.log_probs))
+        return dataclasses.replace(state, cells=tuple(cells), taken=int(arrays["taken"]))
+
+
+_STORED = ("ids", "count", "log_probs", "weight", "number", "shift")
+
+
+def _entropy(cell: Cell) -> np.ndarray:
+    return Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs).entropy
+
+
+def _places(state: ReducedState) -> list[tuple[slice, int, bool]]:
+    """Units of each cell, its key, and whether its rewards are mirrored."""
+    units = len(state.weight)
+    half = units // 2 if state.experiment.antithetic else units
+    first = [(slice(a, min(a + CELL, half)), a // CELL, False) for a in range(0, half, CELL)]
+    return first + [(slice(s.start + half, s.stop + half), k, True) for s, k, _ in first if half < units]
+
+
+def _perturbed(state: ReducedState) -> ReducedState:
+    """pi apart from pi_old, as the experiment says; all actions are tracked, in the order of their ids."""
+    start = start_of(state.experiment)
+    cells = []
+    for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
+        context = state.context[rows]
+        cells.append(cell.at(start.log_probs[context, 0], start.old_log_probs[context, 0]))
+    return dataclasses.replace(state, cells=tuple(cells))
+
+
+def _unresolved(state: ReducedState) -> float:
+    return max(unresolved(cell, state.population.basis) for cell in state.cells)
+
+
+def _report(state: ReducedState, worst: float) -> None:
+    """A warning, or an error where there is no result left, when there are no more nodes to give."""
+    nodes = state.population.basis.per_panel
+    advice = (
+        f"the flow of unsampled actions needs more than {nodes} nodes a panel: entropies may be off by {worst:.2g} nats in "
+        f"rollout {state.rollout}. Use a smaller learning rate, or from Python ReducedEngine(tracked=...) with more actions."
+    )
+    if not worst <= _FAIL:
+        raise SpecError(advice)
+    warnings.warn(advice, stacklevel=3)
+
+
+def _with_population(state: ReducedState, population: Population) -> ReducedState:
+    cells = tuple(refined(cell, state.population, population, scaled=_scaled(state.experiment)) for cell in state.cells)
+    return dataclasses.replace(state, population=population, cells=cells)
+
+
+def _scaled(experiment: Experiment) -> bool:
+    """Whether Adam's moments are proportional to pi along the flow: not where decay is part of the gradient."""
+    return not (experiment.update.optimizer == "adam" and experiment.update.weight_decay > 0)
+
+
+def _samples(
+    state: ReducedState,
+    rollout: ReducedRollout,
+    minibatch: Minibatch,
+    sampler: Sampler,
+    rows: slice,
+    key: int,
+    mirror: bool,
+    keep: Keep | None,
+) -> Samples:
+    """The minibatch of one cell: injected, cut from the rollout, or drawn; with `keep`, lost samples have advantage 0."""
+    experiment = state.experiment
+    if minibatch.sums is not None:
+        raise SpecError("the reduced engine takes injected samples, not sums over all actions: give Minibatch.samples.")
+    if minibatch.samples is not None:
+        actions, values = (x[rows] for x in minibatch.samples)
+        if np.any((actions < 0) | (actions >= sampler.population.laws.vocab)):
+            raise SpecError(
+                f"an injected action is outside 0..{sampler.population.laws.vocab - 1}: give ids of the policy's actions."
+            )
+        return Samples(actions, values)
+    where, batch = (state.rollout, minibatch.index, key), experiment.update.batch
+    if rollout.slots is not None:
+        part = slice(minibatch.index * batch, (minibatch.index + 1) * batch)
+        actions, values = (x[rows, part] for x in rollout.slots)
+    else:
+        actions = sampler.draw(batch, stream(experiment.seed, "actions", *where))
+        rewards = stream(experiment.seed, "rewards", *where)
+        values = draw_advantages(experiment, actions, _mean(rollout, rows), rewards, mirror=mirror)
+    if keep is not None:
+        survives = stream(experiment.seed, "drop", *where).random(values.shape) < np.where(values > 0, keep.plus, keep.minus)
+        values = np.where(survives, values, 0.0)
+    return Samples(actions, values)
+
+
+def _mean(rollout: ReducedRollout, rows: slice) -> np.ndarray | float:
+    return rollout.mean if isinstance(rollout.mean, float) else rollout.mean[rows]
+
+
+def _shuffled(state: ReducedState, rollout: ReducedRollout) -> Samples:
+    """A whole rollout in whole groups, in random order."""
+    experiment = state.experiment
+    count = experiment.update.batch * experiment.update.minibatches
+    shape = (len(state.weight), count)
+    if shape[0] * shape[1] * 16 > _MAX_SLOT_BYTES:
+        raise SpecError(
+            f'update.minibatch = "shuffled" keeps all {shape[0]} x {shape[1]} samples of a rollout, over 4 GiB: use fewer '
+            'contexts, replicas or samples, or update.minibatch = "groups", which stores none.'
+        )
+    out = Samples(np.empty(shape, dtype=np.int64), np.empty(shape))
+    for (rows, key, mirror), sampler in zip(_places(state), rollout.samplers, strict=True):
+        actions, rewards, order = (stream(experiment.seed, p, state.rollout, key) for p in ("actions", "rewards", "order"))
+        drawn = sampler.draw(count, actions)
+        values = draw_advantages(experiment, drawn, _mean(rollout, rows), rewards, mirror=mirror)
+        index = order.permuted(np.broadcast_to(np.arange(count), drawn.shape), axis=1)
+        out.actions[rows], out.advantages[rows] = (np.take_along_axis(x, index, axis=1) for x in (drawn, values))
+    return out
+
+
+def _matched_rate(state: ReducedState, rollout: ReducedRollout, scheme: Scheme, target: float) -> float:
+    """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
+    spec, total = state.experiment.update, 0.0
+    if spec.optimizer != "sgd":
+        raise SpecError(f"match_kl sets a learning rate from plain steps, but update.optimizer = {spec.optimizer!r}: use sgd.")
+    for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
+        moments = take_moments(rollout.moments, rows)
+        variance = step_variance(policies_of(cell), state.objective, moments, geometry=spec.geometry, batch=scheme.batch)
+        total += float(np.sum(state.weight[rows] * variance))
+    return math.sqrt(target * float(state.weight.sum()) / total)

@@ -1,0 +1,226 @@
+"""What the theory expects of one update, as sums over columns: T5, T6, T8 and the clip sets.
+
+A gain differs from 1 for few actions, and a constant gain drops out of every covariance. So each sum is one over all columns that
+does not depend on the objective, and one over the columns whose gain has changed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from entclip.engines.accounting import with_drop
+from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
+from entclip.engines.reduced.column_sums import Policies, Standing, trace_terms
+from entclip.engines.samples import Keep
+from entclip.objectives.base import CAUSES, Objective, SignedGains, signed_gains, split_by_cause  # fmt: skip
+from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip  # fmt: skip
+from entclip.policies.softmax import Geometry
+from entclip.rewards.advantage import AdvantageMoments, PairMoments
+
+__all__ = ["Changed", "Effect", "Terms", "expected_columns", "idle_range", "step_variance"]
+
+
+class Terms(NamedTuple):
+    """The part of an update's settings that expectations depend on; rate: eta d(s) for euclidean steps, (u,)."""
+
+    objective: Objective
+    geometry: Geometry
+    batch: int
+    shared_group: float
+    moments: AdvantageMoments | None
+    rate: np.ndarray
+    keep: Keep | None
+
+
+def idle_range(terms: Terms) -> tuple[float, float]:
+    """Ratios between which, both included, every gain is 1 and no action is in a clip set; NaN where there is no such range.
+
+    A range that is too narrow costs time and changes nothing.
+    """
+    by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
+    known = type(terms.objective) in (NoClip, Clip, Cispo, CeGppo, DualClip, DppoTv)  # a class of one's own may do anything
+    match terms.objective if known and not by_action else None:
+        case NoClip():
+            return 0.0, math.inf
+        case Clip(low=low, high=high) | Cispo(low=low, high=high) | CeGppo(low=low, high=high):
+            return 1 - low, 1 + high
+        case DualClip(low=low, high=high, cap=cap):
+            return 1 - low, min(1 + high, cap)
+        case DppoTv(delta=delta):  # |pi - pi_old| <= |r - 1|, and a margin for its rounding
+            return 1 - delta * (1 - 1e-9), 1 + delta * (1 - 1e-9)
+    return math.nan, math.nan
+
+
+class Changed:
+    """The columns whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and column; their pi, l + H, mass,
+    ratio, pi_old and number; sums over each unit's."""
+
+    def __init__(self, policies: Policies, standing: Standing, unit: np.ndarray, column: np.ndarray) -> None:
+        self.unit, self.column, self.units = unit, column, len(policies.tracked)
+        at, n = (unit, column), policies.weight.shape[1]
+        self.probs, self.old_probs = policies.probs[at], policies.old_probs[at]
+        self.excess = policies.log_probs[at] + standing.entropy[unit]
+        self.ratio = ratio_of(self.probs, self.old_probs)
+        self.mass, self.number = self.probs.copy(), np.ones(len(unit))
+        of_nodes = np.flatnonzero(column < n)
+        node = (unit[of_nodes], column[of_nodes])
+        self.mass[of_nodes] *= policies.weight[node]
+        self.number[of_nodes] = policies.number[node]
+        self.has_nodes = len(of_nodes) > 0
+
+    def by_action(self, x: np.ndarray) -> np.ndarray | float:
+        """A moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these columns."""
+        if x.shape[-1] == 1:
+            return float(x[0]) if x.ndim == 1 else x[self.unit, 0]
+        return x[self.column] if x.ndim == 1 else x[self.unit, self.column]
+
+    def total(self, x: np.ndarray) -> np.ndarray:
+        """Sums over the columns of each unit, (u,)."""
+        return np.bincount(self.unit, x, minlength=self.units)
+
+
+class Effect(NamedTuple):
+    """What an objective makes of some actions, (D,) each: gains, and whether they are beyond its low and its high bound."""
+
+    gains: SignedGains
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, objective: Objective, ratio: np.ndarray, old_probs: np.ndarray) -> Effect:
+        return cls(signed_gains(objective, ratio, old_probs), *objective.sets(ratio, old_probs))
+
+    def part(self, some: slice) -> Effect:
+        """That of some of the actions."""
+        return Effect(SignedGains(*(g[some] for g in self.gains)), self.low[some], self.high[some])
+
+
+class _MeanStep(NamedTuple):
+    """A centred step: own - mean at the changed columns and -mean at all others, less pull (pi - P2) everywhere; own and own
+    times the form's weight (D,), sums of the latter and of its product with pi - P2, mean and pull (u,)."""
+
+    own: np.ndarray
+    weighted: np.ndarray
+    total: np.ndarray
+    tilt: np.ndarray
+    mean: np.ndarray
+    pull: np.ndarray
+
+
+class _Form:
+    """u' Hess(H) v (T1) of mean steps, for weights w (D,) that are 0 elsewhere up to a constant; see update.expected_step.
+
+    natural: the step is w. euclidean: it is pi (w - E w), that is pi w at these columns and -E[w] pi at all.
+    """
+
+    def __init__(self, standing: Standing, changed: Changed, geometry: Geometry) -> None:
+        self.changed, self.geometry, self.standing = changed, geometry, standing
+        self.mass, self.probs = changed.mass, changed.probs
+        self.weight = changed.mass * (changed.excess + 1)
+        self.spread = changed.probs - standing.p2[changed.unit]
+
+    def step(self, w: np.ndarray) -> _MeanStep:
+        """The mean step of weights w (D,), less its mean under pi."""
+        t, mean = self.changed.total, self.changed.total(self.mass * w)
+        if self.geometry == "natural":
+            weighted, zero = self.weight * w, np.zeros_like(mean)
+            return _MeanStep(w, weighted, t(weighted), zero, mean, zero)
+        x = self.probs * w
+        weighted = self.weight * x
+        return _MeanStep(x, weighted, t(weighted), t(weighted * self.spread), t(self.mass * x), mean)
+
+    def __call__(self, u: _MeanStep, v: _MeanStep) -> np.ndarray:
+        """u' Hess(H) v, (u,)."""
+        out = self.changed.total(u.weighted * v.own) - v.mean * u.total - u.mean * v.total + u.mean * v.mean * self.standing.whole
+        if self.geometry == "euclidean":
+            first, second = self.standing.first, self.standing.second
+            out += u.pull * (v.mean * first - v.tilt) + v.pull * (u.mean * first - u.tilt) + u.pull * v.pull * second
+        return -out
+
+
+def _of_pair(pair: PairMoments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return pair.plus_plus, pair.minus_minus, pair.plus_minus
+
+
+def _pair(form: _Form, changed: Changed, gains: SignedGains, moments: AdvantageMoments, shared: float) -> np.ndarray:
+    """(1 - c) g' Hess g + c tr(Hess C) for mean step g and samples of one group, c = shared; see drift.second_order."""
+    one, two = moments.by_action("plus"), moments.by_action("minus")
+    none = np.zeros((1, 1))
+    pp, mm, pm = (none, none, none) if moments.pair is None else _of_pair(moments.pair)
+    levels = range(moments.level_probs.shape[-1])
+    if not moments.action_dependent:
+        # A mean weight that is the same for all actions moves nothing.
+        plus, minus = form.step(gains.plus - 1), form.step(gains.minus - 1)
+        a, b = one[..., 0], two[..., 0]
+        up, down, cross = ((1 - shared) * x + (shared * y[..., 0, 0]) for x, y in ((a * a, pp), (b * b, mm), (a * b, pm)))
+        return up * form(plus, plus) + down * form(minus, minus) - 2 * cross * form(plus, minus)
+    mean = form.step(gains.plus * changed.by_action(one) - gains.minus * changed.by_action(two))
+    out = (1 - shared) * form(mean, mean)
+    if shared == 0:
+        return out
+    share = moments.level_probs[changed.column]
+    ups, downs = ([form.step(g * share[:, k]) for k in levels] for g in (gains.plus, gains.minus))
+    for i in levels:  # reward levels
+        for j in levels:
+            out += shared * (pp[..., i, j] * form(ups[i], ups[j]) + mm[..., i, j] * form(downs[i], downs[j]))
+            out -= 2 * shared * pm[..., i, j] * form(ups[i], downs[j])
+    return out
+
+
+def expected_columns(standing: Standing, changed: Changed, effect: Effect, terms: Terms) -> dict[str, np.ndarray]:
+    """Clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
+
+    effect: the objective's at the changed columns.
+    """
+    objective, moments, unit, euclidean = terms.objective, terms.moments, changed.unit, terms.geometry == "euclidean"
+    kappa = -changed.excess * changed.probs if euclidean else -changed.excess
+    value = changed.mass * (kappa - standing.kappa[unit])
+    out: dict[str, np.ndarray] = {}
+    for side, members in (("low", effect.low), ("high", effect.high)):
+        out |= {f"pi_{side}": changed.total(changed.mass * members), f"mass_{side}": changed.total(value * members)}
+    if moments is None:
+        return out
+    gains = effect.gains if terms.keep is None else with_drop(effect.gains, *terms.keep)
+    up, down, up_sq, down_sq = (changed.by_action(moments.by_action(name)) for name in ("plus", "minus", "plus_sq", "minus_sq"))
+    parts = split_by_cause(objective, gains, changed.ratio, changed.old_probs, up, down)
+    means = (standing.p2[unit], standing.spread[unit], standing.form[unit])
+    trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
+    square = gains.plus_sq * up_sq + gains.minus_sq * down_sq
+    if moments.action_dependent:  # all columns are changed
+        noise = changed.total(trace * square)
+    else:
+        # What is the same for all actions: no drift, and the whole trace.
+        parts["unclipped"] = np.zeros(len(unit))
+        one = (moments.by_action("plus_sq") + moments.by_action("minus_sq"))[..., 0]
+        noise = standing.trace * one + changed.total(trace * (square - (up_sq + down_sq)))
+    for cause in CAUSES:
+        out[f"expected_{cause}"] = terms.rate * changed.total(value * parts[cause])
+    pair = _pair(_Form(standing, changed, terms.geometry), changed, gains, moments, terms.shared_group)
+    out["expected_curvature"] = terms.rate**2 / 2 * (noise / terms.batch + (1 - 1 / terms.batch) * pair)
+    return out
+
+
+def step_variance(
+    policies: Policies, objective: Objective, moments: AdvantageMoments, *, geometry: Geometry, batch: int
+) -> np.ndarray:
+    """E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
+    width, n = policies.probs.shape[1], policies.weight.shape[1]
+    weight = whole_weight(policies.weight, policies.tracked, width)
+    now, ratio = Columns.of(policies.log_probs, weight, policies.probs), ratio_of(policies.probs, policies.old_probs)
+    gains = signed_gains(objective, ratio, policies.old_probs)
+    plus, minus, plus_sq, minus_sq = (moments.by_action(name) for name in ("plus", "minus", "plus_sq", "minus_sq"))
+    square, w = gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, gains.plus * plus - gains.minus * minus
+    if geometry == "natural":
+        number = np.concatenate([policies.number, weight[:, n:]], axis=1)
+        single = total(number, ratio * square) - now.mean(ratio * square)
+        d = now.centred(w)
+    else:
+        p2, p3 = now.mean(now.probs)[:, None], now.mean(now.probs**2)[:, None]
+        spread = now.probs - 2 * now.probs**2 + p3 - (now.probs - p2) ** 2
+        single = total(now.mass * ratio * square, spread)
+        d = now.centred(now.probs * now.centred(w))
+    out: np.ndarray = single / batch + (1 - 1 / batch) * total(now.mass * d, d)
+    return out

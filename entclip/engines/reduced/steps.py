@@ -1,0 +1,126 @@
+"""Logit steps from samples: natural, euclidean and Adam, on columns; what each cause is worth along them. Claims T5, T13.
+
+Unsampled actions of a euclidean step all move by -eta pi_a sum_b r_b W_b. Under Adam the preconditioner of the actual step is
+held fixed (T13): a cause's step is its own euclidean gradient through that preconditioner, the moments of the past are
+`momentum`, and what decay does is `weight_decay`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from entclip.engines.reduced.cell import Cell
+from entclip.engines.reduced.column_policy import Columns, total, whole_weight
+from entclip.engines.reduced.column_sums import Standing
+from entclip.experiments.sections import UpdateSpec
+from entclip.policies.softmax import Geometry
+
+__all__ = ["Optimizer", "Pushes", "Step"]
+
+
+class Pushes(NamedTuple):
+    """The D distinct actions of a minibatch, (D,) each: unit and column, W = sum of c/(r B), ratio, pi_old."""
+
+    at: tuple[np.ndarray, np.ndarray]
+    weights: np.ndarray
+    ratio: np.ndarray
+    old_probs: np.ndarray
+
+    def by_unit(self, x: np.ndarray, units: int) -> np.ndarray:
+        """Sums over a unit's actions, (..., u), of x (..., D)."""
+        shape = (*x.shape[:-1], units)
+        rows = np.arange(0, math.prod(shape), units)[:, None] + self.at[0]
+        return np.bincount(rows.reshape(-1), x.reshape(-1), minlength=math.prod(shape)).reshape(shape)
+
+    def pull(self, push: np.ndarray, units: int) -> np.ndarray:
+        """sum_b r_b W_b, (..., u): how hard the samples together push all other actions down.
+
+        Advantages of whole groups cancel on-policy. Adam divides by the size of what is left, so rounding is set to 0.
+        """
+        pull = self.by_unit(push, units)
+        noise = 8 * float(np.finfo(np.float64).eps) * self.by_unit(np.abs(push), units)
+        out: np.ndarray = np.where(np.abs(pull) <= noise, 0.0, pull)
+        return out
+
+
+@dataclass(frozen=True)
+class Step:
+    """d (u, c), and what the weights W of actions do to entropy to first order: `price` (D,) through their own logits, less
+    `pull_price` (u,) times the pull of `scale` W (D,) on all the others. Causes beside the samples'; Adam's moments."""
+
+    pushes: Pushes
+    total: np.ndarray
+    price: np.ndarray
+    pull_price: np.ndarray | None = None
+    scale: np.ndarray | None = None
+    causes: dict[str, np.ndarray] = field(default_factory=dict)
+    moments: tuple[np.ndarray, np.ndarray] | None = None
+
+    def value(self, weights: np.ndarray) -> np.ndarray:
+        """The first-order change of entropy by causes whose weights are W (..., D), (..., u)."""
+        units = len(self.total)
+        own = self.pushes.by_unit(self.price * weights, units)
+        if self.pull_price is None or self.scale is None:
+            return own
+        # The pull as the step has it, rounding set to 0: Adam's preconditioner may be 10^6 where nothing ever pulled.
+        out: np.ndarray = own - self.pull_price * self.pushes.pull(self.scale * weights, units)
+        return out
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The update section's step; `taken` counts the updates before this one."""
+
+    spec: UpdateSpec
+    geometry: Geometry
+    taken: int
+
+    def step(self, cell: Cell, standing: Standing, pushes: Pushes, rate: np.ndarray) -> Step:
+        """The step of one update. standing: of the cell's policy; rate: eta d(s), (u,)."""
+        if self.spec.optimizer != "sgd":
+            return self._adam(cell, pushes, rate)
+        unit = pushes.at[0]
+        eta, gradient = rate[unit], -cell.probs[pushes.at] * (cell.log_probs[pushes.at] + standing.entropy[unit])
+        if self.geometry == "natural":
+            moved = np.zeros(cell.probs.shape)
+            moved[pushes.at] = eta * pushes.weights / pushes.old_probs
+            return Step(pushes, moved, eta * gradient / pushes.old_probs)
+        scale = eta * pushes.ratio
+        push = scale * pushes.weights
+        moved = cell.probs * -pushes.pull(push, len(rate))[:, None]
+        moved[pushes.at] += push
+        return Step(pushes, moved, scale * gradient, standing.kappa, scale)
+
+    def _adam(self, cell: Cell, pushes: Pushes, rate: np.ndarray) -> Step:
+        """torch's Adam and AdamW, ascending; d(s) is part of the gradient, so rate / learning rate is."""
+        spec = self.spec
+        assert cell.moments is not None
+        now = Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs)
+        (b1, b2), lr = spec.betas, spec.learning_rate
+        scale = (rate / lr)[pushes.at[0]] * pushes.ratio
+        push = scale * pushes.weights
+        slope = now.probs * -pushes.pull(push, len(rate))[:, None]
+        slope[pushes.at] += push
+        logits = cell.log_probs + cell.shift[:, None]
+        decay = -spec.weight_decay * logits
+        coupled = spec.optimizer == "adam" and spec.weight_decay > 0
+        if coupled:
+            slope = slope + decay
+        m, v = cell.moments
+        m_new, v_new = b1 * m + (1 - b1) * slope, b2 * v + (1 - b2) * slope**2
+        t = self.taken + 1
+        precondition = lr / (1 - b1**t) / (np.sqrt(v_new / (1 - b2**t)) + spec.eps)
+        moved = precondition * m_new
+        gradient = -now.mass * now.excess  # of whole columns: sums with it are sums over actions
+        causes = {"momentum": total(gradient, precondition * (b1 * m))}
+        if spec.weight_decay:
+            part = (1 - b1) * precondition * decay if coupled else lr * decay
+            causes["weight_decay"] = total(gradient, part)
+            if not coupled:
+                moved = moved + part
+        own = -now.probs * now.excess * precondition * (1 - b1)
+        return Step(pushes, moved, scale * own[pushes.at], now.mean(own), scale, causes, (m_new, v_new))

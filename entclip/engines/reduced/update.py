@@ -1,0 +1,166 @@
+"""One update of a cell and its ledger columns: accounting.py with sums over columns instead of actions. Claims T2 to T8, T13."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from entclip.drift.cumulants import proved_remainder
+from entclip.engines.accounting import Scheme, check_finite
+from entclip.engines.reduced.cell import Cell, Population
+from entclip.engines.reduced.column_policy import path_range, ratio_of, whole_weight
+from entclip.engines.reduced.column_sums import Along, Policies
+from entclip.engines.reduced.cut_panels import cut, straddling
+from entclip.engines.reduced.expected import Changed, Effect, Terms, expected_columns, idle_range
+from entclip.engines.reduced.kernels import Kernels
+from entclip.engines.reduced.steps import Optimizer, Pushes
+from entclip.engines.samples import Keep
+from entclip.objectives.base import CAUSES, split_by_cause
+from entclip.rewards.advantage import AdvantageMoments
+
+__all__ = ["Draw", "policies_of", "update_cell"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A minibatch of a cell by its D distinct actions, (D,): unit and column, sums of A+ and A- over B, counts by sign.
+
+    Samples of one action are added up first: where they cancel, Adam divides by what is left.
+    """
+
+    at: tuple[np.ndarray, np.ndarray]
+    plus: np.ndarray
+    minus: np.ndarray
+    n_plus: np.ndarray
+    n_minus: np.ndarray
+
+    @classmethod
+    def of(cls, columns: np.ndarray, advantages: np.ndarray, kernels: Kernels) -> Draw:
+        """From the column and the advantage of every sample, (u, B) each."""
+        unit, column, *sums = kernels.added_up(columns, advantages)
+        return cls((unit, column), *sums)
+
+
+def policies_of(cell: Cell) -> Policies:
+    """A cell's policy beside pi_old."""
+    return Policies(cell.log_probs, cell.probs, cell.old_log_probs, cell.old_probs, cell.weight, cell.number, cell.count)
+
+
+def update_cell(
+    cell: Cell,
+    population: Population,
+    scheme: Scheme,
+    optimizer: Optimizer,
+    draw: Draw,
+    moments: AdvantageMoments | None,
+    *,
+    rate: np.ndarray,
+    keep: Keep | None = None,
+) -> tuple[Cell, dict[str, np.ndarray]]:
+    """The cell after one update, and the columns of accounting.account, each (u,).
+
+    Args:
+        draw: samples of tracked actions; with `keep`, the survivors of a random drop.
+        moments: exact moments of the advantage; None when expectations are not defined.
+        rate: eta, times d(s) for euclidean steps of weighted contexts, (u,).
+    Raises: RunawayError if a column is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
+        new, columns = _update(cell, population, scheme, optimizer, draw, moments, rate, keep)
+    if not np.all(np.isfinite(np.stack(list(columns.values())))):
+        check_finite(scheme, cell.log_probs, cell.old_log_probs, columns)
+    return new, columns
+
+
+def _update(
+    cell: Cell,
+    population: Population,
+    scheme: Scheme,
+    optimizer: Optimizer,
+    draw: Draw,
+    moments: AdvantageMoments | None,
+    rate: np.ndarray,
+    keep: Keep | None,
+) -> tuple[Cell, dict[str, np.ndarray]]:
+    objective, kernels, policies = scheme.objective, population.kernels, policies_of(cell)
+    terms = Terms(objective, scheme.geometry, scheme.batch, scheme.shared_group, moments, rate, keep)
+    standing, *found = kernels.measure(*policies, scheme.geometry == "euclidean", idle_range(terms))
+    changed = Changed(policies, standing, *found)
+    at, plus, minus = draw.at, draw.plus, draw.minus
+    old_probs = cell.old_probs[at]
+    ratio = ratio_of(cell.probs[at], old_probs)
+    # Of the drawn and of the changed actions at once: an update of few units is made of calls, not of numbers.
+    effects = Effect.of(objective, np.append(ratio, changed.ratio), np.append(old_probs, changed.old_probs))
+    effect = effects.part(slice(len(ratio)))
+    gains = effect.gains
+    parts = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    weights = plus * gains.plus - minus * gains.minus
+    if keep is not None:
+        # Survivors are what moves the policy; the unclipped step is that of all samples, estimated without bias from them.
+        parts["unclipped"] = plus / keep.plus - minus / keep.minus
+        parts["other"] = weights - parts["unclipped"] - parts["clip_low"] - parts["clip_high"]
+
+    pushes = Pushes(at, weights, ratio, old_probs)
+    step = optimizer.step(cell, standing, pushes, rate)
+    log_probs, probs, shift, along = kernels.move(
+        cell.log_probs, cell.probs, step.total, cell.weight, cell.count, standing.entropy
+    )
+    values = step.value(np.stack([parts[cause] for cause in CAUSES]))
+    columns: dict[str, np.ndarray] = dict(zip(CAUSES, values, strict=True)) | step.causes
+    columns["curvature"] = along.second / 2
+    columns["measured"] = along.entropy - standing.entropy
+    causes = sum(columns[c] for c in (*CAUSES, *step.causes))
+    columns["remainder"] = columns["measured"] - causes - columns["curvature"]
+    columns |= {"entropy_before": standing.entropy, "entropy": along.entropy, "step_variance": along.variance}
+    columns |= {"_inner": along.inner, "_scale": along.scale}
+    columns["_bound"] = _remainder_bound(cell, step.total, along, columns, kernels, population.laws.vocab)
+    columns |= expected_columns(standing, changed, effects.part(slice(len(ratio), None)), terms)
+    if changed.has_nodes:
+        _cut_expectations(cell, population, terms, columns)
+    either = draw.n_plus + draw.n_minus
+    of_low, of_high = (draw.n_minus, draw.n_plus) if objective.gated else (either, either)
+    counts = {
+        "clip_count_low": of_low * effect.low,
+        "clip_count_high": of_high * effect.high,
+        "count_plus": draw.n_plus,
+        "count_minus": draw.n_minus,
+    }
+    columns |= dict(zip(counts, pushes.by_unit(np.stack(list(counts.values())), len(rate)), strict=True))
+    columns |= {"kl": standing.kl, "log_ratio_sq": standing.log_ratio_sq, "ratio_max": standing.ratio_max}
+    new = replace(cell, log_probs=log_probs, probs=probs, shift=cell.shift + shift, moments=step.moments)
+    return new, columns
+
+
+def _cut_expectations(cell: Cell, population: Population, terms: Terms, columns: dict[str, np.ndarray]) -> None:
+    """Clip sets and expectations again, piece by piece, of units whose unsampled actions straddle a bound."""
+    objective, kernels = terms.objective, population.kernels
+    for unit in straddling(cell, population, objective):  # rare: one update in which a bound passes the tail
+        # Nodes mean that the reward ignores the action, and then the moments are the same in all units.
+        own, pieces = terms._replace(rate=terms.rate[unit : unit + 1]), cut(cell, population, objective, unit)
+        standing, *found = kernels.measure(*pieces, terms.geometry == "euclidean", idle_range(own))
+        changed = Changed(pieces, standing, *found)
+        effect = Effect.of(objective, changed.ratio, changed.old_probs)
+        for name, value in expected_columns(standing, changed, effect, own).items():
+            columns[name][unit] = value[0]
+
+
+def _remainder_bound(
+    cell: Cell, step: np.ndarray, along: Along, columns: dict[str, np.ndarray], kernels: Kernels, vocab: int
+) -> np.ndarray:
+    """Bound on |remainder|: see accounting.remainder_bound, whose rule this is for sums over columns."""
+    start, end = np.abs(along.third), np.abs(along.end_third)
+    eps = float(np.finfo(np.float64).eps)
+    rounding = 64 * eps * (1 + columns["entropy_before"] + columns["_scale"] + np.abs(columns["curvature"]))
+    bound = (np.maximum(start, end) + np.abs(start - end)) / 6 + rounding
+    size = np.abs(columns["remainder"])
+    for points in (9, 257):
+        beyond = np.flatnonzero(size > bound)
+        if len(beyond) == 0:
+            break
+        moves, weight, count = step[beyond], cell.weight[beyond], cell.count[beyond]
+        largest, smallest = kernels.largest_third(cell.log_probs[beyond], moves, weight, count, points)
+        seen, spread = (2 * largest - smallest) / 6, path_range(moves, whole_weight(weight, count, moves.shape[1]))
+        # A grid sees what happens within a logit. For longer paths T3's own bound is what is proved; it says little there.
+        bound[beyond] = np.where(spread < points, seen, np.maximum(seen, proved_remainder(spread, vocab))) + rounding[beyond]
+    return bound

@@ -1,0 +1,122 @@
+"""The sampled engine: replicas of bandit, tabular and autoregressive policies in numpy, multinomial counts per context.
+
+Units are replica x context, processed in cells (random.py): a cell is the block that bounds memory, the unit of the random
+streams, and small enough for the processor's cache. Antithetic replicas are the second half of the units: partner i + R/2
+repeats the streams of replica i with mirrored rewards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from entclip.engines.base import Directive, Entry, Minibatch
+from entclip.engines.minibatches import entry_of
+from entclip.engines.samples import Sums, draw_sums, shuffled_slots, sums_of_slots
+from entclip.engines.tabular.table import (
+    TabularBooks,
+    TabularRollout,
+    TabularState,
+    begin,
+    begin_rollout,
+    matched_rate,
+    update_block,
+)
+from entclip.experiments.experiment import Experiment
+from entclip.objectives.base import Objective
+from entclip.support.errors import SpecError
+from entclip.support.random import cell_size, stream
+
+__all__ = ["SampledEngine"]
+
+_MAX_SLOT_BYTES = 4 * 2**30
+
+
+class SampledEngine(TabularBooks):
+    """Monte Carlo with standard errors over units; cost per update: units x V plus the sampling."""
+
+    name = "sampled"
+    drawn = True
+    concurrent = True
+
+    def start(self, experiment: Experiment, objective: Objective) -> TabularState:
+        return begin(experiment, objective, experiment.replicas)
+
+    def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:
+        perturbed = state.experiment.perturbation is not None
+        state, rollout = begin_rollout(state, keep_old=perturbed)
+        if state.experiment.update.minibatch == "shuffled":
+            rollout = dataclasses.replace(rollout, slots=self._shuffled(state, rollout))
+        return state, rollout
+
+    def _cells(self, state: TabularState, actions: int) -> list[tuple[slice, int, bool]]:
+        """Units of each cell, its key, and whether its rewards are mirrored."""
+        units, size = len(state.log_probs), cell_size(actions)
+        half = units // 2 if state.experiment.antithetic else units
+        first = [(slice(a, min(a + size, half)), a // size, False) for a in range(0, half, size)]
+        return first + [(slice(s.start + half, s.stop + half), k, True) for s, k, _ in first if half < units]
+
+    def _shuffled(self, state: TabularState, rollout: TabularRollout) -> tuple[np.ndarray, np.ndarray]:
+        spec, probs = state.experiment.update, rollout.old_sequence_probs
+        shape = (len(probs), spec.batch * spec.minibatches)
+        if shape[0] * shape[1] * 16 > _MAX_SLOT_BYTES:
+            raise SpecError(
+                f'update.minibatch = "shuffled" keeps all {shape[0]} x {shape[1]} samples of a rollout, over 4 GiB: use fewer '
+                'contexts, replicas or samples, or update.minibatch = "groups", which stores none.'
+            )
+        actions, values = np.empty(shape, dtype=np.int64), np.empty(shape)
+        for rows, key, mirror in self._cells(state, probs.shape[-1]):
+            rngs = tuple(stream(state.experiment.seed, p, state.rollout, key) for p in ("actions", "rewards", "order"))
+            actions[rows], values[rows] = shuffled_slots(state.experiment, probs[rows], rngs, mirror=mirror)  # type: ignore[arg-type]
+        return actions, values
+
+    def _sums(
+        self,
+        state: TabularState,
+        rollout: TabularRollout,
+        minibatch: Minibatch,
+        rows: slice,
+        key: int,
+        mirror: bool,
+        directive: Directive,
+    ) -> Sums:
+        if minibatch.sums is not None:
+            return Sums(*(x[rows] for x in minibatch.sums))
+        if minibatch.samples is not None:
+            taken, advantages = (x[rows] for x in minibatch.samples)
+            return sums_of_slots(taken, advantages, rollout.old_sequence_probs.shape[-1])
+        experiment, probs = state.experiment, rollout.old_sequence_probs[rows]
+        where = (state.rollout, minibatch.index, key)
+        keep = None if directive.keep is None else (directive.keep, stream(experiment.seed, "drop", *where))
+        batch = experiment.update.batch
+        if rollout.slots is not None:
+            part = slice(minibatch.index * batch, (minibatch.index + 1) * batch)
+            actions, values = (x[rows, part] for x in rollout.slots)
+            return sums_of_slots(actions, values, probs.shape[-1], keep)
+        return draw_sums(
+            experiment,
+            probs,
+            batch,
+            stream(experiment.seed, "actions", *where),
+            stream(experiment.seed, "rewards", *where),
+            mirror=mirror,
+            keep=keep,
+        )
+
+    def step(
+        self, state: TabularState, rollout: TabularRollout, minibatch: Minibatch, directive: Directive
+    ) -> tuple[TabularState, Entry]:
+        new = np.empty_like(state.log_probs)
+        columns: dict[str, np.ndarray] = {}
+        cells = self._cells(state, rollout.old_sequence_probs.shape[-1])
+        if directive.step_variance is not None:
+            rate = matched_rate(state, rollout, directive.step_variance, (rows for rows, _, _ in cells))
+            directive = dataclasses.replace(directive, learning_rate=rate)
+        for rows, key, mirror in cells:
+            sums = self._sums(state, rollout, minibatch, rows, key, mirror, directive)
+            new[rows], part = update_block(state, rollout, minibatch, sums, rows, directive)
+            for name, value in part.items():
+                columns.setdefault(name, np.empty(len(new)))[rows] = value
+        entry = entry_of(state, minibatch, columns, drawn=self.drawn)
+        return dataclasses.replace(state, log_probs=new), entry

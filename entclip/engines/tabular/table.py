@@ -1,0 +1,179 @@
+"""What the sampled and the exact engine share: starting states, rollouts, and one update of a block of units."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from entclip.drift.second_order import expected_step_variance
+from entclip.engines.accounting import account
+from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_adam
+from entclip.engines.minibatches import _map_moments, fresh_minibatches, scheme_of, take_moments
+from entclip.engines.samples import Sums
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.start import start_of
+from entclip.objectives.base import Objective, signed_gains
+from entclip.policies.sequences import PrefixTree
+from entclip.policies.softmax import entropy, importance_ratio
+from entclip.rewards.advantage import AdvantageMoments
+
+__all__ = [
+    "TabularBooks",
+    "TabularRollout",
+    "TabularState",
+    "begin",
+    "begin_rollout",
+    "matched_rate",
+    "update_block",
+]
+
+
+@dataclass(kw_only=True)
+class TabularState(State):
+    """log pi and log pi_old of every unit, (U, N, V) over N prefixes."""
+
+    tree: PrefixTree
+    log_probs: np.ndarray
+    old_log_probs: np.ndarray
+    origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
+    visits: np.ndarray | None = None  # d(s) of the prefixes under pi_old, (U, N); None for single tokens
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence."""
+        return self.tree.length
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabularRollout(Rollout):
+    """pi_old of whole sequences (U, A), the advantages' moments per unit, and the samples if they are all drawn at once."""
+
+    old_sequence_probs: np.ndarray
+    moments: AdvantageMoments
+    slots: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def begin(experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
+    """The state before the first update: every replica of every context."""
+    start = start_of(experiment)
+    refuse_adam(experiment, "this engine")
+    contexts = len(start.log_probs)
+
+    def repeat(x: np.ndarray) -> np.ndarray:
+        return np.tile(x, (replicas,) + (1,) * (x.ndim - 1))
+
+    d = repeat(start.weights)
+    return TabularState(
+        experiment=experiment,
+        objective=objective,
+        tree=start.tree,
+        log_probs=repeat(start.log_probs),
+        old_log_probs=repeat(start.old_log_probs),
+        context=repeat(np.arange(contexts)),
+        replica=np.repeat(np.arange(replicas), contexts),
+        weight=d / replicas,
+        context_weight=d,
+        origin=np.arange(len(d)),
+    )
+
+
+_TABLES = ("log_probs", "old_log_probs", "weight", "context", "replica", "context_weight")
+
+
+class TabularBooks:
+    """What engines whose state is a table observe and store."""
+
+    def observe(self, state: TabularState) -> dict[str, np.ndarray]:
+        """Entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights d(s)/length."""
+        value = entropy(state.log_probs)
+        if state.visits is None:
+            return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]}
+        return {
+            "entropy": np.sum(state.visits * value, axis=-1) / state.tree.length,
+            "sequence_entropy": entropy(state.tree.sequence_log_probs(state.log_probs)),
+        }
+
+    def pack(self, state: TabularState) -> dict[str, np.ndarray]:
+        """The arrays of a state between rollouts."""
+        return {name: getattr(state, name) for name in _TABLES}
+
+    def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
+        """A state from `pack`, for the arm of `state`."""
+        tables: dict[str, Any] = {name: arrays[name] for name in _TABLES}
+        new = dataclasses.replace(state, **tables)
+        new.origin = np.arange(len(new.weight))
+        return new
+
+
+def _with_prefix_axis(moments: AdvantageMoments) -> AdvantageMoments:
+    """The moments of units (u, ...) as (u, 1, ...): all prefixes of a unit share its advantages."""
+    return _map_moments(moments, lambda x, own: x[:, None] if x.ndim > own else x)
+
+
+def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState, TabularRollout]:
+    """pi_old := pi (unless a perturbation set it), the moments of the advantages under it, and the list of minibatches."""
+    old = state.old_log_probs if keep_old else state.log_probs
+    tree = state.tree
+    probs = np.exp(tree.sequence_log_probs(old))
+    moments = state.experiment.advantage.moments(state.experiment.reward, probs)
+    # A sequence's reward depends on all its tokens: given one token, the moments of its advantage are not those of a table.
+    minibatches = fresh_minibatches(state.experiment, defined=tree.length == 1 or not moments.action_dependent)
+    visits = None if tree.length == 1 else tree.visits(old)
+    new = dataclasses.replace(state, old_log_probs=old, origin=np.arange(len(old)), visits=visits)
+    return new, TabularRollout(old_sequence_probs=probs, moments=moments, minibatches=minibatches)
+
+
+def update_block(
+    state: TabularState, rollout: TabularRollout, minibatch: Minibatch, sums: Sums, rows: slice | np.ndarray, directive: Directive
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """One update of some units from sums per sequence (u, A): new log pi (u, N, V) and columns (u,)."""
+    scheme, tree = scheme_of(state), state.tree
+    spec = state.experiment.update
+    log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
+    visits = None if state.visits is None else state.visits[rows]
+    rate: np.ndarray | float = spec.learning_rate
+    if spec.geometry == "euclidean" and state.experiment.weights is not None:
+        rate = spec.learning_rate * state.context_weight[rows][:, None, None]
+    moments = None
+    if minibatch.fresh:
+        moments = _with_prefix_axis(take_moments(rollout.moments, rows))
+    if directive.learning_rate is not None:
+        rate = rate * (directive.learning_rate / spec.learning_rate)
+    new, columns = account(
+        scheme, log_probs, old, Sums(*map(tree.per_token, sums)), moments, learning_rate=rate, visits=visits, keep=directive.keep
+    )
+    return new, _per_unit(columns, visits, tree.length)
+
+
+def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:
+    """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
+    spec, total = state.experiment.update, 0.0
+    for rows in cells:
+        log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
+        ratio, old_probs = importance_ratio(log_probs, old), np.exp(old)
+        gains = signed_gains(state.objective, ratio, old_probs)
+        moments = _with_prefix_axis(take_moments(rollout.moments, rows))
+        variance = expected_step_variance(log_probs, ratio, gains, moments, geometry=spec.geometry, batch=spec.batch)
+        total += float(np.sum(state.weight[rows] * variance[:, 0]))
+    return math.sqrt(target * float(state.weight.sum()) / total)
+
+
+_EXTREMA = {"ratio_max"}
+
+
+def _per_unit(columns: dict[str, np.ndarray], visits: np.ndarray | None, length: int) -> dict[str, np.ndarray]:
+    """Prefix columns (u, N) as unit columns (u,): means over prefixes with weights d(s)/length, or maxima."""
+    if visits is None:
+        return {name: value[:, 0] for name, value in columns.items()}
+    share = visits / length
+    return {
+        name: value.max(axis=-1)
+        if name in _EXTREMA
+        else (value.sum(axis=-1) if name.startswith("clip_count") else np.sum(share * value, axis=-1))
+        for name, value in columns.items()
+    }

@@ -1,0 +1,261 @@
+"""The kernels in eager torch: tile by tile, float64 arithmetic whatever the tables' dtype. The oracle of fused.py.
+
+Rounding: sums are pairwise within a tile and in order over a row's few tiles, in float64, so log Z and H carry a few times
+1e-16 (1 + H); with float32 tables they are those of the stored logits, and what storing rounds away is part of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+
+from entclip.engines.tokens.kernels.passes import AdamScale, Norm, Slots, Tensor, View
+from entclip.objectives.base import signed_gains
+from entclip.policies.softmax import importance_ratio
+
+__all__ = ["adam_step", "adam_terms", "block_bytes", "euclidean_step", "look", "measure", "row_blocks", "sparse_step"]
+
+# A pass of accounting.py holds up to _TEMPORARIES float64 arrays of a block of whole rows.
+_BLOCK_ELEMENTS = {"cpu": 2**16, "cuda": 2**22}
+_TEMPORARIES = 50
+# The passes here add up over tiles of rows and columns: small ones stay in a processor's cache and off its page tables.
+_TILE_ELEMENTS = {"cpu": 2**14, "cuda": 2**22}
+_EPS = float(torch.finfo(torch.float64).eps)
+_EXTREMA = {"log_ratio_max": torch.maximum, "step_max": torch.maximum, "step_min": torch.minimum}
+
+Terms = dict[str, Tensor]
+
+
+class Tile(NamedTuple):
+    """Rows and columns of a table."""
+
+    rows: slice
+    columns: slice
+
+
+def block_bytes(device: str, vocab: int) -> int:
+    """Memory that an update takes beside the tables."""
+    return 8 * _TEMPORARIES * max(_BLOCK_ELEMENTS[device], vocab)
+
+
+def row_blocks(table: Tensor) -> Iterator[slice]:
+    """Slices of rows of a table (T, V) that bound the memory of what needs whole rows; results do not depend on them."""
+    rows, vocab = table.shape
+    size = max(1, _BLOCK_ELEMENTS[table.device.type] // vocab)
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def _tiles(table: Tensor) -> Iterator[Tile]:
+    rows, vocab = table.shape
+    most = _TILE_ELEMENTS[table.device.type]
+    height, width = max(1, most // vocab), min(vocab, most)
+    for top in range(0, rows, height):
+        for left in range(0, vocab, width):
+            yield Tile(slice(top, min(top + height, rows)), slice(left, min(left + width, vocab)))
+
+
+def _add_up(table: Tensor, one: Callable[[Tile], Terms]) -> Terms:
+    """Sums (T,) of a table from those of its tiles; the largest and the smallest where a name asks for it."""
+    out: Terms = {}
+    for tile in _tiles(table):
+        for name, value in one(tile).items():
+            if tile.columns.start == 0:
+                if name not in out:
+                    out[name] = torch.empty(len(table), dtype=torch.float64, device=table.device)
+                out[name][tile.rows] = value
+            else:
+                known = out[name][tile.rows]
+                out[name][tile.rows] = _EXTREMA[name](known, value) if name in _EXTREMA else known + value
+    return out
+
+
+def measure(logits: Tensor) -> Norm:
+    """log Z and H of each row of (T, V)."""
+    top = logits.amax(-1).double()
+    zero = torch.zeros_like(top)
+    return next_norm(Norm(top, zero, zero), _add_up(logits, lambda tile: _next(logits[tile], top[tile.rows])))
+
+
+def _state_of(logits: Tensor, norm: Norm, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
+    """theta, x = log pi and k = x + H of a tile in float64."""
+    block = logits[tile].double()
+    x = block - norm.log_z[tile.rows, None]
+    return block, x, x + norm.entropy[tile.rows, None]
+
+
+def _power_terms(p: Tensor, k: Tensor) -> Terms:
+    p2 = p * p
+    return {"p2": p2, "p3": p2 * p, "c2": p2 * k, "c3": p2 * p * k, "c2_abs": p2 * k.abs()}
+
+
+def _view_sums(x: Tensor, k: Tensor, view: View, tile: Tile) -> Terms:
+    """RATIO, and with moments EXPECTED, of a tile."""
+    x0 = view.old_logits[tile].double() - view.old_log_z[tile.rows, None]
+    p, p0, ratio = x.exp(), x0.exp(), importance_ratio(x, x0)
+    log_ratio = x - x0
+    b = p if view.geometry == "euclidean" else torch.ones_like(p)
+    value = -b * k
+    low, high = (s.double() for s in view.objective.sets(ratio, p0))
+    terms = {"pi_low": p * low, "pi_high": p * high, "value_low": p * value * low, "value_high": p * value * high}
+    terms |= {"kl": -p0 * log_ratio, "log_ratio_sq": p0 * log_ratio**2}
+    if view.moments is not None:
+        terms |= _expected_terms(x, k, b, ratio, p0, low, high, view)
+    sums = {name: t.sum(-1) for name, t in terms.items()}
+    return sums | {"log_ratio_max": log_ratio.amax(-1)}
+
+
+def _expected_terms(x: Tensor, k: Tensor, b: Tensor, ratio: Tensor, p0: Tensor, low: Tensor, high: Tensor, view: View) -> Terms:
+    """Terms of the sums behind expected_* (T5, T8); h = g - 1, e = b h, w the change of weight that each side makes.
+
+    gain_X = sum p w 1_X, gain_value_X = sum p w value 1_X;  trace and its parts: tr(Hess S) before the row's own sums enter;
+    h = E[h], e = E[e], el = E[e k], q = E[e e'], ql = E[e e' k], x = E[e p], xl = E[e p k], for g of either sign.
+    """
+    assert view.moments is not None
+    plus, minus, plus_sq, minus_sq = view.moments
+    gains = signed_gains(view.objective, ratio, p0)
+    hp, hm, p = gains.plus - 1, gains.minus - 1, x.exp()
+    up, down = plus * hp, -minus * hm
+    by_low, by_high = (down * low, up * high) if view.objective.gated else ((up + down) * low, (up + down) * high)
+    terms = {"gain_low": p * by_low, "gain_high": p * by_high}
+    terms |= {"gain_value_low": -p * b * k * by_low, "gain_value_high": -p * b * k * by_high}
+    square = plus_sq * gains.plus_sq + minus_sq * gains.minus_sq
+    ep, em = b * hp, b * hm
+    terms |= {"h_plus": p * hp, "h_minus": p * hm, "e_plus": p * ep, "e_minus": p * em}
+    terms |= {"el_plus": p * ep * k, "el_minus": p * em * k}
+    terms |= {"q_pp": p * ep * ep, "q_pm": p * ep * em, "q_mm": p * em * em}
+    terms |= {"ql_pp": p * ep * ep * k, "ql_pm": p * ep * em * k, "ql_mm": p * em * em * k}
+    diagonal = k + 1 - p * (2 * k + 1)
+    if view.geometry == "natural":
+        zero = torch.zeros_like(p)
+        names = ("trace_b", "trace_c", "trace_d", "x_plus", "x_minus", "xl_plus", "xl_minus")
+        return terms | {"trace": -ratio * diagonal * square} | dict.fromkeys(names, zero)
+    omega = p * ratio * square
+    terms |= {"trace": omega * (2 * p * p * (k + 1) - p * diagonal), "trace_b": omega * p * (k + 1)}
+    terms |= {"trace_c": omega * p, "trace_d": omega}
+    return terms | {"x_plus": p * p * ep, "x_minus": p * p * em, "xl_plus": p * p * ep * k, "xl_minus": p * p * em * k}
+
+
+def _next(stored: Tensor, log_z: Tensor) -> Terms:
+    """sum e^x' and sum e^x' x' of the logits written, x' against the log Z of the policy read."""
+    x = stored.double() - log_z[:, None]
+    q = x.exp()
+    return {"s0": q.sum(-1), "s1": (q * x).sum(-1)}
+
+
+def next_norm(norm: Norm, sums: Terms, rounding: float = 0.0) -> Norm:
+    """Norm of the logits that a pass wrote, from its sums s0 and s1 (removed); rounding: of its arithmetic, relative to 1 + H."""
+    s0, s1 = sums.pop("s0"), sums.pop("s1")
+    entropy = s0.log() - s1 / s0
+    return Norm(norm.log_z + s0.log(), entropy, rounding * (1 + entropy))
+
+
+def look(logits: Tensor, norm: Norm, view: View) -> Terms:
+    """POWERS and the sums of a view."""
+
+    def one(tile: Tile) -> Terms:
+        _, x, k = _state_of(logits, norm, tile)
+        return {n: t.sum(-1) for n, t in _power_terms(x.exp(), k).items()} | _view_sums(x, k, view, tile)
+
+    return _add_up(logits, one)
+
+
+def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: View | None = None) -> tuple[Norm, Terms]:
+    """theta_a += pull pi_a + push_a in place, pull (T,): the policy-gradient step with pull = -eta sum_b r_b W_b.
+
+    Returns: the Norm of the new policy, and POWERS and the view's sums of the old one.
+    """
+
+    def one(tile: Tile) -> Terms:
+        block, x, k = _state_of(logits, norm, tile)
+        p = x.exp()
+        sums = {n: t.sum(-1) for n, t in _power_terms(p, k).items()}
+        if view is not None:
+            sums |= _view_sums(x, k, view, tile)
+        logits[tile] = (block + pull[tile.rows, None] * p).to(logits.dtype)
+        return sums | _next(logits[tile], norm.log_z[tile.rows])
+
+    sums = _add_up(logits, one)
+    return sparse_step(logits, next_norm(norm, sums), slots), sums
+
+
+def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
+    """theta_a += push_a for the slots' actions in place, O(slots) a row; log Z and H follow from the change of their terms.
+
+    With delta the change as stored, S0 = 1 + sum p expm1(delta) and S1 = -H + sum p [expm1(delta) (x + delta) + delta].
+    Rounding: `error` bounds what all sparse steps since the last full pass have added to S0 and S1; removing most of the mass
+    (S0 << 1) magnifies it. A caller resets it by `measure` when it is no longer small.
+    """
+    before = logits.gather(1, slots.actions).double()
+    logits.scatter_(1, slots.actions, (before + slots.push).to(logits.dtype))
+    delta = (logits.gather(1, slots.actions).double() - before) * slots.used
+    x = before - norm.log_z[:, None]
+    p = x.exp()
+    grown = p * torch.expm1(delta)
+    added = grown * (x + delta) + p * delta
+    change, first = grown.sum(-1), added.sum(-1) - norm.entropy
+    rounding = 8 * _EPS * (1 + norm.entropy + grown.abs().sum(-1) + added.abs().sum(-1))
+    log_s0 = torch.log1p(change)
+    error = (norm.error + rounding) / (1 + change).clamp(max=1)
+    return Norm(norm.log_z + log_s0, log_s0 - first / (1 + change), error)
+
+
+def adam_terms(
+    theta: Tensor, m: Tensor, v: Tensor, log_z: Tensor, entropy: Tensor, gradient: Tensor, adam: AdamScale
+) -> tuple[Tensor, Tensor, Tensor, Terms, Tensor]:
+    """One Adam update of actions (T, N) in float64: theta', m', v', their terms of the ADAM sums, and the step's price.
+
+    gradient: the policy gradient g (ascent). m' = b1 m + (1 - b1) g, v' = b2 v + (1 - b2) g^2, D = eta/(1 - b1^t)/(sqrt(v'/(1 -
+    b2^t)) + eps), step d = D m' (- eta decay theta when decay is decoupled; coupled decay is part of g). With k = log pi + H and
+    grad = -pi k the terms are d1, d2 = pi d, pi d^2; l1, l2 = the same times k; inner_abs = |grad d|; and by cause, D held
+    fixed (T13): price = (1 - b1) D grad of one unit of gradient, pull_price = price pi, momentum = D grad b1 m, weight_decay;
+    and c2.
+    """
+    rate, b1, b2 = adam.learning_rate[:, None], adam.beta1, adam.beta2
+    x = theta - log_z[:, None]
+    p, k = x.exp(), x + entropy[:, None]
+    drag = -adam.decay * theta
+    g = gradient + drag if adam.coupled else gradient
+    new_m, new_v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+    scale = rate / (1 - b1**adam.update) / ((new_v / (1 - b2**adam.update)).sqrt() + adam.eps)
+    shrink = (1 - b1) * scale * drag if adam.coupled else rate * drag
+    d = scale * new_m + (0 if adam.coupled else shrink)
+    slope = -p * k
+    price = (1 - b1) * scale * slope
+    terms = {"d1": p * d, "d2": p * d * d, "l1": p * k * d, "l2": p * k * d * d, "inner_abs": (slope * d).abs()}
+    terms |= {"pull_price": price * p, "momentum": scale * slope * b1 * m, "weight_decay": slope * shrink, "c2": p * p * k}
+    return theta + d, new_m, new_v, terms | {"step": d}, price
+
+
+def adam_step(
+    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: View | None = None
+) -> tuple[Norm, Terms, Tensor]:
+    """One update of Adam or AdamW on the gradient push_a + pull pi_a (ascent), in place on logits, m and v.
+
+    Returns: the new Norm; ADAM, step_max, step_min and the view's sums; the slots' prices (T, B) of `adam_terms`.
+    """
+    prices = torch.zeros_like(slots.push)
+
+    def one(tile: Tile) -> Terms:
+        rows, (left, right) = tile.rows, (tile.columns.start, tile.columns.stop)
+        block, x, k = _state_of(logits, norm, tile)
+        sums = {} if view is None else _view_sums(x, k, view, tile)
+        actions = slots.actions[rows]
+        inside = (actions >= left) & (actions < right)
+        at = torch.where(inside, actions - left, 0)
+        gradient = pull[rows, None] * x.exp()
+        gradient.scatter_add_(1, at, slots.push[rows] * (inside & slots.used[rows]))
+        cut = adam._replace(learning_rate=adam.learning_rate[rows])
+        tables = (block, m[tile].double(), v[tile].double())
+        theta, new_m, new_v, terms, price = adam_terms(*tables, norm.log_z[rows], norm.entropy[rows], gradient, cut)
+        prices[rows] += price.gather(1, at) * inside
+        for table, new in ((logits, theta), (m, new_m), (v, new_v)):
+            table[tile] = new.to(table.dtype)
+        step = terms.pop("step")
+        sums |= {name: t.sum(-1) for name, t in terms.items()}
+        sums |= {"step_max": step.amax(-1), "step_min": step.amin(-1)}
+        return sums | _next(logits[tile], norm.log_z[rows])
+
+    sums = _add_up(logits, one)
+    return next_norm(norm, sums), sums, prices

@@ -1,0 +1,254 @@
+"""An experiment is plain data: the sections of its TOML, their validation, overrides, grids and digest.
+
+    >>> from entclip import load
+    >>> load("headline", overrides=["update.learning_rate=0.2"]).update.learning_rate
+    0.2
+
+Everything that can be wrong with an experiment is found here, before any work is done.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from entclip.experiments.overrides import _assign
+from entclip.experiments.sections import (
+    Arm,
+    Count,
+    DirichletSpec,
+    LedgerSpec,
+    PerturbationSpec,
+    PolicySpec,
+    Positive,
+    RolloutSpec,
+    UpdateSpec,
+    _Part,
+)
+from entclip.rewards.advantage import Advantage, Independent
+from entclip.rewards.reward import Rademacher, RewardLaw, TableReward
+from entclip.support.errors import SpecError
+
+__all__ = ["Experiment", "parse_experiment"]
+
+
+class Experiment(_Part):
+    """A validated experiment. Load one with `load`, or build it in Python; every engine runs the same data."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")] = "custom"
+    description: str = ""
+    claims: tuple[str, ...] = ()
+    seed: Annotated[int, Field(ge=0)] = 0
+    replicas: Count = 1
+    antithetic: bool = False
+    policy: PolicySpec = DirichletSpec()
+    weights: tuple[Positive, ...] | None = None
+    perturbation: PerturbationSpec | None = None
+    rollout: RolloutSpec | None = None
+    reward: RewardLaw = Rademacher()
+    advantage: Advantage = Independent()
+    update: UpdateSpec = UpdateSpec()
+    ledger: LedgerSpec = LedgerSpec()
+    arm: tuple[Arm, ...] = (Arm(name="both", low=0.2, high=0.2),)
+    grid: dict[str, tuple[Any, ...]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        if self.grid:
+            self.cases()  # each case is validated on its own; the base need not be runnable
+            return self
+        for check in (self._check_batch, self._check_antithetic, self._check_arms, self._check_policy, self._check_language):
+            check()
+        return self
+
+    def _check_batch(self) -> None:
+        u, size = self.update, self.advantage.size
+        total = u.batch * u.minibatches
+        if u.minibatch == "groups" and u.batch % size:
+            raise ValueError(
+                f"update.batch = {u.batch} is not divisible by advantage.size = {size}: a minibatch holds whole groups. "
+                f'Use a multiple of {size}, for example {max(size, u.batch // size * size)}, or update.minibatch = "shuffled".'
+            )
+        if total % size:
+            raise ValueError(
+                f"batch x minibatches = {total} is not divisible by advantage.size = {size}: a rollout holds whole groups."
+            )
+        if self.perturbation is not None and u.rollouts > 1:
+            raise ValueError(
+                f"[perturbation] sets pi apart from pi_old at the start of one rollout, but update.rollouts = {u.rollouts}: "
+                "use rollouts = 1."
+            )
+
+    def _check_antithetic(self) -> None:
+        if self.antithetic and self.replicas % 2:
+            raise ValueError(f"antithetic = true pairs replicas, but replicas = {self.replicas} is odd: use an even number.")
+        if self.antithetic and not self.reward.symmetric:
+            raise ValueError(
+                f"antithetic = true mirrors the rewards, but {self.reward.kind} is not symmetric about its mean: use rademacher, "
+                "bernoulli with p = 0.5 or gaussian."
+            )
+
+    def _check_arms(self) -> None:
+        names = [arm.name for arm in self.arm]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"arms need distinct names and there must be at least one, got {names}.")
+        for index, arm in enumerate(self.arm):
+            if arm.control is not None and arm.control.like not in names[:index]:
+                raise ValueError(
+                    f"arm {arm.name}: control.like = {arm.control.like!r} must name an arm listed before it, "
+                    f"one of {names[:index]}."
+                )
+
+    def _check_language(self) -> None:
+        is_model = self.policy.kind == "language_model"
+        if (self.rollout is not None) and not is_model:
+            raise ValueError(
+                f"[rollout] is about language models, but policy.kind = {self.policy.kind!r}: leave it out, or use policy.kind = "
+                '"language_model".'
+            )
+        if self.ledger.every > 1 and not is_model:
+            raise ValueError(
+                f"ledger.every = {self.ledger.every}: only a language model's ledger can skip updates; leave it out."
+            )
+        u, fits = self.update, is_model and self.ledger.every == 1
+        if self.ledger.momentum == "cause" and not (
+            fits and (u.optimizer == "adamw" or (u.optimizer == "adam" and not u.weight_decay))
+        ):
+            raise ValueError(
+                'ledger.momentum = "cause" needs a language model, ledger.every = 1, and adamw (or adam without weight_decay, '
+                'which enters its first moment): use "line".'
+            )
+        if not is_model:
+            return
+        controls = [arm.name for arm in self.arm if arm.control is not None]
+        if self.ledger.every > 1 and controls:
+            raise ValueError(f"arm {controls[0]} copies another arm update by update: use ledger.every = 1.")
+        if self.weights is not None or self.perturbation is not None:
+            raise ValueError("a language model has no weights or perturbation section: leave them out.")
+        lag = self.rollout.staleness if self.rollout is not None else 0
+        if lag > self.update.minibatches:
+            raise ValueError(
+                f"rollout.staleness = {lag} is more than update.minibatches = {self.update.minibatches}: pi_old can lag by one "
+                "rollout at most."
+            )
+
+    def _check_policy(self) -> None:
+        if self.weights is not None and getattr(self.policy, "contexts", None) not in (None, len(self.weights)):
+            raise ValueError(
+                f"weights has {len(self.weights)} entries for {getattr(self.policy, 'contexts', None)} contexts: "
+                "give one positive weight per context."
+            )
+        vocab = getattr(self.policy, "vocab", None)
+        if isinstance(self.reward, TableReward) and vocab is not None:
+            actions = vocab ** getattr(self.policy, "length", 1)
+            if len(self.reward.values) != actions:
+                raise ValueError(
+                    f"reward.values has {len(self.reward.values)} entries for {actions} actions: give one reward per action."
+                )
+
+    @property
+    def rollout_rules(self) -> RolloutSpec:
+        """[rollout], or its defaults where a language model's experiment leaves it out."""
+        return self.rollout or RolloutSpec()
+
+    def cases(self) -> list[tuple[str, Experiment]]:
+        """The experiments of the grid with their labels; one unlabelled case without a grid."""
+        if not self.grid:
+            return [("", self)]
+        base = self.model_dump(exclude={"grid"}, exclude_none=True)
+        out = []
+        for values in itertools.product(*self.grid.values()):
+            data = copy.deepcopy(base)
+            for key, value in zip(self.grid, values, strict=True):
+                _assign(data, key, value)
+            label = ",".join(_label(key, value) for key, value in zip(self.grid, values, strict=True))
+            out.append((label, parse_experiment(data)))
+        labels = [label for label, _ in out]
+        if len(set(labels)) < len(labels):
+            raise ValueError(
+                f"grid: two cases have the same label, {max(labels, key=labels.count)!r}: vary single keys such as policy.vocab."
+            )
+        return out
+
+    def to_toml(self) -> str:
+        """The experiment as TOML; `load` reads it back to an equal object."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True, exclude_defaults=False))
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name this experiment, seed included."""
+        text = json.dumps(self.model_dump(exclude={"description"}), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _label(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        extra = [f"{v:g}" if isinstance(v, float) else str(v) for k, v in value.items() if k not in ("kind", "vocab", "contexts")]
+        return ":".join([str(value.get("kind", key)), *extra])
+    short = key.rsplit(".", 1)[-1]
+    return str(value) if isinstance(value, str) else f"{short}={value:g}" if isinstance(value, float) else f"{short}={value}"
+
+
+def parse_experiment(data: dict[str, Any]) -> Experiment:
+    """Validate plain data (as read from TOML) into an Experiment; SpecError names every wrong key, its value and the fix."""
+    try:
+        return Experiment.model_validate(data)
+    except ValidationError as error:
+        raise SpecError("\n".join(dict.fromkeys(_reworded(e, data) for e in error.errors()))) from None
+
+
+def _reworded(error: Any, data: dict[str, Any]) -> str:
+    """Pydantic's finding as cause, value, fix."""
+    # Discriminated unions put the chosen kind into the location; a reader knows the key as written in the file.
+    path = [str(p) for p in error["loc"] if not (isinstance(p, str) and p in _KINDS)]
+    where, message, value = ".".join(path) or "experiment", error["msg"], error.get("input")
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean {'.'.join([*path[:-1], close[0]])}?" if close else f"known keys here: {', '.join(known)}."
+        return f"unknown key {where} = {value!r}: {hint}"
+    if error["type"] == "value_error":
+        return (
+            str(error["ctx"]["error"])
+            if path[:1] == [] or "." in str(error["ctx"]["error"])
+            else f"{where}: {error['ctx']['error']}"
+        )
+    if error["type"].startswith("union_tag"):
+        return f"{where}.kind: {message}"
+    return f"{where} = {value!r} is not valid: {message[0].lower()}{message[1:]}."
+
+
+_KINDS = {
+    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "normal_logits", "hidden",
+    "language_model", "bernoulli", "gaussian", "rademacher", "table", "independent", "group", "clip", "none", "dual_clip",
+    "cispo", "sapo", "ce_gppo", "dppo_tv", "str", "tagged-union[Clip,NoClip,DualClip,Cispo,Sapo,CeGppo,DppoTv]",
+}  # fmt: skip
+
+
+def _known_keys(path: Sequence[str]) -> list[str]:
+    """Keys allowed at a path of section names."""
+    schema = Experiment.model_json_schema()
+
+    def resolve(node: dict[str, Any]) -> list[dict[str, Any]]:
+        if "$ref" in node:
+            return resolve(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
+        options = node.get("oneOf") or node.get("anyOf")
+        if options:
+            return [r for o in options for r in resolve(o)]
+        if "items" in node:
+            return resolve(node["items"])
+        return [node]
+
+    nodes = [schema]
+    for name in path:
+        if not name.isdigit():
+            nodes = [r for n in nodes for r in resolve(n.get("properties", {}).get(name, {}))]
+    return sorted({key for n in nodes for key in n.get("properties", {})})

@@ -1,0 +1,180 @@
+"""Whether a clip can act at all, and which way entropy is then expected to move. Claims T4, T6, T10."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from entclip.integrations.lint.facts import TrainerConfig, is_number, shown
+
+__all__ = ["NEVER", "Bias", "Liveness", "expected_bias", "liveness", "sapo_keys", "side_off"]
+
+# Both verl and OpenRLHF clamp log-ratios to +-20 before they clip: a wider bound never acts.
+NEVER = 1e8
+_UNBOUNDED = {
+    "kl_cov": "KL-Cov has no ratio clip: it adds a penalty to the tokens of largest covariance",
+    "gpg": "GPG has no importance ratio at all",
+    "dro": "DRO has no ratio clip: it penalises the squared log-ratio",
+    "reinforce": "the reinforce loss has no clip: it weights by a truncated ratio",
+    "unused": "the algorithm does not use the rl loss, so its mask is never evaluated",
+}
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """alive: yes, no or unknown; the reason in one sentence."""
+
+    alive: Literal["yes", "no", "unknown"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Expected sign of the clip's first-order effect on entropy under random reward.
+
+    low, high: what clipping at that side does (raises, lowers, none, either); net: their sum, where the theory decides it.
+    """
+
+    low: str
+    high: str
+    net: str
+    text: str
+
+
+def side_off(config: TrainerConfig, side: Literal["low", "high"]) -> bool | None:
+    """Whether a side never clips; None if unknown, True also where the objective has no such side."""
+    fact = config.low if side == "low" else config.high
+    if fact.value is None:
+        return True
+    if not is_number(fact.value):
+        return None
+    if config.space == "probability":
+        return bool(fact.value >= 1)
+    if config.space in ("log_ratio", "divergence"):
+        return bool(fact.value >= 20)
+    return bool(fact.value >= (1 if side == "low" else NEVER))
+
+
+def liveness(config: TrainerConfig) -> Liveness:
+    """Can a ratio leave the band? It cannot where the objective has none, both sides are off, or the ratio is always 1."""
+    updates = config.updates
+    if config.elsewhere:
+        return Liveness("unknown", f"{', '.join(config.elsewhere)} may hold settings and cannot be read here.")
+    if config.kind in _UNBOUNDED:
+        return Liveness("no", f"{_UNBOUNDED[config.kind]}.")
+    if config.kind in ("unknown", "custom"):
+        return Liveness("unknown", f"{config.objective.key} = {config.objective.value} is a loss that this table does not hold.")
+    soft = config.kind in ("sapo", "vespo")
+    off = [side_off(config, "low"), side_off(config, "high")]
+    if all(off) and not soft:
+        return Liveness("no", f"Both sides are off (low {shown(config.low.value)}, high {shown(config.high.value)}).")
+    if config.kind == "cispo" and is_number(config.high.value) and config.high.value < 0:
+        return Liveness("yes", f"Every weight is held at {shown(1 + config.high.value)}, below 1, on every update.")
+    if updates.engine:
+        return _against_engine(config)
+    if updates.count is None:
+        return Liveness("unknown", f"Updates per rollout are not in the configuration: {updates.formula}.")
+    if updates.count <= 1:
+        return Liveness(
+            "no",
+            f"One update per rollout ({updates.formula}): the current policy is the old policy, every ratio is 1 up to "
+            "rounding, and "
+            f"{'the gate is flat there' if soft else 'neither bound can be reached'}.",
+        )
+    inside = f"{shown(updates.count)} updates per rollout ({updates.formula}): the ratio is 1 on the first and free on the rest"
+    if soft:
+        return Liveness("yes", f"{inside}; there is no hard bound, a soft gate scales every token.")
+    if None in off:
+        return Liveness("yes", f"{inside}; a width is not in the configuration.")
+    return Liveness("yes", f"{inside}; how many tokens leave the band depends on the step size, so watch the clip fraction.")
+
+
+def _against_engine(config: TrainerConfig) -> Liveness:
+    if config.library.name == "prime-rl" and not config.updates.stale:
+        return Liveness(
+            "unknown",
+            "One update per batch and no stale rollouts (orchestrator.max_off_policy_steps = 0): only the mismatch between the "
+            "trainer's and the inference engine's probabilities can reach the mask.",
+        )
+    return Liveness(
+        "yes",
+        "The ratio is to the sampling engine's probabilities, so it differs from 1 on the first update too; "
+        f"{config.updates.formula}.",
+    )
+
+
+_READINGS = (
+    "Two readings, not to be confused: *clipping at* the high bound lowers entropy and *clipping at* the low bound raises it; "
+    "so *raising* eps_high (less such clipping) raises entropy, and *lowering* eps_low (more such clipping) raises it too. Both "
+    "hold where the clipped tokens have above-average entropy value: gap_low > 0 and gap_high > 0 of T6, to be measured, not "
+    "assumed."
+)
+
+
+def expected_bias(config: TrainerConfig) -> Bias:
+    """The sign that T6 and T10 predict for this objective, stated for random reward, where the unclipped term is 0."""
+    alive = liveness(config).alive
+    if alive == "no":
+        rest = (
+            "KL-Cov's penalty on the tokens of largest covariance is expected to raise it."
+            if config.kind == "kl_cov"
+            else "What is left is the reward's covariance and curvature."
+        )
+        return Bias("none", "none", "none", f"None from a ratio clip: it does not act. {rest}")
+    if config.kind == "clip_cov":
+        text = "Dropping the tokens of largest covariance is expected to raise entropy; the ratio clip beside it acts as usual."
+        return Bias("raises", "lowers", "either", f"{text} {_READINGS}")
+    if config.kind in ("unknown", "custom"):
+        return Bias("unknown", "unknown", "unknown", "Unknown: the loss is not in this table.")
+    if config.kind == "cispo":
+        return Bias(
+            "none", "none", "none", "None to first order under random reward: CISPO bounds weights and drops no token (T10)."
+        )
+    if config.kind == "sapo":
+        pos, neg = (config.get(key).value for key in sapo_keys(config))
+        text = (
+            f"tau_pos {shown(pos)}, tau_neg {shown(neg)}: sech^2(tau_pos (r-1)/2) - sech^2(tau_neg (r-1)/2) weights the drift "
+            "(T10), 0 "
+            "where the two are equal and small otherwise."
+        )
+        return Bias("none", "none", "none" if pos == neg else "either", text)
+    if config.space in ("probability", "divergence"):
+        text = (
+            "A mask on probabilities acts on frequent tokens, a ratio clip on rare ones: the same sides can have the opposite "
+            "sign. "
+            "Positive gaps: dropping at the low side raises entropy, at the high side lowers it."
+        )
+        return Bias("either", "either", "either", text)
+    if config.kind == "vespo" or config.level.value == "sequence":
+        return Bias(
+            "either", "either", "either", "Not settled: T6 is about token ratios, and here one ratio is shared by a sequence."
+        )
+    low = "none" if side_off(config, "low") else "raises"
+    high = "none" if side_off(config, "high") else "lowers"
+    prefix = "If the clip acts at all: " if alive == "unknown" else ""
+    return Bias(low, high, net := _net(config, low, high), f"{prefix}{_NET_TEXT[net]} {_READINGS}")
+
+
+_NET_TEXT = {
+    "up": "Only the low side can clip: the clip is expected to raise entropy under random reward.",
+    "down": "The clip is expected to lower entropy under random reward.",
+    "unknown": "A width is not in the configuration, so the balance of the two sides is not known.",
+    "either": "Low-side clipping raises and high-side clipping lowers entropy; their balance is not fixed by the widths alone.",
+}
+
+
+def _net(config: TrainerConfig, low: str, high: str) -> str:
+    if not (is_number(config.low.value) and is_number(config.high.value)):
+        return "unknown"
+    if high == "none":
+        return "up"
+    if low == "none":
+        return "down"
+    return "down" if config.low.value == config.high.value else "either"
+
+
+def sapo_keys(config: TrainerConfig) -> tuple[str, str]:
+    """The keys of SAPO's steepness for A > 0 and for A < 0."""
+    if config.library.name == "trl":
+        return "sapo_temperature_pos", "sapo_temperature_neg"
+    return "actor_rollout_ref.actor.tau_pos", "actor_rollout_ref.actor.tau_neg"

@@ -1,0 +1,204 @@
+"""`entclip lint` and `entclip convert`: what a trainer's configuration does to its clip, before any run.
+
+    >>> from entclip.integrations.lint import lint, read_config
+    >>> lint(read_config("epsilon: 0.2\\nnum_generations: 8")).liveness.alive
+    'no'
+
+Reading is in `reading.py`, the libraries' keys and defaults in `libraries.py`, what they mean in `builders.py`, the traps in
+`traps_*.py` (each explained in docs/lint.md), conversion in `notation.py`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from math import exp, inf
+from pathlib import Path
+from typing import Any
+
+# The rules register themselves when their files are imported.
+from entclip.integrations.lint import traps_clip, traps_metrics  # noqa: F401
+from entclip.integrations.lint.builders import read_config
+from entclip.integrations.lint.facts import Fact, TrainerConfig, is_number, shown
+from entclip.integrations.lint.liveness import Bias, Liveness, expected_bias, liveness, side_off
+from entclip.integrations.lint.notation import convert
+from entclip.integrations.lint.reading import Unresolved
+from entclip.integrations.lint.rules import Finding, findings
+from entclip.objectives.family import Clip, DualClip
+
+__all__ = ["Report", "convert", "convert_command", "lint", "lint_command", "read_config"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer to one configuration: is the clip alive, which epsilon is where, what to look out for, and the expected sign."""
+
+    config: TrainerConfig
+    liveness: Liveness
+    bias: Bias
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """One plain object; an infinite width is written "inf", and a value that is not in the configuration as its text."""
+        config = self.config
+        return {
+            "library": config.library.name,
+            "version": config.library.version,
+            "evidence": config.evidence,
+            "clip_alive": self.liveness.alive,
+            "reason": self.liveness.reason,
+            "updates_per_rollout": config.updates.count,
+            "objective": config.kind,
+            "space": config.space,
+            "level": _plain(config.level.value),
+            "bounds": {side: _bound_json(config, side) for side in ("low", "high")} | {"cap": _fact_json(config.cap)},
+            "facts": {name: _fact_json(fact) for name, fact in _facts(config).items()},
+            "findings": [{"id": f.id, "severity": f.severity, "message": f.message, "link": f.link} for f in self.findings],
+            "unresolved": {key: str(value) for key, value in config.values.items() if isinstance(value, Unresolved)},
+            "shell_defaults": list(config.shell_defaults),
+            "unknown_keys": [{"key": key, "closest": closest} for key, closest in config.unknown_keys],
+            "bias": {"clip_low": self.bias.low, "clip_high": self.bias.high, "net": self.bias.net, "text": self.bias.text},
+        }
+
+    def to_text(self) -> str:
+        """The same for people."""
+        config = self.config
+        lines = [
+            f"{config.library.release} ({config.evidence})",
+            "",
+            f"Clip alive: {self.liveness.alive}",
+            _wrapped(self.liveness.reason, "  "),
+            "",
+            "Bounds",
+            *(f"  {line}" for line in _bound_lines(config)),
+            "",
+            "Settings that matter here (* the library's default)",
+            *(f"  {name}: {_fact_text(fact)}" for name, fact in _facts(config).items()),
+            "",
+            "Expected entropy bias of the clip (first order, random reward)",
+            _wrapped(self.bias.text, "  "),
+            "",
+            f"Findings: {len(self.findings)}",
+        ]
+        for finding in self.findings:
+            lines += [f"  {finding.severity}: {finding.id}", _wrapped(finding.message, "    "), f"    see {finding.link}"]
+        if config.shell_defaults:
+            lines += ["", "Shell defaults taken (the environment may override them)", f"  {', '.join(config.shell_defaults)}"]
+        missing = [f"{key} = {value}" for key, value in config.values.items() if isinstance(value, Unresolved)]
+        if missing:
+            lines += ["", "Values that are not in the configuration", *(f"  {line}" for line in missing)]
+        if config.unknown_keys:
+            lines += ["", f"Unknown keys (not in {config.library.release}, not used here): {len(config.unknown_keys)}"]
+            lines += [f"  {key}{f' (nearest known: {closest})' if closest else ''}" for key, closest in config.unknown_keys]
+        return "\n".join(lines)
+
+
+def lint(config: TrainerConfig) -> Report:
+    """Everything entclip can say about a configuration without running it."""
+    return Report(config, liveness(config), expected_bias(config), tuple(findings(config)))
+
+
+def lint_command(file: Path, library: str | None) -> Report:
+    """What `entclip lint FILE` does: read, then lint. ValueError for input that cannot be read."""
+    return lint(read_config(file, library))
+
+
+def convert_command(
+    file: Path | None, to: str, library: str | None, low: float | None, high: float | None, cap: float | None
+) -> str:
+    """What `entclip convert` does, from a file or from widths; ValueError unless exactly one of them is given."""
+    given = [option for option, value in (("--eps-low", low), ("--eps-high", high), ("--cap", cap)) if value is not None]
+    if file is not None:
+        if given:
+            raise ValueError(f"give a configuration file or {given[0]}, not both.")
+        return convert(read_config(file, library), to)
+    if not given:
+        raise ValueError("give a configuration file, or widths: entclip convert --eps-low .2 --eps-high .28 --to verl.")
+    widths = (0.2 if low is None else low, 0.2 if high is None else high)
+    return convert(Clip(*widths) if cap is None else DualClip(*widths, cap), to)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text, 110, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _facts(config: TrainerConfig) -> dict[str, Fact]:
+    return {
+        "objective": config.objective,
+        "importance sampling": config.level,
+        "advantage scale": config.advantage,
+        "aggregation": config.aggregation,
+        "group size": config.group_size,
+        "temperature": config.temperature,
+        "entropy coefficient": config.entropy_coef,
+        "KL coefficient": config.kl_coef,
+        "log-probability dtype": config.log_prob_dtype,
+        "engine correction": config.engine_correction,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if is_number(value):
+        return "inf" if value == inf else value
+    return str(value)
+
+
+def _fact_json(fact: Fact) -> dict[str, Any]:
+    return {"value": _plain(fact.value), "key": fact.key, "explicit": fact.explicit}
+
+
+def _bound_json(config: TrainerConfig, side: str) -> dict[str, Any]:
+    fact = config.low if side == "low" else config.high
+    return _fact_json(fact) | {"off": side_off(config, "low" if side == "low" else "high"), "ratio": _plain(_ratio(config, side))}
+
+
+def _ratio(config: TrainerConfig, side: str) -> float | None:
+    """The ratio at which a side starts to clip, where the bound is one on ratios."""
+    value = (config.low if side == "low" else config.high).value
+    if not is_number(value) or config.space not in ("ratio", "log_ratio"):
+        return None
+    if config.space == "log_ratio":
+        return exp(-value) if side == "low" else exp(value)
+    return max(1 - value, 0.0) if side == "low" else 1 + value
+
+
+_ACTS = {
+    "ratio": {"low": "A < 0 and ratio <", "high": "A > 0 and ratio >"},
+    "log_ratio": {"low": "A < 0 and ratio <", "high": "A > 0 and ratio >"},
+    "probability": {"low": "A < 0 and pi - pi_old < -", "high": "A > 0 and pi - pi_old > "},
+    "divergence": {"low": "A < 0, pi falling, divergence >", "high": "A > 0, pi rising, divergence >"},
+}
+
+
+def _bound_lines(config: TrainerConfig) -> list[str]:
+    if config.space not in _ACTS:
+        return [f"none on the ratio: objective {config.kind} ({config.objective.key} = {config.objective.value})"]
+    lines = []
+    for side, fact in (("low", config.low), ("high", config.high)):
+        ratio = _ratio(config, side)
+        if config.kind == "cispo":
+            acts = f"weight held at {shown(ratio)}"
+        elif config.kind == "ipo":
+            acts = f"any A and |pi - pi_old| > {shown(fact.value)}"
+        else:
+            separator = "" if config.space == "probability" else " "
+            acts = f"no gradient where {_ACTS[config.space][side]}{separator}{shown(fact.value if ratio is None else ratio)}"
+        off = "off" if side_off(config, "low" if side == "low" else "high") else acts
+        lines.append(f"eps_{side} = {shown(fact.value)}: {off}; from {_source(fact)}")
+    if is_number(config.cap.value):
+        cap = shown(config.cap.value)
+        acts = f"no gradient where A < 0 and ratio > {cap}" if config.space == "ratio" else f"ratio truncated at {cap}"
+        lines.append(f"cap = {cap}: {acts}; from {_source(config.cap)}")
+    return lines
+
+
+def _source(fact: Fact) -> str:
+    return f"{fact.key}{'' if fact.explicit else ' *'}"
+
+
+def _fact_text(fact: Fact) -> str:
+    return f"{shown(fact.value)} ({_source(fact)})"

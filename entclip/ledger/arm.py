@@ -1,0 +1,251 @@
+"""The ledger: causes + curvature + remainder = measured, checked on every append, kept as tidy rows with standard errors.
+
+One row per (case, arm, update) holds weighted means over units; summaries per rollout and per run hold sums with standard
+errors over independent units (context x replica; antithetic partners count as one unit). Identities, an error if one fails:
+
+(a) measured adds up to entropy after minus entropy before, over the steps of a rollout;
+(b) the realised causes add up to <grad H, total step>;
+(c) |remainder| <= (largest third derivative of H along the path)/6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from entclip.engines.base import Entry, State
+from entclip.experiments.experiment import Experiment
+from entclip.ledger.columns import _MEANS, _SUMMED, EXPECTED, OPTIONAL_CAUSES, PARTS, SCHEMA_VERSION
+from entclip.objectives.base import CAUSES
+
+__all__ = ["ArmLedger", "IdentityError", "standard_error"]
+
+
+class IdentityError(RuntimeError):
+    """The books do not balance: a defect in an engine or a formula, never a matter of sampling."""
+
+
+def standard_error(values: np.ndarray, pair: bool) -> float | None:
+    """Standard error of the mean over independent units (U,); antithetic pairs (first and second half) are averaged first."""
+    return _standard_errors(values[None], pair)[0]
+
+
+def _independent(values: np.ndarray, pair: bool) -> np.ndarray:
+    """(K, U) to the values of independent units: antithetic partners are averaged."""
+    if not pair:
+        return values
+    half = values.shape[1] // 2
+    return (values[:, :half] + values[:, half:]) / 2
+
+
+def _skewness(values: np.ndarray, pair: bool) -> float | None:
+    """Third standardised moment over independent units (U,): how far from normal a mean of them can be."""
+    unit = _independent(values[None], pair)[0]
+    centred = unit - unit.mean()
+    scale = float(np.max(np.abs(centred)))
+    if len(unit) < 3 or scale == 0:
+        return None
+    centred /= scale  # powers of residuals of the size of rounding would underflow
+    return float(np.mean(centred**3)) / float(np.mean(centred**2)) ** 1.5
+
+
+def _standard_errors(values: np.ndarray, pair: bool) -> list[float | None]:
+    """`standard_error` of each row of (K, U): one reduction for all columns of an update."""
+    values = _independent(values, pair)
+    n = values.shape[1]
+    if n < 2:
+        return [None] * len(values)
+    out: list[float | None] = (np.std(values, axis=1, ddof=1) / math.sqrt(n)).tolist()
+    return out
+
+
+def _independent_units(values: np.ndarray, state: State) -> np.ndarray:
+    """(K, U) to what can be taken as independent: units, or means over the contexts of each replica that shares parameters."""
+    return values.reshape(len(values), int(state.replica.max()) + 1, -1).mean(axis=2) if state.shared else values
+
+
+def _causes(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """The causes that an entry has: the four of every clip, and the optimiser's own where there are any."""
+    return [*CAUSES, *(c for c in OPTIONAL_CAUSES if c in columns)]
+
+
+def _check(entry: Entry, rounding: np.ndarray) -> None:
+    c = entry.columns
+    bad = [name for name, finite in zip(c, np.isfinite(np.stack(list(c.values()))).all(axis=1), strict=True) if not finite]
+    if bad:
+        raise IdentityError(f"column {bad[0]} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
+    gap = np.abs(sum(c[p] for p in _causes(c)) - c["_inner"])
+    if np.any(gap > rounding):
+        raise IdentityError(
+            f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}."
+        )
+    if "_bound" not in c:  # an engine whose steps are not logit steps has no third derivative to bound by
+        return
+    excess = np.abs(c["remainder"]) - c["_bound"]
+    if np.any(excess > 0):
+        raise IdentityError(
+            f"the remainder exceeds the third-order bound by {excess.max():.3g} nats at inner step {entry.inner_step}."
+        )
+
+
+class ArmLedger:
+    """Rows and running totals of one arm."""
+
+    def __init__(self, case: str, arm: str, experiment: Experiment) -> None:
+        self.case, self.arm, self.experiment = case, arm, experiment
+        self.rows: list[dict[str, Any]] = []
+        self.details: list[dict[str, Any]] = []
+        self.summaries: list[dict[str, Any]] = []
+        self.totals: dict[str, np.ndarray] = {}
+        self.rollout_totals: dict[str, np.ndarray] = {}
+        self.entropy_start: float | None = None
+        self.entropy_end = math.nan
+        self.skipped = 0
+        self.drawn = 0  # units with samples of their own, where contexts share parameters more than are independent
+        self._entropy_expected: float | None = None
+
+    def append(self, entry: Entry, state: State) -> None:
+        """Check the identities of one update and add it to the books."""
+        c = entry.columns
+        terms = 1 + c["entropy_before"] + sum(np.abs(c[p]) for p in _causes(c)) + c["_scale"]
+        rounding = 256 * entry.precision * terms
+        _check(entry, rounding)
+        total = entry.weight.sum()
+
+        def mean(x: np.ndarray) -> float:
+            return float(np.dot(entry.weight, x) / total)
+
+        before, after = mean(c["entropy_before"]), mean(c["entropy"])
+        if self._entropy_expected is not None and abs(before - self._entropy_expected) > float(rounding.max()):
+            raise IdentityError(
+                f"entropy before inner step {entry.inner_step} is {before!r}, after the step before it was "
+                f"{self._entropy_expected!r}: measured changes do not add up."
+            )
+        self._entropy_expected, self.entropy_end = after, after
+        if self.entropy_start is None:
+            self.entropy_start = before
+        names = [n for n in (*_SUMMED, *EXPECTED) if n in c]
+        row: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
+            "rollout": entry.rollout, "step": len(self.rows) + self.skipped, "inner_step": entry.inner_step,
+        }  # fmt: skip
+        kept = [*names, *_MEANS]
+        row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
+        if entry.drawn:
+            parts = {f"{n}_se": c[n] for n in _SUMMED if n in c}
+            parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}
+            values = _independent_units(np.stack(list(parts.values())) * state.context_weight, state)
+            row |= dict(zip(parts, _standard_errors(values, self.experiment.antithetic), strict=True))
+        row |= {"entropy_before": before, "entropy": after, "ratio_max": float(c["ratio_max"].max()), "samples": entry.samples}
+        row["measured_median"] = float(np.median(c["measured"]))
+        row |= _derived(row)
+        self.rows.append(row)
+        self._add_totals(entry, state, names)
+        if self.experiment.ledger.detail == "context":
+            keys = {k: row[k] for k in ("schema_version", "case", "arm", "seed", "rollout", "step", "inner_step")}
+            for u in range(len(entry.weight)):
+                own = {n: float(c[n][u]) for n in c if not n.startswith("_")}
+                self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | own)
+
+    def skip(self) -> None:
+        """An update that was not accounted: entropy moved, and no row says how."""
+        self.skipped += 1
+        self._entropy_expected = None
+
+    def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
+        if entry.drawn:
+            self.drawn = len(entry.weight)
+            values = _independent_units(np.stack([entry.columns[n] for n in names]) * state.context_weight, state)
+            for name, value in zip(names, values, strict=True):
+                for totals in (self.totals, self.rollout_totals):
+                    totals[name] = totals.get(name, 0.0) + value
+
+    def end_rollout(self, state: State, start: Mapping[str, np.ndarray], end: Mapping[str, np.ndarray]) -> None:
+        """Close a rollout: sums, collapses, and for sequences their entropy and its part from visiting prefixes differently.
+
+        start, end: what the engine observed, (U,); branches of the exact engine may differ in number.
+        """
+        index, length = state.rollout, state.length
+        rows = [r for r in self.rows if r["rollout"] == index]
+        if not rows:  # ledger.every skipped this rollout
+            return
+        summary: dict[str, Any] = {k: rows[-1][k] for k in ("schema_version", "case", "arm", "seed", "rollout")}
+        summary |= self._sums(rows, self.rollout_totals)
+        summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
+        for name in end.keys() - {"entropy", "sequence_entropy"}:  # what else the engine saw: rewards, lengths
+            summary[name] = float(np.dot(state.weight, end[name]) / state.weight.sum())
+        if self.totals and len(start["entropy"]) == len(end["entropy"]):
+            lost = start["entropy"] - end["entropy"]
+            summary["collapses"] = int(np.sum((lost > 1) & (lost > start["entropy"] / 2)))
+        if length > 1:
+            before, after = start["sequence_entropy"], end["sequence_entropy"]
+            summary |= {"sequence_entropy_before": None, "sequence_entropy": None}
+            if self.totals:
+                total = state.weight.sum()
+                first, last = (float(np.dot(state.weight, x) / total) for x in (before, after))
+                summary |= {"sequence_entropy_before": first, "sequence_entropy": last}
+                summary["visitation"] = last - first - length * summary["measured"]
+            # d(s) changes with pi_old, so the token entropy of the next rollout starts elsewhere: visitation has the difference.
+            self._entropy_expected = None
+        self.summaries.append(summary)
+        self.rollout_totals = {}
+
+    def _sums(self, rows: list[dict[str, Any]], totals: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Sums over updates of every part, their expectations, standard errors, and the control-variate mean."""
+        pair = self.experiment.antithetic
+        out: dict[str, Any] = {}
+        for name in (n for n in _SUMMED if n in rows[0]):
+            out[name] = math.fsum(r[name] for r in rows)
+            out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
+        predicted = [p for p in PARTS if all(f"expected_{p}" in r for r in rows)]
+        for name in PARTS:
+            known = name in predicted
+            out[f"expected_{name}"] = math.fsum(r[f"expected_{name}"] for r in rows) if known else None
+            residual = totals[name] - totals[f"expected_{name}"] if totals and known else None
+            out[f"residual_{name}_se"] = None if residual is None else standard_error(residual, pair)
+            out[f"residual_{name}_skewness"] = None if residual is None else _skewness(residual, pair)
+        # An engine may lack one part's expectation (curvature with shared parameters): the others still are control variates.
+        out["measured_cv"] = out["measured"] - sum(out[p] - out[f"expected_{p}"] for p in predicted) if predicted else None
+        out["measured_cv_se"] = None
+        if predicted and totals:
+            noise = sum(totals[p] - totals[f"expected_{p}"] for p in predicted)
+            out["measured_cv_se"] = standard_error(totals["measured"] - noise, pair)
+        if totals:
+            out["units"] = len(totals["measured"]) // (2 if pair else 1)
+        return out
+
+    def summary(self) -> dict[str, Any]:
+        """The arm's object in the JSON of a run (verdicts are added by verdict.py)."""
+        rows = self.rows
+        out = self._sums(rows, self.totals)
+        n = len(rows)
+        for name in ("pi_low", "pi_high", "kl"):
+            out[name] = math.fsum(r[name] for r in rows) / n
+        for side in ("low", "high"):
+            mass, prob = (math.fsum(r[f"{k}_{side}"] for r in rows) for k in ("mass", "pi"))
+            out[f"gap_{side}"] = mass / prob if prob > 0 else None
+            out[f"clip_fraction_{side}"] = math.fsum(r[f"clip_count_{side}"] for r in rows) / sum(r["samples"] for r in rows)
+        out["ratio_max"] = max(r["ratio_max"] for r in rows)
+        out["collapses"] = sum(s["collapses"] or 0 for s in self.summaries)
+        out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end, "updates": n, "skipped": self.skipped}
+        if self.totals:
+            out["measured_median"] = float(np.median(self.totals["measured"]))
+            out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * self.drawn for s in ("low", "high")}
+        if self.summaries and "visitation" in self.summaries[-1]:
+            out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
+            out["sequence_entropy_end"] = self.summaries[-1]["sequence_entropy"]
+            out["visitation"] = math.fsum(s["visitation"] for s in self.summaries)
+        return out
+
+
+def _derived(row: dict[str, Any]) -> dict[str, Any]:
+    """Ratios of means of one row: gaps weighted by probability, clip fractions, root mean square log-ratio."""
+    out: dict[str, Any] = {"log_ratio_rms": math.sqrt(row["log_ratio_sq"])}
+    for side in ("low", "high"):
+        prob = row[f"pi_{side}"]
+        out[f"gap_{side}"] = row[f"mass_{side}"] / prob if prob > 0 else None
+        out[f"clip_fraction_{side}"] = row[f"clip_count_{side}"] / row["samples"]
+    return out

@@ -1,0 +1,98 @@
+"""The law of one sample's advantage: moments, and the transform whose powers are exact laws of counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from entclip.rewards.advantage import Advantage, AdvantageMoments, GroupRelative
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
+from entclip.support.errors import SpecError
+
+__all__ = ["SampleLaw", "sample_law"]
+
+
+@dataclass(frozen=True)
+class SampleLaw:
+    """A random advantage that does not depend on the action: discrete (values, probs), or normal of the given std."""
+
+    moments: AdvantageMoments
+    size: int
+    values: np.ndarray
+    probs: np.ndarray
+    std: float | None = None
+
+    def moment(self, name: str) -> float:
+        return float(self.moments.by_action(name)[..., 0])  # type: ignore[arg-type]
+
+    @property
+    def largest(self) -> float:
+        """The largest |A|; two standard deviations of a normal one."""
+        return float(np.max(np.abs(self.values))) if self.std is None else 2 * self.std
+
+    @property
+    def chance_plus(self) -> float:
+        """P(A > 0)."""
+        return 0.5 if self.std is not None else float(np.sum(self.probs[self.values > 0]))
+
+    @property
+    def chance_minus(self) -> float:
+        """P(A < 0)."""
+        return 0.5 if self.std is not None else float(np.sum(self.probs[self.values < 0]))
+
+    @property
+    def coupling(self) -> np.ndarray:
+        """N (2, 2): by the mean moves u = (u_+, u_-) of either sign's weight, u' N u = (G - 1) E[x_i x_j] - G (E x)^2, over B
+        that part of a minibatch's covariance that samples have by their mean and by their groups. Claim T11."""
+        m = np.array([self.moment("plus"), -self.moment("minus")])
+        out: np.ndarray = -self.size * np.outer(m, m)
+        pair = self.moments.pair
+        if pair is not None:
+            pp, mm, pm = (float(np.squeeze(x)) for x in (pair.plus_plus, pair.minus_minus, pair.plus_minus))
+            out = out + (self.size - 1) * np.array([[pp, -pm], [-pm, mm]])
+        return out
+
+    def transform(self, t: np.ndarray, plus: bool, minus: bool) -> np.ndarray:
+        """E[exp(-i t A')], A' the advantage where its sign is kept and 0 where it is not."""
+        if self.std is None:
+            kept = np.where(self.values > 0, plus, minus) * self.values
+            out = np.zeros(t.shape, dtype=complex)
+            for value, prob in zip(kept, self.probs, strict=True):  # distinct advantages: a handful
+                out += prob * np.exp(-1j * t * value)
+            return out
+        from scipy.special import wofz
+
+        # E[exp(-i t A); A > 0] of a normal A is half of Faddeeva's function.
+        z = t * self.std / np.sqrt(2)
+        halves: np.ndarray = (wofz(-z) if plus else 1.0) + (wofz(z) if minus else np.ones_like(z))
+        return halves / 2
+
+
+def sample_law(reward: RewardLaw, advantage: Advantage) -> SampleLaw:
+    """The law of A; SpecError where rewards depend on the action."""
+    if isinstance(reward, TableReward):
+        raise SpecError("predict: a table reward depends on the action; only random rewards are predicted. Simulate it instead.")
+    moments = advantage.moments(reward, np.full(2, 0.5))
+    if isinstance(reward, Gaussian):
+        scaled = isinstance(advantage, GroupRelative) and advantage.scale == "std"
+        if scaled:
+            raise SpecError("predict: gaussian rewards scaled by the group's std have no closed law here. Simulate it instead.")
+        return SampleLaw(moments, advantage.size, np.zeros(0), np.zeros(0), float(np.sqrt(2 * moments.plus_sq[0])))
+    values, probs = _two_levels(reward, advantage)
+    return SampleLaw(moments, advantage.size, values, probs)
+
+
+def _two_levels(reward: Bernoulli | Rademacher, advantage: Advantage) -> tuple[np.ndarray, np.ndarray]:
+    """Values of one sample's A and their probabilities: its own level, and how many of its group are at the upper one."""
+    from scipy import stats
+
+    levels, chance = reward.levels, reward.level_probs[0]
+    if not isinstance(advantage, GroupRelative):
+        return advantage.values(levels, chance), chance
+    others = np.arange(advantage.size)
+    rewards = np.where(np.arange(1, advantage.size) <= others[:, None], levels[1], levels[0])
+    own = [np.concatenate([np.full((advantage.size, 1), level), rewards], axis=1) for level in levels]
+    values = np.concatenate([advantage.of_rewards(x)[:, 0] for x in own])
+    weight = stats.binom.pmf(others, advantage.size - 1, chance[1])
+    return values, np.concatenate([c * weight for c in chance])

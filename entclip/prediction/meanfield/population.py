@@ -1,0 +1,146 @@
+"""The state of a prediction within a rollout: a density of log r on a lattice for every node, and the sums it implies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from entclip.objectives.base import Objective, signed_gains, split_by_cause
+from entclip.prediction.meanfield.nodes import Nodes
+
+__all__ = ["Cells", "Population", "at_points"]
+
+# Midpoints of equal parts of a cell, in units of its width.
+_FINE = (np.arange(32) + 0.5) / 32
+# First moment about the middle of a cell, and half the excess of the second over a constant's 1/12.
+_TILT = (_FINE - 0.5) / 32
+_BEND = ((_FINE - 0.5) ** 2 - 1 / 12) / 64
+
+
+class Cells(NamedTuple):
+    """What the objective does, (K, N), as weights: sums over lattice cells with them are integrals over the true sets.
+
+    Where a bound cuts a cell, the cell and its neighbours have that cell's moments, so a weight may lie a little outside [0, 1].
+
+    plus, minus, plus_sq, minus_sq: the objective's gains and their squares; both: plus times minus; low, high: shares in the
+    sets; clip_low, clip_high, other: weights by cause where E[A+] = E[A-] = 1.
+    """
+
+    plus: np.ndarray
+    minus: np.ndarray
+    plus_sq: np.ndarray
+    minus_sq: np.ndarray
+    both: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    clip_low: np.ndarray
+    clip_high: np.ndarray
+    other: np.ndarray
+
+
+def at_points(objective: Objective, ratio: np.ndarray, old: np.ndarray) -> Cells:
+    """What the objective does at each ratio."""
+    gains = signed_gains(objective, ratio, old)
+    low, high = objective.sets(ratio, old)
+    one = np.ones_like(ratio)
+    parts = split_by_cause(objective, gains, ratio, old, one, one)
+    causes = (parts["clip_low"], parts["clip_high"], parts["other"])
+    return Cells(*gains, gains.plus * gains.minus, low.astype(float), high.astype(float), *causes)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Mass (K, N) of log r on the lattice step_k (j - N/2) + shift, rows summing to 1; `still` (K,) marks nodes that do not move.
+
+    The shift is common to all actions and keeps sum_a pi0_a E r_a = 1: it is what normalisation does to log-probabilities.
+    """
+
+    nodes: Nodes
+    step: np.ndarray
+    mass: np.ndarray
+    shift: float
+    objective: Objective
+    still: np.ndarray
+
+    @cached_property
+    def lattice(self) -> np.ndarray:
+        n = self.mass.shape[1]
+        out: np.ndarray = self.step[:, None] * (np.arange(n) - n // 2)
+        return out
+
+    @cached_property
+    def log_ratio(self) -> np.ndarray:
+        return self.lattice + self.shift
+
+    @cached_property
+    def ratio(self) -> np.ndarray:
+        out: np.ndarray = np.exp(self.log_ratio)
+        return out
+
+    @cached_property
+    def old_probs(self) -> np.ndarray:
+        return self.nodes.prob[:, None]
+
+    @cached_property
+    def log_probs(self) -> np.ndarray:
+        return self.log_ratio + self.nodes.log_prob[:, None]
+
+    @cached_property
+    def probs(self) -> np.ndarray:
+        return self.ratio * self.old_probs
+
+    @cached_property
+    def number(self) -> np.ndarray:
+        """Actions per context at each point, (K, N): sums over actions are sums with this weight."""
+        return self.nodes.count[:, None] * self.mass
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """Probability at each point, (K, N): means under pi are sums with this weight."""
+        return self.number * self.probs
+
+    def total(self, x: np.ndarray) -> float:
+        """sum_a x_a."""
+        return float(np.einsum("kn,kn->", self.number, x))
+
+    def mean(self, x: np.ndarray) -> float:
+        """E_pi[x]."""
+        return float(np.einsum("kn,kn->", self.weight, x))
+
+    @cached_property
+    def entropy(self) -> float:
+        return -self.mean(self.log_probs)
+
+    @property
+    def level(self) -> float:
+        """Expected entropy."""
+        return self.entropy
+
+    @cached_property
+    def cells(self) -> Cells:
+        """What the objective does at every point; cells cut by a bound by their moments."""
+        n = self.mass.shape[1]
+        edges = np.exp(self.step[:, None] * (np.arange(n + 1) - n // 2 - 0.5) + self.shift)
+        ends = np.stack(at_points(self.objective, edges, np.broadcast_to(self.old_probs, edges.shape)))
+        out = (ends[..., :-1] + ends[..., 1:]) / 2
+        # No gain is as steep as 4 per unit of log r between bounds: a larger change is a bound inside the cell.
+        jump = np.any(np.abs(ends[..., 1:] - ends[..., :-1]) > 4 * self.step[:, None], axis=0)
+        row, column = np.nonzero(jump & (self.mass != 0))
+        if len(row):
+            inside = edges[row, column, None] * np.exp(self.step[row, None] * _FINE)
+            fine = np.stack(at_points(self.objective, inside, np.broadcast_to(self.old_probs[row], inside.shape)))
+            mean, tilt, bend = fine.mean(axis=-1), fine @ _TILT, fine @ _BEND
+            left, right = ends[:, row, column], ends[:, row, column + 1]
+            out[:, row, column] = mean
+            # Sums over the lattice are to be integrals over the true sets: the cell's moments are given to it and its neighbours.
+            below, above = np.maximum(column - 1, 0), np.minimum(column + 1, n - 1)
+            for place, more in (
+                (below, (mean - left) / 24 - tilt / 2 + bend),
+                (column, (left + right - 2 * mean) / 24 - 2 * bend),
+                (above, (mean - right) / 24 + tilt / 2 + bend),
+            ):
+                np.add.at(out, (slice(None), row, place), more)  # type: ignore[arg-type]
+        return Cells(*out)

@@ -1,0 +1,219 @@
+"""The law of log-ratio noise as a table: rms of log(pi/pi_old) by pi_old, measured from log-probabilities, a run, or a file.
+
+    >>> import numpy as np
+    >>> from entclip.noise_table import noise_law_of
+    >>> old = np.log(np.full((100, 4), 0.25))
+    >>> noise_law_of(old, old + 0.1).rms
+    array([0.1])
+
+A ledger cannot give it: it keeps one pi_old-weighted rms per update, which is a law's size and not its shape (`ledger_rms`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from entclip.experiments.experiment import Experiment
+from entclip.objectives.family import NoClip
+from entclip.support.errors import SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "read_noise_table"]
+
+
+@dataclass(frozen=True)
+class NoiseTable:
+    """rms of log(pi/pi_old) as a function of pi_old at the end of a rollout, (K,) each, `prob` increasing.
+
+    Between its rows log rms is linear in log pi_old; beyond them rms is constant. rms_se is over independent units, count is how
+    many log-ratios a row pools; both None where unknown.
+    """
+
+    prob: np.ndarray
+    rms: np.ndarray
+    rms_se: np.ndarray | None = None
+    count: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        prob, rms = np.asarray(self.prob, dtype=np.float64), np.asarray(self.rms, dtype=np.float64)
+        if prob.ndim != 1 or prob.shape != rms.shape or not prob.size:
+            raise SpecError(f"noise table: prob has shape {prob.shape}, rms {rms.shape}: give one of each per row, at least one.")
+        if not (np.all(np.isfinite(prob)) and np.all(prob > 0) and np.all(prob <= 1)):
+            raise SpecError(f"noise table: prob must lie in (0, 1], got {prob.min()} to {prob.max()}: it is pi_old of an action.")
+        if not (np.all(np.isfinite(rms)) and np.all(rms > 0)):
+            raise SpecError(f"noise table: rms must be positive and finite, got {rms.min()} to {rms.max()}: leave such rows out.")
+        order = np.argsort(prob)
+        if np.any(np.diff(prob[order]) == 0):
+            raise SpecError("noise table: two rows have the same prob: pool them into one.")
+        for name in ("prob", "rms", "rms_se", "count"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.asarray(value, dtype=np.float64)[order])
+
+    def at(self, log_prob: np.ndarray) -> np.ndarray:
+        """rms at log pi_old, of the same shape."""
+        out: np.ndarray = np.exp(np.interp(log_prob, np.log(self.prob), np.log(self.rms)))
+        return out
+
+    def slope(self) -> tuple[float, float]:
+        """Slope of log rms against log pi_old and its standard error, rows weighted by their precision; needs rms_se."""
+        if self.rms_se is None or len(self.prob) < 2:
+            raise SpecError("noise table: a slope needs at least two rows with standard errors.")
+        x, y, weight = np.log(self.prob), np.log(self.rms), (self.rms / self.rms_se) ** 2
+        centred = x - np.average(x, weights=weight)
+        spread = np.sum(weight * centred**2)
+        return float(np.sum(weight * centred * y) / spread), float(1 / np.sqrt(spread))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns prob, rms and, where known, rms_se and count: what `predict --noise FILE` reads."""
+        import pandas as pd
+
+        columns = {n: getattr(self, n) for n in ("prob", "rms", "rms_se", "count")}
+        return pd.DataFrame({n: v for n, v in columns.items() if v is not None})
+
+
+def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0, least: int = 30) -> NoiseTable:
+    """Measure the noise law from log-probabilities before and after the updates of a rollout, numpy or torch.
+
+    rms_k^2 = mean of (log pi - log pi_old)^2 over the entries whose pi_old lies in bin k. Bins are equal in log10 pi_old; a bin's
+    `prob` is the geometric mean of its entries'. The first axis numbers independent units (contexts, responses): the standard
+    errors run over it, those of a ratio of two means. Entries that are NaN in both arrays (padding) are left out.
+
+    Whole distributions (contexts, V) weigh every action of a bin alike; of sampled tokens (responses, tokens), likely ones count
+    more often, which within a bin changes next to nothing.
+
+    Args:
+        old_log_probs, log_probs: of the same actions in the same states, equal shapes, at least one axis.
+        per_decade: bins per factor of 10 in pi_old.
+        least: units with an entry in a bin; bins with fewer are left out, and so are bins without noise.
+    Raises: ValueError if shapes differ, a value is infinite, above 0 or NaN in one array only, or no bin is left.
+    """
+    old, new = (_values(n, x) for n, x in (("old_log_probs", old_log_probs), ("log_probs", log_probs)))
+    if old.shape != new.shape or old.ndim == 0:
+        raise ValueError(
+            f"old_log_probs has shape {old.shape}, log_probs {new.shape}: they must be equal, with at least one axis."
+        )
+    if not (per_decade > 0 and math.isfinite(per_decade)):
+        raise ValueError(f"per_decade must be positive and finite, got {per_decade}: it is the number of bins per factor of 10.")
+    old, new = old.reshape(len(old), -1), new.reshape(len(new), -1)
+    if np.any(np.isnan(old) != np.isnan(new)):
+        raise ValueError("old_log_probs and log_probs are NaN at different places: padding must be NaN in both.")
+    unit, entry = np.nonzero(~np.isnan(old))
+    start, square = old[unit, entry], (new - old)[unit, entry] ** 2
+    if start.size == 0:
+        raise ValueError("old_log_probs holds no number: there is nothing to measure.")
+    place = np.floor(start / math.log(10) * per_decade).astype(np.int64)
+    bins, index = np.unique(place, return_inverse=True)
+
+    # Per unit and bin: how many entries, and the sum of their squares.
+    shape, cell = (len(old), len(bins)), unit * len(bins) + index
+    number, total = (np.bincount(cell, w, math.prod(shape)).reshape(shape) for w in (None, square))
+    count = number.sum(axis=0)
+    mean = total.sum(axis=0) / count
+    units = np.count_nonzero(number, axis=0)
+    keep = (units >= least) & (mean > 0)
+    if not np.any(keep):
+        raise ValueError(f"no bin of pi_old has entries of {least} units and noise: give more contexts or a smaller per_decade.")
+    variance = np.sum((total - number * mean) ** 2, axis=0) * units / np.maximum(units - 1, 1) / count**2
+    rms = np.sqrt(mean[keep])
+    centre = np.exp(np.bincount(index, start) / count)
+    return NoiseTable(centre[keep], rms, np.sqrt(variance[keep]) / (2 * rms), count[keep])
+
+
+def _values(name: str, value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} has dtype {array.dtype}: expected log-probabilities.")
+    array = array.astype(np.float64)
+    if np.any(np.isinf(array)) or np.any(array > 1e-6):
+        raise ValueError(f"{name} holds infinite or positive values: expected log-probabilities, at most 0.")
+    return array
+
+
+def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTable:
+    """Simulate the experiment's first rollout without clipping and measure its noise law.
+
+    Units are contexts x replicas, of a language model its replicas: contexts of one model move together. With the seed of a saved
+    run this is that run's own first rollout, as its unclipped arm has it.
+    Raises: SpecError for a grid, a perturbation, or sequences.
+    """
+    from entclip.engines.base import Directive
+    from entclip.engines.named import engine_named
+
+    if experiment.grid:
+        raise SpecError("noise: the experiment has a grid; choose one of its cases by --set.")
+    if experiment.perturbation is not None:
+        raise SpecError("noise: the experiment has a perturbation, which is a noise law already. Leave it out.")
+    if experiment.policy.kind == "autoregressive":
+        raise SpecError("noise: sequences are not covered: give noise_law_of the log-probabilities of their tokens.")
+    model = experiment.policy.kind == "language_model"
+    engine: Any = engine_named("llm", dtype="float32") if model else engine_named("sampled")
+    state, rollout = engine.roll_out(engine.start(experiment, NoClip()))
+    for minibatch in rollout:
+        state, _ = engine.step(state, rollout, minibatch, Directive())
+    try:
+        if model:
+            old, new = engine.distributions(state, rollout)
+            return noise_law_of(old, new, per_decade=per_decade, least=2)
+        return noise_law_of(state.old_log_probs[:, 0], state.log_probs[:, 0], per_decade=per_decade)
+    except ValueError as error:
+        raise SpecError(f"noise: {error} Raise replicas or policy.contexts.") from None
+
+
+def read_noise_table(path: Path) -> NoiseTable:
+    """A table from a CSV file with columns prob and rms (others but rms_se and count are ignored), or a .npy array (K, 2)."""
+    import pandas as pd
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"noise table {path} cannot be read: {error.strerror}.") from None
+    if path.suffix == ".npy":
+        try:
+            array = np.load(io.BytesIO(data), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise SpecError(f"noise table {path} is not a .npy array: {error}") from None
+        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "fiu":
+            raise SpecError(
+                f"noise table {path} has shape {array.shape} of {array.dtype}: expected (K, 2), columns prob and rms."
+            )
+        return NoiseTable(array[:, 0], array[:, 1])
+    try:
+        frame = pd.read_csv(io.BytesIO(data))
+        columns = {n: frame[n].to_numpy(dtype=np.float64) for n in ("prob", "rms", "rms_se", "count") if n in frame}
+    except ValueError as error:  # pandas' parser errors and undecodable bytes are ValueErrors
+        raise SpecError(f"noise table {path} is not a CSV file of numbers: {error}") from None
+    if missing := [n for n in ("prob", "rms") if n not in columns]:
+        raise SpecError(f"noise table {path} has no column {missing[0]}: expected a header with prob and rms.")
+    return NoiseTable(**columns)
+
+
+def ledger_rms(folder: Path) -> float:
+    """pi_old-weighted rms of log(pi/pi_old) after a rollout's last update, from a saved run: a law's size, not its shape.
+
+    That of the arm `none` (else the first), mean square over rollouts. The ledger has it before the last of K updates: noise of
+    independent updates is then short of sqrt((K - 1)/K).
+    Raises: SpecError if there is no whole ledger, it has several cases, or K = 1.
+    """
+    from entclip.ledger.folder import read_frame
+
+    frame = read_frame(folder)
+    if frame["case"].nunique() > 1:
+        raise SpecError(f"{folder} holds several cases: run one of them by itself.")
+    names = list(dict.fromkeys(frame["arm"]))
+    own = frame[frame["arm"] == ("none" if "none" in names else names[0])]
+    updates = int(own["inner_step"].max()) + 1
+    if updates < 2:
+        raise SpecError(f"{folder} has one update per rollout: its ledger never sees pi apart from pi_old.")
+    last = own[own["inner_step"] == updates - 1]["log_ratio_rms"]
+    return math.sqrt(float((last**2).mean()) * updates / (updates - 1))

@@ -1,0 +1,89 @@
+"""The one look of figures: colours that colour-blind readers tell apart, and hatches, dashes and markers for a print in grey.
+
+`CAUSES` is for the columns of the ledger, `LINES` for whatever else is compared (arms, laws, settings), `DIVERGING` for maps of
+signed values. `new_figure` and `write_figure` need no display and keep no global state.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CAUSES", "CAUSE_LINES", "DIVERGING", "LINES", "Line", "new_figure", "png", "write_figure"]
+
+# Okabe-Ito colours: (name in text, face colour, hatch).
+CAUSES: dict[str, tuple[str, str, str]] = {
+    "measured": ("total, raw mean", "#000000", ""),
+    "measured_cv": ("total, control variate", "#FFFFFF", "////"),
+    "unclipped": ("unclipped", "#F0E442", ""),
+    "clip_low": ("clip low", "#56B4E9", "\\\\\\\\"),
+    "clip_high": ("clip high", "#D55E00", ""),
+    "other": ("other", "#CC79A7", "xxxx"),
+    "momentum": ("momentum", "#0072B2", "////"),
+    "weight_decay": ("weight decay", "#999999", ""),
+    "curvature": ("curvature", "#009E73", "...."),
+    "remainder": ("remainder", "#FFFFFF", "ooo"),
+}
+
+
+class Line(NamedTuple):
+    """How one of several compared things is drawn."""
+
+    colour: str
+    dash: Any
+    marker: str
+    hatch: str
+
+
+LINES: tuple[Line, ...] = (
+    Line("#000000", "-", "o", ""),
+    Line("#0072B2", "--", "s", "////"),
+    Line("#E69F00", "-.", "^", "\\\\\\\\"),
+    Line("#009E73", ":", "D", "...."),
+    Line("#CC79A7", (0, (5, 1, 1, 1, 1, 1)), "v", "xxxx"),
+    Line("#56B4E9", (0, (8, 2)), "P", "----"),
+    Line("#D55E00", (0, (2, 1)), "X", "++++"),
+)
+# Of causes that are drawn as lines. Yellow lines vanish on white, so the unclipped part has a darker one.
+CAUSE_LINES: dict[str, Line] = {
+    "measured": Line(CAUSES["measured"][1], "-", "", ""),
+    "unclipped": Line("#B59F00", "--", "", ""),
+    "clip_low": Line(CAUSES["clip_low"][1], "-", "v", ""),
+    "clip_high": Line(CAUSES["clip_high"][1], "-", "^", ""),
+    "other": Line(CAUSES["other"][1], (0, (5, 1, 1, 1, 1, 1)), "", ""),
+    "momentum": Line(CAUSES["momentum"][1], "-.", "", ""),
+    "weight_decay": Line(CAUSES["weight_decay"][1], (0, (8, 2)), "", ""),
+    "curvature": Line(CAUSES["curvature"][1], ":", "", ""),
+}
+# Brown to blue through white: the two clip colours, darker towards the ends.
+DIVERGING: tuple[str, ...] = (
+    "#4A1F00", CAUSES["clip_high"][1], "#F6D2B8", "#FFFFFF", "#CDE8F8", CAUSES["clip_low"][1], "#003A5D",
+)  # fmt: skip
+
+
+def new_figure(wide: float, tall: float) -> Figure:
+    """An empty white figure of that size in inches, drawn without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(wide, tall), facecolor="white")
+    FigureCanvasAgg(fig)
+    return fig
+
+
+def png(fig: Figure) -> bytes:
+    """A figure as PNG, 150 dots per inch."""
+    image = io.BytesIO()
+    fig.savefig(image, format="png", dpi=150)
+    return image.getvalue()
+
+
+def write_figure(fig: Figure, path: Path) -> None:
+    """A figure as PNG, written whole or not at all."""
+    from entclip.support.files import write_atomic
+
+    write_atomic(path, png(fig))

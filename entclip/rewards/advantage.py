@@ -1,0 +1,261 @@
+"""Advantages and their exact moments: independent (reward minus its mean) and group-relative (GRPO). Claim T7.
+
+The theory needs, for an advantage A with A+ = max(A, 0) and A- = max(-A, 0), the means M+-(a) = E[A+-|a], the second moments
+E[A+-^2|a], and for two samples i, j of one group E[A+_i A+_j], E[A-_i A-_j], E[A+_i A-_j]. `moments` computes them exactly: by
+convolution of the group's reward sums where the reward has finitely many levels, in closed form where it is Gaussian.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from entclip.rewards.reward import DiscreteReward, Gaussian, RewardLaw
+
+__all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "PairMoments"]
+
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+_MAX_GROUP_SUMS = 200_000
+
+
+@plain_dataclass(frozen=True)
+class PairMoments:
+    """Within-group pair moments by reward level: E[A+A+], E[A-A-], E[A+_i A-_j], each (..., L, L) for levels (l_i, l_j)."""
+
+    plus_plus: np.ndarray
+    minus_minus: np.ndarray
+    plus_minus: np.ndarray
+
+
+@plain_dataclass(frozen=True)
+class AdvantageMoments:
+    """Exact moments of the advantage of one sample, and of two samples of one group.
+
+    Attributes:
+        level_probs: P(level | action), (V, L) for action-dependent rewards; (1, 1), all ones, when the action does not matter.
+        plus, minus: E[A+ | level], E[A- | level], (..., L).   plus_sq, minus_sq: E[A+^2 | level], E[A-^2 | level], (..., L).
+        pair: PairMoments, or None when samples are independent.
+    """
+
+    level_probs: np.ndarray
+    plus: np.ndarray
+    minus: np.ndarray
+    plus_sq: np.ndarray
+    minus_sq: np.ndarray
+    pair: PairMoments | None = None
+
+    def by_action(self, name: Literal["plus", "minus", "plus_sq", "minus_sq"]) -> np.ndarray:
+        """The named moment given the action, (..., V) or (..., 1): sum_l P(l|a) E[. | l]."""
+        value: np.ndarray = getattr(self, name) @ self.level_probs.T
+        return value
+
+    @property
+    def action_dependent(self) -> bool:
+        return self.level_probs.shape[0] > 1
+
+
+def _level_laws(reward: DiscreteReward, old_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Level values (L,), P(level | action) (V or 1, L) and the marginal law of the level under pi_old (..., L)."""
+    values, given_action = reward.levels, reward.level_probs
+    if given_action.shape[0] == 1:
+        return values, given_action, given_action[0]
+    if given_action.shape[0] != old_probs.shape[-1]:
+        raise ValueError(
+            f"the reward table has {given_action.shape[0]} values but the policy has {old_probs.shape[-1]} actions: "
+            "give one value per action."
+        )
+    return values, given_action, old_probs @ given_action
+
+
+def _from_levels(
+    given_action: np.ndarray, law: np.ndarray, levels: dict[str, np.ndarray], pair: PairMoments | None
+) -> AdvantageMoments:
+    """Average over levels where the action does not matter: one pseudo-level is all the theory needs then."""
+    if given_action.shape[0] > 1:
+        return AdvantageMoments(given_action, **levels, pair=pair)
+    averaged = {name: np.sum(law * value, axis=-1, keepdims=True) for name, value in levels.items()}
+    if pair is not None:
+        both = law[:, None] * law
+        pair = PairMoments(*(np.sum(both * m).reshape(1, 1) for m in (pair.plus_plus, pair.minus_minus, pair.plus_minus)))
+    return AdvantageMoments(np.ones((1, 1)), **averaged, pair=pair)
+
+
+def _signed(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.maximum(a, 0.0), np.maximum(-a, 0.0)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Independent:
+    """A = reward minus its exact mean under the old policy in that context; samples do not interact."""
+
+    kind: Literal["independent"] = "independent"
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def values(self, levels: np.ndarray, law: np.ndarray) -> np.ndarray:
+        """The advantage of each reward level, (..., L), when levels (L,) have the marginal law (..., L)."""
+        return levels - np.sum(law * levels, axis=-1, keepdims=True)
+
+    def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
+        """Exact moments under pi_old (..., V). Claim T7."""
+        if isinstance(reward, Gaussian):
+            mean, square = np.full(1, reward.std / math.sqrt(2 * math.pi)), np.full(1, reward.std**2 / 2)
+            return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square)
+        values, given_action, law = _level_laws(reward, old_probs)
+        plus, minus = _signed(self.values(values, law))
+        return _from_levels(given_action, law, dict(plus=plus, minus=minus, plus_sq=plus**2, minus_sq=minus**2), None)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class GroupRelative:
+    """GRPO: within a group of `size` samples, A = (reward - group mean) / scale.
+
+    scale "none" divides by 1 (Dr. GRPO, Park et al.); "std" by the group's standard deviation with `ddof` in {0, 1} plus `eps`.
+    A group whose rewards are all equal has A = 0.
+    """
+
+    size: int = 8
+    scale: Literal["none", "std"] = "none"
+    ddof: Literal[0, 1] = 1
+    eps: Annotated[float, Field(ge=0)] = 0.0
+    kind: Literal["group"] = "group"
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise ValueError(
+                f"advantage.size (group size) must be at least 2, got {self.size}: a group of 1 equals its own mean, so "
+                "every advantage is 0 (0/0 with std scaling). Use the independent advantage instead."
+            )
+
+    def of_rewards(self, rewards: np.ndarray) -> np.ndarray:
+        """Advantages of rewards (..., size), one group on the last axis."""
+        centered = rewards - rewards.mean(axis=-1, keepdims=True)
+        if self.scale == "none":
+            return centered
+        std = np.sqrt(np.sum(centered**2, axis=-1, keepdims=True) / (self.size - self.ddof))
+        # Equal rewards leave rounding noise, not 0, after centring: without this test 0/0 would become +-1.
+        flat = np.ptp(rewards, axis=-1, keepdims=True) == 0
+        return np.where(flat, 0.0, centered / np.where(flat, 1.0, std + self.eps))
+
+    def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
+        """Exact moments under pi_old (..., V), coupling within the group included. Claim T7."""
+        if isinstance(reward, Gaussian):
+            return self._gaussian_moments(reward)
+        values, given_action, law = _level_laws(reward, old_probs)
+        rows, pairs = [], []
+        for reference, own in self._references(values):
+            gaps = values - reference
+            others, chance = self._sums_of_others(gaps, law, self.size - 1)
+            plus, minus = _signed(self._advantage(gaps[own, None], others))
+            rows.append([chance @ table.T for table in (plus, minus, plus**2, minus**2)])
+            pairs.append(self._pair_moments(gaps, own, law))
+        columns = (np.concatenate(x, -1) for x in zip(*rows, strict=True))
+        levels = dict(zip(("plus", "minus", "plus_sq", "minus_sq"), columns, strict=True))
+        pair = PairMoments(*(np.concatenate(x, -2) for x in zip(*pairs, strict=True)))
+        return _from_levels(given_action, law, levels, pair)
+
+    def _references(self, values: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Advantages are differences of rewards: what they are taken from, and the levels of one's own that it serves.
+
+        A group's spread would cancel if its squares were those of large rewards, or of differences much larger than its own. So
+        with std scaling each level is its own reference; the unscaled advantage is linear and one reference does.
+        """
+        if self.scale == "std":
+            return [(value, np.array([k])) for k, value in enumerate(values)]
+        return [(values[len(values) // 2], np.arange(len(values)))]
+
+    def _pair_moments(self, gaps: np.ndarray, own: np.ndarray, law: np.ndarray) -> list[np.ndarray]:
+        """E[A_i A_j] by sign, own level i and any level j: the remaining size - 2 samples are summed out."""
+        others, chance = self._sums_of_others(gaps, law, self.size - 2)
+        shift = np.stack([gaps, gaps**2], axis=-1)
+        # first[i, j, s]: advantage at level i when the partner is at j and the other samples sum to s; second: the partner's
+        first = self._advantage(gaps[own, None, None], others + shift[None, :, None, :])
+        second = self._advantage(gaps[None, :, None], others + shift[own, None, None, :])
+        (p_i, m_i), (p_j, m_j) = _signed(first), _signed(second)
+        shape = (*law.shape[:-1], len(own), len(gaps))
+        return [(chance @ t.reshape(-1, len(others)).T).reshape(shape) for t in (p_i * p_j, m_i * m_j, p_i * m_j)]
+
+    def _advantage(self, gap: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """A of a sample `gap` above the reference; others[..., 0] and [..., 1]: sum and sum of squares of the others' gaps."""
+        total, squares = gap + others[..., 0], gap**2 + others[..., 1]
+        centered = gap - total / self.size
+        if self.scale == "none":
+            return centered
+        # Where nobody differs from the reference, which is a member, A is 0 over any spread.
+        spread = np.where(squares == 0, 1.0, squares - total**2 / self.size)
+        return centered / (np.sqrt(spread / (self.size - self.ddof)) + self.eps)
+
+    def _sums_of_others(self, values: np.ndarray, law: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Support (S, 2) of (sum, sum of squares) of `count` values, and its probabilities (..., S), by convolution."""
+        support, probs = np.zeros((1, 2)), np.ones((*law.shape[:-1], 1))
+        jumps = np.stack([values, values**2 if self.scale == "std" else np.zeros_like(values)], axis=-1)
+        unit = np.maximum(np.max(np.abs(jumps), axis=0), 1e-300)
+        for _ in range(count):  # one convolution per further group member
+            grown = (support[:, None, :] + jumps[None, :, :]).reshape(-1, 2)
+            joint = (probs[..., :, None] * law[..., None, :]).reshape(*law.shape[:-1], -1)
+            # Sums that agree to 1e-10 of the largest reward are the same sum: merging keeps lattices polynomial.
+            _, first, index = np.unique(np.round(grown / unit, 10), axis=0, return_index=True, return_inverse=True)
+            if len(first) > _MAX_GROUP_SUMS:
+                raise ValueError(
+                    f"the rewards of a group of {self.size} have over {_MAX_GROUP_SUMS} distinct sums with {len(values)} "
+                    "distinct reward values: use fewer values, values on a common grid (such as multiples of 0.1), "
+                    "or a smaller group."
+                )
+            merged = np.zeros((*law.shape[:-1], len(first)))
+            # numpy takes an ellipsis here; its stubs do not know.
+            np.add.at(merged, (..., index.reshape(-1)), joint)  # type: ignore[arg-type]
+            support, probs = grown[first], merged
+        return support, probs
+
+    def _gaussian_moments(self, reward: Gaussian) -> AdvantageMoments:
+        """Closed forms of T7. A is its direction on the sphere times a length that std scaling removes (up to eps)."""
+        g = self.size
+        if self.scale == "none":
+            m, m2 = reward.std * math.sqrt((g - 1) / (2 * math.pi * g)), reward.std**2 * (g - 1) / g
+        else:
+            shrink = (g - self.ddof) / g
+            first, second = self._eps_factors(reward.std)
+            log_m = math.lgamma((g - 1) / 2) - math.lgamma(g / 2)
+            m = math.sqrt(shrink * (g - 1) / math.pi) / 2 * math.exp(log_m) * first
+            m2 = shrink * second
+        rho = -1 / (g - 1)
+        root = math.sqrt(max(1 - rho**2, 0.0))
+        same = m2 * (root + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
+        opposite = m2 * (root - rho * math.acos(rho)) / (2 * math.pi)
+        mean, square = np.full(1, m), np.full(1, m2 / 2)
+        pair = PairMoments(*(np.full((1, 1), x) for x in (same, same, opposite)))
+        return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, pair)
+
+    def _eps_factors(self, std: float) -> tuple[float, float]:
+        """E[s/(s+eps)] and E[(s/(s+eps))^2]: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the direction."""
+        if self.eps == 0:
+            return 1.0, 1.0
+        from scipy import integrate, stats
+
+        law = stats.chi(self.size - 1)
+        unit = std / math.sqrt(self.size - self.ddof)
+        top = float(law.ppf(1 - 1e-16))
+
+        def factor(power: int) -> float:
+            # In t = log x the layer x ~ eps/unit, however thin, is as wide as any other.
+            value, _ = integrate.quad(
+                lambda t: law.pdf(math.exp(t)) * math.exp(t) / (1 + self.eps / unit * math.exp(-t)) ** power,
+                math.log(top) - 60,
+                math.log(top),
+                epsabs=0.0,
+                epsrel=1e-12,
+                limit=200,
+            )
+            return float(value)
+
+        return factor(1), factor(2)
+
+
+Advantage = Annotated[Independent | GroupRelative, Field(discriminator="kind")]

@@ -1,0 +1,130 @@
+"""run(experiment, engine) -> Ledger: the one loop. check adds the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from entclip.engines.base import Directive, Engine
+from entclip.engines.named import engine_named
+from entclip.engines.samples import Keep
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.sections import Arm
+from entclip.ledger.arm import ArmLedger
+from entclip.ledger.verdict import Verdict, verdict_of
+from entclip.runs.checkpoint import Checkpoint
+from entclip.runs.result import Ledger
+from entclip.runs.save import save_run
+
+__all__ = ["check", "directive_for", "run"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def run(
+    experiment: Experiment,
+    engine: str = "sampled",
+    *,
+    device: str = "cpu",
+    dtype: str = "float64",
+    out: str | Path | None = None,
+    jobs: int = 2,
+    progress: Progress | None = None,
+) -> Ledger:
+    """Run every case and arm of an experiment and return its ledger.
+
+    Args:
+        engine: "sampled" (Monte Carlo with standard errors), "exact" (every outcome with its probability), "reduced" (cost
+            independent of the vocabulary), "tokens" (torch, dense), "head" (shared parameters) or "llm" (a language model).
+        device, dtype: of the torch engines: "cpu" or "cuda", "float64", "float32", or "bfloat16" where an engine has it.
+        out: folder for the ledger; an interrupted run in the same folder resumes from its last whole rollout, bit for bit.
+        jobs: arms run at the same time, in threads; the result does not depend on it.
+        progress: called with (arm, finished updates, all updates of that arm).
+    Raises: SpecError for what cannot be run; IdentityError if the books do not balance.
+    """
+    machine = engine_named(engine, device, dtype)
+    ledger, stop = Ledger(experiment, engine, device, dtype), Event()
+    checkpoint = None if out is None else Checkpoint(Path(out), experiment, machine, device, dtype)
+    for label, case in experiment.cases():
+        done: dict[str, ArmLedger] = {}
+
+        def one(arm: Arm, case: Experiment = case, label: str = label, done: dict[str, ArmLedger] = done) -> ArmLedger:
+            return _run_arm(machine, case, label, arm, done, checkpoint, progress, stop)
+
+        free = [arm for arm in case.arm if arm.control is None]
+        stop.clear()
+        with ThreadPoolExecutor(max(1, jobs) if machine.concurrent else 1) as pool:
+            futures = [pool.submit(one, arm) for arm in free]
+            try:
+                done |= {arm.name: future.result() for arm, future in zip(free, futures, strict=True)}
+            except BaseException:
+                # An interrupt or an error ends the other arms at their next update instead of waiting for their last.
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        for arm in case.arm:
+            if arm.control is not None:
+                done[arm.name] = one(arm)
+        ledger.arms |= {f"{label}/{a.name}" if label else a.name: done[a.name] for a in case.arm}
+    if out is not None:
+        save_run(ledger, Path(out))
+        assert checkpoint is not None
+        checkpoint.clear()
+    return ledger
+
+
+def _run_arm(
+    engine: Engine[Any, Any],
+    case: Experiment,
+    label: str,
+    arm: Arm,
+    done: dict[str, ArmLedger],
+    checkpoint: Checkpoint | None,
+    progress: Progress | None,
+    stop: Event,
+) -> ArmLedger:
+    books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
+    if checkpoint is not None:
+        state = checkpoint.load(books, state)
+    name = f"{label}/{arm.name}" if label else arm.name
+    total = case.update.rollouts * case.update.epochs * case.update.minibatches
+    while state.rollout < case.update.rollouts:
+        state, rollout = engine.roll_out(state)
+        before = engine.observe(state)
+        for minibatch in rollout:
+            if stop.is_set():
+                return books
+            origin = state
+            state, entry = engine.step(state, rollout, minibatch, directive_for(arm, done, len(books.rows)))
+            if entry is None:
+                books.skip()
+            else:
+                books.append(entry, origin)
+            if progress is not None:
+                progress(name, len(books.rows) + books.skipped, total)
+        books.end_rollout(state, before, engine.observe(state))
+        state.rollout += 1
+        if checkpoint is not None:
+            checkpoint.save(books, state)
+    return books
+
+
+def directive_for(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
+    """What a control arm copies from the arm it is like, in the same update."""
+    if arm.control is None:
+        return Directive()
+    row: dict[str, Any] = done[arm.control.like].rows[step]
+    if arm.control.kind == "match_kl":
+        return Directive(step_variance=row["step_variance"])
+    shares = [
+        row[f"clip_count_{side}"] / max(row[f"count_{sign}"], 1e-300) for side, sign in (("high", "plus"), ("low", "minus"))
+    ]
+    return Directive(keep=Keep(1 - shares[0], 1 - shares[1]))
+
+
+def check(experiment: Experiment, engine: str = "sampled", **options: Any) -> Verdict:
+    """Run an experiment and judge every cause against its expectation: agree, reject or inconclusive."""
+    return verdict_of(run(experiment, engine, **options).summary())
