@@ -46,7 +46,7 @@ autoclass_content = "class"
 napoleon_numpy_docstring = False
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!entclip\.).*"),  # other libraries' objects have no pages here
-    (r"py:.*", r"entclip\.spec\.(\w+Spec|Arm)"),  # sections of a file: api/experiment.md has their keys
+    (r"py:.*", r"entclip\.experiments\.sections\.(\w+Spec|Arm)"),  # sections of a file: api/experiment.md has their keys
     (r"py:.*", r"entclip\.engines\.base\.[SR]"),  # type variables
 ]
 

@@ -1,1 +1,1 @@
-"""The theory in numbers: cumulants (T1 to T3), first order (T5, T6, T10), second order (T8), noise-driven drift (T9)."""
+"""The theory in numbers: entropy change to first and second order, by cause (T1 to T10)."""

@@ -1,0 +1,1 @@
+"""Simulators under one contract: exact, sampled, reduced, tokens, head, llm."""

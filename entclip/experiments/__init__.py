@@ -1,0 +1,1 @@
+"""An experiment is data: its sections, overrides, loading, where a run starts."""

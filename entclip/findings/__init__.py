@@ -1,1 +1,4 @@
-"""The findings: which claims about clipping and entropy hold, where, by one rule. `entclip reproduce` makes all of it again."""
+"""The claims about clipping and entropy, judged by one rule.
+
+`entclip reproduce` makes all of it again.
+"""

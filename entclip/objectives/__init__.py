@@ -1,0 +1,1 @@
+"""What weight an objective gives a sample (T4, T10)."""

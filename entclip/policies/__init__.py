@@ -1,0 +1,1 @@
+"""Softmax policies: named laws, sequences, snapshots of language models."""

@@ -1,0 +1,1 @@
+"""Forecasts without simulation: mean field, neutral clips, noise, phase maps."""

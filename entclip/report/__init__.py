@@ -1,4 +1,4 @@
-"""Reports of a run: tables for the terminal, notebooks and GitHub, figures, one HTML page, and the comparison of two runs.
+"""Reports of a run: terminal, notebooks, GitHub, the browser, figures.
 
 Everything here reads the JSON object of a run (`Ledger.summary()`), its rollouts (`Ledger.to_frame("rollouts")`) or its folder;
 nothing is computed that is not in them, except combined errors in `comparison`. Importing this package loads no heavy library.

@@ -1,0 +1,1 @@
+"""Reward laws, and the exact moments of the advantages they give (T7)."""

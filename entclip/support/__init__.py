@@ -1,0 +1,1 @@
+"""Arrays of numpy or torch, keyed random streams, errors, files written whole."""

@@ -1,59 +1,22 @@
 """The folders of the package import downwards only, and no modules import each other in a circle, inside functions included."""
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "entclip"
+from docs._ext.architecture import described, needed
+from docs._ext.imports import ORDER, arrows, folder_of, modules
 
-# A folder may import from itself and from those above it. docs/architecture.md draws the same list.
-ORDER = (
-    "support", "policies", "rewards", "objectives", "experiments", "drift", "engines", "ledger", "report", "runs", "prediction",
-    "findings", "integrations", "cli",
-)  # fmt: skip
-
-
-def modules(package: Path) -> dict[str, Path]:
-    """Dotted name to file, for every module of the package."""
-    found = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def arrows(package: Path) -> dict[str, set[str]]:
-    """Module to the modules it imports, those inside functions and those for type checkers included."""
-    known = modules(package)
-    root = package.name
-
-    def targets(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if full in known else str(node.module)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(f"{root}."):
-            yield node.value  # the name of a module that is loaded when it is asked for
-
-    found: dict[str, set[str]] = {}
-    for name, path in known.items():
-        tree = ast.parse(path.read_text("utf-8"))
-        names = {t for node in ast.walk(tree) for t in targets(node)}
-        found[name] = {t for t in names if t in known and t not in (name, root)}
-    return found
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "entclip"
 
 
 def against_the_order(graph: dict[str, set[str]], order: tuple[str, ...]) -> list[str]:
     """Arrows that run from a folder to one below it, as "a -> b"."""
 
     def floor(module: str) -> int:
-        parts = module.split(".")
-        return order.index(parts[1]) if len(parts) > 1 and parts[1] in order else len(order)
+        folder = folder_of(module, order)
+        return len(order) if folder is None else order.index(folder)
 
     return [f"{a} -> {b}" for a, to in sorted(graph.items()) if a.count(".") for b in sorted(to) if floor(b) > floor(a)]
 
@@ -126,3 +89,14 @@ def test_a_circle_inside_functions_is_seen(tmp_path):
     (tmp_path / "toy" / "a.py").write_text("def f():\n    from toy import b")
     (tmp_path / "toy" / "b.py").write_text("import toy.a")
     assert circles(arrows(tmp_path / "toy")) == [["toy.a", "toy.b"]]
+
+
+def test_the_picture_is_that_of_the_imports():
+    picture = (ROOT / "docs" / "figures" / "architecture.svg").read_text("utf-8")
+    assert f"<dc:description>{described()}</dc:description>" in picture, (
+        "draw it anew: python -m docs._ext.architecture docs/figures/architecture.svg"
+    )
+
+
+def test_arrows_that_follow_from_others_are_left_out():
+    assert needed({("a", "b"), ("b", "c"), ("a", "c"), ("d", "c")}) == {("a", "b"), ("b", "c"), ("d", "c")}

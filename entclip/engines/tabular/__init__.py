@@ -1,0 +1,1 @@
+"""Policies as tables: replicas in numpy, and every outcome with its probability."""

@@ -1,0 +1,1 @@
+"""Contexts x vocabulary in torch, with fused kernels on a GPU."""

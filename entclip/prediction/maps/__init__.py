@@ -1,0 +1,1 @@
+"""Phase maps: where the signs of the clip terms flip."""

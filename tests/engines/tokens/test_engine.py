@@ -479,8 +479,8 @@ def test_runaway_steps_are_an_error(kernels):
 _PEAK = """
 from pathlib import Path
 from entclip.engines.base import Directive
-from entclip.engines.tokens import TokensEngine
-from entclip.spec import parse_experiment
+from entclip.engines.tokens.engine import TokensEngine
+from entclip.experiments.experiment import parse_experiment
 
 def run(contexts):
     update = {"geometry": "euclidean", "learning_rate": 5.0, "batch": 16, "minibatches": 1, "rollouts": 1}

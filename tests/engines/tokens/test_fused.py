@@ -36,7 +36,7 @@ _COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from entclip.kernels import fused, triton_passes
+from entclip.engines.tokens.kernels import fused, triton_passes
 
 def compiled(kernel, pointers, constants, warps):
     names = kernel.arg_names
@@ -70,7 +70,7 @@ def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
 
 _REFUSED = """
 import torch
-from entclip.kernels import fused
+from entclip.engines.tokens.kernels import fused
 try:
     fused.measure(torch.zeros(2, 8))
 except ValueError as error:

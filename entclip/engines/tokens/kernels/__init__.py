@@ -1,0 +1,1 @@
+"""One pass over the vocabulary per update: eager, reference and triton."""
