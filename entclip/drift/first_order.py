@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from entclip.objectives.base import Objective, SignedGains, split_by_cause
+from entclip.objectives.base import Objective, SignedGains
+from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import Array, Geometry, centered_kappa
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
@@ -28,11 +29,18 @@ def _like(moment: Array, array: Array) -> Array:
 
 
 def expected_weights(
-    objective: Objective, gains: SignedGains, ratio: Array, old_probs: Array, moments: AdvantageMoments
+    objective: Objective,
+    gains: SignedGains,
+    ratio: Array,
+    old_probs: Array,
+    moments: AdvantageMoments,
+    keep: Keep | None = None,
 ) -> dict[str, Array]:
-    """w(a) = E[c | a] / r(a) by cause, each (..., V). Claims T5, T10."""
+    """w(a) = E[c | a] / r(a) by cause, each (..., V); with `keep`, of samples that survive a random drop. Claims T5, T10."""
     plus, minus = (_like(moments.by_action(name), ratio) for name in ("plus", "minus"))
-    return split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    if keep is not None:
+        plus, minus = plus * keep.plus, minus * keep.minus
+    return split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
 
 
 def expected_first_order(

@@ -15,13 +15,14 @@ from entclip.drift.cumulants import directional_derivatives, entropy_gradient, l
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
 from entclip.drift.steps import logit_step, step_adjoint
-from entclip.objectives.base import CAUSES, Objective, SignedGains, signed_gains, split_by_cause
+from entclip.objectives.base import CAUSES, Objective, signed_gains
+from entclip.objectives.drop import Keep, split_survivors, surviving_gains
 from entclip.objectives.family import CeGppo, Cispo
 from entclip.policies.softmax import Array, Geometry, entropy, importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
 
-__all__ = ["RunawayError", "Scheme", "account", "check_finite", "remainder_bound", "with_drop"]
+__all__ = ["RunawayError", "Scheme", "account", "check_finite", "remainder_bound"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,6 @@ class Scheme:
     geometry: Geometry
     batch: int
     shared_group: float
-
-
-def with_drop(gains: SignedGains, keep_plus: float, keep_minus: float) -> SignedGains:
-    """Mean and mean square of gain times a survival coin: E[x^2] = E[x] for a coin, so squares carry one factor, too."""
-    return SignedGains(gains.plus * keep_plus, gains.minus * keep_minus, gains.plus_sq * keep_plus, gains.minus_sq * keep_minus)
 
 
 class RunawayError(ValueError):
@@ -52,7 +48,7 @@ def account(
     *,
     learning_rate: Array | float,
     visits: Array | None = None,
-    keep: tuple[float, float] | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """New log pi (..., V) and the columns of this update, each (...).
 
@@ -98,7 +94,7 @@ def _account(
     moments: AdvantageMoments | None,
     learning_rate: Array | float,
     visits: Array | None,
-    keep: tuple[float, float] | None,
+    keep: Keep | None,
 ) -> tuple[Array, dict[str, Array]]:
     xp = namespace(log_probs)
     geometry, objective = scheme.geometry, scheme.objective
@@ -114,13 +110,8 @@ def _account(
         rate, mean_rate = learning_rate, flat_rate * visits
 
     plus, minus = sums.plus, sums.minus
-    realised = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    realised = split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    if keep is not None:
-        # Survivors are what moves the policy; the unclipped step is that of all samples, estimated without bias from them.
-        all_plus, all_minus = plus / keep[0], minus / keep[1]
-        realised["unclipped"] = all_plus - all_minus
-        realised["other"] = total - realised["unclipped"] - realised["clip_low"] - realised["clip_high"]
     step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
     new = log_softmax(log_probs + step)
 
@@ -141,14 +132,13 @@ def _account(
     columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
 
     if moments is not None:
-        mean_gains = gains if keep is None else with_drop(gains, *keep)
-        weights = expected_weights(objective, mean_gains, ratio, old_probs, moments)
+        weights = expected_weights(objective, gains, ratio, old_probs, moments, keep)
         expected = expected_first_order(weights, log_probs, learning_rate=mean_rate, geometry=geometry)
         columns |= {f"expected_{cause}": value for cause, value in expected.items()}
         columns["expected_curvature"] = expected_curvature(
             log_probs,
             ratio,
-            mean_gains,
+            surviving_gains(gains, keep),
             moments,
             learning_rate=flat_rate,
             geometry=geometry,

@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from entclip.engines.samples import Keep, Samples, Sums
+from entclip.engines.samples import Samples, Sums
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import Objective
+from entclip.objectives.drop import Keep
 from entclip.support.errors import SpecError
 
 __all__ = ["Directive", "Engine", "Entry", "Minibatch", "Rollout", "State", "refuse_adam"]

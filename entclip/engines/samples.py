@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
+from entclip.objectives.drop import Keep
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import DiscreteReward, Gaussian, TableReward
 
 __all__ = [
-    "Keep",
     "Samples",
     "Sums",
     "advantages_of",
@@ -42,13 +42,6 @@ class Samples(NamedTuple):
 
     actions: np.ndarray
     advantages: np.ndarray
-
-
-class Keep(NamedTuple):
-    """Probabilities that a sample with A > 0, with A < 0, survives a random drop."""
-
-    plus: float
-    minus: float
 
 
 def _level_values(experiment: Experiment, probs: np.ndarray) -> np.ndarray:

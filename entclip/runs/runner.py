@@ -10,11 +10,11 @@ from typing import Any
 
 from entclip.engines.base import Directive, Engine
 from entclip.engines.named import engine_named
-from entclip.engines.samples import Keep
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import Arm
 from entclip.ledger.arm import ArmLedger
 from entclip.ledger.verdict import Verdict, verdict_of
+from entclip.objectives.drop import Keep
 from entclip.runs.checkpoint import Checkpoint
 from entclip.runs.result import Ledger
 from entclip.runs.save import save_run

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from entclip.drift.expected import expected_entropy_drift
 from entclip.drift.steps import expected_step, logit_step, step_adjoint
-from entclip.engines.accounting import Scheme, account, with_drop
+from entclip.engines.accounting import Scheme, account
 from entclip.engines.samples import Sums
 from entclip.objectives.base import CAUSES, Objective, signed_gains
+from entclip.objectives.drop import Keep, surviving_gains
 from entclip.objectives.family import Clip
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import GroupRelative
@@ -143,7 +144,7 @@ def test_diagnostics(batch) -> None:
 @given(batches, st.floats(0.1, 1), st.floats(0.1, 1))
 def test_a_random_drop_keeps_the_books(batch, keep_plus, keep_minus) -> None:
     """Survivors move the policy; `unclipped` is all samples' step, estimated from them; `other` takes the drop."""
-    keep = keep_plus, keep_minus
+    keep = Keep(keep_plus, keep_minus)
     plain, c = batch.account()[1], batch.account(keep=keep)[1]
     sums = batch.sums()
     everything = Sums(sums.plus / keep_plus, sums.minus / keep_minus, sums.n_plus, sums.n_minus)
@@ -156,13 +157,25 @@ def test_a_random_drop_keeps_the_books(batch, keep_plus, keep_minus) -> None:
     assert_identity(sum(c[k] for k in CAUSES), c["_inner"], 16 * terms)
     # In expectation the survivors' gains are scaled, and so are their squares: a coin's square is the coin.
     gains = signed_gains(batch.objective, batch.pair.ratio, batch.pair.old_probs)
-    dropped = with_drop(gains, *keep)
+    dropped = surviving_gains(gains, keep)
     for got, value, factor in zip(dropped, gains, (keep_plus, keep_minus) * 2, strict=True):
         np.testing.assert_array_equal(got, value * factor)
-    same = batch.account(keep=(1.0, 1.0))[1]
+    same = batch.account(keep=Keep(1.0, 1.0))[1]
     for cause in CAUSES:
         assert_identity(same[cause], plain[cause], 16 * terms)
         assert_identity(same[f"expected_{cause}"], plain[f"expected_{cause}"], np.abs(plain[f"expected_{cause}"]))
+
+
+@given(batches, st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([0.0, 0.7, 1.0]))
+def test_the_mean_of_the_survivors_books_is_what_theory_expects_of_them(batch, keep_plus, keep_minus) -> None:
+    """Books are linear in the sums: those of the mean sums, k pi_old E[A+-], are the expected columns, clips included."""
+    keep, old = Keep(keep_plus, keep_minus), batch.pair.old_probs[None]
+    moments = GroupRelative(4, "std").moments(Bernoulli(0.3), old)
+    plus, minus = (old * k * moments.by_action(sign) for k, sign in zip(keep, ("plus", "minus"), strict=True))
+    c = batch.account(sums=Sums(plus, minus, plus > 0, minus > 0), moments=moments, keep=keep)[1]
+    whole = Sums(old * moments.by_action("plus"), old * moments.by_action("minus"), old, old)
+    for cause in CAUSES:
+        assert_identity(c[f"expected_{cause}"], c[cause], 16 * _absolute(batch, whole) * batch.pair.conditioning)
 
 
 def _absolute(batch: Batch, sums: Sums) -> np.ndarray:

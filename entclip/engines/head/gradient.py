@@ -1,6 +1,6 @@
 """The policy gradient of a minibatch in the head, by cause: sample weights, and per-context logit gradients of a block.
 
-With c/r = W per sample (objective.split_by_cause), u = r W and C_s = sum_i u_si over the samples i of context s,
+With c/r = W per sample (objectives.drop.split_survivors), u = r W and C_s = sum_i u_si over the samples i of context s,
 
     G_s = sum_i u_si e_{a_si} - C_s pi_s   (R, n, V),      gradient in the head  dJ/dW = sum_s G_s' h_s.
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from entclip.engines.head.state import HeadState
-from entclip.engines.samples import Keep
-from entclip.objectives.base import signed_gains, split_by_cause
+from entclip.objectives.base import signed_gains
+from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 
 __all__ = ["Counts", "Gradient", "gradient_of", "logit_gradient", "sample_log_probs"]
@@ -64,12 +64,8 @@ def gradient_of(state: HeadState, contexts: Tensor, actions: Tensor, advantages:
     gains = signed_gains(objective, ratio, old_probs)
     d = torch.as_tensor(state.context_weight[: len(state.hidden)], dtype=ratio.dtype, device=ratio.device)[contexts, None]
     plus, minus = advantages.clamp(min=0) * d / batch, (-advantages).clamp(min=0) * d / batch
-    weights = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    weights = split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    if keep is not None:
-        # As in accounting.py: the unclipped step is that of all samples, estimated without bias from the survivors.
-        weights["unclipped"] = plus / keep.plus - minus / keep.minus
-        weights["other"] = total - weights["unclipped"] - weights["clip_low"] - weights["clip_high"]
     low, high = objective.sets(ratio, old_probs)
     up, down = advantages > 0, advantages < 0
     hit_low, hit_high = (low & down, high & up) if objective.gated else (low & (up | down), high & (up | down))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from entclip.drift.cumulants import directional_derivatives
-from entclip.engines.accounting import RunawayError, remainder_bound, with_drop
+from entclip.engines.accounting import RunawayError, remainder_bound
 from entclip.engines.head.causes import Adjoint, Expectation, Explicit
 from entclip.engines.head.expected_curvature import ExpectedCurvature, MeanGains
 from entclip.engines.head.gradient import Gradient, logit_gradient
@@ -21,8 +21,8 @@ from entclip.engines.head.optimizer import Optimizer
 from entclip.engines.head.path_sums import PathSums, path_sums, realised
 from entclip.engines.head.products import blocks
 from entclip.engines.head.state import Block, HeadState, block_from, block_of, displacement, old_logits
-from entclip.engines.samples import Keep
 from entclip.objectives.base import Objective, SignedGains, signed_gains
+from entclip.objectives.drop import Keep, surviving_gains
 from entclip.policies.softmax import importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -52,7 +52,7 @@ def update(
     optimizer = Optimizer(state.experiment.update, rate, state.updates + 1)
     plain = optimizer.spec.optimizer == "sgd"
     pricing: Adjoint | Explicit = Adjoint(state, gradient, rate) if plain else Explicit(state, gradient)
-    expectation = None if moments is None or not isinstance(pricing, Adjoint) else Expectation(pricing, moments)
+    expectation = None if moments is None or not isinstance(pricing, Adjoint) else Expectation(pricing, moments, keep)
     moved = torch.empty_like(state.moved)
     first, second = (None if x is None else torch.empty_like(x) for x in (state.first, state.second))
     hidden = state.hidden[gradient.contexts]
@@ -82,11 +82,11 @@ def update(
         _add(sums, found)
         pricing.add(rows, slope, own, made)
         if expectation is not None:
-            gains, ratio, old_probs = _gains(state, of_minibatch, keep)
+            gains, ratio, old_probs = _gains(state, of_minibatch)
             expectation.add(gains, ratio, old_probs, slope, own)
             if noise is not None:
                 probs = block_from(logits, displaced, state.old_log_z, state.log_z).log_probs.exp()
-                noise.add(gains, ratio, probs, slope, own)
+                noise.add(surviving_gains(gains, keep), ratio, probs, slope, own)
     assert path is not None
     columns = _columns(state, path, sums, pricing.columns())
     if expectation is not None:
@@ -109,12 +109,11 @@ def update(
     return new, columns
 
 
-def _gains(state: HeadState, block: Block, keep: Keep | None) -> tuple[SignedGains, Tensor, Tensor]:
+def _gains(state: HeadState, block: Block) -> tuple[SignedGains, Tensor, Tensor]:
     """Gains, ratio and pi_old of a block in the contexts of a minibatch, (R, n, v) each."""
     ratio = importance_ratio(block.log_ratio, 0.0)
     old_probs = block.old_log_probs.exp().expand_as(ratio)
-    gains = signed_gains(state.objective, ratio, old_probs)
-    return gains if keep is None else with_drop(gains, *keep), ratio, old_probs
+    return signed_gains(state.objective, ratio, old_probs), ratio, old_probs
 
 
 def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> MeanGains:
@@ -124,7 +123,7 @@ def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> Mean
     for rows in blocks(state.vocab, state.width):
         logits, displaced = old_logits(some, rows), displacement(some, state.moved, rows)
         block = block_from(logits, displaced, state.old_log_z[:, chosen], state.log_z[:, chosen])
-        means.add(_gains(state, block, keep)[0], block.log_probs.exp())
+        means.add(surviving_gains(_gains(state, block)[0], keep), block.log_probs.exp())
     return means
 
 

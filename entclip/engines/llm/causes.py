@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from entclip.objectives.base import Objective, clip_events, signed_gains, split_by_cause
+from entclip.objectives.base import Objective, clip_events, signed_gains
+from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 
 __all__ = ["TokenWeights", "carry", "step_by_cause", "token_share", "token_weights"]
@@ -48,27 +49,28 @@ def token_share(mask: Any, aggregation: str) -> Any:
 
 
 def token_weights(
-    objective: Objective, log_probs: Any, old_log_probs: Any, advantages: Any, mask: Any, share: Any, keep: Any = None
+    objective: Objective,
+    log_probs: Any,
+    old_log_probs: Any,
+    advantages: Any,
+    mask: Any,
+    share: Any,
+    keep: Keep | None = None,
+    survives: Any = None,
 ) -> TokenWeights:
     """c(r, A) of each token, split by cause and scaled by its share of the minibatch.
 
     Args:
         log_probs, old_log_probs: log pi and log pi_old of the tokens taken, (N, R).
         advantages: of the responses, (N, 1), shared by their tokens.
-        keep: in a control run, tokens that survive a random drop, divided by their chance: (survives, 1/chance), each (N, R).
+        keep, survives: in a control run the chances of a random drop, and which tokens survived it, (N, R).
     """
     ratio, old_probs = importance_ratio(log_probs, old_log_probs), torch.exp(old_log_probs)
     plus, minus = (torch.clamp(sign * advantages, min=0).expand_as(ratio) for sign in (1, -1))
-    if keep is not None:
-        survives, inverse = keep
+    if survives is not None:
         plus, minus = plus * survives, minus * survives
-    split = split_by_cause(objective, signed_gains(objective, ratio, old_probs), ratio, old_probs, plus, minus)
-    if keep is not None:
-        # As in the tabular control: the unclipped step is that of all tokens, estimated without bias from the survivors.
-        total = sum(split.values())
-        split["unclipped"] = split["unclipped"] * inverse
-        split["other"] = total - split["unclipped"] - split["clip_low"] - split["clip_high"]
-    events = clip_events(objective, ratio, advantages.expand_as(ratio), old_probs)
+    split = split_survivors(objective, signed_gains(objective, ratio, old_probs), ratio, old_probs, plus, minus, keep)
+    events = clip_events(objective, ratio, plus - minus, old_probs)
     return TokenWeights(
         {cause: (ratio * weight * share).to(log_probs.dtype) for cause, weight in split.items()},
         float((events.low & mask).sum()),

@@ -12,9 +12,9 @@ from entclip.engines.base import Directive, Minibatch
 from entclip.engines.llm.causes import TokenWeights, carry, step_by_cause, token_share, token_weights
 from entclip.engines.llm.probe import curvature_along, distribution_columns, probe_entropy, probe_log_probs
 from entclip.engines.llm.replica import Replica, Responses, load_values, pieces, values_of
-from entclip.engines.samples import Keep
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import CAUSES, Objective
+from entclip.objectives.drop import Keep
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
@@ -120,10 +120,10 @@ def _gradients(
     """
     rules, rows = experiment.rollout_rules, _rows(experiment, minibatch)
     share = token_share(responses.sequences.mask[rows], rules.aggregation)
-    keep = None
+    survives = None
     if directive.keep is not None:
         key = (rollout, minibatch.inner_step, replica.stream)
-        keep = _drop(experiment, directive.keep, responses.advantages[rows], tuple(share.shape), key)
+        survives = _survives(experiment, directive.keep, responses.advantages[rows], tuple(share.shape), key)
     out: dict[str, list[Any]] = {}
     counts: list[TokenWeights] = []
     for piece in pieces(experiment.update.batch, 1, rules):
@@ -137,7 +137,8 @@ def _gradients(
             responses.advantages[own],
             sequences.mask,
             share[piece],
-            None if keep is None else (keep[0][piece], keep[1][piece]),
+            directive.keep,
+            None if survives is None else survives[piece],
         )
         counts.append(weights)
         ascent = _ascent(sum(weights.by_cause.values()), log_probs, replica)
@@ -172,9 +173,8 @@ def _add(sums: dict[str, list[Any]], name: str, gradient: list[Any]) -> None:
     sums[name] = [a + b for a, b in zip(sums[name], gradient, strict=True)] if name in sums else gradient
 
 
-def _drop(experiment: Experiment, keep: Keep, advantages: Any, shape: tuple[int, ...], key: tuple[int, ...]) -> tuple[Any, Any]:
-    """Coins of a random drop by the sign of the advantage, and the inverse of their chance."""
+def _survives(experiment: Experiment, keep: Keep, advantages: Any, shape: tuple[int, ...], key: tuple[int, ...]) -> Any:
+    """Coins of a random drop by the sign of the advantage, 1 for a token that survives."""
     chance = torch.where(advantages > 0, keep.plus, keep.minus).expand(shape)
     coins = torch.from_numpy(stream(experiment.seed, "drop", *key).random(shape)).to(chance.device)
-    # Where a sign is dropped whole nothing survives, and its weights are 0 whatever the inverse is, if it is finite.
-    return (coins < chance).to(advantages.dtype), torch.where(chance > 0, 1 / chance, 0.0)
+    return (coins < chance).to(advantages.dtype)

@@ -30,10 +30,11 @@ from entclip.engines.reduced.sampling import Sampler, sampler_of
 from entclip.engines.reduced.searches import IdTable
 from entclip.engines.reduced.steps import Optimizer
 from entclip.engines.reduced.update import Draw, policies_of, update_cell
-from entclip.engines.samples import Keep, Samples, draw_advantages
+from entclip.engines.samples import Samples, draw_advantages
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.objectives.base import Objective
+from entclip.objectives.drop import Keep
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entclip.engines.accounting import with_drop
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, Standing, trace_terms
-from entclip.engines.samples import Keep
-from entclip.objectives.base import CAUSES, Objective, SignedGains, signed_gains, split_by_cause  # fmt: skip
+from entclip.objectives.base import CAUSES, Objective, SignedGains, signed_gains
+from entclip.objectives.drop import Keep, split_survivors, surviving_gains
 from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip  # fmt: skip
 from entclip.policies.softmax import Geometry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
@@ -183,9 +182,12 @@ def expected_columns(standing: Standing, changed: Changed, effect: Effect, terms
         out |= {f"pi_{side}": changed.total(changed.mass * members), f"mass_{side}": changed.total(value * members)}
     if moments is None:
         return out
-    gains = effect.gains if terms.keep is None else with_drop(effect.gains, *terms.keep)
     up, down, up_sq, down_sq = (changed.by_action(moments.by_action(name)) for name in ("plus", "minus", "plus_sq", "minus_sq"))
-    parts = split_by_cause(objective, gains, changed.ratio, changed.old_probs, up, down)
+    keep = Keep(1.0, 1.0) if terms.keep is None else terms.keep
+    parts = split_survivors(
+        objective, effect.gains, changed.ratio, changed.old_probs, keep.plus * up, keep.minus * down, terms.keep
+    )
+    gains = surviving_gains(effect.gains, terms.keep)
     means = (standing.p2[unit], standing.spread[unit], standing.form[unit])
     trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
     square = gains.plus_sq * up_sq + gains.minus_sq * down_sq

@@ -15,8 +15,8 @@ from entclip.engines.reduced.cut_panels import cut, straddling
 from entclip.engines.reduced.expected import Changed, Effect, Terms, expected_columns, idle_range
 from entclip.engines.reduced.kernels import Kernels
 from entclip.engines.reduced.steps import Optimizer, Pushes
-from entclip.engines.samples import Keep
-from entclip.objectives.base import CAUSES, split_by_cause
+from entclip.objectives.base import CAUSES
+from entclip.objectives.drop import Keep, split_survivors
 from entclip.rewards.advantage import AdvantageMoments
 
 __all__ = ["Draw", "policies_of", "update_cell"]
@@ -94,12 +94,8 @@ def _update(
     effects = Effect.of(objective, np.append(ratio, changed.ratio), np.append(old_probs, changed.old_probs))
     effect = effects.part(slice(len(ratio)))
     gains = effect.gains
-    parts = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    parts = split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
     weights = plus * gains.plus - minus * gains.minus
-    if keep is not None:
-        # Survivors are what moves the policy; the unclipped step is that of all samples, estimated without bias from them.
-        parts["unclipped"] = plus / keep.plus - minus / keep.minus
-        parts["other"] = weights - parts["unclipped"] - parts["clip_low"] - parts["clip_high"]
 
     pushes = Pushes(at, weights, ratio, old_probs)
     step = optimizer.step(cell, standing, pushes, rate)

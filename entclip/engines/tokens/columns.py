@@ -14,7 +14,8 @@ import torch
 from entclip.drift.cumulants import proved_remainder
 from entclip.engines.accounting import Scheme
 from entclip.engines.tokens.kernels.passes import Norm, Slots, Tensor
-from entclip.objectives.base import Objective, clip_events, signed_gains, split_by_cause
+from entclip.objectives.base import Objective, clip_events, signed_gains
+from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -35,19 +36,13 @@ class Taken:
     total: Tensor
 
 
-def take(
-    objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advantage: Tensor, keep: tuple[float, float] | None
-) -> Taken:
+def take(objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advantage: Tensor, keep: Keep | None) -> Taken:
     """Weights of samples one by one. keep: survival probabilities of a random drop, whose victims have advantage 0."""
     ratio, old = importance_ratio(log_probs, old_log_probs), torch.exp(old_log_probs)
     gains, batch = signed_gains(objective, ratio, old), advantage.shape[1]
     plus, minus = advantage.clamp(min=0) / batch, (-advantage).clamp(min=0) / batch
-    weights = split_by_cause(objective, gains, ratio, old, plus, minus)
+    weights = split_survivors(objective, gains, ratio, old, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    if keep is not None:
-        # As in accounting.py: survivors move the policy, and estimate the unclipped step of all samples without bias.
-        weights["unclipped"] = plus / keep[0] - minus / keep[1]
-        weights["other"] = total - weights["unclipped"] - weights["clip_low"] - weights["clip_high"]
     return Taken(log_probs, old_log_probs, ratio, advantage, weights, total)
 
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from entclip.engines.samples import Keep, draw_advantages
+from entclip.engines.samples import draw_advantages
 from entclip.engines.tokens.kernels.passes import Tensor
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.experiments.experiment import Experiment
+from entclip.objectives.drop import Keep
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError

@@ -25,7 +25,7 @@ from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import RunawayError, account
 from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
-from entclip.engines.samples import Keep, Sums
+from entclip.engines.samples import Sums
 from entclip.engines.tokens import columns as tokens_books
 from entclip.engines.tokens.draws import Draws
 from entclip.engines.tokens.kernels import reference
@@ -34,6 +34,7 @@ from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.engines.tokens.start import check_device, check_memory, initial_tables
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import Objective, signed_gains
+from entclip.objectives.drop import Keep
 from entclip.policies.softmax import entropy, importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 from entclip.rewards.reward import TableReward

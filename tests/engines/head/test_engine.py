@@ -14,8 +14,9 @@ from entclip.engines.head.engine import HeadEngine
 from entclip.engines.head.parameters import read_parameters
 from entclip.engines.head.samples import draw_actions, draw_uniforms, survivors
 from entclip.engines.head.state import normalised
-from entclip.engines.samples import Keep, Samples, sums_of_slots
+from entclip.engines.samples import Samples, sums_of_slots
 from entclip.experiments.experiment import parse_experiment
+from entclip.objectives.drop import Keep
 from entclip.objectives.family import Clip, objective_named
 from entclip.policies.softmax import log_softmax
 from tests.tolerances import IDENTITY, assert_within_se, within_se

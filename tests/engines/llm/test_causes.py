@@ -8,6 +8,7 @@ import torch
 from entclip import Clip
 from entclip.engines.llm.causes import carry, step_by_cause, token_share, token_weights
 from entclip.objectives.base import weight
+from entclip.objectives.drop import Keep
 from entclip.objectives.family import Cispo, DualClip, NoClip, Sapo, surrogate
 
 OBJECTIVES = [NoClip(), Clip(0.2, 0.28), Clip(0.1, math.inf), DualClip(0.2, 0.2, 1.4), Sapo(), Cispo(0.5, 0.2)]
@@ -67,8 +68,7 @@ def test_a_random_drop_keeps_the_unclipped_part_unbiased():
     sums = torch.zeros(repeats, dtype=torch.float64)
     for k in range(repeats):
         coins = (torch.rand(mask.shape, generator=g) < chance).double()
-        inverse = torch.full_like(coins, 1 / chance)
-        found = token_weights(NoClip(), new, old, advantages, mask, share, (coins, inverse))
+        found = token_weights(NoClip(), new, old, advantages, mask, share, Keep(chance, chance), coins)
         sums[k] = found.by_cause["unclipped"].sum()
         torch.testing.assert_close(sum(found.by_cause.values()), torch.exp(new - old) * advantages * coins * share)
     want = float((torch.exp(new - old) * advantages * share).sum())

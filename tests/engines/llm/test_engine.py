@@ -13,8 +13,8 @@ from entclip.engines.llm.engine import LlmEngine
 from entclip.engines.llm.probe import probe_entropy, probe_log_probs
 from entclip.engines.llm.replica import load_values, values_of
 from entclip.engines.llm.sampling import response_log_probs
-from entclip.engines.samples import Keep
 from entclip.objectives.base import CAUSES
+from entclip.objectives.drop import Keep
 from entclip.policies.softmax import entropy
 from tests.tolerances import assert_within_se
 

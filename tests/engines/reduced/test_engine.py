@@ -13,12 +13,13 @@ from entclip.engines.base import Directive
 from entclip.engines.reduced import engine as reduced
 from entclip.engines.reduced import update as books
 from entclip.engines.reduced.engine import ReducedEngine
-from entclip.engines.samples import Keep, Samples, Sums
+from entclip.engines.samples import Samples, Sums
 from entclip.engines.tabular.sampled import SampledEngine
 from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.sections import LedgerSpec
 from entclip.experiments.start import start_of
 from entclip.ledger.arm import ArmLedger, IdentityError
+from entclip.objectives.drop import Keep
 from tests.tolerances import IDENTITY, assert_unit_means
 
 ZIPF = {"kind": "zipf", "vocab": 500, "contexts": 3}

@@ -14,7 +14,7 @@ from entclip.engines.reduced.expected import Terms, idle_range
 from entclip.engines.reduced.initial_laws import ZipfLaw
 from entclip.engines.reduced.kernels import NUMPY, kernels_named
 from entclip.engines.reduced.searches import IdTable
-from entclip.engines.samples import Keep
+from entclip.objectives.drop import Keep
 from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
 from tests.tolerances import IDENTITY
 
