@@ -175,7 +175,8 @@ class ArmLedger:
         summary: dict[str, Any] = {k: rows[-1][k] for k in ("schema_version", "case", "arm", "seed", "rollout")}
         summary |= self._sums(rows, self.rollout_totals)
         summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
-        for name in end.keys() - {"entropy", "sequence_entropy"}:  # what else the engine saw: rewards, lengths
+        # What else the engine saw: rewards, lengths. In its order: that of a set would differ from process to process.
+        for name in (n for n in end if n not in ("entropy", "sequence_entropy")):
             summary[name] = float(np.dot(state.weight, end[name]) / state.weight.sum())
         if self.totals and len(start["entropy"]) == len(end["entropy"]):
             lost = start["entropy"] - end["entropy"]

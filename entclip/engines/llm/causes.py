@@ -83,7 +83,7 @@ def token_weights(
 
 def carry(moments: dict[str, list[Any]], gradients: Mapping[str, list[Any]], beta: float) -> None:
     """First moments by cause after an update: beta m + (1 - beta) g for each, in place; they add up to the optimiser's own."""
-    for cause in moments.keys() | gradients.keys():
+    for cause in dict.fromkeys([*moments, *gradients]):  # in this order in every process, unlike a set
         old, new = moments.get(cause), gradients.get(cause)
         if old is None:
             assert new is not None

@@ -74,8 +74,7 @@ class Replica:
                 self.lagged = (self.lagged or {}) | {
                     name: torch.from_numpy(np.array(arrays[f"lagged/{name}"])).to(parameter.device)
                 }
-        causes = {key.partition("/")[0].removeprefix("moment.") for key in arrays if key.startswith("moment.")}
-        for cause in causes:
+        for cause in dict.fromkeys(key.partition("/")[0].removeprefix("moment.") for key in arrays if key.startswith("moment.")):
             assert self.moments is not None
             self.moments[cause] = [
                 torch.from_numpy(np.array(arrays[f"moment.{cause}/{place}"])).to(parameter.device)

@@ -70,7 +70,7 @@ def predict_noise(experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float
                 for weight, nodes in kinds:
                     p = _noisy(nodes, arm.build(), _variance(nodes, law, rms) * step / u.minibatches)
                     columns = columns_of(p, p, sample, u.geometry, u.learning_rate, u.batch)
-                    for column in columns.keys() - set(_DYNAMIC):
+                    for column in (c for c in columns if c not in _DYNAMIC):
                         total[column] = total.get(column, 0.0) + weight * columns[column]
                 table.append(total)
             book.add(table)
