@@ -13,7 +13,7 @@ import sys
 from io import StringIO
 from pathlib import Path as File
 
-from docs._ext.imports import ORDER, arrows, folder_arrows, modules
+from docs._ext.imports import ORDER, arrows, folder_arrows
 
 PACKAGE = File(__file__).resolve().parents[2] / "entclip"
 
@@ -35,16 +35,15 @@ def purpose(folder: str) -> str:
     return text.split("\n\n")[0].replace("\n", " ")
 
 
-def facts() -> tuple[list[tuple[str, int, str]], set[tuple[str, str]]]:
-    """What is drawn: each folder with its number of modules and its purpose, and the arrows."""
-    files = [name.split(".")[1] for name, path in modules(PACKAGE).items() if path.parent != PACKAGE and path.stem != "__init__"]
-    return [(f, files.count(f), purpose(f)) for f in ORDER], needed(set(folder_arrows(arrows(PACKAGE))))
+def facts() -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
+    """What is drawn: each folder with its purpose, and the arrows."""
+    return [(folder, purpose(folder)) for folder in ORDER], needed(set(folder_arrows(arrows(PACKAGE))))
 
 
 def described() -> str:
     """What is drawn in words, which the picture carries as its description."""
     rows, pairs = facts()
-    words = [f"{folder} ({count}): {text}" for folder, count, text in rows]
+    words = [f"{folder}: {text}" for folder, text in rows]
     return "; ".join(words + [f"{user} uses {used}" for user, used in sorted(pairs)])
 
 
@@ -63,15 +62,14 @@ def draw() -> str:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 9), ylim=(len(rows) - 0.4, -0.6))
     axes.axis("off")
-    for y, (folder, count, text) in enumerate(rows):
+    for y, (folder, text) in enumerate(rows):
         axes.text(1.45, y, f"{folder}/", ha="right", va="center", fontsize=12, weight="bold")
-        axes.text(1.55, y, f"{count}", ha="left", va="center", fontsize=9, color="0.4")
-        axes.text(3.1, y, text, ha="left", va="center", fontsize=9.5)
-    place = {folder: y for y, (folder, _, _) in enumerate(rows)}
+        axes.text(2.8, y, text, ha="left", va="center", fontsize=9.5)
+    place = {folder: y for y, (folder, _) in enumerate(rows)}
     for user, used in sorted(pairs):
         top, bottom = place[used], place[user]
-        bulge = 1.9 + 0.5 * math.log1p(bottom - top)
-        curve = Path([(1.9, top + 0.1), (bulge, top + 0.1), (bulge, bottom - 0.1), (1.9, bottom - 0.1)], [1, 4, 4, 4])
+        bulge = 1.6 + 0.5 * math.log1p(bottom - top)
+        curve = Path([(1.6, top + 0.1), (bulge, top + 0.1), (bulge, bottom - 0.1), (1.6, bottom - 0.1)], [1, 4, 4, 4])
         axes.add_patch(FancyArrowPatch(path=curve, arrowstyle="-|>", mutation_scale=9, color="0.35", linewidth=0.9))
     out = StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Description": described()})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from entclip.integrations.lint.facts import Fact, TrainerConfig, shown
+from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.facts import Fact, TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES
-from entclip.integrations.lint.report import read_config
+from entclip.integrations.lint.values import shown
 
 # Configurations that set every bound, so that each fact carries the key of its own side.
 _SET = {

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from entclip.integrations.lint.libraries import Library
-from entclip.integrations.lint.reading import Unresolved
+from entclip.integrations.lint.library import Library
+from entclip.integrations.lint.values import Unresolved, is_number, shown
 
-__all__ = ["Fact", "TrainerConfig", "Updates", "is_number", "shown"]
+__all__ = ["Fact", "Reader", "TrainerConfig", "Updates", "either", "stated"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,18 @@ class Fact:
 
 @dataclass(frozen=True)
 class Updates:
-    """Optimiser steps taken on one rollout. count None: unknown. engine: the ratio is to the sampling engine's probabilities,
-    so it is not 1 even on the first step. stale: rollouts older than the step before may be trained on."""
+    """Optimiser steps taken on one rollout. count None: unknown.
+
+    engine: why the ratio is to the sampling engine's probabilities, so that it is not 1 even on the first step; empty where it is
+    not. stale: rollouts older than the step before may be trained on. mismatch_only: why nothing but the mismatch between engine
+    and trainer can move the ratio from 1; empty where learning does.
+    """
 
     count: float | None
     formula: str
-    engine: bool = False
+    engine: str = ""
     stale: bool = False
+    mismatch_only: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class TrainerConfig:
     meaning follows `space`: ratio, log_ratio, probability (a difference pi - pi_old), divergence, none or unknown.
     renamed: flags of an older version. elsewhere: files and shell arguments that are not read here
     but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}.
-    cap: bound on the ratio of tokens with A < 0 (dual clip), None if off. level: token or sequence.
+    cap: bound on the ratio of tokens with A < 0 (dual clip), None if off. level: token or sequence. unread: keys of bounds that
+    the loss does not read.
     """
 
     library: Library
@@ -69,6 +75,8 @@ class TrainerConfig:
     kl_coef: Fact
     log_prob_dtype: Fact
     engine_correction: Fact
+    entropy_logged: bool = True
+    unread: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     unknown_keys: tuple[tuple[str, str | None], ...] = ()
     renamed: tuple[str, ...] = ()
@@ -82,13 +90,49 @@ class TrainerConfig:
         return Fact(self.library.defaults[key], key)
 
 
-def is_number(value: Any) -> bool:
-    """A finite or infinite number, no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+@dataclass(frozen=True)
+class Reader:
+    """The values of a configuration with the library's defaults behind them, checked as they are read."""
+
+    library: Library
+    values: Mapping[str, Any]
+
+    def __call__(self, key: str) -> Fact:
+        if key in self.values:
+            return Fact(self.values[key], key, True)
+        return Fact(self.library.defaults[key], key)
+
+    def number(self, key: str, optional: bool = False) -> Fact:
+        """A fact that must be a number (or unset, where optional)."""
+        fact = self(key)
+        if not (fact.unknown or is_number(fact.value) or (optional and fact.value is None)):
+            raise ValueError(f"{key} must be a number{' or unset' if optional else ''}, got {fact.value!r}.")
+        return fact
+
+    def bound(self, key: str, optional: bool = False) -> Fact:
+        """A width: a number at least 0."""
+        fact = self.number(key, optional)
+        if is_number(fact.value) and not fact.value >= 0:
+            raise ValueError(f"{key} must be at least 0, got {fact.value}: it is a width around 1, in [1 - low, 1 + high].")
+        return fact
+
+    def count(self, key: str) -> float | None:
+        """A positive number, or None where it is unresolved or unset."""
+        value = self.number(key, optional=True).value
+        if is_number(value) and not (value >= 1 and value == int(value)):
+            raise ValueError(f"{key} must be a whole number at least 1, got {value}: updates per rollout are counted with it.")
+        return float(value) if is_number(value) else None
+
+    def text(self, *keys: str) -> str:
+        """Keys with their values, for a message."""
+        return ", ".join(f"{key} = {shown(self(key).value)}" for key in keys)
 
 
-def shown(value: Any) -> str:
-    """A value as people write it: whole numbers without a point, None as unset, lists in brackets."""
-    if value is None:
-        return "unset"
-    return f"{value:g}" if is_number(value) else str(value)
+def either(first: Fact, second: Fact) -> Fact:
+    """The first fact, or the second where the first is unset."""
+    return second if first.value is None else first
+
+
+def stated(*facts: Fact) -> str:
+    """Keys with their values as a message says them, defaults marked."""
+    return ", ".join(dict.fromkeys(f"{f.key} = {shown(f.value)}{'' if f.explicit else ' (default)'}" for f in facts))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from entclip.integrations.lint.facts import TrainerConfig, is_number, shown
+from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.values import is_number, shown
 
-__all__ = ["NEVER", "Bias", "Liveness", "expected_bias", "liveness", "sapo_keys", "side_off"]
+__all__ = ["NEVER", "Bias", "Liveness", "expected_bias", "liveness", "side_off"]
 
 # Both verl and OpenRLHF clamp log-ratios to +-20 before they clip: a wider bound never acts.
 NEVER = 1e8
@@ -78,8 +79,7 @@ def liveness(config: TrainerConfig) -> Liveness:
         return Liveness(
             "no",
             f"One update per rollout ({updates.formula}): the current policy is the old policy, every ratio is 1 up to "
-            "rounding, and "
-            f"{'the gate is flat there' if soft else 'neither bound can be reached'}.",
+            f"rounding, and {'the gate is flat there' if soft else 'neither bound can be reached'}.",
         )
     inside = f"{shown(updates.count)} updates per rollout ({updates.formula}): the ratio is 1 on the first and free on the rest"
     if soft:
@@ -90,12 +90,8 @@ def liveness(config: TrainerConfig) -> Liveness:
 
 
 def _against_engine(config: TrainerConfig) -> Liveness:
-    if config.library.name == "prime-rl" and not config.updates.stale:
-        return Liveness(
-            "unknown",
-            "One update per batch and no stale rollouts (orchestrator.max_off_policy_steps = 0): only the mismatch between the "
-            "trainer's and the inference engine's probabilities can reach the mask.",
-        )
+    if config.updates.mismatch_only:
+        return Liveness("unknown", config.updates.mismatch_only)
     return Liveness(
         "yes",
         "The ratio is to the sampling engine's probabilities, so it differs from 1 on the first update too; "
@@ -105,9 +101,9 @@ def _against_engine(config: TrainerConfig) -> Liveness:
 
 _READINGS = (
     "Two readings, not to be confused: *clipping at* the high bound lowers entropy and *clipping at* the low bound raises it; "
-    "so *raising* eps_high (less such clipping) raises entropy, and *lowering* eps_low (more such clipping) raises it too. Both "
-    "hold where the clipped tokens have above-average entropy value: gap_low > 0 and gap_high > 0 of T6, to be measured, not "
-    "assumed."
+    "so *raising* eps_high (less such clipping) raises entropy, and *lowering* eps_low (more such clipping) raises it too. "
+    "Both hold where the clipped tokens have above-average entropy value: gap_low > 0 and gap_high > 0 of T6, to be measured, "
+    "not assumed."
 )
 
 
@@ -131,18 +127,16 @@ def expected_bias(config: TrainerConfig) -> Bias:
             "none", "none", "none", "None to first order under random reward: CISPO bounds weights and drops no token (T10)."
         )
     if config.kind == "sapo":
-        pos, neg = (config.get(key).value for key in sapo_keys(config))
+        pos, neg = (config.get(key).value for key in config.library.sapo_keys or ())
         text = (
             f"tau_pos {shown(pos)}, tau_neg {shown(neg)}: sech^2(tau_pos (r-1)/2) - sech^2(tau_neg (r-1)/2) weights the drift "
-            "(T10), 0 "
-            "where the two are equal and small otherwise."
+            "(T10), 0 where the two are equal and small otherwise."
         )
         return Bias("none", "none", "none" if pos == neg else "either", text)
     if config.space in ("probability", "divergence"):
         text = (
             "A mask on probabilities acts on frequent tokens, a ratio clip on rare ones: the same sides can have the opposite "
-            "sign. "
-            "Positive gaps: dropping at the low side raises entropy, at the high side lowers it."
+            "sign. Positive gaps: dropping at the low side raises entropy, at the high side lowers it."
         )
         return Bias("either", "either", "either", text)
     if config.kind == "vespo" or config.level.value == "sequence":
@@ -171,10 +165,3 @@ def _net(config: TrainerConfig, low: str, high: str) -> str:
     if low == "none":
         return "down"
     return "down" if config.low.value == config.high.value else "either"
-
-
-def sapo_keys(config: TrainerConfig) -> tuple[str, str]:
-    """The keys of SAPO's steepness for A > 0 and for A < 0."""
-    if config.library.name == "trl":
-        return "sapo_temperature_pos", "sapo_temperature_neg"
-    return "actor_rollout_ref.actor.tau_pos", "actor_rollout_ref.actor.tau_neg"

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entclip.integrations.lint.libraries import LIBRARIES, flat_openrlhf_flags, is_known, known_keys, library_named
+from entclip.integrations.lint.libraries import LIBRARIES, library_named
 from entclip.integrations.lint.shell import Script, read_script
+from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["Source", "Unresolved", "detect_library", "read_source"]
+__all__ = ["Source", "detect_library", "read_source"]
 
 _SUFFIXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 _OVERRIDE = re.compile(r"^\+{0,2}([A-Za-z_][\w@/-]*(?:\.[\w@/-]+)+)=(.*)$", re.DOTALL)
@@ -26,16 +27,6 @@ _CHOICE = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
 # Flags that take several numbers.
 _SEVERAL = ("low_high", "threshold", "betas", "range")
 _FLAG = re.compile(r"^--[A-Za-z]")
-
-
-@dataclass(frozen=True)
-class Unresolved:
-    """A value that is not in the configuration itself."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True)
@@ -254,10 +245,10 @@ def detect_library(source: Source) -> tuple[str, str]:
 
 
 def _is_own(name: str, key: str) -> bool:
-    return is_known(name, key) or (name == "openrlhf" and key in flat_openrlhf_flags())
+    return LIBRARIES[name].knows(key) or key in LIBRARIES[name].older_keys
 
 
 def _in_own_group(name: str, key: str) -> bool:
     """A key, misspelt perhaps, below a top-level group of the library."""
     group = key.partition(".")[0] + "."
-    return "." in key and any(known.startswith(group) for known in known_keys(name))
+    return "." in key and any(known.startswith(group) for known in LIBRARIES[name].keys)

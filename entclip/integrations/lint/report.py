@@ -4,8 +4,8 @@
     >>> lint(read_config("epsilon: 0.2\\nnum_generations: 8")).liveness.alive
     'no'
 
-Reading is in `reading.py`, the libraries' keys and defaults in `libraries.py`, what they mean in `builders.py`, the traps in
-`traps_*.py` (each explained in docs/lint.md), conversion in `notation.py`.
+Reading is in `reading.py`; `libraries/` has a folder for each library with its keys, defaults, what they mean and its own traps;
+traps that hold for every library are in `traps_*.py` (each is explained in docs/lint.md); conversion is in `notation.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 # The rules register themselves when their files are imported.
 from entclip.integrations.lint import traps_clip, traps_metrics  # noqa: F401
-from entclip.integrations.lint.builders import read_config
-from entclip.integrations.lint.facts import Fact, TrainerConfig, is_number, shown
+from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.facts import Fact, TrainerConfig
 from entclip.integrations.lint.liveness import Bias, Liveness, expected_bias, liveness, side_off
 from entclip.integrations.lint.notation import convert
-from entclip.integrations.lint.reading import Unresolved
 from entclip.integrations.lint.rules import Finding, findings
+from entclip.integrations.lint.values import Unresolved, is_number, shown
 from entclip.objectives.family import Clip, DualClip
 
 __all__ = ["Report", "convert", "convert_command", "lint", "lint_command", "read_config"]

@@ -1,9 +1,13 @@
-"""The registry of traps: a rule is a small function from a configuration to a message, or None where it does not apply."""
+"""The registry of traps: a rule is a small function from a configuration to a message, or None where it does not apply.
+
+Rules of `traps_clip` and `traps_metrics` read facts and hold for every library. What only one library does is registered by that
+library's folder, under an id of its own or one that several share.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from entclip.integrations.lint.facts import TrainerConfig
@@ -18,12 +22,16 @@ _RULES: dict[str, Rule] = {}
 
 @dataclass(frozen=True)
 class Rule:
-    """id: also its heading in docs/lint.md. libraries: those it can speak about. check: the message, or None."""
+    """id: also its heading in docs/lint.md. checks: message or None, for every library (key "") or for the one named."""
 
     id: str
     severity: Severity
-    libraries: tuple[str, ...]
-    check: Check
+    checks: dict[str, Check] = field(default_factory=dict)
+
+    def message(self, config: TrainerConfig) -> str | None:
+        """What to say of a configuration, None where the trap does not apply."""
+        check = self.checks.get(config.library.name) or self.checks.get("")
+        return None if check is None else check(config)
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,17 @@ class Finding:
         return f"docs/lint.md#{self.id}"
 
 
-def rule(name: str, severity: Severity, *libraries: str) -> Callable[[Check], Check]:
-    """Register a check under an id, for the named libraries (none named: all four)."""
+def rule(name: str, severity: Severity, library: str = "") -> Callable[[Check], Check]:
+    """Register a check under an id, for every library or for the one whose folder it lies in.
+
+    Raises: ValueError if the id has that check already, or another severity.
+    """
 
     def register(check: Check) -> Check:
-        _RULES[name] = Rule(name, severity, libraries or ("trl", "verl", "openrlhf", "prime-rl"), check)
+        known = _RULES.setdefault(name, Rule(name, severity))
+        if known.severity != severity or library in known.checks:
+            raise ValueError(f"rule {name!r} is registered already for {library or 'every library'}, as {known.severity}.")
+        known.checks[library] = check
         return check
 
     return register
@@ -56,6 +70,6 @@ def rules() -> dict[str, Rule]:
 
 def findings(config: TrainerConfig) -> list[Finding]:
     """The traps that apply to a configuration, errors first."""
-    applied = [r for r in rules().values() if config.library.name in r.libraries]
-    found = [Finding(r.id, r.severity, message) for r in applied if (message := r.check(config)) is not None]
+    said = [(r, r.message(config)) for r in rules().values()]
+    found = [Finding(r.id, r.severity, message) for r, message in said if message is not None]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])

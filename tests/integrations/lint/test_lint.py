@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -13,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entclip.experiments.sections import Arm
-from entclip.integrations.lint.builders import read_config
-from entclip.integrations.lint.libraries import LIBRARIES, closest_key, is_known, known_keys, library_named
-from entclip.integrations.lint.reading import Unresolved, detect_library, read_source
+from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.libraries import LIBRARIES, library_named
+from entclip.integrations.lint.reading import detect_library, read_source
 from entclip.integrations.lint.report import Report, convert, convert_command, lint, lint_command
+from entclip.integrations.lint.rules import rule as register
 from entclip.integrations.lint.rules import rules
+from entclip.integrations.lint.values import Unresolved
 from entclip.objectives.family import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, objective_named
 
 ROOT = Path(__file__).parents[3]
@@ -60,10 +63,25 @@ def test_fixture(name):
 
 @pytest.mark.parametrize("rule", rules())
 def test_every_rule_has_a_positive_and_a_negative_fixture(rule):
-    speaks = [name for name in EXPECTED if name.split("/")[0] in rules()[rule].libraries]
+    checks = rules()[rule].checks
+    speaks = [name for name in EXPECTED if "" in checks or name.split("/")[0] in checks]
     positive = [name for name in speaks if rule in EXPECTED[name]["findings"]]
     assert positive
     assert len(positive) < len(speaks)
+
+
+def test_what_only_one_library_does_is_said_in_its_folder():
+    package = ROOT / "entclip" / "integrations" / "lint"
+    for path in package.glob("*.py"):
+        names = {n.value for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Constant)}
+        assert names.isdisjoint(LIBRARIES), f"{path.name} asks for a library by its name"
+
+
+def test_a_rule_is_registered_once():
+    with pytest.raises(ValueError, match="registered already for trl"):
+        register("singleton-group", "error", "trl")(lambda config: None)
+    with pytest.raises(ValueError, match="as error"):
+        register("singleton-group", "info", "another")(lambda config: None)
 
 
 def test_every_rule_is_explained_in_the_docs_and_nothing_else_is():
@@ -399,14 +417,14 @@ def test_unknown_keys_are_reported_with_the_nearest_known():
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_key_lists_hold_every_default(name):
     library = library_named(name)
-    assert [key for key in library.defaults if not is_known(name, key)] == []
-    assert len(known_keys(name)) > 150
-    assert closest_key(name, "q") is None
+    assert [key for key in library.defaults if not library_named(name).knows(key)] == []
+    assert len(library_named(name).keys) > 150
+    assert library_named(name).closest("q") is None
 
 
 def test_open_groups_accept_any_key():
-    assert is_known("verl", "actor_rollout_ref.rollout.engine_kwargs.vllm.anything")
-    assert not is_known("verl", "actor_rollout_ref.rollout.anything")
+    assert library_named("verl").knows("actor_rollout_ref.rollout.engine_kwargs.vllm.anything")
+    assert not library_named("verl").knows("actor_rollout_ref.rollout.anything")
 
 
 # Conversion

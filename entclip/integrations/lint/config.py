@@ -1,0 +1,45 @@
+"""From a configuration's text to its facts: detect the library, read its keys, and ask the library's folder what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from entclip.integrations.lint.facts import Reader, TrainerConfig
+from entclip.integrations.lint.libraries import library_named
+from entclip.integrations.lint.reading import Source, detect_library, read_source
+
+__all__ = ["config_from", "read_config"]
+
+
+def read_config(path_or_text: str | Path, library: str | None = None) -> TrainerConfig:
+    """A trainer configuration from a file or text; the library is detected where it is not named.
+
+    Raises: ValueError if it cannot be read, no library or more than one fits, or a value that decides has the wrong type.
+    """
+    source = read_source(path_or_text)
+    if library is None:
+        return config_from(source, *detect_library(source))
+    return config_from(source, library_named(library).name, "named by the caller")
+
+
+def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
+    """The facts of a source that belongs to a library."""
+    library = library_named(name)
+    renamed = tuple(key for key in source.values if key in library.older_keys and not library.knows(key))
+    values = {library.renamed.get(key, key): value for key, value in source.values.items()}
+    unknown = tuple(
+        (key, library.closest(key))
+        for key in values
+        if not library.knows(key) and key not in renamed and not key.startswith(library.free_prefixes)
+    )
+    files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
+    config: TrainerConfig = library.build(Reader(library, values), evidence)
+    return replace(
+        config,
+        values=values,
+        unknown_keys=unknown,
+        renamed=renamed,
+        elsewhere=(*files, *source.arguments),
+        shell_defaults=source.shell_defaults,
+    )

@@ -1,0 +1,20 @@
+"""The libraries whose configurations are read, a folder for each: keys, defaults, what they mean, traps, and notation."""
+
+from __future__ import annotations
+
+from entclip.integrations.lint.libraries.openrlhf import OPENRLHF
+from entclip.integrations.lint.libraries.prime_rl import PRIME_RL
+from entclip.integrations.lint.libraries.trl import TRL
+from entclip.integrations.lint.libraries.verl import VERL
+from entclip.integrations.lint.library import Library
+
+__all__ = ["LIBRARIES", "library_named"]
+
+LIBRARIES = {library.name: library for library in (TRL, VERL, OPENRLHF, PRIME_RL)}
+
+
+def library_named(name: str) -> Library:
+    """What is known of one library; ValueError for a name that has no folder."""
+    if name not in LIBRARIES:
+        raise ValueError(f"unknown library {name!r}: choose one of {', '.join(LIBRARIES)}.")
+    return LIBRARIES[name]

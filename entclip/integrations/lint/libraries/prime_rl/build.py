@@ -1,0 +1,55 @@
+"""From the keys of prime-rl to facts, as its source computes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates
+from entclip.integrations.lint.values import shown
+
+__all__ = ["build"]
+
+
+def build(read: Reader, evidence: str) -> TrainerConfig:
+    """What prime-rl computes from its keys."""
+    loss, algo = read("trainer.loss.type"), read("orchestrator.algo.type")
+    kind = {"default": "dppo_tv", "ipo": "ipo", "custom": "custom"}.get(str(loss.value), "unknown")
+    low, high = read.bound("trainer.loss.dppo_mask_low"), read.bound("trainer.loss.dppo_mask_high")
+    if kind == "ipo":
+        low = high = read.bound("trainer.loss.ipo_threshold")
+    elif kind in ("custom", "unknown"):
+        low = high = Fact(None, loss.key, loss.explicit)
+    if algo.value in ("sft", "opd", "opsd"):
+        kind, low, high = "unused", Fact(None, algo.key, True), Fact(None, algo.key, True)
+    stale = read.number("orchestrator.max_off_policy_steps")
+    late = stale.unknown or stale.value > 0
+    own = "orchestrator.train.source.group_size"
+    return TrainerConfig(
+        library=read.library,
+        evidence=evidence,
+        objective=loss,
+        kind=kind,
+        space={"dppo_tv": "probability", "ipo": "probability", "unused": "none"}.get(kind, "unknown"),
+        level=Fact("token", loss.key, loss.explicit),
+        low=low,
+        high=high,
+        cap=Fact(None, loss.key),
+        updates=Updates(
+            1.0,
+            f"one per batch, of rollouts up to orchestrator.max_off_policy_steps = {shown(stale.value)} versions old",
+            engine="prime-rl's losses always do",
+            stale=late,
+            mismatch_only=""
+            if late
+            else "One update per batch and no stale rollouts (orchestrator.max_off_policy_steps = 0): only the mismatch between "
+            "the trainer's and the inference engine's probabilities can reach the mask.",
+        ),
+        temperature=read.number("orchestrator.train.sampling.temperature"),
+        advantage=replace(algo, value="mean" if algo.value == "max_rl" else "none"),
+        aggregation=Fact("token-mean", loss.key),
+        group_size=read(own) if own in read.values else read("orchestrator.group_size"),
+        entropy_coef=Fact(0.0, loss.key),
+        kl_coef=read.number("trainer.loss.kl_tau") if kind in ("dppo_tv", "ipo") else Fact(0.0, loss.key),
+        log_prob_dtype=Fact("unknown", "trainer.model"),
+        engine_correction=Fact("ratio to the engine", loss.key),
+    )

@@ -1,0 +1,17 @@
+"""Traps that only prime-rl has, or that it has in its own way."""
+
+from __future__ import annotations
+
+from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.rules import rule
+
+__all__: list[str] = []
+
+
+@rule("singleton-group", "error", "prime-rl")
+def _singleton(config: TrainerConfig) -> str | None:
+    if config.group_size.value != 1 or config.objective.value == "custom" or config.kind == "unused":
+        return None
+    if config.values.get("orchestrator.algo.type", "grpo") == "rae":
+        return None
+    return f"{config.group_size.key} = 1: a reward minus its own mean is 0, so no token has an advantage. Set it to 8 or more."

@@ -1,0 +1,115 @@
+"""What entclip knows of one library: its keys and defaults at a version, and what its settings mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from typing import Any
+
+from entclip.integrations.lint.setting import Setting, Text
+
+__all__ = ["Library"]
+
+
+def _no_files(values: Mapping[str, Any]) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library as entclip knows it. Each has a folder of its own in `libraries/`; nothing else asks for a library by name.
+
+    A key that is not listed is reported, never guessed. Defaults are those of `version`.
+
+    Attributes:
+        entry: how its training command is named in a script, as a regular expression; what follows it are its options.
+        package: the folder with `keys.txt`, the list of all its keys.
+        build: from a `facts.Reader` and the evidence for the library to a `facts.TrainerConfig`.
+        write: from a clip without a notation to the library's settings.
+        losses: names of its losses.
+        more_updates: which settings give a rollout more than one update.
+        std_offset: how a group's standard deviation is taken.
+        truncation: keys of truncated sampling, each with the values that truncate nothing.
+        wrong_for_sequences, right_for_sequences: aggregations that weigh a sequence by its length, and the setting that does not.
+        sapo_keys: keys of SAPO's steepness for A > 0 and for A < 0.
+        precise: how to get log-probabilities that are not rounded to bfloat16.
+        kl_to_sampler: whether its KL term penalises the log-ratio to the policy that sampled, not to a reference.
+        cap_note: what to know about switching its third bound off.
+        open_groups: groups that users extend with keys of their own.
+        free_prefixes: beginnings of keys that belong to its launcher.
+        other_files: keys of a configuration that name another configuration, which is not read.
+        renamed: keys of older versions and what they are called now; older_keys: all keys of that version.
+    """
+
+    name: str
+    title: str
+    version: str
+    defaults: Mapping[str, Any]
+    entry: str
+    package: str
+    build: Callable[..., Any]
+    write: Callable[[Setting], Text]
+    losses: tuple[str, ...]
+    more_updates: str = ""
+    std_offset: str = ""
+    truncation: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    wrong_for_sequences: tuple[str, ...] = ()
+    right_for_sequences: str = ""
+    sapo_keys: tuple[str, str] | None = None
+    precise: str = ""
+    kl_to_sampler: bool = False
+    cap_note: str = ""
+    open_groups: frozenset[str] = frozenset()
+    free_prefixes: tuple[str, ...] = ()
+    other_files: Callable[[Mapping[str, Any]], list[str]] = _no_files
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    older_list: str | None = None
+
+    @property
+    def release(self) -> str:
+        """Name and version."""
+        return f"{self.title} {self.version}"
+
+    def _listed(self, file: str) -> frozenset[str]:
+        """Keys of a list: `group: name name ...`, `-` for keys without a group, indented lines go on."""
+        text = resources.files(self.package).joinpath(file).read_text("utf-8")
+        keys, group = set(), ""
+        for line in text.splitlines():
+            if line.startswith("#"):
+                continue
+            words = line.split()
+            if not line.startswith(" "):
+                group, words = words[0].removesuffix(":"), words[1:]
+            keys |= {word if group == "-" else f"{group}.{word}" for word in words}
+        return frozenset(keys)
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Every key of its configuration, dotted; `group.*` where anything below a group is accepted."""
+        return self._listed("keys.txt")
+
+    @cached_property
+    def older_keys(self) -> frozenset[str]:
+        """Keys of the version before its keys were renamed."""
+        return frozenset() if self.older_list is None else self._listed(self.older_list)
+
+    @cached_property
+    def _groups(self) -> tuple[frozenset[str], frozenset[str]]:
+        opened = frozenset(key.removesuffix(".*") for key in self.keys if key.endswith(".*"))
+        return opened, frozenset(".".join(key.split(".")[:n]) for key in self.keys for n in range(1, key.count(".") + 1))
+
+    def knows(self, key: str) -> bool:
+        """Whether the list has the key, a group of that name, or an open group above it."""
+        opened, groups = self._groups
+        parts = key.split(".")
+        if not self.open_groups.isdisjoint(parts):
+            return True
+        return key in self.keys or key in groups or any(".".join(parts[:n]) in opened for n in range(1, len(parts)))
+
+    def closest(self, key: str) -> str | None:
+        """The known key most like an unknown one, or None if nothing is near."""
+        found = difflib.get_close_matches(key, sorted(self.keys), n=1, cutoff=0.75)
+        return found[0] if found else None

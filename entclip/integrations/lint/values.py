@@ -1,0 +1,30 @@
+"""Values of a configuration: numbers, text, and what only a shell or another file could supply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Unresolved", "is_number", "shown"]
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A value that is not in the configuration itself."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def is_number(value: Any) -> bool:
+    """A finite or infinite number, no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def shown(value: Any) -> str:
+    """A value as people write it: whole numbers without a point, None as unset, lists in brackets."""
+    if value is None:
+        return "unset"
+    return f"{value:g}" if is_number(value) else str(value)
