@@ -1,11 +1,16 @@
-# Needs only Python >= 3.11 and make: each target installs what it uses into .venv, once per pyproject.toml.
+# Needs only Python >= 3.11 and make: each target installs what it uses into .venv, at the versions of constraints/lock.txt.
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints/ci.txt
-INPUTS := pyproject.toml constraints/ci.txt $(BIN)/python
+LOCK   := constraints/lock.txt
+PIP    := -m pip install -qq --disable-pip-version-check
+INPUTS := pyproject.toml $(LOCK) $(BIN)/python
+
+# The build backend is locked, too: pip would otherwise fetch the newest one into an environment of its own.
+install = $(BIN)/python $(PIP) -c $(LOCK) hatchling editables && \
+          $(BIN)/python $(PIP) -c $(LOCK) --no-build-isolation -e '.$(1)'
 
 # More workers, or more threads in each, are slower: the arrays in the tests are small.
 PYTEST_WORKERS ?= $(shell test "$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1)
@@ -13,7 +18,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test notebooks docs reproduce proofs llm check lint dev mutants bench clean
+.PHONY: help drift test notebooks docs reproduce proofs llm check lint dev mutants bench lock latest oldest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,40 +61,61 @@ mutants: $(VENV)/.mutants ## mutation testing of the formula files (a quarter of
 bench: $(VENV)/.test ## measure wall times
 	$(BIN)/python -m benchmarks $(ARGS)
 
+lock: $(BIN)/python ## write constraints/lock.txt again (ARGS=--upgrade: with the newest releases); needs a network
+	@$(BIN)/python $(PIP) -c $(LOCK) uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --all-extras --no-annotate \
+	  --custom-compile-command 'make lock' -c constraints/torch.txt -o $(LOCK) $(ARGS) pyproject.toml constraints/tools.in
+
+# Here third parties' deprecations are reported and never fail a test. torch stays: another version is gigabytes to fetch.
+CANARY := -n $(PYTEST_WORKERS) -W default::DeprecationWarning -W default::PendingDeprecationWarning -W default::FutureWarning
+
+latest: .venv-latest/bin/python ## run all tests with the newest releases that pyproject.toml allows, in .venv-latest
+	@echo 'Installing the newest releases into .venv-latest ...'
+	@$< $(PIP) -U --upgrade-strategy eager -c constraints/torch.txt -e '.[test]'
+	$(ONE_THREAD) $< -m pytest $(CANARY) $(ARGS)
+
+oldest: .venv-oldest/bin/python ## run all tests with the oldest releases that pyproject.toml allows, in .venv-oldest
+	@echo 'Installing the oldest releases into .venv-oldest ...'
+	@$< $(PIP) -c $(LOCK) uv
+	@.venv-oldest/bin/uv pip compile -q --python $< --resolution lowest-direct --no-annotate --extra test \
+	  -c constraints/torch.txt -o .venv-oldest/oldest.txt pyproject.toml
+	@$< $(PIP) -c .venv-oldest/oldest.txt -e '.[test]'
+	$(ONE_THREAD) $< -m pytest $(CANARY) $(ARGS)
+
 clean: ## remove caches and builds; keeps .venv and results
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-$(BIN)/python:
+%/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "entclip needs Python >= 3.11, but '$(PYTHON)' is older or missing;" \
 	       "name another with: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	@$(PYTHON) -m venv --clear $* || { rm -rf $*; \
 	  echo "'$(PYTHON) -m venv' failed: some Linux distributions ship it as a package of its own, python3-venv." >&2; \
 	  exit 1; }
 
 # A larger set holds the smaller ones, so it marks those as done too.
 $(VENV)/.core: $(INPUTS)
 	@echo 'Installing entclip into $(VENV) ...'
-	@$(PIP) -e .
+	@$(call install,)
 	@touch $@
 
 $(VENV)/.docs: $(INPUTS)
 	@echo 'Installing entclip and what its site needs into $(VENV) ...'
-	@$(PIP) -e '.[docs]'
+	@$(call install,[docs])
 	@touch $(VENV)/.core $@
 
 $(VENV)/.test: $(INPUTS)
 	@echo 'Installing entclip and its test tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP) -e '.[test]'
+	@$(call install,[test])
 	@touch $(VENV)/.core $(VENV)/.docs $@
 
 $(VENV)/.mutants: $(INPUTS)
 	@echo 'Installing entclip and its mutation tests into $(VENV) ...'
-	@$(PIP) -e '.[mutants]'
+	@$(call install,[mutants])
 	@touch $(VENV)/.core $(VENV)/.docs $(VENV)/.test $@
 
 $(VENV)/.dev: $(INPUTS)
 	@echo 'Installing entclip and its development tools into $(VENV) (a few minutes the first time) ...'
-	@$(PIP) -e '.[dev]'
+	@$(call install,[dev])
 	@touch $(VENV)/.core $(VENV)/.docs $(VENV)/.test $@
