@@ -26,6 +26,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from entclip.policies.decoding import decode
 from entclip.policies.snapshot import Snapshot, compress
 from entclip.policies.softmax import log_softmax
 
@@ -256,9 +257,8 @@ def respond(lm: Any, prefix: list[int], limit: int, stop: frozenset[int], rng: n
     ids, fresh, cache = list(prefix), list(prefix), None
     with torch.inference_mode():
         for _ in range(limit):
-            out = lm(input_ids=torch.tensor([fresh], device=lm.device), past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            cdf = np.cumsum(np.exp(log_softmax(out.logits[0, -1].double().cpu().numpy())))
+            logits, cache = decode(lm, torch.tensor([fresh], device=lm.device), cache)
+            cdf = np.cumsum(np.exp(log_softmax(logits[0, -1].double().cpu().numpy())))
             token = min(int(np.searchsorted(cdf, rng.random() * cdf[-1], side="right")), len(cdf) - 1)
             ids.append(token)
             fresh = [token]

@@ -15,8 +15,6 @@ from entclip.policies.softmax import log_softmax
 
 PROMPTS = ("one two three", "two two one four", "five")
 FLOAT32 = float(np.finfo(np.float32).eps)
-# Libraries of others warn about their own future; that is not ours to fail on.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
 @pytest.fixture(scope="module")

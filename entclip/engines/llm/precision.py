@@ -10,22 +10,30 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["Float32Head", "arithmetic"]
 
+_EXACT = {torch.float64, torch.int64, torch.int32, torch.bool}
+
 
 class _KeepDouble(TorchFunctionMode):
-    """Skips casts of float64 tensors to float32.
+    """Makes casts to float32 casts to float64, of float64 tensors and of whole numbers.
 
     transformers computes norms and softmax in float32 whatever the model's dtype. In a float64 model that is a loss: entropy
-    would be good to 1e-7 only, more than the changes that float64 is asked for to see.
+    would be good to 1e-7 only, more than the changes that float64 is asked for to see. Positions are cast, too, since some of
+    its versions multiply them with float64 frequencies in a product that takes one dtype.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if args and isinstance(args[0], torch.Tensor) and args[0].dtype == torch.float64:
-            if func is torch.Tensor.float or (func is torch.Tensor.to and torch.float32 in (*args[1:], kwargs.get("dtype"))):
-                return args[0]
-            if kwargs.get("dtype") is torch.float32:
-                kwargs = {**kwargs, "dtype": torch.float64}
+        if args and isinstance(args[0], torch.Tensor) and args[0].dtype in _EXACT:
+            if func is torch.Tensor.float:
+                func = torch.Tensor.double
+            elif func is torch.Tensor.to:
+                args = (args[0], *(_doubled(value) for value in args[1:]))
+            kwargs = {name: _doubled(value) if name == "dtype" else value for name, value in kwargs.items()}
         return func(*args, **kwargs)
+
+
+def _doubled(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value
 
 
 class Float32Head(torch.nn.Linear):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from entclip.engines.llm.language import Language
+from entclip.policies.decoding import decode
 from entclip.support.errors import SpecError
 
 __all__ = ["Sequences", "generate", "pad_prompts", "response_log_probs"]
@@ -93,9 +94,8 @@ def generate(language: Language, prompts: tuple[Any, Any], *, new_tokens: int, t
     with torch.inference_mode():
         for _ in range(new_tokens):
             where = _inputs(attention, fresh.shape[1], model.dtype)
-            out = model(input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1, **where)
-            cache = out.past_key_values
-            logits = out.logits[:, -1].double() / temperature
+            last, cache = decode(model, fresh, cache, logits_to_keep=1, **where)
+            logits = last[:, -1].double() / temperature
             noise = torch.empty_like(logits).exponential_(generator=generator).log_()
             token = torch.where(alive, (logits - noise).argmax(-1), language.pad)
             taken.append(token)

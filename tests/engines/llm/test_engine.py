@@ -64,7 +64,6 @@ def test_first_order_error_falls_as_the_square_of_the_rate_and_remainder_faster(
         assert np.all(np.abs(ratios[1] / power - 1) < 0.7 * np.abs(ratios[0] / power - 1))
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # inside forward-mode differentiation
 def test_curvature_is_the_second_derivative_along_the_step(small):
     spec = small("update.optimizer=sgd", "update.learning_rate=0.01")
     engine = LlmEngine(dtype="float64")

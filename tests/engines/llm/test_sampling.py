@@ -80,6 +80,15 @@ def test_float64_is_float64_all_the_way():
     assert float((whole - rough.double()).abs().max()) < 1e-4
 
 
+def test_in_float64_positions_multiply_frequencies():
+    frequency, position = torch.tensor([[1.0], [1e-4]], dtype=torch.float64), torch.arange(3)[None]
+    with arithmetic("float64", "cpu"):
+        # transformers 5.17's rotary embedding; "@" takes one dtype.
+        angles = frequency.to(dtype=torch.float, device="cpu") @ position.float()
+    assert angles.dtype == torch.float64
+    assert torch.equal(angles, frequency * position)
+
+
 def test_logits_stay_in_float32_under_bfloat16():
     single, half = (load_language("untrained", "cpu", d).model for d in ("float32", "bfloat16"))
     hidden = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
