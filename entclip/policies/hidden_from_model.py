@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from entclip.policies.from_model import SMOLLM2, choose_contexts, encode_prompt, load_model, read_prompts, respond, stop_tokens
+from entclip.policies.from_model import choose_contexts, read_prompts, respond
+from entclip.policies.pretrained import SMOLLM2, encode_prompt, load_model, stop_tokens
 from entclip.support.files import write_atomic
 
 __all__ = ["hidden_from_model"]

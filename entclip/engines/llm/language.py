@@ -10,7 +10,7 @@ import torch
 
 from entclip.engines.llm.precision import Float32Head
 from entclip.engines.llm.tiny import CHARACTERS, tiny_model
-from entclip.policies.from_model import encode_prompt, load_model, stop_tokens
+from entclip.policies.pretrained import encode_prompt, load_model, stop_tokens
 from entclip.support.errors import SpecError
 
 __all__ = ["Language", "load_language"]
