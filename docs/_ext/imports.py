@@ -8,7 +8,7 @@ from pathlib import Path
 
 # A folder may import from itself and from those before it.
 ORDER = (
-    "support", "policies", "rewards", "objectives", "experiments", "drift", "engines", "ledger", "report", "runs", "prediction",
+    "support", "policies", "rewards", "objectives", "experiments", "drift", "ledger", "engines", "report", "runs", "prediction",
     "findings", "integrations", "cli",
 )  # fmt: skip
 

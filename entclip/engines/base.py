@@ -10,11 +10,12 @@ import numpy as np
 
 from entclip.engines.samples import Samples, Sums
 from entclip.experiments.experiment import Experiment
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.objectives.drop import Keep
 from entclip.support.errors import SpecError
 
-__all__ = ["Directive", "Engine", "Entry", "Minibatch", "Rollout", "State", "refuse_adam"]
+__all__ = ["Directive", "Engine", "Minibatch", "Rollout", "State", "refuse_adam"]
 
 
 @dataclass(kw_only=True)
@@ -66,22 +67,6 @@ class Directive:
     keep: Keep | None = None
     step_variance: float | None = None
     learning_rate: float | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Columns of one update, each (U,) float64, with the weights of the units and what identifies them."""
-
-    inner_step: int
-    rollout: int
-    columns: dict[str, np.ndarray]
-    weight: np.ndarray
-    context: np.ndarray
-    replica: np.ndarray
-    samples: float  # mean number per unit
-    fresh: bool
-    drawn: bool  # True: units are independent draws with standard errors; False: weights are exact probabilities
-    precision: float = float(np.finfo(np.float64).eps)  # rounding of the arithmetic behind the columns
 
 
 S = TypeVar("S", bound=State)

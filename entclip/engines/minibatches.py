@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from entclip.engines.accounting import Scheme
-from entclip.engines.base import Entry, Minibatch, State
+from entclip.engines.base import Minibatch, State
 from entclip.experiments.experiment import Experiment
+from entclip.ledger.entry import Entry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 
 __all__ = ["entry_of", "fresh_minibatches", "scheme_of", "take_moments"]
@@ -23,7 +24,7 @@ def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray],
         weight=state.weight,
         context=state.context,
         replica=state.replica,
-        samples=state.experiment.update.batch,
+        samples=state.experiment.update.batch * state.length,
         fresh=minibatch.fresh,
         drawn=drawn,
     )

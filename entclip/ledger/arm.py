@@ -16,12 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from entclip.engines.base import Entry, State
 from entclip.experiments.experiment import Experiment
-from entclip.ledger.columns import _MEANS, _SUMMED, EXPECTED, OPTIONAL_CAUSES, PARTS, SCHEMA_VERSION
-from entclip.objectives.base import CAUSES
+from entclip.ledger.columns import (
+    EXPECTED,
+    MEANS,
+    OPTIONAL_CAUSES,
+    PARTS,
+    SCHEMA_VERSION,
+    SUMMED,
+    causes_in,
+    check_entry,
+    column_named,
+)
+from entclip.ledger.entry import Entry, Units
 
 __all__ = ["ArmLedger", "IdentityError", "standard_error"]
+
+
+_ADDED = (*SUMMED, *OPTIONAL_CAUSES)
 
 
 class IdentityError(RuntimeError):
@@ -62,14 +74,9 @@ def _standard_errors(values: np.ndarray, pair: bool) -> list[float | None]:
     return out
 
 
-def _independent_units(values: np.ndarray, state: State) -> np.ndarray:
+def _independent_units(values: np.ndarray, state: Units) -> np.ndarray:
     """(K, U) to what can be taken as independent: units, or means over the contexts of each replica that shares parameters."""
     return values.reshape(len(values), int(state.replica.max()) + 1, -1).mean(axis=2) if state.shared else values
-
-
-def _causes(columns: Mapping[str, np.ndarray]) -> list[str]:
-    """The causes that an entry has: the four of every clip, and the optimiser's own where there are any."""
-    return [*CAUSES, *(c for c in OPTIONAL_CAUSES if c in columns)]
 
 
 def _check(entry: Entry, rounding: np.ndarray) -> None:
@@ -77,7 +84,7 @@ def _check(entry: Entry, rounding: np.ndarray) -> None:
     bad = [name for name, finite in zip(c, np.isfinite(np.stack(list(c.values()))).all(axis=1), strict=True) if not finite]
     if bad:
         raise IdentityError(f"column {bad[0]} holds NaN or infinity at rollout {entry.rollout}, inner step {entry.inner_step}.")
-    gap = np.abs(sum(c[p] for p in _causes(c)) - c["_inner"])
+    gap = np.abs(sum(c[p] for p in causes_in(c)) - c["_inner"])
     if np.any(gap > rounding):
         raise IdentityError(
             f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}."
@@ -107,10 +114,11 @@ class ArmLedger:
         self.drawn = 0  # units with samples of their own, where contexts share parameters more than are independent
         self._entropy_expected: float | None = None
 
-    def append(self, entry: Entry, state: State) -> None:
-        """Check the identities of one update and add it to the books."""
+    def append(self, entry: Entry, state: Units) -> None:
+        """Check the identities of one update and add it to the books; ValueError for a column that the table does not have."""
         c = entry.columns
-        terms = 1 + c["entropy_before"] + sum(np.abs(c[p]) for p in _causes(c)) + c["_scale"]
+        check_entry(c)
+        terms = 1 + c["entropy_before"] + sum(np.abs(c[p]) for p in causes_in(c)) + c["_scale"]
         rounding = 256 * entry.precision * terms
         _check(entry, rounding)
         total = entry.weight.sum()
@@ -127,15 +135,15 @@ class ArmLedger:
         self._entropy_expected, self.entropy_end = after, after
         if self.entropy_start is None:
             self.entropy_start = before
-        names = [n for n in (*_SUMMED, *EXPECTED) if n in c]
+        names = [n for n in (*_ADDED, *EXPECTED) if n in c]
         row: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
             "rollout": entry.rollout, "step": len(self.rows) + self.skipped, "inner_step": entry.inner_step,
         }  # fmt: skip
-        kept = [*names, *_MEANS]
+        kept = [*names, *MEANS]
         row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
         if entry.drawn:
-            parts = {f"{n}_se": c[n] for n in _SUMMED if n in c}
+            parts = {f"{n}_se": c[n] for n in _ADDED if n in c}
             parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}
             values = _independent_units(np.stack(list(parts.values())) * state.context_weight, state)
             row |= dict(zip(parts, _standard_errors(values, self.experiment.antithetic), strict=True))
@@ -155,7 +163,7 @@ class ArmLedger:
         self.skipped += 1
         self._entropy_expected = None
 
-    def _add_totals(self, entry: Entry, state: State, names: list[str]) -> None:
+    def _add_totals(self, entry: Entry, state: Units, names: list[str]) -> None:
         if entry.drawn:
             self.drawn = len(entry.weight)
             values = _independent_units(np.stack([entry.columns[n] for n in names]) * state.context_weight, state)
@@ -163,7 +171,7 @@ class ArmLedger:
                 for totals in (self.totals, self.rollout_totals):
                     totals[name] = totals.get(name, 0.0) + value
 
-    def end_rollout(self, state: State, start: Mapping[str, np.ndarray], end: Mapping[str, np.ndarray]) -> None:
+    def end_rollout(self, state: Units, start: Mapping[str, np.ndarray], end: Mapping[str, np.ndarray]) -> None:
         """Close a rollout: sums, collapses, and for sequences their entropy and its part from visiting prefixes differently.
 
         start, end: what the engine observed, (U,); branches of the exact engine may differ in number.
@@ -177,6 +185,8 @@ class ArmLedger:
         summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
         # What else the engine saw: rewards, lengths. In its order: that of a set would differ from process to process.
         for name in (n for n in end if n not in ("entropy", "sequence_entropy")):
+            if column_named(name).filled != "rollout":
+                raise ValueError(f"column {name!r} is filled by the {column_named(name).filled}, not between rollouts.")
             summary[name] = float(np.dot(state.weight, end[name]) / state.weight.sum())
         if self.totals and len(start["entropy"]) == len(end["entropy"]):
             lost = start["entropy"] - end["entropy"]
@@ -198,7 +208,7 @@ class ArmLedger:
         """Sums over updates of every part, their expectations, standard errors, and the control-variate mean."""
         pair = self.experiment.antithetic
         out: dict[str, Any] = {}
-        for name in (n for n in _SUMMED if n in rows[0]):
+        for name in (n for n in _ADDED if n in rows[0]):
             out[name] = math.fsum(r[name] for r in rows)
             out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
         predicted = [p for p in PARTS if all(f"expected_{p}" in r for r in rows)]

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entclip.ledger.columns import OPTIONAL_CAUSES
+from entclip.ledger.columns import COLUMNS
 from entclip.ledger.folder import read_frame, read_summary
-from entclip.objectives.base import CAUSES
 from entclip.report.numbers import with_error
 from entclip.report.stacks import by_arm
 from entclip.report.style import CAUSE_LINES, new_figure, write_figure
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ArmStory", "explain", "ledger_figure", "read_ledger", "table"]
 
-_PARTS = (*CAUSES, *OPTIONAL_CAUSES, "curvature", "remainder")
+_CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause")
+_PARTS = (*_CAUSES, "curvature", "remainder")
 _PANELS = 8
 
 
@@ -59,7 +59,15 @@ def read_ledger(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise SpecError(f"{path} does not exist: give the folder of a run, or a ledger.parquet.") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{path} is not a whole Parquet file ({error}): run the experiment again.") from None
-    missing = {"arm", "rollout", "inner_step", "measured", "curvature", "remainder", *CAUSES} - set(frame.columns)
+    missing = {
+        "arm",
+        "rollout",
+        "inner_step",
+        "measured",
+        "curvature",
+        "remainder",
+        *(c.name for c in COLUMNS if c.kind == "cause" and not c.optional),
+    } - set(frame.columns)
     if missing:
         raise SpecError(f"{path} is no ledger: it has no column {', '.join(sorted(missing))}.")
     beside = path.parent / "summary.json"
@@ -91,7 +99,7 @@ def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> Arm
 def _fit(rows: pd.DataFrame) -> tuple[float, float, float, float, float] | None:
     from scipy.stats import linregress
 
-    first = rows[[p for p in (*CAUSES, *OPTIONAL_CAUSES) if p in rows and rows[p].notna().all()]].sum(axis=1)
+    first = rows[[p for p in _CAUSES if p in rows and rows[p].notna().all()]].sum(axis=1)
     if len(rows) < 4 or first.std() == 0 or rows["measured"].std() == 0:
         return None
     line = linregress(first, rows["measured"])
@@ -155,7 +163,7 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
         axes.set_visible(False)
     for axes, (name, rows) in zip(panels.ravel(), arms.items(), strict=False):
         steps = rows["step"] if "step" in rows else range(len(rows))
-        for part in ("measured", *CAUSES, *OPTIONAL_CAUSES, "curvature"):
+        for part in ("measured", *_CAUSES, "curvature"):
             if part not in rows or not rows[part].abs().sum() > 0:
                 continue
             total, look = rows[part].cumsum(), CAUSE_LINES[part]

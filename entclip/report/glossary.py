@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from entclip.report.style import CAUSES
+from entclip.ledger.columns import COLUMNS
 
 __all__ = ["READING", "glossary"]
 
@@ -22,16 +22,7 @@ _WORDS = {
     "clip": "PPO and GRPO drop the gradient of a sample whose probability has moved too far since it was drawn: below 1 - "
     "eps_low times its old value with a negative advantage (clip low), above 1 + eps_high with a positive one (clip high). At "
     "the first update of a rollout nothing has moved, so nothing is clipped.",
-    "measured": "entropy after minus entropy before, summed over the updates.",
-    "control variate": "the measured change with its sampling noise removed: parts that were sampled are replaced by theory.",
-    "unclipped": "first-order effect of the update as if no sample were clipped.",
-    "clip low": "what dropping gradients at the low bound changed, to first order.",
-    "clip high": "what dropping gradients at the high bound changed, to first order.",
-    "other": "what further pieces of the objective changed (a dual clip, soft gates).",
-    "momentum": "what gradients of earlier minibatches added through the optimiser's memory.",
-    "weight decay": "what decay of the weights added.",
-    "curvature": "second-order effect of the whole step: sampling noise changes entropy even when it averages to zero.",
-    "remainder": "what is left of the measured change beyond second order.",
+    **{c.label: c.description for c in COLUMNS if c.look is not None},
     "theory along the path": "the expected value of a part, given the policies that the run visited.",
     "verdict": "agree: theory is large against the error and within five standard errors. reject: more than five off. "
     "inconclusive: too little data to tell.",
@@ -44,5 +35,5 @@ _WORDS = {
 
 def glossary(columns: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Every word and what it means; parts of the change only if the tables have a column of theirs."""
-    shown, parts = set(columns), {name for name, _, _ in CAUSES.values()} | {"control variate", "verdict"}
+    shown, parts = set(columns), {c.label for c in COLUMNS if c.look is not None} | {"verdict"}
     return tuple((word, text) for word, text in _WORDS.items() if word in shown or word not in parts)

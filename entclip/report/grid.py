@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from entclip.ledger.columns import COLUMNS
 from entclip.report.numbers import fixed, value_of, with_error
 from entclip.report.style import CAUSES
 
 __all__ = ["PARTS", "SIGNS", "Cell", "Grid", "arms_of", "causes_grid", "clips_grid", "has_theory", "origin", "shown_parts"]
 
-PARTS = tuple(part for part in CAUSES if part not in ("measured", "measured_cv", "remainder"))
-_OPTIONAL = ("other", "momentum", "weight_decay")  # shown only where some arm has any
+PARTS = tuple(c.name for c in COLUMNS if c.kind == "cause" or c.expected)
+_OPTIONAL = tuple(c.name for c in COLUMNS if c.quiet)
 _MARKS = {"agree": "ok", "reject": "NO", "inconclusive": "?"}
 
 _WHAT = (

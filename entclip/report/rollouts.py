@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from entclip.ledger.columns import COLUMNS
 from entclip.report.grid import arms_of
 from entclip.report.numbers import plain, value_of, with_error
 from entclip.report.panel import draw, limits
@@ -25,7 +26,10 @@ _PANELS = 12
 _VISIBLE = 0.005  # of the tallest stack: a remainder below it would be a hair line
 _ROUNDING = 1e-9  # of the same: parts that are 0 in an exact engine
 # The clips first and what only noise moves last, so that theory and measurement line up side by side.
-_ORDER = ("clip_low", "clip_high", "other", "weight_decay", "curvature", "momentum", "unclipped", "remainder")
+_ORDER = (
+    *(c.name for c in COLUMNS if c.kind == "cause" and not c.noise), "curvature",
+    *(c.name for c in reversed(COLUMNS) if c.noise), "remainder",
+)  # fmt: skip
 # Inches.
 _WIDE, _LEFT, _RIGHT, _GAP, _RUN = 11.2, 0.85, 0.55, 0.22, 0.62
 

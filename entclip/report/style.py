@@ -10,24 +10,15 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from entclip.ledger.columns import COLUMNS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["CAUSES", "CAUSE_LINES", "DIVERGING", "LINES", "Line", "new_figure", "png", "write_figure"]
 
-# Okabe-Ito colours: (name in text, face colour, hatch).
-CAUSES: dict[str, tuple[str, str, str]] = {
-    "measured": ("total, raw mean", "#000000", ""),
-    "measured_cv": ("total, control variate", "#FFFFFF", "////"),
-    "unclipped": ("unclipped", "#F0E442", ""),
-    "clip_low": ("clip low", "#56B4E9", "\\\\\\\\"),
-    "clip_high": ("clip high", "#D55E00", ""),
-    "other": ("other", "#CC79A7", "xxxx"),
-    "momentum": ("momentum", "#0072B2", "////"),
-    "weight_decay": ("weight decay", "#999999", ""),
-    "curvature": ("curvature", "#009E73", "...."),
-    "remainder": ("remainder", "#FFFFFF", "ooo"),
-}
+# Of every part of the change that is drawn: name in figures, face colour, hatch.
+CAUSES: dict[str, tuple[str, str, str]] = {c.name: (c.legend, c.look.colour, c.look.hatch) for c in COLUMNS if c.look is not None}
 
 
 class Line(NamedTuple):
@@ -48,16 +39,9 @@ LINES: tuple[Line, ...] = (
     Line("#56B4E9", (0, (8, 2)), "P", "----"),
     Line("#D55E00", (0, (2, 1)), "X", "++++"),
 )
-# Of causes that are drawn as lines. Yellow lines vanish on white, so the unclipped part has a darker one.
+# The same parts drawn as lines.
 CAUSE_LINES: dict[str, Line] = {
-    "measured": Line(CAUSES["measured"][1], "-", "", ""),
-    "unclipped": Line("#B59F00", "--", "", ""),
-    "clip_low": Line(CAUSES["clip_low"][1], "-", "v", ""),
-    "clip_high": Line(CAUSES["clip_high"][1], "-", "^", ""),
-    "other": Line(CAUSES["other"][1], (0, (5, 1, 1, 1, 1, 1)), "", ""),
-    "momentum": Line(CAUSES["momentum"][1], "-.", "", ""),
-    "weight_decay": Line(CAUSES["weight_decay"][1], (0, (8, 2)), "", ""),
-    "curvature": Line(CAUSES["curvature"][1], ":", "", ""),
+    c.name: Line(c.look.line or c.look.colour, c.look.dash, c.look.marker, "") for c in COLUMNS if c.look is not None
 }
 # Brown to blue through white: the two clip colours, darker towards the ends.
 DIVERGING: tuple[str, ...] = (

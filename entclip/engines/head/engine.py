@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entclip.engines.base import Directive, Entry, Minibatch
+from entclip.engines.base import Directive, Minibatch
 from entclip.engines.head.gradient import gradient_of
 from entclip.engines.head.parameters import necessary_bytes, parameters_of
 from entclip.engines.head.products import Products, blocks
@@ -33,6 +33,7 @@ from entclip.engines.head.update import BlockSums, block_sums, update
 from entclip.engines.minibatches import fresh_minibatches, scheme_of
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import HiddenSpec
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.reward import TableReward

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
+from entclip.engines.base import Directive, Minibatch, Rollout, State
 from entclip.engines.llm.language import load_language
 from entclip.engines.llm.precision import arithmetic
 from entclip.engines.llm.probe import probe_entropy
@@ -35,6 +35,7 @@ from entclip.engines.llm.train import update
 from entclip.engines.minibatches import fresh_minibatches
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import LanguageModelSpec
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import TableReward

@@ -17,7 +17,7 @@ from threading import Lock
 import numpy as np
 
 from entclip.engines.accounting import Scheme
-from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
+from entclip.engines.base import Directive, Minibatch, Rollout, State
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.reduced.basis import basis_of
 from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
@@ -33,6 +33,7 @@ from entclip.engines.reduced.update import Draw, policies_of, update_cell
 from entclip.engines.samples import Samples, draw_advantages
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.objectives.drop import Keep
 from entclip.rewards.advantage import AdvantageMoments

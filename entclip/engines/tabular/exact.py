@@ -10,12 +10,13 @@ import dataclasses
 
 import numpy as np
 
-from entclip.engines.base import Directive, Entry, Minibatch
+from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, take_moments
 from entclip.engines.outcomes import MAX_OUTCOMES, enumerate_all
 from entclip.engines.samples import Sums
 from entclip.engines.tabular.table import TabularBooks, TabularRollout, TabularState, begin, begin_rollout, update_block
 from entclip.experiments.experiment import Experiment
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 

@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from entclip.engines.base import Directive, Entry, Minibatch
+from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of
 from entclip.engines.samples import Sums, draw_sums, shuffled_slots, sums_of_slots
 from entclip.engines.tabular.table import (
@@ -24,6 +24,7 @@ from entclip.engines.tabular.table import (
     update_block,
 )
 from entclip.experiments.experiment import Experiment
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 from entclip.support.random import cell_size, stream

@@ -17,6 +17,7 @@ from entclip.engines.minibatches import _map_moments, fresh_minibatches, scheme_
 from entclip.engines.samples import Sums
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
+from entclip.ledger.entry import pool_prefixes
 from entclip.objectives.base import Objective, signed_gains
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import entropy, importance_ratio
@@ -163,17 +164,8 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ce
     return math.sqrt(target * float(state.weight.sum()) / total)
 
 
-_EXTREMA = {"ratio_max"}
-
-
 def _per_unit(columns: dict[str, np.ndarray], visits: np.ndarray | None, length: int) -> dict[str, np.ndarray]:
-    """Prefix columns (u, N) as unit columns (u,): means over prefixes with weights d(s)/length, or maxima."""
+    """Prefix columns (u, N) as unit columns (u,)."""
     if visits is None:
         return {name: value[:, 0] for name, value in columns.items()}
-    share = visits / length
-    return {
-        name: value.max(axis=-1)
-        if name in _EXTREMA
-        else (value.sum(axis=-1) if name.startswith("clip_count") else np.sum(share * value, axis=-1))
-        for name, value in columns.items()
-    }
+    return pool_prefixes(columns, visits / length)

@@ -23,7 +23,7 @@ import torch
 
 from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import RunawayError, account
-from entclip.engines.base import Directive, Entry, Minibatch, Rollout, State
+from entclip.engines.base import Directive, Minibatch, Rollout, State
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.samples import Sums
 from entclip.engines.tokens import columns as tokens_books
@@ -33,6 +33,7 @@ from entclip.engines.tokens.kernels.passes import AdamScale, Norm, Tensor, View,
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.engines.tokens.start import check_device, check_memory, initial_tables
 from entclip.experiments.experiment import Experiment
+from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective, signed_gains
 from entclip.objectives.drop import Keep
 from entclip.policies.softmax import entropy, importance_ratio, log_softmax

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from entclip.engines.base import Entry
 from entclip.engines.head.engine import HeadEngine
 from entclip.engines.head.parameters import parameters_of
 from entclip.engines.head.products import blocks
@@ -27,7 +26,8 @@ from entclip.engines.head.state import HeadState, block_of
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.load import load
 from entclip.ledger.arm import ArmLedger
-from entclip.ledger.columns import SUMMED
+from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
+from entclip.ledger.entry import Entry
 from entclip.runs.runner import directive_for
 from entclip.support.files import to_json, write_atomic
 
@@ -90,7 +90,7 @@ def measure(experiment: Experiment, dtype: str, arms: list[str] | None = None) -
         }
         kept |= {k: summary[k] for k in ("gap_high", "entropy_start", "entropy_end")}
         kept |= {"log_ratio_rms_last": books.rows[-1]["log_ratio_rms"], "noise_law": noise_law(state)}
-        kept["per_replica"] = {n: books.totals[n].tolist() for n in (*SUMMED, "momentum", "weight_decay") if n in books.totals}
+        kept["per_replica"] = {n: books.totals[n].tolist() for n in (*SUMMED, *OPTIONAL_CAUSES) if n in books.totals}
         kept["per_replica"] |= dict(zip(_MASSES, mass.tolist(), strict=True))
         kept["per_replica"] |= {n: v.tolist() for n, v in books.totals.items() if n.startswith("expected_")}
         yield arm.name, kept
