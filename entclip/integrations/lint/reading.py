@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES, library_named
-from entclip.integrations.lint.shell import Script, read_script
+from entclip.integrations.lint.shell import Command, Script, read_script
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["Source", "detect_library", "read_source"]
@@ -151,27 +151,46 @@ def _value(value: Any) -> Any:
 
 def _read_shell(text: str) -> Source:
     script = read_script(text)
-    # bash -c "python -m trainer ...": the command is one word of another.
-    commands = []
-    for words in script.commands:
-        nested = [word for word in words if " " in word and _entry(word.split())]
-        commands += [inner for word in nested for inner in read_script(word).commands] if nested else [words]
-    trained = [(name, words) for words in commands if (name := _entry(words))]
+    trained = _trained(script)
+    if not trained:  # a script that writes another: cat > job.sh << EOF
+        for document in (d for d in script.documents if _entry(d.split())):
+            inner = read_script(document)
+            trained += _trained(inner)
+            script.defaults.update(inner.defaults)
     if len(trained) > 1:
         raise ValueError(
             f"{len(trained)} training commands in one text ({', '.join(name for name, _ in trained)}): give one at a time."
         )
     if trained:
-        name, words = trained[0]
-        return _source([_after_entry(words, name)], name, script)
-    scripts = [words[n + 1 :] for words in commands for n, word in enumerate(words) if word.endswith(".py")]
+        name, command = trained[0]
+        return _source([_after_entry(command.words, name)], name, script, command.unreadable)
+    found = [c for command in script.commands for c in _nested(command)]
+    scripts = [
+        (command.words[n + 1 :], command.unreadable)
+        for command in found
+        for n, word in enumerate(command.words)
+        if word.endswith(".py") and "=" not in word
+    ]
     # Options before a script are its launcher's (accelerate launch --num_processes 8 train.py --epsilon 0.2).
-    return _source(scripts[:1] or commands, None, script)
+    chosen = scripts[:1] or [(command.words, command.unreadable) for command in found]
+    return _source([words for words, _ in chosen], None, script, any(unreadable for _, unreadable in chosen))
 
 
-def _source(commands: list[list[str]], entry: str | None, script: Script) -> Source:
+def _nested(command: Command) -> list[Command]:
+    """bash -c "python -m trainer ...": the command is one word of another."""
+    inner = [word for word in command.words if " " in word and _entry(word.split())]
+    return [c for word in inner for c in read_script(word).commands] if inner else [command]
+
+
+def _trained(script: Script) -> list[tuple[str, Command]]:
+    """The commands that start a library's trainer, each with the library."""
+    found = [c for command in script.commands for c in _nested(command)]
+    return [(name, command) for command in found if (name := _entry(command.words))]
+
+
+def _source(commands: list[list[str]], entry: str | None, script: Script, unreadable: bool) -> Source:
     values: dict[str, Any] = {}
-    loose: dict[str, None] = {}
+    loose: dict[str, None] = {"a part that is not valid bash": None} if unreadable else {}
     for words in commands:
         for key, value in _options(words):
             if key is None:

@@ -287,10 +287,43 @@ def test_scripts_with_arrays_and_defaults_are_read():
         (r'run --epsilon "\$x" --seed 1', Unresolved("$x")),
         (r'run --epsilon "\"0.8\""', '"0.8"'),
         ("run --epsilon [0.1", "[0.1"),
+        ('[[ "$X" =~ =(a|b) ]] && echo y\nrun --epsilon 0.2', 0.2),
+        ('A="--beta 0 \\\n  --epsilon 0.9"\nrun $A', 0.9),
+        ('D=$HOME/m\nA="--model $D --epsilon 0.9"\nrun $A', 0.9),
+        ("n=3\nrun --epsilon $((n * 4 + 10 / 3))", 15),
+        ("run --epsilon $((n * 4))", Unresolved("$((n*4))")),
+        ('P="ends in\n# a mark"\nrun --epsilon 0.3 --note "$P"', 0.3),
+        ("[ -z $x ] && x=1\nrun --epsilon $x", Unresolved("$x")),
+        ("for x in 1 2; do run --epsilon $x; done", Unresolved("$x")),
+        ("x=1\nread x\nrun --epsilon $x", Unresolved("$x")),
+        ("x=0\nx+=.5\nrun --epsilon $x", 0.5),
     ],
 )
 def test_what_a_shell_would_do(script, expected):
     assert read_source(script).values["epsilon"] == expected
+
+
+def test_a_script_that_writes_a_script_is_read():
+    text = "cat > job.sh << 'EOF'\ntrl grpo --epsilon 0.4\nEOF\nssh node bash job.sh"
+    assert read_source(text).values == {"epsilon": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("A=xxxxxxxxxx\n" + "A=$A$A\n" * 40 + "run --epsilon $A", "variables multiply"),
+        ("A=(x y)\n" + 'A=("${A[@]}" "${A[@]}")\n' * 40 + "run --epsilon ${A[@]}", "variables multiply"),
+        ("run --epsilon 1 #" + "x" * 250_000, "over 250,000"),
+    ],
+)
+def test_scripts_that_would_not_end_are_refused(script, message):
+    with pytest.raises(ValueError, match=message):
+        read_source(script)
+
+
+def test_a_part_that_is_no_bash_leaves_the_verdict_open():
+    got = lint(read_config("trl grpo --epsilon 0.2 --num_iterations 2 --note a)b"))
+    assert got.liveness.alive == "unknown"
 
 
 def test_arguments_from_outside_leave_the_verdict_open():
