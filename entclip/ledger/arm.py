@@ -111,6 +111,7 @@ class ArmLedger:
         self.entropy_start: float | None = None
         self.entropy_end = math.nan
         self.skipped = 0
+        self._rollout_skipped = 0
         self.drawn = 0  # units with samples of their own, where contexts share parameters more than are independent
         self._entropy_expected: float | None = None
 
@@ -161,6 +162,7 @@ class ArmLedger:
     def skip(self) -> None:
         """An update that was not accounted: entropy moved, and no row says how."""
         self.skipped += 1
+        self._rollout_skipped += 1
         self._entropy_expected = None
 
     def _add_totals(self, entry: Entry, state: Units, names: list[str]) -> None:
@@ -178,11 +180,12 @@ class ArmLedger:
         """
         index, length = state.rollout, state.length
         rows = [r for r in self.rows if r["rollout"] == index]
-        if not rows:  # ledger.every skipped this rollout
-            return
-        summary: dict[str, Any] = {k: rows[-1][k] for k in ("schema_version", "case", "arm", "seed", "rollout")}
-        summary |= self._sums(rows, self.rollout_totals)
-        summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"], "collapses": None}
+        summary: dict[str, Any] = {k: self.rows[0][k] for k in ("schema_version", "case", "arm", "seed")} | {"rollout": index}
+        if self._sparse:
+            summary |= self._observed(state, rows, start["entropy"], end["entropy"])
+        else:
+            summary |= {"entropy_before": rows[0]["entropy_before"], "entropy": rows[-1]["entropy"]}
+        summary |= self._sums(rows, self.rollout_totals, summary.get("unaccounted")) | {"collapses": None}
         # What else the engine saw: rewards, lengths. In its order: that of a set would differ from process to process.
         for name in (n for n in end if n not in ("entropy", "sequence_entropy")):
             if column_named(name).filled != "rollout":
@@ -202,16 +205,47 @@ class ArmLedger:
             # d(s) changes with pi_old, so the token entropy of the next rollout starts elsewhere: visitation has the difference.
             self._entropy_expected = None
         self.summaries.append(summary)
-        self.rollout_totals = {}
+        self.rollout_totals, self._rollout_skipped = {}, 0
 
-    def _sums(self, rows: list[dict[str, Any]], totals: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Sums over updates of every part, their expectations, standard errors, and the control-variate mean."""
+    @property
+    def _sparse(self) -> bool:
+        """Whether some updates have no row, so that sums over rows are not the whole change."""
+        return self.experiment.ledger.every > 1
+
+    def _observed(self, state: Units, rows: list[dict[str, Any]], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+        """Entropies of a rollout as they were observed before and after it, and what of their difference no row accounts for.
+
+        The rest goes into `measured` and into a line of its own, `unaccounted`, so that the parts still add up.
+        """
+        first, last = (float(np.dot(state.weight, x) / state.weight.sum()) for x in (before, after))
+        self.entropy_end = last
+        change = _independent_units((after - before)[None] * state.context_weight, state)[0]
+        for name in self.totals:
+            self.rollout_totals.setdefault(name, np.zeros_like(change))
+        rest = change - self.rollout_totals["measured"]
+        for totals in (self.totals, self.rollout_totals):
+            totals["unaccounted"] = totals.get("unaccounted", 0.0) + rest
+            totals["measured"] = totals["measured"] + rest
+        unaccounted = last - first - math.fsum(r["measured"] for r in rows)
+        counts = {"updates": len(rows), "skipped": self._rollout_skipped}
+        return counts | {"entropy_before": first, "entropy": last, "unaccounted": unaccounted}
+
+    def _sums(
+        self, rows: list[dict[str, Any]], totals: dict[str, np.ndarray], unaccounted: float | None = None
+    ) -> dict[str, Any]:
+        """Sums over updates of every part, their expectations, standard errors, and the control-variate mean.
+
+        unaccounted: what updates without a row add to the measured change.
+        """
         pair = self.experiment.antithetic
         out: dict[str, Any] = {}
-        for name in (n for n in _ADDED if n in rows[0]):
+        for name in (n for n in _ADDED if n in self.rows[0]):
             out[name] = math.fsum(r[name] for r in rows)
             out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
-        predicted = [p for p in PARTS if all(f"expected_{p}" in r for r in rows)]
+        if unaccounted is not None:
+            out["measured"] += unaccounted
+            out |= {"unaccounted": unaccounted, "unaccounted_se": standard_error(totals["unaccounted"], pair)}
+        predicted = [p for p in PARTS if rows and all(f"expected_{p}" in r for r in rows)]
         for name in PARTS:
             known = name in predicted
             out[f"expected_{name}"] = math.fsum(r[f"expected_{name}"] for r in rows) if known else None
@@ -231,7 +265,7 @@ class ArmLedger:
     def summary(self) -> dict[str, Any]:
         """The arm's object in the JSON of a run (verdicts are added by verdict.py)."""
         rows = self.rows
-        out = self._sums(rows, self.totals)
+        out = self._sums(rows, self.totals, math.fsum(s["unaccounted"] for s in self.summaries) if self._sparse else None)
         n = len(rows)
         for name in ("pi_low", "pi_high", "kl"):
             out[name] = math.fsum(r[name] for r in rows) / n

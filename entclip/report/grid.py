@@ -14,9 +14,21 @@ from entclip.ledger.columns import COLUMNS
 from entclip.report.numbers import fixed, value_of, with_error
 from entclip.report.style import CAUSES
 
-__all__ = ["PARTS", "SIGNS", "Cell", "Grid", "arms_of", "causes_grid", "clips_grid", "has_theory", "origin", "shown_parts"]
+__all__ = [
+    "PARTS",
+    "SIGNS",
+    "Cell",
+    "Grid",
+    "accounted",
+    "arms_of",
+    "causes_grid",
+    "clips_grid",
+    "has_theory",
+    "origin",
+    "shown_parts",
+]
 
-PARTS = tuple(c.name for c in COLUMNS if c.kind == "cause" or c.expected)
+PARTS = tuple(c.name for c in COLUMNS if c.kind == "cause" or c.expected or c.quiet)
 _OPTIONAL = tuple(c.name for c in COLUMNS if c.quiet)
 _MARKS = {"agree": "ok", "reject": "NO", "inconclusive": "?"}
 
@@ -28,14 +40,16 @@ _WHAT = (
     "Causes + curvature + remainder = measured."
 )
 _WHAT_MEASURED = (
-    "Entropy changes in nats, summed over the accounted updates; standard error in the last digits, -.0340(6) = -.0340 +- .0006. "
+    "Entropy changes in nats, summed over the run; standard error in the last digits, -.0340(6) = -.0340 +- .0006. "
     "Causes are first-order parts of the realised step; there is no expectation to judge them by. "
     "Causes + curvature + remainder = measured."
 )
 SIGNS = (
-    "Signs: a clip at the low bound raises entropy where gap_low > 0, a clip at the high bound lowers it where gap_high > 0 (the "
-    "usual case; both gaps are in the second table). The same read from the settings: raising eps_high means less clipping at "
-    "the high bound, hence higher entropy; raising eps_low means less clipping at the low bound, hence lower entropy."
+    "Signs: under a random reward a clip at the low bound is expected to raise entropy where gap_low > 0, one at the high bound "
+    "to lower it where gap_high > 0 (the usual case; both gaps are in the second table). What a run realises scatters around it "
+    "by its standard error; momentum, shared parameters and a reward that depends on the action can turn it. The same read from "
+    "the settings: raising eps_high means less clipping at the high bound, hence higher entropy; raising eps_low means less "
+    "clipping at the low bound, hence lower entropy."
 )
 _CLIPS = (
     "clip fraction: share of samples whose gradient was clipped. pi: probability of the actions beyond the bound. gap: mean "
@@ -88,6 +102,24 @@ def origin(summary: Mapping[str, Any]) -> str:
     return f"{summary.get('experiment', '-')}: {fields}"
 
 
+def accounted(arm: Mapping[str, Any]) -> str:
+    """How many of an arm's updates the parts are sums over, in words; empty if over all of them."""
+    updates, skipped = value_of(arm, "updates"), value_of(arm, "skipped")
+    return f"{updates:g} of {updates + skipped:g} updates" if updates is not None and skipped else ""
+
+
+def _accounted_note(arms: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    said = {name: words for name, arm in arms.items() if (words := accounted(arm))}
+    if not said:
+        return ()
+    same = len(set(said.values())) == 1 and len(said) == len(arms)
+    shares = f" in every arm: {next(iter(said.values()))}" if same else f": {', '.join(' '.join(pair) for pair in said.items())}"
+    return (
+        f"Accounted{shares}. The parts are sums over those; measured is the change over all updates, and what the others did to "
+        "it is the line not accounted.",
+    )
+
+
 def _part_cell(arm: Mapping[str, Any], part: str) -> Cell:
     expected, verdict = value_of(arm, f"expected_{part}"), str(arm.get(f"verdict_{part}") or "")
     measured, theory = with_error(value_of(arm, part), value_of(arm, f"{part}_se")), with_error(expected, None)
@@ -115,7 +147,8 @@ def causes_grid(summary: Mapping[str, Any]) -> Grid:
             rows.append((Cell(name), *totals, *(Cell(cell.upper) for cell in cells), remainder))
     names = ("arm", "measured", *(("control variate",) if theory else ()), *(CAUSES[p][0] for p in parts), "remainder")
     columns = (*names, "verdict") if theory else names
-    return Grid(f"Entropy change by cause, {origin(summary)}", columns, tuple(rows), (_WHAT if theory else _WHAT_MEASURED, SIGNS))
+    notes = (_WHAT if theory else _WHAT_MEASURED, *_accounted_note(arms), SIGNS)
+    return Grid(f"Entropy change by cause, {origin(summary)}", columns, tuple(rows), notes)
 
 
 def clips_grid(summary: Mapping[str, Any]) -> Grid:

@@ -28,7 +28,7 @@ _ROUNDING = 1e-9  # of the same: parts that are 0 in an exact engine
 # The clips first and what only noise moves last, so that theory and measurement line up side by side.
 _ORDER = (
     *(c.name for c in COLUMNS if c.kind == "cause" and not c.noise), "curvature",
-    *(c.name for c in reversed(COLUMNS) if c.noise), "remainder",
+    *(c.name for c in reversed(COLUMNS) if c.noise), "remainder", "unaccounted",
 )  # fmt: skip
 # Inches.
 _WIDE, _LEFT, _RIGHT, _GAP, _RUN = 11.2, 0.85, 0.55, 0.22, 0.62
@@ -166,7 +166,9 @@ def _caption(
     if any(skipped.values()):
         name = max(skipped, key=lambda n: skipped[n])
         updates = int(summary["arms"][name]["updates"])
-        said.append(f"Accounted: {updates} of {updates + skipped[name]} updates; all sums are over those.")
+        said.append(
+            f"Accounted: {updates} of {updates + skipped[name]} updates; the rest of the change is drawn as not accounted."
+        )
     if left_out:
         said.append(f"Not drawn: {len(left_out)} more arms ({', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}).")
     return " ".join(said)

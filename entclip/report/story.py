@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from entclip.report.grid import PARTS, arms_of, has_theory
-from entclip.report.numbers import half_width, value_of, with_error
+from entclip.report.grid import PARTS, accounted, arms_of, has_theory
+from entclip.report.numbers import half_width, plain, value_of, with_error
 from entclip.report.style import CAUSES
 
 if TYPE_CHECKING:
@@ -83,26 +83,39 @@ def arm_sentence(arm: Mapping[str, Any]) -> str:
     start, end = (value_of(arm, f"entropy_{when}") for when in ("start", "end"))
     if value is None:
         return "Nothing was measured."
-    size = with_error(value, value_of(arm, "measured_se"))
+    size = f"{with_error(value, value_of(arm, 'measured_se'))} nats{_over_units(arm)}"
     if half is not None and abs(value) <= half:
-        said = [f"no entropy change that can be told from zero: {size} nats"]
+        ends = " to ".join(plain(end, True) for end in (value - half, value + half))
+        said = [f"no entropy change that can be told from zero: {size}, 95 % interval {ends}"]
     elif value == 0:
         said = ["entropy did not change"]
     else:
-        said = [f"entropy {'rose' if value > 0 else 'fell'}: {size} nats"]
+        said = [f"entropy {'rose' if value > 0 else 'fell'}: {size}"]
     if start is not None and end is not None:
-        # Steps that no row accounts for moved it, too; so does visiting other prefixes, which the books keep frozen.
-        more = ", unaccounted updates included" if value_of(arm, "skipped") else ""
-        more += ", with other prefixes visited" if value_of(arm, "visitation") else ""
+        # Visiting other prefixes moved it, too, which the books keep frozen.
+        more = ", with other prefixes visited" if value_of(arm, "visitation") else ""
         said[0] += f" (from {start:.4f} to {end:.4f}{more})"
     # Neither noise around zero nor rounding has a place among the largest parts.
-    parts = {p: v for p in PARTS if (v := value_of(arm, p)) is not None and abs(v) > 2 * (value_of(arm, f"{p}_se") or _ROUNDING)}
+    known = (p for p in PARTS if p != "unaccounted")
+    parts = {p: v for p in known if (v := value_of(arm, p)) is not None and abs(v) > (half_width(arm, p) or _ROUNDING)}
     largest = sorted(parts, key=lambda p: -abs(parts[p]))[:3]
+    share = accounted(arm)
+    if share:
+        rest = with_error(value_of(arm, "unaccounted"), value_of(arm, "unaccounted_se"))
+        said.append(f"{share} accounted, the others changed entropy by {rest}")
     if largest:
         shown = (f"{CAUSES[p][0]} {with_error(parts[p], value_of(arm, f'{p}_se'))}" for p in largest)
-        said.append("largest parts: " + ", ".join(shown))
+        said.append(f"largest parts{' of the accounted ones' if share else ''}: " + ", ".join(shown))
     said.append(_theory(arm))
     return "; ".join(said) + "."
+
+
+def _over_units(arm: Mapping[str, Any]) -> str:
+    """What a standard error stands on; empty for an exact engine, which needs none."""
+    units = value_of(arm, "units")
+    if units is None:
+        return ""
+    return " in one independent unit (no standard error)" if units == 1 else f" over {units:,.0f} independent units"
 
 
 def _theory(arm: Mapping[str, Any]) -> str:
@@ -164,7 +177,7 @@ def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...
 def _remainder(summary: Mapping[str, Any]) -> str:
     shares = []
     for arm in arms_of(summary).values():
-        size = math.fsum(abs(value_of(arm, part) or 0.0) for part in PARTS)
+        size = math.fsum(abs(value_of(arm, part) or 0.0) for part in PARTS if part != "unaccounted")
         if size > 0:
             shares.append(abs(value_of(arm, "remainder") or 0.0) / size)
     largest = max(shares, default=0.0)

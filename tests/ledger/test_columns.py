@@ -45,7 +45,7 @@ def test_names_are_unique_and_lists_are_derived():
     assert all(c.look is not None for c in COLUMNS if c.kind in ("cause", "part")), "every part is drawn"
     assert not {"entropy", "ratio_max", "surprise_low"} & set(MEANS)
     assert set(style.CAUSES) == set(style.CAUSE_LINES) == {c.name for c in COLUMNS if c.look is not None}
-    assert set(grid.PARTS) == {c.name for c in COLUMNS if c.kind == "cause" or c.expected}
+    assert set(grid.PARTS) == {c.name for c in COLUMNS if c.kind == "cause" or c.expected or c.quiet}
     assert set(rollouts._ORDER) == {*grid.PARTS, "remainder"}
     assert {c.label for c in COLUMNS if c.kind == "cause"} <= {word for word, _ in glossary.glossary(c.label for c in COLUMNS)}
 

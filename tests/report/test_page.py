@@ -129,15 +129,25 @@ def test_sentences_state_what_was_found():
     }
     said = arm_sentence(arm)
     assert said == (
-        "entropy fell: -.0340(6) nats (from 3.8000 to 3.7660); largest parts: clip high -.0500(10); "
+        "entropy fell: -.0340(6) nats over 500 independent units (from 3.8000 to 3.7660); largest parts: clip high -.0500(10); "
         "theory agrees with what was measured for clip high."
     )
     assert "theory is REJECTED for clip high" in arm_sentence(arm | {"verdict_clip_high": "reject"})
     assert "too little data to judge clip high" in arm_sentence(arm | {"verdict_clip_high": "inconclusive"})
     assert "theory is REJECTED for unclipped" in arm_sentence(arm | {"verdict_unclipped": "reject"})
-    assert "no entropy change that can be told from zero: -.03(2) nats" in arm_sentence(arm | {"measured_se": 0.02})
+    assert (
+        "no entropy change that can be told from zero: -.03(2) nats over 500 independent units, 95 % interval -.0733 to +.0053"
+    ) in arm_sentence(arm | {"measured_se": 0.02})
+    # Twelve standard errors of two units are no more than noise: the units say why.
+    assert "zero: -.034(3) nats over 2 independent units, 95 % interval -.0696 to" in arm_sentence(
+        arm | {"units": 2, "measured_se": 0.0028}
+    )
+    alone = arm_sentence(arm | {"units": 1, "measured_se": None})
+    assert alone.startswith("entropy fell: -.0340 nats in one independent unit (no standard error) (from 3.8000")
+    assert arm_sentence({"measured": -0.034}).startswith("entropy fell: -.0340 nats;")  # an exact engine
     assert "entropy rose" in arm_sentence(arm | {"measured": 0.034})
-    assert "to 3.7660, unaccounted updates included)" in arm_sentence(arm | {"skipped": 3})
+    partly = arm_sentence(arm | {"updates": 17, "skipped": 303, "unaccounted": 0.006, "unaccounted_se": 0.0004})
+    assert "17 of 320 updates accounted, the others changed entropy by +.0060(4); largest parts of the accounted ones:" in partly
     assert "to 3.7660, with other prefixes visited)" in arm_sentence(arm | {"visitation": 0.01})
     assert "no part has a theory" in arm_sentence(
         arm

@@ -152,10 +152,17 @@ def test_arms_are_chosen_capped_and_named_by_case(frame):
     assert "Each case has its own scale" in caption(fig)
 
 
-def test_skipped_updates_are_stated(ledger, frame):
+def test_skipped_updates_are_stated_and_their_change_is_part_of_the_stack(ledger, frame):
     summary = ledger.summary()
     summary["arms"]["both"] |= {"skipped": 36, "updates": 12}
-    assert "Accounted: 12 of 48 updates" in caption(report.rollouts_figure(frame, summary=summary))
+    rest = frame["measured"].abs().max()
+    fig = report.rollouts_figure(frame.assign(measured=frame["measured"] + rest, unaccounted=rest), summary=summary)
+    assert "Accounted: 12 of 48 updates; the rest of the change is drawn as not accounted." in caption(fig)
+    assert "not accounted" in [text.get_text() for text in fig.legends[0].get_texts()]
+    for (axes, _), (_, rows) in zip(panels(fig), frame.groupby("arm", sort=False), strict=True):
+        for (_, causes, measured), (_, row) in zip(piles(axes, 3), rows.iterrows(), strict=True):
+            assert measured == pytest.approx(row["measured"] + rest, abs=1e-15)
+            assert causes + row["remainder"] == pytest.approx(measured, abs=1e-12)
 
 
 @pytest.mark.parametrize(

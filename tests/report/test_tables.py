@@ -97,7 +97,7 @@ def test_with_error(value: float | None, se: float | None, shown: str) -> None:
 
 
 def test_parts_are_those_of_the_ledger() -> None:
-    assert list(style.CAUSES) == ["measured", "measured_cv", *CAUSES, *OPTIONAL_CAUSES, "curvature", "remainder"]
+    assert list(style.CAUSES) == ["measured", "measured_cv", *CAUSES, *OPTIONAL_CAUSES, "curvature", "remainder", "unaccounted"]
 
 
 @pytest.mark.parametrize("width", [110, 120, 140])
@@ -120,6 +120,18 @@ def test_other_is_shown_only_where_some_arm_has_it() -> None:
     columns = report.tables(with_other)[0].columns
     assert "other" in [c.header.plain for c in columns]
     assert max(map(len, text(*report.tables(with_other), width=120).splitlines())) <= 120
+
+
+def test_a_partly_accounted_run_says_so() -> None:
+    assert "accounted" not in text(*report.tables(run()))
+    partly = run()
+    for a in partly["arms"].values():
+        a |= {"updates": 17, "skipped": 303, "unaccounted": 0.28, "unaccounted_se": 0.01}
+    shown = text(*report.tables(partly), width=140)
+    assert "Accounted in every arm: 17 of 320 updates. The parts are sums over those" in " ".join(shown.split())
+    assert "+.280(10)" in shown
+    partly["arms"]["both"] |= {"updates": 320, "skipped": 0, "unaccounted": None}
+    assert "Accounted: none 17 of 320 updates, low_only 17 of" in " ".join(text(*report.tables(partly), width=140).split())
 
 
 def test_a_rejected_cause_is_marked_and_coloured() -> None:

@@ -158,10 +158,38 @@ def test_skipped_updates_train_all_the_same(small):
     np.testing.assert_allclose(third["clip_high"], every["clip_high"].mean(axis=1)[[0, 4]], rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("every", "counts"), [(3, [(2, 2), (1, 3), (1, 3)]), (5, [(1, 3), (1, 3), (1, 3)]), (8, [(1, 3), (0, 4), (1, 3)])]
+)
+def test_totals_are_of_the_whole_change_whatever_is_accounted(small, every, counts):
+    """The same training, accounted at every update and at few: what the run did to entropy is the same."""
+    shape = ["update.rollouts=3", "replicas=4", "antithetic=true"]
+    whole, part = (run(small(*shape, f"ledger.every={n}"), "llm", dtype="float64") for n in (1, every))
+    full, arm = (ledger.summary()["arms"]["both"] for ledger in (whole, part))
+    for name in ("measured", "measured_se", "measured_median", "entropy_start", "entropy_end"):
+        assert arm[name] == pytest.approx(full[name], rel=1e-9, abs=1e-13), name
+    assert (arm["updates"], arm["skipped"]) == tuple(sum(n) for n in zip(*counts, strict=True))
+    # What no row accounts for is a line of its own; with it the parts add up.
+    parts = [arm[p] for p in (*PARTS, "curvature", "remainder", "unaccounted")]
+    assert sum(parts) == pytest.approx(arm["measured"], abs=1e-13)
+    accounted = part.to_frame()["measured"].sum()
+    assert arm["measured"] - arm["unaccounted"] == pytest.approx(accounted, abs=1e-13)
+    assert abs(arm["unaccounted"]) > abs(accounted)
+    assert arm["unaccounted_se"] > 0
+    rollouts, truth = part.to_frame("rollouts"), whole.to_frame("rollouts")
+    for name in ("measured", "measured_se", "entropy_before", "entropy", "reward"):
+        np.testing.assert_allclose(rollouts[name], truth[name], rtol=1e-9, atol=1e-13, err_msg=name)
+    assert list(zip(rollouts["updates"], rollouts["skipped"], strict=True)) == counts
+    sums = rollouts[[*PARTS, "curvature", "remainder", "unaccounted"]].sum(axis=1)
+    np.testing.assert_allclose(sums, rollouts["measured"], atol=1e-13)
+    assert "unaccounted" not in full
+    assert "unaccounted" not in truth
+
+
 @pytest.mark.parametrize("override", ["ledger.momentum=line", "ledger.momentum=cause", "ledger.every=3"])
 def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, override):
     spec = small("update.rollouts=3", "update.minibatches=2", "rollout.staleness=1", override)
-    whole = run(spec, "llm", dtype="float32").to_frame()
+    whole = run(spec, "llm", dtype="float32")
 
     class Stop(Exception):
         pass
@@ -172,8 +200,10 @@ def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, override):
 
     with pytest.raises(Stop):
         run(spec, "llm", dtype="float32", out=tmp_path, progress=stop)
-    again = run(spec, "llm", dtype="float32", out=tmp_path).to_frame()
-    assert again.drop(columns="schema_version").equals(whole.drop(columns="schema_version"))
+    again = run(spec, "llm", dtype="float32", out=tmp_path)
+    for kind in ("updates", "rollouts"):
+        assert again.to_frame(kind).equals(whole.to_frame(kind))
+    assert again.summary() == whole.summary()
 
 
 def test_controls_drop_and_match(small):
