@@ -10,32 +10,34 @@ Everything that can be wrong with an experiment is found here, before any work i
 from __future__ import annotations
 
 import copy
-import difflib
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from entclip.experiments.grid import flattened, label_of, refuse_impossible
 from entclip.experiments.overrides import _assign
 from entclip.experiments.sections import (
     Arm,
-    Count,
     DirichletSpec,
     LedgerSpec,
+    Name,
     PerturbationSpec,
     PolicySpec,
-    Positive,
     RolloutSpec,
     UpdateSpec,
     _Part,
 )
 from entclip.rewards.advantage import Advantage, Independent
 from entclip.rewards.reward import Rademacher, RewardLaw, TableReward
+from entclip.support.bounded import refuse_deep
 from entclip.support.errors import SpecError
+from entclip.support.numbers import Count, Positive, Seed
+from entclip.support.rewording import reworded
 
 __all__ = ["Experiment", "parse_experiment"]
 
@@ -43,10 +45,10 @@ __all__ = ["Experiment", "parse_experiment"]
 class Experiment(_Part):
     """A validated experiment. Load one with `load`, or build it in Python; every engine runs the same data."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")] = "custom"
-    description: str = ""
-    claims: tuple[str, ...] = ()
-    seed: Annotated[int, Field(ge=0)] = 0
+    name: Name = "custom"
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    claims: tuple[Annotated[str, Field(max_length=64)], ...] = ()
+    seed: Seed = 0
     replicas: Count = 1
     antithetic: bool = False
     policy: PolicySpec = DirichletSpec()
@@ -58,11 +60,12 @@ class Experiment(_Part):
     update: UpdateSpec = UpdateSpec()
     ledger: LedgerSpec = LedgerSpec()
     arm: tuple[Arm, ...] = (Arm(name="both", low=0.2, high=0.2),)
-    grid: dict[str, tuple[Any, ...]] = Field(default={})
+    grid: Annotated[dict[str, tuple[Any, ...]], BeforeValidator(flattened)] = Field(default={})
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
         if self.grid:
+            refuse_impossible(self.grid)
             self.cases()  # each case is validated on its own; the base need not be runnable
             return self
         for check in (self._check_batch, self._check_antithetic, self._check_arms, self._check_policy, self._check_language):
@@ -166,11 +169,10 @@ class Experiment(_Part):
         base = self.model_dump(exclude={"grid"}, exclude_none=True)
         out = []
         for values in itertools.product(*self.grid.values()):
-            data = copy.deepcopy(base)
-            for key, value in zip(self.grid, values, strict=True):
+            data, case = copy.deepcopy(base), dict(zip(self.grid, values, strict=True))
+            for key, value in case.items():
                 _assign(data, key, value)
-            label = ",".join(_label(key, value) for key, value in zip(self.grid, values, strict=True))
-            out.append((label, parse_experiment(data)))
+            out.append((label_of(case), parse_experiment(data)))
         labels = [label for label, _ in out]
         if len(set(labels)) < len(labels):
             raise ValueError(
@@ -189,66 +191,15 @@ class Experiment(_Part):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _label(key: str, value: Any) -> str:
-    if isinstance(value, dict):
-        extra = [f"{v:g}" if isinstance(v, float) else str(v) for k, v in value.items() if k not in ("kind", "vocab", "contexts")]
-        return ":".join([str(value.get("kind", key)), *extra])
-    short = key.rsplit(".", 1)[-1]
-    return str(value) if isinstance(value, str) else f"{short}={value:g}" if isinstance(value, float) else f"{short}={value}"
-
-
 def parse_experiment(data: dict[str, Any]) -> Experiment:
     """Validate plain data (as read from TOML) into an Experiment; SpecError names every wrong key, its value and the fix."""
+    refuse_deep(data, "the experiment")
     try:
         return Experiment.model_validate(data)
     except ValidationError as error:
-        raise SpecError("\n".join(dict.fromkeys(_reworded(e, data) for e in error.errors()))) from None
+        raise SpecError(reworded(error, _schema(), data)) from None
 
 
-def _reworded(error: Any, data: dict[str, Any]) -> str:
-    """Pydantic's finding as cause, value, fix."""
-    # Discriminated unions put the chosen kind into the location; a reader knows the key as written in the file.
-    path = [str(p) for p in error["loc"] if not (isinstance(p, str) and p in _KINDS)]
-    where, message, value = ".".join(path) or "experiment", error["msg"], error.get("input")
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        close = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f"did you mean {'.'.join([*path[:-1], close[0]])}?" if close else f"known keys here: {', '.join(known)}."
-        return f"unknown key {where} = {value!r}: {hint}"
-    if error["type"] == "value_error":
-        return (
-            str(error["ctx"]["error"])
-            if path[:1] == [] or "." in str(error["ctx"]["error"])
-            else f"{where}: {error['ctx']['error']}"
-        )
-    if error["type"].startswith("union_tag"):
-        return f"{where}.kind: {message}"
-    return f"{where} = {value!r} is not valid: {message[0].lower()}{message[1:]}."
-
-
-_KINDS = {
-    "uniform", "zipf", "peaked", "dirichlet", "snapshot", "file", "autoregressive", "normal_logits", "hidden",
-    "language_model", "bernoulli", "gaussian", "rademacher", "table", "independent", "group", "clip", "none", "dual_clip",
-    "cispo", "sapo", "ce_gppo", "dppo_tv", "str", "tagged-union[Clip,NoClip,DualClip,Cispo,Sapo,CeGppo,DppoTv]",
-}  # fmt: skip
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    """Keys allowed at a path of section names."""
-    schema = Experiment.model_json_schema()
-
-    def resolve(node: dict[str, Any]) -> list[dict[str, Any]]:
-        if "$ref" in node:
-            return resolve(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
-        options = node.get("oneOf") or node.get("anyOf")
-        if options:
-            return [r for o in options for r in resolve(o)]
-        if "items" in node:
-            return resolve(node["items"])
-        return [node]
-
-    nodes = [schema]
-    for name in path:
-        if not name.isdigit():
-            nodes = [r for n in nodes for r in resolve(n.get("properties", {}).get(name, {}))]
-    return sorted({key for n in nodes for key in n.get("properties", {})})
+@cache
+def _schema() -> dict[str, Any]:
+    return Experiment.model_json_schema()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.overrides import apply_overrides
+from entclip.support.bounded import MAX_TOML, parse_toml, read_bounded
 from entclip.support.errors import SpecError
+from entclip.support.rewording import shown
 
 __all__ = ["experiment_names", "load"]
 
@@ -26,21 +27,24 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     Raises: SpecError for an unknown name, unreadable file, TOML syntax error, unknown key or value out of range.
     """
     name = str(name_or_path)
-    path = Path(name_or_path)
     if name in experiment_names():
-        text = resources.files("entclip.experiments").joinpath(f"{name}.toml").read_text()
-    elif path.is_file():
+        text = resources.files("entclip.experiments").joinpath(f"{name}.toml").read_text("utf-8")
+    elif _exists(Path(name_or_path)):
         try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"cannot read the experiment {path}: {error}.") from None
+            text = read_bounded(Path(name_or_path), MAX_TOML, "the experiment").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError(f"cannot read the experiment {name!r}: it is not UTF-8 text ({error.reason}).") from None
     else:
-        close = difflib.get_close_matches(name, experiment_names(), n=1)
+        close = difflib.get_close_matches(name[:100], experiment_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"the shipped ones are {', '.join(experiment_names())}."
-        raise SpecError(f"no experiment named {name!r} and no such file: {hint}")
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{name} is not valid TOML: {error}.") from None
+        raise SpecError(f"no experiment named {shown(name)} and no such file: {hint}")
+    data = parse_toml(text, name if len(name) <= 200 else shown(name))
     apply_overrides(data, overrides)
     return parse_experiment(data)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,15 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from entclip.objectives.base import Objective
 from entclip.objectives.family import ObjectiveSpec, objective_named
 from entclip.policies.softmax import Geometry
+from entclip.support.numbers import Count, Logit, Natural, NotNegative, Positive, Rate, Share, Spread, Vocab
+from entclip.support.rewording import ReportsInOurWords
 
-__all__ = ["Arm", "UpdateSpec"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Vocab = Annotated[int, Field(ge=2)]
+__all__ = ["Arm", "Name", "UpdateSpec"]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]  # part of file names
 
 
-class _Part(BaseModel):
+class _Part(BaseModel, metaclass=ReportsInOurWords):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -35,7 +35,16 @@ class ZipfSpec(_Part):
     kind: Literal["zipf"] = "zipf"
     vocab: Vocab = 64
     contexts: Count = 1
-    exponent: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    exponent: Logit = 1.0
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ZipfSpec:
+        if abs(self.exponent) * math.log(self.vocab) > 700:
+            raise ValueError(
+                f"policy.exponent = {self.exponent} with policy.vocab = {self.vocab}: the smallest probability, about "
+                "vocab^-|exponent|, must be above exp(-700) to be divided by. Use a smaller exponent."
+            )
+        return self
 
 
 class PeakedSpec(_Part):
@@ -44,7 +53,7 @@ class PeakedSpec(_Part):
     kind: Literal["peaked"] = "peaked"
     vocab: Vocab = 64
     contexts: Count = 1
-    logit: Annotated[float, Field(allow_inf_nan=False)] = 5.0
+    logit: Logit = 5.0
 
 
 class DirichletSpec(_Part):
@@ -54,7 +63,7 @@ class DirichletSpec(_Part):
     vocab: Vocab = 64
     contexts: Count = 1
     alpha: Positive = 2.0
-    floor: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    floor: Share = 0.1
 
 
 class NormalLogitsSpec(_Part):
@@ -63,7 +72,7 @@ class NormalLogitsSpec(_Part):
     kind: Literal["normal_logits"] = "normal_logits"
     vocab: Vocab = 64
     contexts: Count = 1
-    sd: Positive = 2.0
+    sd: Spread = 2.0
 
 
 class SnapshotSpec(_Part):
@@ -94,8 +103,8 @@ class HiddenSpec(_Part):
     vocab: Vocab | None = None
     contexts: Count | None = None
     dim: Count | None = None
-    sd: Positive | None = None
-    exponent: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    sd: Spread | None = None
+    exponent: Logit | None = None
     path: str | None = None
     products: Literal["full", "bfloat16"] = "full"
 
@@ -120,7 +129,7 @@ class AutoregressiveSpec(_Part):
     length: Count = 3
     contexts: Count = 1
     alpha: Positive = 2.0
-    floor: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    floor: Share = 0.1
 
     @model_validator(mode="after")
     def _bounded(self) -> AutoregressiveSpec:
@@ -163,8 +172,8 @@ class PerturbationSpec(_Part):
     """
 
     law: Literal["flat", "sqrt", "inv_sqrt", "array"] = "flat"
-    rms: Positive = 0.2
-    values: tuple[float, ...] | None = None
+    rms: Spread = 0.2
+    values: tuple[Logit, ...] | None = None
 
     @model_validator(mode="after")
     def _has_values(self) -> PerturbationSpec:
@@ -176,16 +185,18 @@ class PerturbationSpec(_Part):
 class UpdateSpec(_Part):
     """One rollout of `minibatches` updates of `batch` samples per context each, `rollouts` times.
 
-    optimizer adam, adamw: the euclidean gradient goes through Adam's moments (betas, eps); adam adds weight_decay times the
-    logit to the gradient, adamw shrinks the logit by learning_rate times weight_decay.
+    optimizer adam, adamw: the euclidean gradient goes through Adam's moments (betas, eps). adam subtracts weight_decay times the
+    parameter from the gradient, adamw shrinks the parameter by the factor 1 - learning_rate times weight_decay. The parameters of
+    a table are its logits, which start at log pi whatever constant the policy was given with: decay pulls log pi towards uniform.
+    Those of shared parameters are the head's or the model's weights.
     """
 
     geometry: Geometry = "natural"
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     eps: Positive = 1e-8
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    learning_rate: Positive = 0.1
+    weight_decay: NotNegative = 0.0
+    learning_rate: Rate = 0.1
     batch: Count = 2048
     minibatches: Count = 64
     rollouts: Count = 5
@@ -216,8 +227,8 @@ class RolloutSpec(_Part):
     task: str = "digits"
     reward: Literal["random", "correct", "format"] = "random"
     max_new_tokens: Count = 6
-    temperature: Positive = 1.0
-    staleness: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False)] = 1.0
+    staleness: Natural = 0
     aggregation: Literal["token", "sequence"] = "token"
     probes: Count = 16
     micro_batch: Count | None = None
@@ -231,13 +242,13 @@ class ControlSpec(_Part):
     """
 
     kind: Literal["drop", "match_kl"]
-    like: str
+    like: Name
 
 
 class Arm(_Part):
     """One variant of the experiment: an objective with its clip widths, or a table with its own parameters."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     objective: ObjectiveSpec | str = "clip"
     low: float | None = None
     high: float | None = None

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
 from entclip.objectives.base import Objective, Sign
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
 
 __all__ = ["CeGppo", "Cispo", "Clip", "DppoTv", "DualClip", "NoClip", "ObjectiveSpec", "Sapo", "objective_named", "surrogate"]
 _CONFIG = ConfigDict(extra="forbid")

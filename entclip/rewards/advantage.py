@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
 from entclip.rewards.reward import DiscreteReward, Gaussian, RewardLaw
+from entclip.support.numbers import NotNegative
+from entclip.support.rewording import dataclass
 
 __all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "PairMoments"]
 
@@ -124,7 +125,7 @@ class GroupRelative:
     size: int = 8
     scale: Literal["none", "std"] = "none"
     ddof: Literal[0, 1] = 1
-    eps: Annotated[float, Field(ge=0)] = 0.0
+    eps: NotNegative = 0.0
     kind: Literal["group"] = "group"
 
     def __post_init__(self) -> None:

@@ -6,16 +6,18 @@ are in advantage.py (claim T7). Everything here is per sample and per action: gr
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+
+from entclip.support.numbers import Real
+from entclip.support.rewording import dataclass
 
 __all__ = ["Bernoulli", "DiscreteReward", "Gaussian", "Rademacher", "RewardLaw", "TableReward"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+_LEAST_SPREAD = 1e-6  # of a Gaussian reward's mean: rounding then leaves ten digits of the spread
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -68,8 +70,8 @@ class Rademacher:
 class Gaussian:
     """Normal reward with the given mean and standard deviation std > 0, whatever the action."""
 
-    mean: float = 0.0
-    std: float = 1.0
+    mean: Real = 0.0
+    std: Real = 1.0
     kind: Literal["gaussian"] = "gaussian"
 
     def __post_init__(self) -> None:
@@ -77,6 +79,11 @@ class Gaussian:
             raise ValueError(
                 f"Gaussian std must be positive, got {self.std}: with zero variance every advantage is 0 and the policy "
                 "never moves."
+            )
+        if self.std < _LEAST_SPREAD * abs(self.mean):
+            raise ValueError(
+                f"Gaussian std = {self.std} is too small beside mean = {self.mean}: float64 rounds such rewards to steps of "
+                f"{abs(self.mean) * 2e-16:.2g}. Only differences of rewards matter: use mean = 0."
             )
 
     @property
@@ -99,11 +106,11 @@ class TableReward:
     This is a true reward: the advantage depends on the action and the unclipped term of T5 is not 0.
     """
 
-    values: tuple[float, ...]
+    values: tuple[Real, ...]
     kind: Literal["table"] = "table"
 
     def __post_init__(self) -> None:
-        if len(self.values) < 2 or not all(math.isfinite(v) for v in self.values):
+        if len(self.values) < 2:
             raise ValueError(f"TableReward needs at least 2 finite values, one per action, got {list(self.values)!r}.")
         if min(self.values) == max(self.values):
             raise ValueError(

@@ -1,0 +1,117 @@
+"""Files of others, read only as far as they can make sense: regular files up to a limit, TOML that is neither long nor deep."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from entclip.support.errors import SpecError
+
+__all__ = ["MAX_DEPTH", "MAX_TOML", "TomlSyntaxError", "parse_toml", "read_bounded", "refuse_deep"]
+
+MAX_TOML = 2**20  # bytes
+MAX_DEPTH = 32  # tables and lists inside each other; an experiment needs 5
+_DEEP = f"more than {MAX_DEPTH} tables or lists inside each other; an experiment needs 5."
+_LONGEST = 100  # characters of a number or a bare key: Python takes minutes for an integer of 100,000 digits
+
+
+class TomlSyntaxError(SpecError):
+    """Text of a reasonable size that is not TOML."""
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """The bytes of a regular file; SpecError for any other kind, beyond `limit` bytes, and where reading fails."""
+    try:
+        # Not open() first: that would wait for ever on a pipe that nobody writes to.
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise SpecError(f"cannot read {what} {_named(path)}: it is {_kind(found.st_mode)}, not a file.")
+        with path.open("rb") as file:
+            data = file.read(limit + 1) if found.st_size <= limit else b""
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if isinstance(error, SpecError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"cannot read {what} {_named(path)}: {reason}.") from None
+    if found.st_size > limit or len(data) > limit:
+        size = max(found.st_size, len(data))
+        raise SpecError(f"cannot read {what} {_named(path)}: it has {size:,} bytes, over the limit of {limit:,}.")
+    return data
+
+
+def _named(path: Path) -> str:
+    text = os.fspath(path)
+    return repr(text if len(text) <= 200 else f"{text[:100]}...{text[-60:]}")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+
+
+# Strings and comments whole, so that brackets inside them do not count; possessive, so that no text makes it backtrack.
+_TOKEN = re.compile(
+    r'"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"""' r"|'''.*?'''" r'|"(?:[^"\\\n]++|\\.)*+"' r"|'[^'\n]*+'" r"|#[^\n]*+"
+    r"|[\[{]|[\]}]|[,=\n]|\.|[A-Za-z0-9_+:-]++",
+    re.DOTALL,
+)  # fmt: skip
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """TOML as plain data; where: what it is, for the message.
+
+    Raises: SpecError for over a megabyte, more than 32 tables or lists inside each other, numbers or keys of over 100 characters,
+        and what is not TOML.
+    """
+    if len(text) > MAX_TOML:
+        raise SpecError(
+            f"{where} has {len(text):,} characters, over the limit of {MAX_TOML:,}: an experiment has a few thousand."
+        )
+    depth = dots = 0
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        if token in "[{":
+            depth, dots = depth + 1, 0
+        elif token in "]}":
+            depth, dots = max(depth - 1, 0), 0
+        elif token in ",=\n":
+            dots = 0
+        elif token == ".":
+            dots += 1
+        elif len(token) > _LONGEST and token[0] not in "\"'#":
+            raise SpecError(
+                f"{where}{_line(text, found)}: a number or key of {len(token):,} characters, {token[:20]}..., over the limit of "
+                f"{_LONGEST}: text belongs into quotes."
+            )
+        if depth + dots > MAX_DEPTH:
+            raise SpecError(f"{where}{_line(text, found)}: {_DEEP}")
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise TomlSyntaxError(f"{where} is not valid TOML: {error}.") from None
+
+
+def _line(text: str, found: re.Match[str]) -> str:
+    return f", line {text.count(chr(10), 0, found.start()) + 1}" if "\n" in text else ""
+
+
+def refuse_deep(data: Any, where: str) -> None:
+    """SpecError for plain data with more than 32 tables or lists inside each other, which recursive functions would fall over."""
+    level = [data]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, Mapping | list | tuple)
+            for inner in (each.values() if isinstance(each, Mapping) else each)
+            if isinstance(inner, Mapping | list | tuple)
+        ]
+        if not level:
+            return
+    raise SpecError(f"{where}: {_DEEP}")
