@@ -36,7 +36,7 @@ def main() -> None:
         try:
             importlib.import_module(f"benchmarks.{name}").main()
         except ModuleNotFoundError as error:
-            print(f"left out: {error.name} is not installed (pip install 'entclip[test]').")
+            print(f"left out: {error.name} is not installed (pip install '.[test]').")
 
 
 if __name__ == "__main__":

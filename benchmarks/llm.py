@@ -130,7 +130,7 @@ def main() -> None:
     for name, values in ratios.items():
         print(f"{name}: median {statistics.median(values):.2f}, from {min(values):.2f} to {max(values):.2f}")
     if trl is None:
-        print("TRL is not installed: its ratio is left out (pip install 'entclip[trl]').")
+        print("TRL is not installed: its ratio is left out (pip install '.[trl]').")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""`python -m theory`: prove every claim; `python -m theory T5`: show one proof; exits 1 if a proof fails."""
+"""`python -m theory`: prove every claim; `python -m theory T5`: show one proof; exits 1 if a proof fails, 2 without sympy."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+
+try:
+    import sympy  # noqa: F401
+except ModuleNotFoundError:
+    print("the proofs need sympy, which is not installed: in entclip's checkout, run pip install '.[theory]'.", file=sys.stderr)
+    sys.exit(2)
 
 from theory.catalogue import CLAIMS, document, prove_claim
 from theory.proof import ProofError

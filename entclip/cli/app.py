@@ -7,6 +7,7 @@ check (and drift --check) also: 1 theory rejected, 3 inconclusive.
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -29,6 +30,8 @@ app.command("map")(forecast.map_)
 
 def main() -> None:
     """Entry point: bad input exits with 2 and one message, an interrupt with 130, a defect with 70 and a traceback."""
+    if not sys.warnoptions:  # unless asked for: what a library says about its next release is no matter of the run
+        warnings.simplefilter("ignore", FutureWarning)
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

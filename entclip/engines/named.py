@@ -7,6 +7,7 @@ from typing import Any
 
 from entclip.engines.base import Engine
 from entclip.support.errors import SpecError
+from entclip.support.extras import check_docstrings, not_installed
 
 __all__ = ["engine_named"]
 _ENGINES = {
@@ -20,6 +21,7 @@ _ENGINES = {
 
 
 _TORCH = {"tokens", "head", "llm"}
+_EXTRA = {"tokens": "torch", "head": "torch", "llm": "llm"}  # brings all that the engine imports, whichever package lacks first
 DTYPES = ("float64", "float32", "bfloat16")
 
 
@@ -37,15 +39,14 @@ def engine_named(name: str, device: str = "cpu", dtype: str = "float64") -> Engi
             f"the {name} engine runs on the CPU in float64, not on device {device!r} in {dtype}: leave both out, or use one of "
             f"the engines {', '.join(sorted(_TORCH))}."
         )
+    if name == "llm":
+        check_docstrings("the llm engine")
     module, attribute = _ENGINES[name]
     try:
         kind = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        extra = {"torch": "torch", "safetensors": "torch", "transformers": "llm"}.get(error.name or "")
-        if extra is None:
+        if name not in _EXTRA or error.name is None or error.name.startswith("entclip"):
             raise
-        raise SpecError(
-            f"the {name} engine needs {error.name}, which is not installed: pip install 'entclip[{extra}]'."
-        ) from None
+        raise SpecError(not_installed(f"the {name} engine", error.name, _EXTRA[name])) from None
     engine: Engine[Any, Any] = kind(device=device, dtype=dtype) if name in _TORCH else kind()
     return engine

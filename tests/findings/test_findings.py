@@ -339,7 +339,7 @@ def test_reused_and_skipped_runs_say_so(tmp_path, monkeypatch):
     assert (skipped.status, skipped.detail, skipped.data) == ("skipped", "takes long", None)
 
     def absent(name, **options):
-        raise SpecError("the head engine needs torch, which is not installed: pip install 'entclip[torch]'.")
+        raise SpecError("the head engine needs torch, which is not installed: pip install '.[torch]'.")
 
     monkeypatch.setattr(making, "engine_named", absent)
     missing = make(TINY, False, tmp_path / "d")

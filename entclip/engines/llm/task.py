@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from entclip.support.errors import SpecError
+from entclip.support.extras import not_installed
 
 __all__ = ["Question", "Task", "task_named"]
 
@@ -78,9 +79,7 @@ class ReasoningGym:
         try:
             self._gym: Any = importlib.import_module("reasoning_gym")
         except ImportError:
-            raise SpecError(
-                f"task.name = 'reasoning_gym:{name}' needs the package reasoning-gym: pip install 'entclip[tasks]'."
-            ) from None
+            raise SpecError(not_installed(f"task.name = 'reasoning_gym:{name}'", "reasoning-gym", "tasks")) from None
         self._name = name
         try:
             self._scorer = self._gym.create_dataset(name, size=1, seed=0)

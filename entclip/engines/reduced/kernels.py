@@ -16,6 +16,7 @@ from entclip.engines.reduced import basis
 from entclip.engines.reduced import column_sums as sums
 from entclip.engines.reduced import searches as rows
 from entclip.support.errors import SpecError
+from entclip.support.extras import install
 
 __all__ = ["NUMPY", "KernelName", "Kernels", "kernels_named"]
 
@@ -58,7 +59,5 @@ def kernels_named(name: KernelName | None) -> Kernels:
     except ImportError as error:  # not there, or not for this numpy
         if name is None:
             return NUMPY
-        raise SpecError(
-            f"kernels = 'numba' needs numba ({error}): pip install 'entclip[fast]', or use kernels = 'numpy'."
-        ) from None
+        raise SpecError(f"kernels = 'numba' needs numba ({error}): {install('fast')}, or use kernels = 'numpy'.") from None
     return _of("numba", *(import_module(f"entclip.engines.reduced.{module}") for module in ("fused_rows", "fused_sums")))

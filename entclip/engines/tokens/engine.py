@@ -40,6 +40,7 @@ from entclip.policies.softmax import entropy, importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
+from entclip.support.extras import install
 
 __all__ = ["TokensEngine", "TokensRollout", "TokensState"]
 
@@ -91,7 +92,7 @@ class TokensEngine:
         self.kernels: Kernels = kernels or ours
         module = _fused() if self.kernels == "fused" else reference
         if module is None:
-            raise SpecError("kernels = 'fused' needs triton: pip install 'entclip[triton]', or use kernels = 'reference'.")
+            raise SpecError(f"kernels = 'fused' needs triton: {install('triton')} (Linux), or use kernels = 'reference'.")
         self._kernel: Any = module
 
     def start(self, experiment: Experiment, objective: Objective) -> TokensState:

@@ -20,15 +20,14 @@ from entclip.engines.tokens.kernels.passes import ADAM, EXPECTED, POWERS, RATIO,
 from entclip.engines.tokens.kernels.reference import Terms, adam_terms, next_norm
 from entclip.objectives.base import Objective
 from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.support.extras import install
 
 try:
     import triton
 
     from entclip.engines.tokens.kernels.triton_passes import dense, sparse
 except ImportError as error:
-    raise ImportError(
-        "the fused kernels need triton: pip install 'entclip[triton]' (Linux), or use the eager kernels."
-    ) from error
+    raise ImportError(f"the fused kernels need triton: {install('triton')} (Linux), or use the eager kernels.") from error
 
 __all__ = ["INTERPRETED", "adam_step", "euclidean_step", "look", "measure", "sparse_step"]
 
