@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.ledger.columns import COLUMNS
 from entclip.ledger.folder import read_frame, read_summary
+from entclip.report.cautions import cautions, share_without_advantage
 from entclip.report.numbers import with_error
 from entclip.report.stacks import by_arm
 from entclip.report.style import CAUSE_LINES, new_figure, write_figure
@@ -34,6 +35,9 @@ _PANELS = 8
 class ArmStory:
     """What happened in one arm: parts of the entropy change as (name, value, standard error or None), and warnings.
 
+    units: independent ones behind the standard errors; None where that is unknown, or the engine is exact.
+    updates: how many the parts are sums over, and how many there were.
+    without_advantage: share of samples that move nothing, in groups whose rewards are all equal.
     fit: the line of measured against first-order changes over updates: slope and its standard error, R^2 and its 95 % interval
     (Fisher's z; updates as if independent); None where it has no meaning, below 4 updates. Rows are means over replicas: in
     antithetic pairs first order cancels and curvature does not, so that the slope can be far from 1.
@@ -43,6 +47,9 @@ class ArmStory:
     measured: tuple[float, float | None]
     parts: tuple[tuple[str, float, float | None], ...]
     entropy: tuple[float, float]
+    units: int | None
+    updates: tuple[int, int]
+    without_advantage: float | None
     warnings: tuple[str, ...]
     fit: tuple[float, float, float, float, float] | None
 
@@ -88,12 +95,26 @@ def _sum(rows: pd.DataFrame, summary: dict[str, Any] | None, name: str) -> tuple
 
 
 def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> ArmStory:
-    parts = tuple((p, *_sum(rows, summary, p)) for p in _PARTS if p in rows and rows[p].notna().all())
-    shown = tuple(part for part in parts if part[0] in ("unclipped", "curvature", "remainder") or part[1] != 0)
-    ends = float(rows["entropy_before"].iloc[0]), float(rows["entropy"].iloc[-1])
-    skipped = int((summary or {}).get("skipped", 0))
-    warnings = tuple(_warnings(rows, parts, skipped))
-    return ArmStory(name, _sum(rows, summary, "measured"), shown, ends, warnings, _fit(rows))
+    known = summary or {}
+    sums = {p: _sum(rows, summary, p) for p in _PARTS if p in rows and rows[p].notna().all()}
+    if known.get("unaccounted") is not None:
+        sums["unaccounted"] = _sum(rows, summary, "unaccounted")
+    always = ("unclipped", "curvature", "remainder")
+    entropies = (rows["entropy_before"].iloc[0], rows["entropy"].iloc[-1])
+    units = known.get("units")
+    # A lone file does not say how many updates came after its last row.
+    updates = max(len(rows) + int(known.get("skipped", 0)), int(rows["step"].max()) + 1 if "step" in rows else 0)
+    return ArmStory(
+        name=name,
+        measured=_sum(rows, summary, "measured"),
+        parts=tuple((part, *both) for part, both in sums.items() if part in always or both[0] != 0),
+        entropy=(float(known.get("entropy_start", entropies[0])), float(known.get("entropy_end", entropies[1]))),
+        units=units,
+        updates=(len(rows), updates),
+        without_advantage=share_without_advantage(rows),
+        warnings=cautions(rows, sums, units, updates),
+        fit=_fit(rows),
+    )
 
 
 def _fit(rows: pd.DataFrame) -> tuple[float, float, float, float, float] | None:
@@ -106,47 +127,6 @@ def _fit(rows: pd.DataFrame) -> tuple[float, float, float, float, float] | None:
     z, half = math.atanh(min(abs(line.rvalue), 1 - 1e-15)), 1.96 / math.sqrt(len(rows) - 3)
     low, high = (math.tanh(max(z + s * half, 0.0)) ** 2 for s in (-1, 1))
     return float(line.slope), float(line.stderr), float(line.rvalue**2), low, high
-
-
-def _warnings(rows: pd.DataFrame, parts: tuple[tuple[str, float, float | None], ...], skipped: int) -> list[str]:
-    """What a reader should know before believing a total."""
-    out, value = [], {part: total for part, total, _ in parts}
-    clipped = rows["clip_fraction_low"] + rows["clip_fraction_high"]
-    alive = clipped.groupby(rows["inner_step"]).max() > 0
-    able = len(alive) - int(0 in alive.index)  # the first inner step of a rollout is on-policy and never clips
-    if not alive.any() or alive.sum() < able:
-        steps = f"{int(alive.sum())} of {len(alive)} inner steps"
-        out.append(
-            f"clip alive in {steps}: " + ("it never acted." if not alive.any() else "in the others no ratio left the band.")
-        )
-    clips = max(abs(value["clip_low"]), abs(value["clip_high"]))
-    if alive.any() and abs(value["curvature"]) > clips:
-        out.append(
-            f"curvature ({value['curvature']:+.2g}) is larger than both clip terms ({value['clip_low']:+.2g}, "
-            f"{value['clip_high']:+.2g}): noise moved entropy more than clipping did."
-        )
-    walk = value["unclipped"] + value.get("momentum", 0.0)
-    if alive.any() and abs(walk) > clips:
-        out.append(
-            f"the unclipped part ({walk:+.2g}) is larger than both clip terms. Under a random reward its samples average to "
-            "0: mostly a random walk, which antithetic pairs cancel to first order."
-        )
-    size = sum(abs(v) for p, v in value.items() if p != "remainder")
-    if abs(value["remainder"]) > 0.2 * size > 0:
-        out.append(f"the remainder is {abs(value['remainder']) / size:.0%} of the other parts: steps too large for second order.")
-    for side, usual in (("low", "raises"), ("high", "lowers")):
-        gap = rows[f"mass_{side}"].sum()
-        if gap < 0:
-            other = "lowers" if usual == "raises" else "raises"
-            out.append(
-                f"gap_{side} is negative: here a clip at the {side} bound {other} entropy, the opposite of the usual sign."
-            )
-    if all(error is None for _, _, error in parts):
-        out.append("no standard error: one independent unit. Use replicas.")
-    seen = max(len(rows) + skipped, rows["step"].max() + 1 if "step" in rows else 0)  # the last ones leave no row
-    if seen > len(rows):
-        out.append(f"{len(rows)} of {seen} updates were accounted; parts are sums over those.")
-    return out
 
 
 def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
@@ -205,11 +185,17 @@ def table(stories: list[ArmStory]) -> Any:
     """A rich table of the stories."""
     from rich.table import Table
 
-    names = [p for p in _PARTS if any(p == part for s in stories for part, _, _ in s.parts)]
-    out = Table("arm", "entropy", "measured", *(LOOKS[p][0] for p in names))
-    out.title = "Where entropy went (nats, standard error in the last digits)"
+    names = [p for p in (*_PARTS, "unaccounted") if any(p == part for s in stories for part, _, _ in s.parts)]
+    partly = any(story.updates[0] < story.updates[1] for story in stories)
+    flat = any(story.without_advantage for story in stories)
+    columns = ["arm", "units", *(["accounted"] if partly else []), *(["no advantage"] if flat else []), "entropy", "measured"]
+    out = Table(*columns, *(LOOKS[p][0] for p in names))
+    out.title = "Where entropy went (nats, standard error in the last digits, over independent units)"
     for story in stories:
         found = {part: with_error(value, error) for part, value, error in story.parts}
-        ends = f"{story.entropy[0]:.4f} -> {story.entropy[1]:.4f}"
-        out.add_row(story.name, ends, with_error(*story.measured), *(found.get(p, "0") for p in names))
+        cells = [story.name, "-" if story.units is None else str(story.units)]
+        cells += ["{} of {}".format(*story.updates)] if partly else []
+        cells += ["-" if story.without_advantage is None else f"{story.without_advantage:.0%}"] if flat else []
+        cells += [f"{story.entropy[0]:.4f} -> {story.entropy[1]:.4f}", with_error(*story.measured)]
+        out.add_row(*cells, *(found.get(p, "0") for p in names))
     return out

@@ -13,7 +13,8 @@ READING = (
     "The black bar is the entropy change that was measured. The stack beside it says where it came from: up what raised "
     "entropy, down what lowered it. The line across the stack is its sum, and it always meets the end of the black bar.",
     "So read off the stack what moved entropy. Blue and orange are the clip's doing; yellow is what the same updates would have "
-    "done had nothing been clipped; green is the second-order effect of sampling noise, which no clip causes.",
+    "done had nothing been clipped; green is the second-order effect of sampling noise, which no clip causes; dark red is "
+    "momentum, what earlier minibatches left in the optimiser, of every cause.",
 )
 
 _WORDS = {

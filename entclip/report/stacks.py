@@ -42,9 +42,12 @@ class Stack:
 
 def by_arm(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each arm, named as in the JSON object of a run: "arm", or "case/arm" in an experiment with cases."""
+    import pandas as pd
+
     cases = frame["case"] if "case" in frame else frame["arm"].map(lambda _: "")
     names = [f"{case}/{arm}" if case else str(arm) for case, arm in zip(cases, frame["arm"], strict=True)]
-    return {str(name): rows for name, rows in frame.groupby(names, sort=False)}
+    # As a series: a list is a list of keys for pandas, where it is as long as one row or names columns.
+    return {str(name): rows for name, rows in frame.groupby(pd.Series(names, frame.index), sort=False)}
 
 
 def stacks(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from scipy import stats
 
 from entclip import load, report, run
+from entclip.report.glossary import READING
 from entclip.report.stacks import stacks
+from entclip.report.style import CAUSES
 
 PARTS = ("unclipped", "clip_low", "clip_high", "other", "curvature")
 SMALL = ["policy.vocab=8", "policy.contexts=6", "update.batch=64", "update.minibatches=4", "update.rollouts=3"]
@@ -181,3 +185,16 @@ def test_other_frames_are_refused(spoil, message, frame):
 def test_unknown_arms_are_refused(frame):
     with pytest.raises(ValueError, match="no arm 'all': choose from none, both"):
         report.rollouts_figure(frame, ["all"])
+
+
+def test_the_colours_that_the_text_names_are_those_of_one_part_each():
+    """Hues in degrees: "blue" must be the clip's alone, and so on."""
+    named = {
+        "blue": ("clip_low", 185, 255, 0, 1), "orange": ("clip_high", 15, 45, 0, 1), "yellow": ("unclipped", 50, 62, 0.5, 1),
+        "green": ("curvature", 130, 175, 0, 1), "dark red": ("momentum", 300, 340, 0, 0.35),
+    }  # fmt: skip
+    looks = {part: colorsys.rgb_to_hls(*to_rgb(colour)) for part, (_, colour, _) in CAUSES.items()}
+    for word, (part, low, high, dark, light) in named.items():
+        found = [p for p, (h, level, s) in looks.items() if s > 0.2 and low <= 360 * h <= high and dark <= level <= light]
+        assert found == [part], word
+        assert word in READING[-1].lower()

@@ -61,37 +61,13 @@ def test_figures_of_runs_with_one_file_name_do_not_overwrite_each_other(folder, 
 
 def row(step, **values):
     base = dict.fromkeys(
-        ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder", "mass_low", "mass_high", "clip_fraction_low",
-         "clip_fraction_high"), 0.0,
+        ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder", "mass_low", "mass_high", "pi_low", "pi_high",
+         "clip_fraction_low", "clip_fraction_high"), 0.0,
     )  # fmt: skip
+    base |= {"count_plus": 8.0, "count_minus": 8.0, "samples": 16.0}
     out = base | {"arm": "a", "rollout": 0, "step": step, "inner_step": step % 4, "entropy_before": 1.0, "entropy": 1.1}
     out |= values
     return out | {"measured": sum(out[k] for k in ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder"))}
-
-
-def warnings(*rows):
-    (story,) = explain(pd.DataFrame(rows), {})
-    return " ".join(story.warnings)
-
-
-def test_warnings_say_what_stands_out():
-    alive = {"clip_fraction_high": 0.1, "clip_high": -0.03, "mass_high": 0.1}
-    quiet = warnings(*(row(k, **alive, unclipped=0.001, unclipped_se=0.1) for k in range(4)))
-    assert quiet == ""
-    assert warnings(*(row(k, **alive) for k in range(4))) == "no standard error: one independent unit. Use replicas."
-    assert "clip alive" not in warnings(*(row(k, **(alive if k % 4 else {}), unclipped_se=0.1) for k in range(8)))
-    assert "clip alive in 1 of 4 inner steps" in warnings(*(row(k, **(alive if k == 1 else {})) for k in range(8)))
-    assert "clip alive in 0 of 4 inner steps: it never acted" in warnings(*(row(k, curvature=1.0) for k in range(4)))
-    assert "curvature (+0.2) is larger than both clip terms" in warnings(*(row(k, **alive, curvature=0.05) for k in range(4)))
-    assert "unclipped part (-0.2) is larger" in warnings(*(row(k, **alive, unclipped=-0.05) for k in range(4)))
-    assert "remainder is 100%" in warnings(*(row(k, **alive, remainder=0.03) for k in range(4)))
-    assert "gap_low is negative: here a clip at the low bound lowers" in warnings(row(0, mass_low=-0.1))
-    assert "2 of 6 updates were accounted" in warnings(row(0), row(5))
-    assert "curvature" not in warnings(*(row(k, **alive, curvature=0.001) for k in range(4)))
-    assert "remainder is" not in warnings(*(row(k, remainder=1e-9) for k in range(4)))  # no other part to compare with
-    parts = dict.fromkeys(("measured", "unclipped", "clip_low", "clip_high", "other", "curvature", "remainder"), 0.0)
-    (story,) = explain(pd.DataFrame([row(0), row(7)]), {"a": parts | {"skipped": 10}})
-    assert "2 of 12 updates were accounted" in " ".join(story.warnings)  # the last four have no row
 
 
 def test_the_line_of_measured_against_first_order():

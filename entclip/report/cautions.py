@@ -1,0 +1,136 @@
+"""What a reader should know before believing a total of a ledger, in sentences; one function for each kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from entclip.report.numbers import half_width, plain, with_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["cautions", "share_without_advantage"]
+
+Sums = Mapping[str, tuple[float, float | None]]  # of each part: its sum over the accounted updates and the standard error of that
+_SMALL = 0.2  # of the other parts: a remainder above it is too large for a second-order account
+_MUCH = 0.5  # of the samples: so many without an advantage are worth a sentence of their own
+
+
+def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) -> tuple[str, ...]:
+    """The sentences about one arm.
+
+    Args:
+        rows: its updates. sums: of every part of the change. units: independent ones behind the standard errors, None if unknown.
+        updates: how many there were, those without a row included.
+    """
+    alive = _alive(rows)
+    said = [*_inactive(rows, alive)]
+    if alive.any():
+        said += _larger_than_the_clips(sums)
+    said += [*_remainder(sums), *_signs(rows, sums, units), *_errors(rows, sums)]
+    if updates > len(rows):
+        said.append(f"{len(rows)} of {updates} updates were accounted; parts are sums over those.")
+    return tuple(said)
+
+
+def share_without_advantage(rows: pd.DataFrame) -> float | None:
+    """Share of samples whose advantage is 0, in groups whose rewards are all equal: they move nothing and are never clipped.
+
+    In a control that drops samples at random, the dropped ones count, too. None for rows without the counts.
+    """
+    if not {"count_plus", "count_minus", "samples"} <= set(rows.columns):
+        return None
+    share = 1 - float((rows["count_plus"] + rows["count_minus"]).sum() / rows["samples"].sum())
+    return share if share > 1e-9 else 0.0
+
+
+def _alive(rows: pd.DataFrame) -> pd.Series:
+    """For each inner step of a rollout whether any sample was ever clipped there."""
+    clipped = rows["clip_fraction_low"] + rows["clip_fraction_high"]
+    return clipped.groupby(rows["inner_step"]).max() > 0
+
+
+def _inactive(rows: pd.DataFrame, alive: pd.Series) -> Iterator[str]:
+    """Where the clip did not act, and what was missing: ratios beyond a bound, or samples with an advantage."""
+    able = len(alive) - int(0 in alive.index)  # the first inner step of a rollout is on-policy and never clips
+    flat = share_without_advantage(rows) or 0.0
+    carried = f"{flat:.0%} of the samples carried no advantage (groups whose rewards are all equal)"
+    if alive.any() and alive.sum() >= able:
+        if flat > _MUCH:
+            yield f"{carried}: they move nothing, and no bound acts on them."
+        return
+    steps = f"clip alive in {int(alive.sum())} of {len(alive)} inner steps: "
+    steps += "in the others" if alive.any() else "it never acted:"
+    dead = rows[~rows["inner_step"].map(alive) & (rows["inner_step"] != 0)]
+    beyond = float((dead["pi_low"] + dead["pi_high"]).max()) if len(dead) else 0.0
+    if beyond > 0:
+        yield (
+            f"{steps} no sample was drawn on which a bound acts, though up to {plain(beyond, False)} of the probability lay "
+            f"beyond one; {carried}."
+        )
+    else:
+        yield f"{steps} no ratio left the band{'' if alive.any() else ', if the arm has one'}."
+
+
+def _larger_than_the_clips(sums: Sums) -> Iterator[str]:
+    """Parts that no clip causes and that moved entropy more than either clip."""
+    sides = [sums[f"clip_{side}"] for side in ("low", "high")]
+    clips, shown = max(abs(value) for value, _ in sides), ", ".join(with_error(*both) for both in sides)
+
+    def larger(part: str) -> str | None:
+        value, error = sums.get(part, (0.0, None))
+        return with_error(value, error) if abs(value) > clips else None
+
+    if size := larger("curvature"):
+        yield f"curvature ({size}) is larger than both clip terms ({shown}): noise moved entropy more than clipping did."
+    if size := larger("unclipped"):
+        yield (
+            f"the unclipped part ({size}) is larger than both clip terms. Under a random reward plain steps average it to 0: "
+            "mostly a random walk, which antithetic pairs cancel to first order."
+        )
+    if size := larger("momentum"):
+        yield (
+            f"momentum ({size}) is larger than both clip terms: it is what earlier minibatches left in the optimiser, of every "
+            'cause. In a language model ledger.momentum = "cause" gives each cause its own.'
+        )
+
+
+def _remainder(sums: Sums) -> Iterator[str]:
+    size = sum(abs(value) for part, (value, _) in sums.items() if part not in ("remainder", "unaccounted"))
+    value = abs(sums["remainder"][0])
+    if value > _SMALL * size > 0:
+        yield f"the remainder is {value / size:.0%} of the other parts: steps too large for second order."
+
+
+def _signs(rows: pd.DataFrame, sums: Sums, units: int | None) -> Iterator[str]:
+    """Gaps of the unusual sign, and clip terms whose sign is not the one that their gap lets expect."""
+    for side, usual in (("low", 1), ("high", -1)):
+        value, error = sums[f"clip_{side}"]
+        mass, probability = (math.fsum(rows[f"{name}_{side}"]) for name in ("mass", "pi"))
+        if mass < 0:
+            word = "lower" if usual > 0 else "raise"
+            yield f"gap_{side} is negative: expect a clip at the {side} bound to {word} entropy here, unlike the usual sign."
+        if value * mass * usual < 0:
+            half = 0.0 if _exact(rows) else half_width({"value_se": error, "units": units}, "value")
+            many = "" if units is None else f" over {units} independent unit{'s' if units > 1 else ''}"
+            if half is None or abs(value) <= half:
+                why = "that cannot be told from 0, so neither can its sign"
+            else:
+                why = "momentum, shared parameters or a reward that depends on the action can turn it, chance once in twenty runs"
+            gap = plain(mass / probability, True)
+            yield (
+                f"clip_{side} is {with_error(value, error)}{many}; under a random reward gap_{side} ({gap}) lets expect the "
+                f"other sign: {why}."
+            )
+
+
+def _exact(rows: pd.DataFrame) -> bool:
+    """Whether the engine knew every outcome with its probability: its rows have no standard error at all."""
+    return "measured_se" not in rows
+
+
+def _errors(rows: pd.DataFrame, sums: Sums) -> Iterator[str]:
+    if not _exact(rows) and all(error is None for _, error in sums.values()):
+        yield "no standard error: one independent unit. Use replicas."
