@@ -17,10 +17,11 @@ from entclip.engines.accounting import RunawayError, remainder_bound
 from entclip.engines.head.causes import Adjoint, Expectation, Explicit
 from entclip.engines.head.expected_curvature import ExpectedCurvature, MeanGains
 from entclip.engines.head.gradient import Gradient, logit_gradient
-from entclip.engines.head.optimizer import Optimizer
+from entclip.engines.head.optimizer import Optimizer, RowStep
 from entclip.engines.head.path_sums import PathSums, path_sums, realised
 from entclip.engines.head.products import blocks
 from entclip.engines.head.state import Block, HeadState, block_from, block_of, displacement, old_logits
+from entclip.ledger.columns import causes_in
 from entclip.objectives.base import Objective, SignedGains, signed_gains
 from entclip.objectives.drop import Keep, surviving_gains
 from entclip.policies.softmax import importance_ratio, log_softmax
@@ -55,7 +56,6 @@ def update(
     expectation = None if moments is None or not isinstance(pricing, Adjoint) else Expectation(pricing, moments, keep)
     moved = torch.empty_like(state.moved)
     first, second = (None if x is None else torch.empty_like(x) for x in (state.first, state.second))
-    hidden = state.hidden[gradient.contexts]
     noise = None
     if expectation is not None and moments is not None and shared_group is not None:
         noise = ExpectedCurvature(state, gradient, rate, moments, _mean_gains(state, gradient, keep), shared_group)
@@ -66,12 +66,7 @@ def update(
         chosen = gradient.contexts
         of_minibatch = block_from(logits[:, chosen], displaced[:, chosen], state.old_log_z[:, chosen], state.log_z[:, chosen])
         own = of_minibatch.log_probs.exp()
-        made = optimizer(
-            state.products(logit_gradient(gradient, gradient.total, own, rows).mT, hidden),
-            state.head[:, rows] + state.moved[:, rows],
-            None if state.first is None else state.first[:, rows],
-            None if state.second is None else state.second[:, rows],
-        )
+        made = _row_step(state, gradient, optimizer, rows, own)
         moved[:, rows] = state.moved[:, rows] + made.step
         if first is not None and second is not None and made.first is not None and made.second is not None:
             first[:, rows], second[:, rows] = made.first, made.second
@@ -95,6 +90,8 @@ def update(
         columns["expected_curvature"] = noise.column()
     columns |= _counts(state, gradient)
     _check_finite(columns)
+    if not plain:
+        columns["_scale"] = _scale(state, gradient, optimizer, columns)
     columns["_bound"] = _bound(state, moved, columns)
     done = realised(path)
     new = dataclasses.replace(
@@ -107,6 +104,39 @@ def update(
         entropy=columns["entropy"],
     )
     return new, columns
+
+
+def _row_step(state: HeadState, gradient: Gradient, optimizer: Optimizer, rows: slice, probs: Tensor) -> RowStep:
+    """The step of some rows; probs: pi of the minibatch's contexts, (R, n, v)."""
+    return optimizer(
+        state.products(logit_gradient(gradient, gradient.total, probs, rows).mT, state.hidden[gradient.contexts]),
+        state.head[:, rows] + state.moved[:, rows],
+        None if state.first is None else state.first[:, rows],
+        None if state.second is None else state.second[:, rows],
+    )
+
+
+def _scale(state: HeadState, gradient: Gradient, optimizer: Optimizer, columns: Columns) -> Tensor:
+    """What rounding of the books is relative to under Adam, (R, T): the absolute terms of <grad H, step>, by cause if need be.
+
+    Causes cancel before the preconditioner sees them, and its size near a gradient of 0 is eta/eps: then each cause's terms are
+    far larger than the step's. Where the books of the step alone do not close, those are added up, in a pass of their own.
+    """
+    terms = 1 + columns["entropy_before"] + columns["_scale"]
+    causes = sum((columns[name] for name in causes_in(columns)), torch.zeros_like(terms))
+    if bool(((causes - columns["_inner"]).abs() <= 32 * state.eps * terms).all()):
+        return columns["_scale"]
+    total, chosen = columns["_scale"], gradient.contexts
+    pushed = torch.stack([u.abs() for u in gradient.causes.values()]).sum(0)
+    for rows in blocks(state.vocab, state.width):
+        block = block_of(state, rows)
+        probs, own = block.log_probs.exp(), block.log_probs[:, chosen].exp()
+        slope = probs * (block.log_probs + state.entropy[..., None].to(probs.dtype)).abs()
+        size = logit_gradient(gradient, pushed, own, rows) + 2 * pushed.sum(-1, keepdim=True) * own
+        scale = _row_step(state, gradient, optimizer, rows, own).scale
+        part = scale * state.products(size.mT, state.hidden[chosen].abs())
+        total = total + torch.linalg.vecdot(state.products(slope, part), state.hidden.abs()).double()
+    return total
 
 
 def _gains(state: HeadState, block: Block) -> tuple[SignedGains, Tensor, Tensor]:

@@ -59,6 +59,7 @@ class Step:
     scale: np.ndarray | None = None
     causes: dict[str, np.ndarray] = field(default_factory=dict)
     moments: tuple[np.ndarray, np.ndarray] | None = None
+    pull_size: np.ndarray | None = None  # of the absolute terms of pull_price, under Adam, (u,)
 
     def value(self, weights: np.ndarray) -> np.ndarray:
         """The first-order change of entropy by causes whose weights are W (..., D), (..., u)."""
@@ -69,6 +70,19 @@ class Step:
         # The pull as the step has it, rounding set to 0: Adam's preconditioner may be 10^6 where nothing ever pulled.
         out: np.ndarray = own - self.pull_price * self.pushes.pull(self.scale * weights, units)
         return out
+
+    def size(self, weights: np.ndarray) -> np.ndarray | float:
+        """The absolute terms that the values of causes with weights W (C, D) are sums of, (u,): what rounding is relative to.
+
+        Under Adam causes cancel before the preconditioner sees them: what is left of a push and a pull may be a millionth of
+        either, and its preconditioner near eta/eps. Each term then is as much larger than the step. 0 for plain steps, whose
+        terms are no larger than the causes.
+        """
+        if self.pull_size is None or self.scale is None:
+            return 0.0
+        units, pushed = len(self.total), np.abs(weights).sum(axis=0)
+        out: np.ndarray = self.pushes.by_unit(np.abs(self.price) * pushed, units)
+        return out + self.pull_size * self.pushes.by_unit(self.scale * pushed, units)
 
 
 @dataclass(frozen=True)
@@ -123,4 +137,5 @@ class Optimizer:
             if not coupled:
                 moved = moved + part
         own = -now.probs * now.excess * precondition * (1 - b1)
-        return Step(pushes, moved, scale * own[pushes.at], now.mean(own), scale, causes, (m_new, v_new))
+        size = total(np.abs(now.mass), np.abs(own))
+        return Step(pushes, moved, scale * own[pushes.at], now.mean(own), scale, causes, (m_new, v_new), size)

@@ -102,14 +102,15 @@ def _update(
     log_probs, probs, shift, along = kernels.move(
         cell.log_probs, cell.probs, step.total, cell.weight, cell.count, standing.entropy
     )
-    values = step.value(np.stack([parts[cause] for cause in CAUSES]))
+    by_cause = np.stack([parts[cause] for cause in CAUSES])
+    values = step.value(by_cause)
     columns: dict[str, np.ndarray] = dict(zip(CAUSES, values, strict=True)) | step.causes
     columns["curvature"] = along.second / 2
     columns["measured"] = along.entropy - standing.entropy
     causes = sum(columns[c] for c in (*CAUSES, *step.causes))
     columns["remainder"] = columns["measured"] - causes - columns["curvature"]
     columns |= {"entropy_before": standing.entropy, "entropy": along.entropy, "step_variance": along.variance}
-    columns |= {"_inner": along.inner, "_scale": along.scale}
+    columns |= {"_inner": along.inner, "_scale": along.scale + step.size(by_cause)}
     columns["_bound"] = _remainder_bound(cell, step.total, along, columns, kernels, population.laws.vocab)
     columns |= expected_columns(standing, changed, effects.part(slice(len(ratio), None)), terms)
     if changed.has_nodes:

@@ -186,7 +186,7 @@ def adam_columns(
     variance = sums["d2"] - mean**2
     columns |= {"curvature": -(sums["l2"] - 2 * mean * along + variance) / 2, "step_variance": variance}
     # A gradient near 0 has a preconditioner near eta/eps: what opposite causes leave is exact to their own size only.
-    size = sum((push * price).abs().sum(-1) for push in pushes.values()) + (pull * sums["pull_price"]).abs()
+    size = sum((push * price).abs().sum(-1) + (pulls[cause] * sums["pull_price"]).abs() for cause, push in pushes.items())
     columns |= {"_inner": -along, "_scale": sums["inner_abs"] + sums["momentum"].abs() + size}
     columns = _close(columns, causes, before, after, sums["step_max"] - sums["step_min"], vocab, eps)
     return columns | _view_columns(sums, -sums["c2"]) | _counts(scheme.objective, taken)
