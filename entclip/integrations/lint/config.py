@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from entclip.integrations.lint.detection import detect_library
 from entclip.integrations.lint.facts import Reader, TrainerConfig
 from entclip.integrations.lint.libraries import library_named
-from entclip.integrations.lint.reading import Source, detect_library, read_source
+from entclip.integrations.lint.source import Source, read_source
 
 __all__ = ["config_from", "read_config"]
 
@@ -34,7 +35,7 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
         if not library.knows(key) and key not in renamed and not key.startswith(library.free_prefixes)
     )
     files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
-    config: TrainerConfig = library.build(Reader(library, values), evidence)
+    config: TrainerConfig = library.build(Reader(library, values, source.command), evidence)
     return replace(
         config,
         values=values,

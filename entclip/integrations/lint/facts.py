@@ -96,6 +96,7 @@ class Reader:
 
     library: Library
     values: Mapping[str, Any]
+    command: str = ""
 
     def __call__(self, key: str) -> Fact:
         if key in self.values:

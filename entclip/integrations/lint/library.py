@@ -13,6 +13,8 @@ from entclip.integrations.lint.setting import Setting, Text
 
 __all__ = ["Library"]
 
+MISSPELT = 0.9  # likeness from which an unknown key is a known one with a slip: epsilon_hi, num_iteration
+
 
 def _no_files(values: Mapping[str, Any]) -> list[str]:
     return []
@@ -27,6 +29,9 @@ class Library:
     Attributes:
         entry: how its training command is named in a script, as a regular expression; what follows it are its options.
         package: the folder with `keys.txt`, the list of all its keys.
+        deciding: keys, or beginnings of keys that end in a dot, which only a training with this library has.
+        other_work: its commands that do not train, as a regular expression.
+        python_classes: classes whose keyword arguments are its configuration.
         build: from a `facts.Reader` and the evidence for the library to a `facts.TrainerConfig`.
         write: from a clip without a notation to the library's settings.
         losses: names of its losses.
@@ -53,6 +58,9 @@ class Library:
     build: Callable[..., Any]
     write: Callable[[Setting], Text]
     losses: tuple[str, ...]
+    deciding: tuple[str, ...]
+    other_work: str = ""
+    python_classes: tuple[str, ...] = ()
     more_updates: str = ""
     std_offset: str = ""
     truncation: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -108,6 +116,16 @@ class Library:
         if not self.open_groups.isdisjoint(parts):
             return True
         return key in self.keys or key in groups or any(".".join(parts[:n]) in opened for n in range(1, len(parts)))
+
+    def owns(self, key: str) -> bool:
+        """Whether a key is the library's, today or in the version before, in a group that only it has, or misspelt."""
+        if self.knows(key) or key in self.older_keys or any(d.endswith(".") and key.startswith(d) for d in self.deciding):
+            return True
+        return bool(difflib.get_close_matches(key, self.keys, n=1, cutoff=MISSPELT))
+
+    def decides(self, key: str) -> bool:
+        """Whether a key alone says that the configuration is this library's."""
+        return key in self.deciding or key.startswith(tuple(d for d in self.deciding if d.endswith(".")))
 
     def closest(self, key: str) -> str | None:
         """The known key most like an unknown one, or None if nothing is near."""

@@ -49,8 +49,8 @@ class Script:
 def read_script(text: str) -> Script:
     """The commands of a script with literal variables and arrays put in.
 
-    Raises: ValueError for a quotation that does not end, a script of over MAX_SCRIPT characters or nested too deeply, or variables
-        that multiply beyond MAX_EXPANDED characters.
+    Raises: ValueError for a quotation that does not end, a script longer than MAX_SCRIPT or nested too deeply, or variables that
+        multiply beyond MAX_EXPANDED.
     """
     if len(text) > MAX_SCRIPT:
         raise ValueError(f"the script has {len(text):,} characters, over {MAX_SCRIPT:,}: give the file that starts the training.")

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from entclip.experiments.sections import Arm
 from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.detection import detect_library
 from entclip.integrations.lint.libraries import LIBRARIES, library_named
-from entclip.integrations.lint.reading import detect_library, read_source
 from entclip.integrations.lint.report import Report, convert, convert_command, lint, lint_command
 from entclip.integrations.lint.rules import rule as register
 from entclip.integrations.lint.rules import rules
+from entclip.integrations.lint.source import read_source
 from entclip.integrations.lint.values import Unresolved
 from entclip.objectives.family import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, objective_named
 
@@ -369,8 +370,8 @@ def test_library_is_detected_with_evidence(text, library):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed: 1\ntemperature: 1.0", "ambiguous: trl and openrlhf know equally many of the 2 keys .*--library"),
-        ("colour: red\nshape: round", "no library knows a key"),
+        ("seed: 1\ntemperature: 1.0", "not recognised .*knows 2 of 2 keys, and none that decides.*--library"),
+        ("colour: red\nshape: round", "not recognised .*knows 0 of 2 keys"),
         ("a: [1\nb: 2", "not valid YAML"),
         ('{"epsilon": 0.2,,}', "not valid JSON"),
         ("- epsilon\n- 0.2", "a table of keys and values"),

@@ -20,5 +20,6 @@ PRIME_RL = Library(
     build=build,
     write=write,
     losses=("default", "ipo", "custom"),
+    deciding=("orchestrator.", "trainer.loss."),
     kl_to_sampler=True,
 )

@@ -54,6 +54,8 @@ VERL = Library(
         "cispo",
         "bypass_mode",
     ),
+    deciding=("actor_rollout_ref.", "algorithm.adv_estimator", "algorithm.rollout_correction."),
+    other_work=r"main_(generation|eval)|sft",
     more_updates="set ppo_mini_batch_size below data.train_batch_size, or ppo_epochs above 1",
     std_offset="ddof 1, +1e-6",
     truncation={_ROLLOUT + "top_p": (1,), _ROLLOUT + "top_k": (0, -1)},

@@ -1,0 +1,151 @@
+"""Command lines: which command of a script starts a training, and the options that it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from entclip.integrations.lint.libraries import LIBRARIES
+from entclip.integrations.lint.shell import Command, Script, read_script
+from entclip.integrations.lint.tables import leaf
+from entclip.integrations.lint.values import Unresolved
+
+__all__ = ["OVERRIDE", "Options", "options_of", "starts_trainer"]
+
+OVERRIDE = re.compile(r"^\+{0,2}([A-Za-z_][\w@/-]*(?:\.[\w@/-]+)+)=(.*)$", re.DOTALL)
+_CHOICE = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
+# Flags that take several numbers.
+_SEVERAL = ("low_high", "threshold", "betas", "range")
+_FLAG = re.compile(r"^--[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keys and values of a training command.
+
+    entry: the library whose trainer it starts, None where no library's command is known in it; command: the words that say so.
+    other_work: what a library's command does instead of training (generation, evaluation), empty if it trains. loose: words such
+    as "$EXTRA" that could hold further settings. defaults: "NAME=value" read from ${NAME:-value}.
+    """
+
+    values: dict[str, Any]
+    entry: str | None
+    command: str
+    other_work: str
+    loose: tuple[str, ...]
+    defaults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    library: str
+    command: Command
+    words: list[str]  # that name the trainer
+    rest: list[str]  # its options
+
+
+def starts_trainer(text: str) -> bool:
+    """Whether a text holds a command of a library that is known here."""
+    return any(re.search(rf"(^|[\s/\"'=]){library.entry}", text) for library in LIBRARIES.values())
+
+
+def options_of(text: str) -> Options:
+    """The options of the one training command of a script, or of all its commands where no trainer is known in them.
+
+    Raises: ValueError for several training commands that differ, or what `read_script` refuses.
+    """
+    script = read_script(text)
+    trained = _trained(script)
+    if not trained:  # a script that writes another: cat > job.sh << EOF
+        for document in (d for d in script.documents if starts_trainer(d)):
+            inner = read_script(document)
+            trained += _trained(inner)
+            script.defaults.update(inner.defaults)
+    working = [one for one in trained if not _other_work(one)]
+    if len(working) > 1:
+        names = ", ".join(one.library for one in working)
+        raise ValueError(f"{len(working)} training commands in one text ({names}): give one at a time.")
+    if trained:
+        one = (working or trained)[0]
+        return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one))
+    found = [c for command in script.commands for c in _nested(command)]
+    scripts = [
+        (command, command.words[n + 1 :])
+        for command in found
+        for n, word in enumerate(command.words)
+        if word.endswith(".py") and "=" not in word
+    ]
+    # Options before a script are its launcher's (accelerate launch --num_processes 8 train.py --epsilon 0.2).
+    chosen = scripts[:1] or [(command, command.words) for command in found]
+    return _options(script, [words for _, words in chosen], [command for command, _ in chosen], None, "", "")
+
+
+def _options(
+    script: Script, words: list[list[str]], commands: list[Command], entry: str | None, command: str, other_work: str
+) -> Options:
+    values: dict[str, Any] = {}
+    loose = dict.fromkeys(["a part that is not valid bash"] if any(c.unreadable for c in commands) else [])
+    for key, value in (pair for one in words for pair in _pairs(one)):
+        if key is None:
+            loose[str(value)] = None
+        else:
+            values[key] = value
+    defaults = tuple(f"{name}={value}" for name, value in script.defaults.items())
+    return Options(values, entry, command, other_work, tuple(loose), defaults)
+
+
+def _nested(command: Command) -> list[Command]:
+    """bash -c "python -m trainer ...": the command is one word of another."""
+    inner = [word for word in command.words if " " in word and starts_trainer(word)]
+    return [c for word in inner for c in read_script(word).commands] if inner else [command]
+
+
+def _trained(script: Script) -> list[_Trained]:
+    """The commands that start a library's program."""
+    found = [c for command in script.commands for c in _nested(command)]
+    return [one for command in found if (one := _known(command)) is not None]
+
+
+def _known(command: Command) -> _Trained | None:
+    line = " ".join(word.replace(" ", "\0") for word in command.words)  # so that a space stands between words only
+    for name, library in LIBRARIES.items():
+        match = re.search(rf"(^|\s|/){library.entry}(?=\s|$)", line)
+        if match is not None:
+            count = len(line[: match.end()].split(" "))
+            return _Trained(name, command, match[0].split(), command.words[count:])
+    return None
+
+
+def _other_work(one: _Trained) -> str:
+    words = " ".join(one.words)
+    match = re.search(LIBRARIES[one.library].other_work or "(?!)", words)
+    return "" if match is None else words
+
+
+def _pairs(words: list[str]) -> Iterator[tuple[str | None, Any]]:
+    """`--flag value ...`, `--flag=value`, a bare `--flag`, `a.b=value`; other words are the program and its arguments.
+
+    A `$WORD` where an option may stand has the key None: it could hold any settings.
+    """
+    flag, values = "", list[Any]()
+    for word in [*words, "--end"]:
+        # A key without a dot is a group choice of hydra; right after a bare flag it is that flag's value.
+        override = OVERRIDE.match(word) or (_CHOICE.match(word) if values or not flag else None)
+        if not _FLAG.match(word) and not override:
+            value = leaf(word)
+            several = flag.endswith(_SEVERAL) or (values and isinstance(values[0], Unresolved))
+            if word.startswith("$") and (not flag or (values and not several)):
+                yield None, word
+            else:
+                values.append(value)
+            continue
+        if flag:
+            yield flag, True if not values else values[0] if len(values) == 1 else values
+        flag, values = "", []
+        if override:
+            yield override[1], leaf(override[2])
+        else:
+            name, given, text = word.lstrip("-").partition("=")
+            flag, values = name.replace("-", "_"), [leaf(text)] if given else []

@@ -1,0 +1,116 @@
+"""From a file or a string to a trainer's settings: YAML, JSON, TOML, launch scripts, overrides, Python, and files that wrap them.
+
+A value that only a shell or another file could supply (`${VAR}`, an interpolation) becomes `Unresolved`: what depends on it is
+answered "unknown", never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
+from entclip.integrations.lint.python_script import is_python, keywords_of
+from entclip.integrations.lint.tables import flat_keys, parse_table, texts_in
+
+__all__ = ["Source", "read_source"]
+
+MAX_BYTES = 2_000_000
+_SUFFIXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".py": "python", ".sh": "shell", ".bash": "shell"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read: flat dotted keys with their values, and the library whose training command was seen, if any.
+
+    command: the words that name that trainer. other_work: what the command does instead of training. arguments: words such as
+    "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
+    """
+
+    values: Mapping[str, Any]
+    kind: str
+    entry: str | None = None
+    command: str = ""
+    other_work: str = ""
+    arguments: tuple[str, ...] = ()
+    shell_defaults: tuple[str, ...] = ()
+
+
+def read_source(path_or_text: str | Path) -> Source:
+    """Read a configuration from a file, or from text (a string with a newline or with more than one word).
+
+    Raises: ValueError for what cannot be read: no regular file, over MAX_BYTES, not UTF-8, not valid, or nested too deeply.
+    """
+    text, kind = _load(path_or_text)
+    if kind == "python":
+        library, values, loose = keywords_of(text)
+        return Source(values, kind, library, f"{library} in Python", arguments=loose)
+    if kind == "shell":
+        return _from_commands(text)
+    data = parse_table(text, kind)
+    # A job's file (SkyPilot, Kubernetes, Slurm in YAML) keeps a command in one of its texts.
+    wrapped = [inner for inner in texts_in(data) if starts_trainer(inner)]
+    if wrapped:
+        return _from_commands("\n".join(wrapped))
+    try:
+        return Source(dict(flat_keys(data)), kind)
+    except RecursionError:
+        raise ValueError(f"the {kind} text is nested too deeply to be a configuration.") from None
+
+
+def _from_commands(text: str) -> Source:
+    found = options_of(text)
+    return Source(found.values, "shell", found.entry, found.command, found.other_work, found.loose, found.defaults)
+
+
+def _load(path_or_text: str | Path) -> tuple[str, str]:
+    """The text and its kind; by suffix for files, by content for text and for .txt and other files."""
+    looks_like_text = isinstance(path_or_text, str) and ("\n" in path_or_text or len(path_or_text.split()) > 1)
+    if looks_like_text or (isinstance(path_or_text, str) and OVERRIDE.match(path_or_text) and not _exists(path_or_text)):
+        text, suffix = str(path_or_text), ""
+    else:
+        text, suffix = _read(Path(path_or_text)), Path(path_or_text).suffix.lower()
+    if not text.strip():
+        raise ValueError("the configuration is empty: give a YAML, JSON or TOML file, a command line, or key=value overrides.")
+    return text, _SUFFIXES.get(suffix) or _kind_of(text)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that no file system takes
+        return False
+
+
+def _read(path: Path) -> str:
+    """The text of a regular file of a sensible size."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"cannot read the configuration {path}: it is no regular file.")
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"{path} has {status.st_size:,} bytes, over {MAX_BYTES:,}: a configuration is a thousandth of that.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the configuration {str(path)[:200]}: {error}.") from None
+
+
+def _kind_of(text: str) -> str:
+    if text.lstrip().startswith("{"):
+        return "json"
+    if is_python(text):
+        return "python"
+    if re.search(r"(^|[\s(])--[A-Za-z]", text) or any(OVERRIDE.match(word.strip("'\"")) for word in text.split()):
+        return "shell"
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return "yaml"
+    except RecursionError:
+        pass  # said by whoever parses it
+    return "toml"
