@@ -37,12 +37,12 @@ _WHAT = (
     "Upper line: measured. Lower line: theory along the path (its expectation given the policies that the run visited, "
     "not a forecast), with the check of the two against each other: ok = agree, NO = reject, ? = inconclusive. "
     "control variate = measured without the noise of the causes: sampled parts replaced by theory along the path. "
-    "Causes + curvature + remainder = measured."
+    "units: independent ones, behind standard errors and verdicts. Causes + curvature + remainder = measured."
 )
 _WHAT_MEASURED = (
     "Entropy changes in nats, summed over the run; standard error in the last digits, -.0340(6) = -.0340 +- .0006. "
     "Causes are first-order parts of the realised step; there is no expectation to judge them by. "
-    "Causes + curvature + remainder = measured."
+    "units: independent ones, behind standard errors. Causes + curvature + remainder = measured."
 )
 SIGNS = (
     "Signs: under a random reward a clip at the low bound is expected to raise entropy where gap_low > 0, one at the high bound "
@@ -136,17 +136,19 @@ def causes_grid(summary: Mapping[str, Any]) -> Grid:
     parts, theory = shown_parts(arms.values()), has_theory(arms.values())
     rows = []
     totalled = ("measured", "measured_cv") if theory else ("measured",)
+    counted = any(value_of(arm, "units") is not None for arm in arms.values())  # an exact engine has none
     for name, arm in arms.items():
         totals = [Cell(with_error(value_of(arm, key), value_of(arm, f"{key}_se"))) for key in totalled]
         remainder = Cell(with_error(value_of(arm, "remainder"), value_of(arm, "remainder_se")))
+        units = (Cell("-" if (n := value_of(arm, "units")) is None else f"{n:.0f}"),) if counted else ()
         verdict = str(arm.get("verdict") or "-")
         cells = [_part_cell(arm, p) for p in parts]
         if theory:
-            rows.append((Cell(name), *totals, *cells, remainder, Cell(verdict, verdict=verdict)))
+            rows.append((Cell(name), *totals, *cells, remainder, *units, Cell(verdict, verdict=verdict)))
         else:
-            rows.append((Cell(name), *totals, *(Cell(cell.upper) for cell in cells), remainder))
+            rows.append((Cell(name), *totals, *(Cell(cell.upper) for cell in cells), remainder, *units))
     names = ("arm", "measured", *(("control variate",) if theory else ()), *(CAUSES[p][0] for p in parts), "remainder")
-    columns = (*names, "verdict") if theory else names
+    columns = (*names, *(("units",) if counted else ()), *(("verdict",) if theory else ()))
     notes = (_WHAT if theory else _WHAT_MEASURED, *_accounted_note(arms), SIGNS)
     return Grid(f"Entropy change by cause, {origin(summary)}", columns, tuple(rows), notes)
 

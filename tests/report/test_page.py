@@ -216,7 +216,7 @@ def test_notebooks_show_the_table():
     assert table.index.name == "arm"
     assert list(table.columns) == [
         "measured", "control variate", "unclipped", "unclipped, theory", "clip low", "clip low, theory", "clip high",
-        "clip high, theory", "curvature", "curvature, theory", "remainder", "verdict",
+        "clip high, theory", "curvature", "curvature, theory", "remainder", "units", "verdict",
     ]  # fmt: skip
     arm = ledger.summary()["arms"]["both"]
     assert table.loc["both", "clip low"] == report.with_error(arm["clip_low"], arm["clip_low_se"])

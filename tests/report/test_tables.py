@@ -19,6 +19,7 @@ from entclip.ledger.columns import OPTIONAL_CAUSES
 from entclip.objectives.base import CAUSES
 from entclip.report import style
 from entclip.report.numbers import half_width
+from entclip.support.errors import SpecError
 
 HEADLINE = {
     # arm: (measured, se, unclipped, clip_low, clip_high, curvature, fraction low, fraction high)
@@ -120,6 +121,19 @@ def test_other_is_shown_only_where_some_arm_has_it() -> None:
     columns = report.tables(with_other)[0].columns
     assert "other" in [c.header.plain for c in columns]
     assert max(map(len, text(*report.tables(with_other), width=120).splitlines())) <= 120
+
+
+def test_every_line_has_its_units() -> None:
+    few = run()
+    few["arms"]["both"]["units"] = 2
+    assert report.table(few)["units"].to_dict() == {name: "2" if name == "both" else "1000" for name in HEADLINE}
+    for a in few["arms"].values():
+        a |= {k: None for k in a if k.startswith("expected_")}
+    assert list(report.table(few).columns)[-1] == "units"  # a language model's: there is no verdict
+    exact = run()
+    for a in exact["arms"].values():
+        a["units"] = None
+    assert "units" not in report.table(exact)
 
 
 def test_a_partly_accounted_run_says_so() -> None:
@@ -255,6 +269,36 @@ def test_comparison_has_differences_errors_and_z() -> None:
     assert "none (a)" in " ".join(shown.split())
     assert "tight_low" in shown
     assert max(map(len, shown.splitlines())) <= 120
+
+
+def test_different_quantities_are_not_compared() -> None:
+    """A table's entropy and that of a language model's probe contexts have no difference that means anything."""
+    model = run(engine="llm", experiment="llm")
+    for pair in ((run(), model), (model, run())):
+        with pytest.raises(SpecError, match=r"llm \(engine llm\) .* probe contexts, headline \(engine sampled\) .* experiment"):
+            report.comparison(*pair)
+    assert "1000 / 1000" in text(report.comparison(model, model))
+
+
+def test_what_differs_between_two_runs_is_said() -> None:
+    flat = " ".join(text(report.comparison(run(), run(rollouts=3, experiment="headline_zipf", engine="reduced"))).split())
+    assert (
+        "Not only the arms are compared: experiment headline against headline_zipf, rollouts 5 against 3. Sums over more rollouts"
+    ) in flat
+    assert "Not only the arms" not in text(report.comparison(run(), run(seed=1, digest="b" * 12, engine="exact")))
+
+
+def test_parts_over_different_updates_are_not_compared() -> None:
+    a, b = run({"both": arm(*HEADLINE["both"])}), run({"both": arm(*HEADLINE["high_only"])})
+    a["arms"]["both"] |= {"updates": 320, "skipped": 0}
+    b["arms"]["both"] |= {"updates": 17, "skipped": 303, "unaccounted": 0.1}
+    shown = text(report.comparison(a, b), width=140)
+    (line,) = (line for line in shown.splitlines() if line.split()[:1] == ["both"])
+    assert line.split()[4] == "-.0401(9)"
+    assert set(line.split()[5:]) == {"-"}
+    assert "both (all against 17 of 320 updates accounted)" in " ".join(shown.split())
+    a["arms"]["both"] |= {"updates": 17, "skipped": 303}
+    assert "-.0011" in text(report.comparison(a, b), width=140)
 
 
 def test_comparison_of_exact_runs_has_no_z() -> None:
