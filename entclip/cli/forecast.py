@@ -76,10 +76,10 @@ def noise(
     as_json: AsJson = False,
 ) -> None:
     """Measure how log-ratio noise depends on pi_old: one unclipped rollout simulated, or log-probabilities of your own."""
-    import numpy as np
     from rich.table import Table
 
     from entclip.prediction.noise_table import measure_noise, noise_law_of
+    from entclip.support.arrays import read_npy
     from entclip.support.files import prepare_folder, to_json, write_atomic
 
     if (old is None) != (new is None):
@@ -87,10 +87,7 @@ def noise(
     if out is not None:
         prepare_folder(out.parent)
     if old is not None and new is not None:
-        try:
-            arrays = [np.load(path, allow_pickle=False) for path in (old, new)]
-        except (OSError, ValueError, EOFError) as error:
-            raise SpecError(f"--old and --new must be .npy arrays: {error}") from None
+        arrays = [read_npy(path, f"{option} {str(path)!r}") for option, path in (("--old", old), ("--new", new))]
         found, source = noise_law_of(*arrays, per_decade=per_decade), f"{old}, {new}"
     else:
         found, source = measure_noise(load(experiment, set_ or []), per_decade=per_decade), experiment

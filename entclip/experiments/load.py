@@ -9,7 +9,7 @@ from pathlib import Path
 
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.overrides import apply_overrides
-from entclip.support.bounded import MAX_TOML, parse_toml, read_bounded
+from entclip.support.bounded import MAX_TOML, exists, parse_toml, read_bounded
 from entclip.support.errors import SpecError
 from entclip.support.rewording import shown
 
@@ -29,11 +29,11 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     name = str(name_or_path)
     if name in experiment_names():
         text = resources.files("entclip.experiments").joinpath(f"{name}.toml").read_text("utf-8")
-    elif _exists(Path(name_or_path)):
+    elif exists(Path(name_or_path)):
         try:
             text = read_bounded(Path(name_or_path), MAX_TOML, "the experiment").decode("utf-8")
         except UnicodeDecodeError as error:
-            raise SpecError(f"cannot read the experiment {name!r}: it is not UTF-8 text ({error.reason}).") from None
+            raise SpecError(f"the experiment {name!r} cannot be read: it is not UTF-8 text ({error.reason}).") from None
     else:
         close = difflib.get_close_matches(name[:100], experiment_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"the shipped ones are {', '.join(experiment_names())}."
@@ -41,10 +41,3 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     data = parse_toml(text, name if len(name) <= 200 else shown(name))
     apply_overrides(data, overrides)
     return parse_experiment(data)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that no file system takes
-        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +17,9 @@ from entclip.experiments.sections import (
     ZipfSpec,
 )
 from entclip.policies import laws
+from entclip.policies.logits_file import read_logits
 from entclip.policies.sequences import PrefixTree
-from entclip.policies.softmax import SoftmaxPolicy, log_softmax
+from entclip.policies.softmax import log_softmax
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
@@ -68,16 +68,7 @@ def _logits(experiment: Experiment) -> tuple[np.ndarray, PrefixTree]:
 
 
 def _from_file(spec: FileSpec) -> np.ndarray:
-    path = Path(spec.path)
-    try:
-        value = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise SpecError(f"policy.path = {spec.path!r} cannot be read as a .npy array of logits: {error}") from None
-    if value.ndim not in (1, 2) or value.dtype.kind not in "fiu":
-        raise SpecError(
-            f"policy.path = {spec.path!r} holds shape {value.shape} of {value.dtype}: expected real logits (V,) or (contexts, V)."
-        )
-    logits = SoftmaxPolicy(value.astype(np.float64)).logits
+    logits = read_logits(spec.path)
     if logits.ndim == 1:
         return np.broadcast_to(logits, (spec.contexts or 1, len(logits)))
     if spec.contexts is not None and spec.contexts > len(logits):

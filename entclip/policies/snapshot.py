@@ -32,6 +32,8 @@ import numpy.typing as npt
 
 from entclip.policies import snapshot_file
 from entclip.policies.softmax import log_softmax
+from entclip.support.bounded import exists
+from entclip.support.errors import SpecError
 
 __all__ = ["BUNDLED", "ENTROPY_TOLERANCE", "Snapshot", "compress", "read"]
 
@@ -201,17 +203,15 @@ def read(path_or_name: str | os.PathLike[str]) -> Snapshot:
     """
     name = os.fspath(path_or_name)
     where = f"cannot read the snapshot {name!r}"
-    try:
-        if name in BUNDLED:
-            data = importlib.resources.files("entclip").joinpath("data", f"{name}.npz").read_bytes()
-        else:
-            data = Path(name).read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"{where}: {error.strerror or error}. Give a shipped name ({', '.join(BUNDLED)}) or the path of "
-            "a file made by `entclip snapshot`."
-        ) from None
-    vocab, arrays, about = snapshot_file.decode(data, where)
+    source: str | bytes = name
+    if name in BUNDLED:
+        source = importlib.resources.files("entclip").joinpath("data", f"{name}.npz").read_bytes()
+    elif not exists(Path(name)) or Path(name).is_dir():
+        raise SpecError(
+            f"{where}: there is no such file. Give a shipped name ({', '.join(BUNDLED)}) or the path of a file made by "
+            "`entclip snapshot`."
+        )
+    vocab, arrays, about = snapshot_file.decode(source, where)
     snapshot = Snapshot(vocab=vocab, about=MappingProxyType(about), **arrays)
     _check(snapshot, where, snapshot_file.FIX)
     return snapshot
@@ -269,7 +269,7 @@ def _check(s: Snapshot, where: str, fix: str) -> None:
 
     def require(good: bool | np.bool_, cause: str) -> None:
         if not good:
-            raise ValueError(f"{where}: {cause}. {fix}")
+            raise SpecError(f"{where}: {cause}. {fix}")
 
     shape, bins, v = s.top_ids.shape, s.tail_counts.shape, s.vocab
     require(s.contexts >= 1 and 1 <= s.keep <= v, f"{s.contexts} contexts, K = {s.keep}, V = {v}")

@@ -7,7 +7,6 @@ types; what the numbers must satisfy is checked by `entclip.policies.snapshot`, 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import secrets
@@ -17,6 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from entclip.support.arrays import read_npz
+from entclip.support.errors import SpecError
 
 __all__ = ["DTYPES", "FIX", "FORMAT", "decode", "write"]
 
@@ -31,6 +33,7 @@ DTYPES = {
     "position": "<i4",
     "response_index": "<i4",
 }
+_MOST_ABOUT = 2**20  # bytes
 FIX = "The file is damaged or not a snapshot: make it again with `entclip snapshot`."
 
 Array = npt.NDArray[Any]
@@ -60,26 +63,36 @@ def write(target: Path, vocab: int, fields: Mapping[str, Array], about: Mapping[
     return target
 
 
-def decode(data: bytes, where: str) -> tuple[int, dict[str, Array], dict[str, str]]:
-    """V, the arrays named in `DTYPES` and the metadata, out of a file's bytes; `where` opens error messages.
+def decode(source: str | os.PathLike[str] | bytes, where: str) -> tuple[int, dict[str, Array], dict[str, str]]:
+    """V, the arrays named in `DTYPES` and the metadata, out of a file or its bytes; `where` opens error messages.
 
-    Raises: ValueError if the bytes are damaged, not a snapshot, or of another format.
+    Raises: SpecError if the bytes are damaged, not a snapshot, or of another format.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            version, vocab = (int(n) for n in file["shape"])
-            if version == FORMAT:
-                about = {str(k): str(v) for k, v in json.loads(file["about"].tobytes()).items()}
-                arrays = {name: file[name] for name in DTYPES}
-    # numpy, zipfile, zlib, struct and json raise a dozen kinds of error on damaged bytes.
-    except Exception as error:
-        raise ValueError(f"{where}, {len(data)} bytes ({type(error).__name__}: {error}). {FIX}") from None
+        found = read_npz(source, ("shape", "about", *DTYPES), "the file")
+    except SpecError as error:
+        raise SpecError(f"{where}: {error} {FIX}") from None
+    if missing := [name for name in ("shape", "about", *DTYPES) if name not in found]:
+        raise SpecError(f"{where}: it has no `{missing[0]}`. {FIX}")
+    shape, about = found.pop("shape"), found.pop("about")
+    if shape.shape != (2,) or shape.dtype.kind != "i":
+        raise SpecError(f"{where}: `shape` is {shape.dtype} {shape.shape}, not the format and V. {FIX}")
+    version, vocab = (int(n) for n in shape)
     if version != FORMAT:
-        raise ValueError(
+        raise SpecError(
             f"{where}: it has format {version}, this entclip reads format {FORMAT}. Install the entclip that made it."
         )
     for name, dtype in DTYPES.items():
-        a, ndim = arrays[name], 2 if name.startswith(("top", "tail")) else 1
+        a, ndim = found[name], 2 if name.startswith(("top", "tail")) else 1
         if a.dtype != np.dtype(dtype) or a.ndim != ndim:
-            raise ValueError(f"{where}: {name} is {a.dtype} with {a.ndim} axes, not {dtype} with {ndim}. {FIX}")
-    return vocab, arrays, about
+            raise SpecError(f"{where}: {name} is {a.dtype} with {a.ndim} axes, not {dtype} with {ndim}. {FIX}")
+    return vocab, found, _metadata(about, where)
+
+
+def _metadata(about: Array, where: str) -> dict[str, str]:
+    try:
+        if about.size > _MOST_ABOUT:
+            raise ValueError(f"{about.size} bytes")
+        return {str(k): str(v) for k, v in json.loads(about.tobytes()).items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise SpecError(f"{where}: its metadata is no JSON object of texts ({error}). {FIX}") from None

@@ -11,6 +11,7 @@ A ledger cannot give it: it keeps one pi_old-weighted rms per update, which is a
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from dataclasses import dataclass
@@ -21,12 +22,18 @@ import numpy as np
 
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.family import NoClip
+from entclip.support.arrays import read_npy
+from entclip.support.bounded import read_bounded
 from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "read_noise_table"]
+
+
+_LARGEST_FILE = 2**24  # bytes
+_MOST_PER_DECADE = 1000.0  # a bin is then .2 % wide
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,10 @@ def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0,
         raise ValueError(
             f"old_log_probs has shape {old.shape}, log_probs {new.shape}: they must be equal, with at least one axis."
         )
-    if not (per_decade > 0 and math.isfinite(per_decade)):
-        raise ValueError(f"per_decade must be positive and finite, got {per_decade}: it is the number of bins per factor of 10.")
+    if not 1e-3 <= per_decade <= _MOST_PER_DECADE:
+        raise ValueError(
+            f"per_decade must be from 0.001 to {_MOST_PER_DECADE:g}, got {per_decade}: it is the number of bins per factor of 10."
+        )
     old, new = old.reshape(len(old), -1), new.reshape(len(new), -1)
     if np.any(np.isnan(old) != np.isnan(new)):
         raise ValueError("old_log_probs and log_probs are NaN at different places: padding must be NaN in both.")
@@ -172,30 +181,44 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTa
 
 def read_noise_table(path: Path) -> NoiseTable:
     """A table from a CSV file with columns prob and rms (others but rms_se and count are ignored), or a .npy array (K, 2)."""
-    import pandas as pd
-
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SpecError(f"noise table {path} cannot be read: {error.strerror}.") from None
+    where = f"noise table {str(path)!r}"
     if path.suffix == ".npy":
-        try:
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise SpecError(f"noise table {path} is not a .npy array: {error}") from None
+        array = read_npy(path, where)
         if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "fiu":
-            raise SpecError(
-                f"noise table {path} has shape {array.shape} of {array.dtype}: expected (K, 2), columns prob and rms."
-            )
+            raise SpecError(f"{where} has shape {array.shape} of {array.dtype}: expected (K, 2), columns prob and rms.")
         return NoiseTable(array[:, 0], array[:, 1])
     try:
-        frame = pd.read_csv(io.BytesIO(data))
-        columns = {n: frame[n].to_numpy(dtype=np.float64) for n in ("prob", "rms", "rms_se", "count") if n in frame}
-    except ValueError as error:  # pandas' parser errors and undecodable bytes are ValueErrors
-        raise SpecError(f"noise table {path} is not a CSV file of numbers: {error}") from None
-    if missing := [n for n in ("prob", "rms") if n not in columns]:
-        raise SpecError(f"noise table {path} has no column {missing[0]}: expected a header with prob and rms.")
-    return NoiseTable(**columns)
+        rows = list(csv.reader(io.StringIO(read_bounded(path, _LARGEST_FILE, "noise table").decode("utf-8-sig")), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SpecError(f"{where} is not a CSV file of numbers: {error}.") from None
+    numbered = [(line, row) for line, row in enumerate(rows, 1) if row]
+    if not numbered:
+        raise SpecError(f"{where} is not a CSV file of numbers: it is empty.")
+    header = [name.strip() for name in numbered[0][1]]
+    if missing := [n for n in ("prob", "rms") if header.count(n) != 1]:
+        raise SpecError(
+            f"{where} has {header.count(missing[0]) or 'no'} column {missing[0]}: expected a header with prob and rms."
+        )
+    for line, row in numbered[1:]:
+        # A column without a name would shift all others, and which one it is nobody can tell.
+        if len(row) != len(header):
+            raise SpecError(f"{where}, line {line}: {len(row)} values under {len(header)} names. Give every column a name.")
+    columns = {name: header.index(name) for name in ("prob", "rms", "rms_se", "count") if name in header}
+    return NoiseTable(
+        **{n: np.array([_number(row[k], n, where, line) for line, row in numbered[1:]]) for n, k in columns.items()}
+    )
+
+
+def _number(text: str, name: str, where: str, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SpecError(
+            f"{where} is not a CSV file of numbers: line {line} has {name} = {text[:40]!r}, which is no finite number."
+        )
+    return value
 
 
 def ledger_rms(folder: Path) -> float:

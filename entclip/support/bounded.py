@@ -6,13 +6,14 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from entclip.support.errors import SpecError
 
-__all__ = ["MAX_DEPTH", "MAX_TOML", "TomlSyntaxError", "parse_toml", "read_bounded", "refuse_deep"]
+__all__ = ["MAX_DEPTH", "MAX_TOML", "TomlSyntaxError", "exists", "open_regular", "parse_toml", "read_bounded", "refuse_deep"]
 
 MAX_TOML = 2**20  # bytes
 MAX_DEPTH = 32  # tables and lists inside each other; an experiment needs 5
@@ -24,23 +25,41 @@ class TomlSyntaxError(SpecError):
     """Text of a reasonable size that is not TOML."""
 
 
-def read_bounded(path: Path, limit: int, what: str) -> bytes:
-    """The bytes of a regular file; SpecError for any other kind, beyond `limit` bytes, and where reading fails."""
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no file system takes has none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def open_regular(path: Path, where: str) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file open for reading, and its size; SpecError, which begins with `where`, for anything else."""
     try:
         # Not open() first: that would wait for ever on a pipe that nobody writes to.
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise SpecError(f"cannot read {what} {_named(path)}: it is {_kind(found.st_mode)}, not a file.")
-        with path.open("rb") as file:
-            data = file.read(limit + 1) if found.st_size <= limit else b""
+        if stat.S_ISREG(found.st_mode):
+            file = path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if isinstance(error, SpecError):
-            raise
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SpecError(f"cannot read {what} {_named(path)}: {reason}.") from None
-    if found.st_size > limit or len(data) > limit:
-        size = max(found.st_size, len(data))
-        raise SpecError(f"cannot read {what} {_named(path)}: it has {size:,} bytes, over the limit of {limit:,}.")
+        raise SpecError(f"{where} cannot be read: {reason}.") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise SpecError(f"{where} cannot be read: it is {_kind(found.st_mode)}, not a file.")
+    with file:
+        yield file, found.st_size
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """The bytes of a regular file; SpecError for any other kind, beyond `limit` bytes, and where reading fails."""
+    where = f"{what} {_named(path)}"
+    with open_regular(path, where) as (file, size):
+        try:
+            data = file.read(limit + 1) if size <= limit else b""
+        except OSError as error:
+            raise SpecError(f"{where} cannot be read: {error.strerror}.") from None
+    if max(size, len(data)) > limit:
+        raise SpecError(f"{where} cannot be read: it has {max(size, len(data)):,} bytes, over the limit of {limit:,}.")
     return data
 
 

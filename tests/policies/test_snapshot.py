@@ -250,6 +250,19 @@ def test_wrong_types_are_refused(small: Snapshot, tmp_path: Path, monkeypatch: p
         read(path)
 
 
+@pytest.mark.parametrize("about", ["[1]", "[" * 100_000, "no json", "\xff", '{"a": 1}' + " " * 2**20])
+def test_metadata_that_is_no_table_of_texts(small: Snapshot, tmp_path: Path, about: str) -> None:
+    with np.load(small.save(tmp_path / "s.npz")) as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "x.npz", **arrays | {"about": np.frombuffer(about.encode("latin-1"), np.uint8)})
+    with pytest.raises(ValueError, match=r"cannot read the snapshot .* its metadata is no JSON object of texts .*make it again"):
+        read(tmp_path / "x.npz")
+    for name in ("shape", "about", "top_ids"):
+        np.savez(tmp_path / "x.npz", **{k: v for k, v in arrays.items() if k != name})
+        with pytest.raises(ValueError, match=rf"cannot read the snapshot .* it has no `{name}`\..*make it again"):
+            read(tmp_path / "x.npz")
+
+
 class TestShipped:
     """The claims that the package makes about its own snapshot."""
 
@@ -259,7 +272,7 @@ class TestShipped:
         assert shipped.contexts >= 256
         assert shipped.about["licence"] == "Apache-2.0"
         assert "SmolLM2-135M-Instruct" in shipped.about["model"]
-        data = Path(entclip.policies.snapshot_file.__file__).parent / "data"
+        data = Path(entclip.__file__).parent / "data"
         lines = (data / "prompts.txt").read_text("utf-8").splitlines()
         prompts = [line for line in lines if line and not line.startswith("#")]
         digest = hashlib.sha256("\n".join(prompts).encode()).hexdigest()

@@ -168,9 +168,19 @@ def test_files_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
     (tmp_path / "no.csv").write_text("p,rms\n0.1,0.2\n")
     (tmp_path / "words.csv").write_text("prob,rms\n0.1,much\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "unnamed.csv").write_text("prob,rms\n0.01,0.1,0.02\n0.1,0.2,0.03\n")  # pandas takes prob for an index
+    (tmp_path / "comma.csv").write_text("prob,rms\n0.01,0.1\n\n0.1,0,2\n")
+    (tmp_path / "hole.csv").write_text("prob,rms\n0.01,\n")
+    (tmp_path / "twice.csv").write_text("prob,rms,rms\n0.01,0.1,0.1\n")
+    (tmp_path / "claims.npy").write_bytes((tmp_path / "t.npy").read_bytes().replace(b"(2, 2)", b"(9**9,"[:6]))
     for name, message in (
         ("wide.npy", r"expected \(K, 2\)"),
-        ("cut.npy", "not a .npy array"),
+        ("cut.npy", r"cannot be read as a \.npy file of numbers"),
+        ("claims.npy", r"cannot be read as a \.npy file of numbers"),
+        ("unnamed.csv", "line 2: 3 values under 2 names"),
+        ("comma.csv", "line 4: 3 values under 2 names"),
+        ("hole.csv", "line 2 has rms = '', which is no finite number"),
+        ("twice.csv", "has 2 column rms"),
         ("no.csv", "no column prob"),
         ("words.csv", "not a CSV file of numbers"),
         ("empty.csv", "not a CSV file of numbers"),
@@ -278,7 +288,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert np.allclose(json.loads(arrays.stdout)["rms"], [0.1])
     for bad, message in (
         (["noise", "--old", old], "go together"),
-        (["noise", "--old", old, "--new", str(tmp_path / "table.csv")], "must be .npy"),
+        (["noise", "--old", old, "--new", str(tmp_path / "table.csv")], "cannot be read as a .npy file"),
         (["predict", "--noise", "absent.csv"], "cannot be read"),
         (["predict", "--noise", "flat:much"], "not a number"),
     ):

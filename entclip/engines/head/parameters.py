@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import HiddenSpec
 from entclip.policies.laws import zipf
+from entclip.support.arrays import read_npz
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
 __all__ = ["Parameters", "necessary_bytes", "parameters_of", "read_parameters"]
 
+_LARGEST = 1e9  # of a hidden state or weight: their products stay finite in float32
 _DEFAULTS = {"vocab": 512, "contexts": 32, "dim": 16, "sd": 2.0, "exponent": 1.0}
 
 
@@ -60,27 +60,25 @@ def read_parameters(path: str, contexts: int | None = None) -> Parameters:
     Raises: SpecError if the file cannot be read, shapes do not fit, or a number is not finite.
     """
     fix = "make one with `entclip snapshot --hidden --out FILE.npz`"
+    where = f"policy.path = {path!r}"
     try:
-        with np.load(Path(path), allow_pickle=False) as data:
-            found = {name: data[name] for name in ("hidden", "head", "base") if name in data.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise SpecError(f"policy.path = {path!r} cannot be read as a .npz file: {error}; {fix}.") from None
+        found = read_npz(path, ("hidden", "head", "base"), where)
+    except SpecError as error:
+        raise SpecError(f"{error} {fix[0].upper()}{fix[1:]}.") from None
     shapes = {name: value.shape for name, value in found.items()}
     if not {"hidden", "head"} <= found.keys():
-        raise SpecError(f"policy.path = {path!r} holds {sorted(found)}, not `hidden` (T, d) and `head` (V, d): {fix}.")
+        raise SpecError(f"{where} holds {sorted(found)}, not `hidden` (T, d) and `head` (V, d): {fix}.")
     if found["hidden"].ndim != 2 or found["head"].ndim != 2 or shapes["hidden"][1] != shapes["head"][1]:
-        raise SpecError(f"policy.path = {path!r} holds shapes {shapes}: expected hidden (T, d) and head (V, d) with the same d.")
+        raise SpecError(f"{where} holds shapes {shapes}: expected hidden (T, d) and head (V, d) with the same d.")
+    if 0 in shapes["hidden"]:
+        raise SpecError(f"{where} holds shapes {shapes}: expected at least one context and one dimension.")
     vocab = shapes["head"][0]
     found.setdefault("base", np.zeros(vocab))
     if found["base"].shape != (vocab,) or vocab < 2:
-        raise SpecError(
-            f"policy.path = {path!r} holds base of shape {found['base'].shape} for V = {vocab}: expected (V,), V >= 2."
-        )
+        raise SpecError(f"{where} holds base of shape {found['base'].shape} for V = {vocab}: expected (V,), V >= 2.")
     for name, value in found.items():
-        if value.dtype.kind not in "fiu" or not np.all(np.isfinite(value)):
-            raise SpecError(
-                f"policy.path = {path!r}: `{name}` holds {value.dtype} with NaN or infinite values, or no real numbers."
-            )
+        if value.dtype.kind not in "fiu" or not np.all(np.abs(value) <= _LARGEST):
+            raise SpecError(f"{where}: `{name}` holds {value.dtype} with NaN or values beyond {_LARGEST:g}, or no real numbers.")
     rows = len(found["hidden"])
     if contexts is not None and contexts > rows:
         raise SpecError(f"policy.contexts = {contexts} but {path!r} holds {rows}: use at most that many.")

@@ -408,7 +408,7 @@ def test_bfloat16_products():
         ({}, {"policy": {"kind": "uniform", "contexts": 10}}, "has no shared parameters"),
         ({"rollouts": 1}, {"perturbation": {"law": "flat"}}, "which shared parameters cannot"),
         ({}, {"replicas": 10**9}, "GiB"),
-        ({}, {"policy": {"kind": "hidden", "path": "nowhere.npz"}}, "cannot be read as a .npz file"),
+        ({}, {"policy": {"kind": "hidden", "path": "nowhere.npz"}}, "cannot be read: No such file"),
     ],
 )
 def test_what_the_engine_refuses(update, sections, message):
@@ -442,6 +442,15 @@ def test_cuda_without_a_device():
         ({"hidden": np.ones((2, 3)), "head": np.ones((5, 4))}, "with the same d"),
         ({"hidden": np.ones((2, 3)), "head": np.ones((5, 3)), "base": np.ones(4)}, "expected \\(V,\\)"),
         ({"hidden": np.full((2, 3), np.nan), "head": np.ones((5, 3))}, "NaN"),
+        ({"hidden": np.full((2, 3), 1e10), "head": np.ones((5, 3))}, "beyond 1e"),
+        ({"hidden": np.ones(()), "head": np.ones(())}, "with the same d"),
+        ({"hidden": np.ones((0, 3)), "head": np.ones((5, 3))}, "at least one context and one dimension"),
+        ({"hidden": np.ones((2, 0)), "head": np.ones((5, 0))}, "at least one context and one dimension"),
+        ({"hidden": np.ones((2, 3)), "head": np.ones((0, 3))}, "V >= 2"),
+        (
+            {"hidden": np.array([["a"]]), "head": np.ones((5, 3))},
+            "expected real numbers. Make one with `entclip snapshot --hidden",
+        ),
     ],
 )
 def test_files_that_do_not_fit(tmp_path, arrays, message):
