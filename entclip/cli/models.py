@@ -39,6 +39,8 @@ def llm_experiment(
     if kind != "language_model":
         raise SpecError(f"{name} has policy.kind = {kind!r}: entclip llm trains a language model; use entclip run {name}.")
     apply_overrides(data, [f"{key}={value}" for key, value in keys.items() if value is not None])
+    if (keys.get("ledger.every") or 1) > 1:
+        data["ledger"]["momentum"] = "line"  # a first moment by cause needs the gradients by cause of every update
     if reward in ("correct", "format"):
         data["antithetic"] = False  # a judged reward has no mirror image
         data.setdefault("rollout", {})["reward"] = reward

@@ -15,7 +15,7 @@ __all__ = ["cautions", "share_without_advantage"]
 
 Sums = Mapping[str, tuple[float, float | None]]  # of each part: its sum over the accounted updates and the standard error of that
 _SMALL = 0.2  # of the other parts: a remainder above it is too large for a second-order account
-_MUCH = 0.5  # of the samples: so many without an advantage are worth a sentence of their own
+_SOME, _MUCH = 0.1, 0.5  # of the samples: so many without an advantage are a reason, and worth a sentence of their own
 
 
 def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) ->
     alive = _alive(rows)
     said = [*_inactive(rows, alive)]
     if alive.any():
-        said += _larger_than_the_clips(sums)
+        said += _larger_than_the_clips(rows, sums, units)
     said += [*_remainder(sums), *_signs(rows, sums, units), *_errors(rows, sums)]
     if updates > len(rows):
         said.append(f"{len(rows)} of {updates} updates were accounted; parts are sums over those.")
@@ -57,6 +57,7 @@ def _inactive(rows: pd.DataFrame, alive: pd.Series) -> Iterator[str]:
     able = len(alive) - int(0 in alive.index)  # the first inner step of a rollout is on-policy and never clips
     flat = share_without_advantage(rows) or 0.0
     carried = f"{flat:.0%} of the samples carried no advantage (groups whose rewards are all equal)"
+    reason = f"; {carried}" if flat > _SOME else ""
     if alive.any() and alive.sum() >= able:
         if flat > _MUCH:
             yield f"{carried}: they move nothing, and no bound acts on them."
@@ -68,13 +69,13 @@ def _inactive(rows: pd.DataFrame, alive: pd.Series) -> Iterator[str]:
     if beyond > 0:
         yield (
             f"{steps} no sample was drawn on which a bound acts, though up to {plain(beyond, False)} of the probability lay "
-            f"beyond one; {carried}."
+            f"beyond one{reason}."
         )
     else:
         yield f"{steps} no ratio left the band{'' if alive.any() else ', if the arm has one'}."
 
 
-def _larger_than_the_clips(sums: Sums) -> Iterator[str]:
+def _larger_than_the_clips(rows: pd.DataFrame, sums: Sums, units: int | None) -> Iterator[str]:
     """Parts that no clip causes and that moved entropy more than either clip."""
     sides = [sums[f"clip_{side}"] for side in ("low", "high")]
     clips, shown = max(abs(value) for value, _ in sides), ", ".join(with_error(*both) for both in sides)
@@ -86,9 +87,12 @@ def _larger_than_the_clips(sums: Sums) -> Iterator[str]:
     if size := larger("curvature"):
         yield f"curvature ({size}) is larger than both clip terms ({shown}): noise moved entropy more than clipping did."
     if size := larger("unclipped"):
-        yield (
-            f"the unclipped part ({size}) is larger than both clip terms. Under a random reward plain steps average it to 0: "
-            "mostly a random walk, which antithetic pairs cancel to first order."
+        walk = "Under a random reward plain steps average it to 0"
+        yield f"the unclipped part ({size}) is larger than both clip terms. {walk}: " + (
+            "it is told from 0 here, so that the reward depends on the action, or what successive steps do together beyond first "
+            "order is booked to the later one by momentum."
+            if _told(rows, *sums["unclipped"], units)
+            else "mostly a random walk, which antithetic pairs cancel to first order."
         )
     if size := larger("momentum"):
         yield (
@@ -113,9 +117,8 @@ def _signs(rows: pd.DataFrame, sums: Sums, units: int | None) -> Iterator[str]:
             word = "lower" if usual > 0 else "raise"
             yield f"gap_{side} is negative: expect a clip at the {side} bound to {word} entropy here, unlike the usual sign."
         if value * mass * usual < 0:
-            half = 0.0 if _exact(rows) else half_width({"value_se": error, "units": units}, "value")
             many = "" if units is None else f" over {units} independent unit{'s' if units > 1 else ''}"
-            if half is None or abs(value) <= half:
+            if not _told(rows, value, error, units):
                 why = "that cannot be told from 0, so neither can its sign"
             else:
                 why = "momentum, shared parameters or a reward that depends on the action can turn it, chance once in twenty runs"
@@ -124,6 +127,12 @@ def _signs(rows: pd.DataFrame, sums: Sums, units: int | None) -> Iterator[str]:
                 f"clip_{side} is {with_error(value, error)}{many}; under a random reward gap_{side} ({gap}) lets expect the "
                 f"other sign: {why}."
             )
+
+
+def _told(rows: pd.DataFrame, value: float, error: float | None, units: int | None) -> bool:
+    """Whether a sum's 95 % interval excludes 0."""
+    half = 0.0 if _exact(rows) else half_width({"value_se": error, "units": units}, "value")
+    return half is not None and abs(value) > half
 
 
 def _exact(rows: pd.DataFrame) -> bool:

@@ -50,6 +50,7 @@ def test_what_a_dead_clip_lacked_is_named() -> None:
         "clip alive in 0 of 4 inner steps: it never acted: no sample was drawn on which a bound acts, though up to .1300 of the "
         "probability lay beyond one; 94% of the samples carried no advantage (groups whose rewards are all equal)."
     )
+    assert said(*four(pi_low=0.05, count_plus=7.9)).endswith("though up to .0500 of the probability lay beyond one.")
     partly = [row(k, **(flat | (ALIVE if k == 1 else {}))) for k in range(8)]
     assert "in 1 of 4 inner steps: in the others no sample was drawn on which a bound acts, though up to .1300" in said(*partly)
     assert said(*four(**(flat | ALIVE))).startswith("94% of the samples carried no advantage")
@@ -60,7 +61,16 @@ def test_what_a_dead_clip_lacked_is_named() -> None:
 
 def test_parts_larger_than_the_clips_are_named_one_by_one() -> None:
     assert said(*four(**ALIVE, curvature=0.05)).startswith("curvature (+.2000) is larger than both clip terms (0, -.1200): noise")
-    assert said(*four(**ALIVE, unclipped=-0.05)).startswith("the unclipped part (-.2000) is larger than both clip terms.")
+    drawn = [r | {"measured_se": 0.1} for r in four(**ALIVE, unclipped=-0.05)]
+    walk = said(*drawn, units=6, unclipped_se=0.1)
+    assert (
+        "the unclipped part (-.20(10)) is larger than both clip terms. Under a random reward plain steps average it to 0: "
+        in walk
+    )
+    assert "mostly a random walk" in walk
+    told = said(*drawn, units=6, unclipped_se=0.01)
+    assert "mostly a random walk" not in told
+    assert "it is told from 0 here, so that the reward depends on the action, or what successive steps do together" in told
     # Momentum is a line of its own: neither part alone is larger than the clips, and their sum is nowhere.
     assert said(*four(**ALIVE, unclipped=-0.02, momentum=-0.02)) == ""
     loud = said(*four(**ALIVE, unclipped=-0.0001, momentum=0.05))

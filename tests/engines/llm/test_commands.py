@@ -101,8 +101,11 @@ def test_what_is_no_ledger(tmp_path, name):
 
 def test_options_become_the_experiment(tmp_path):
     spec = llm_experiment("llm", {"seed": 5, "replicas": None}, "gaussian:2", (None, 0.3), None, ["update.rollouts=3"])
-    assert (spec.seed, spec.replicas, spec.update.rollouts, spec.reward.std) == (5, 4, 3, 2)
+    assert (spec.seed, spec.replicas, spec.update.rollouts, spec.reward.std) == (5, 12, 3, 2)
     assert [(a.name, a.high) for a in spec.arm] == [("custom", 0.3)]
+    assert (spec.ledger.every, spec.ledger.momentum) == (1, "cause")
+    sparse = llm_experiment("llm", {"ledger.every": 5}, None, (None, None), None, [])
+    assert (sparse.ledger.every, sparse.ledger.momentum) == (5, "line")
     judged = llm_experiment("llm", {}, "correct", (None, None), ["both"], [])
     assert (judged.rollout.reward, judged.antithetic, [a.name for a in judged.arm]) == ("correct", False, ["both"])
     own = tmp_path / "own.toml"
