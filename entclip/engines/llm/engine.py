@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ from entclip.support.errors import SpecError
 
 __all__ = ["LlmEngine"]
 
+_LOG = logging.getLogger(__name__)  # what is going on: with a large model a single update takes minutes
+
 
 @dataclass(kw_only=True)
 class LlmState(State):
@@ -57,6 +60,11 @@ class LlmRollout(Rollout):
     """The responses of every replica."""
 
     responses: list[Responses]
+
+
+def _say(state: LlmState, index: int, doing: str) -> None:
+    rollouts, replicas = state.experiment.update.rollouts, len(state.replicas)
+    _LOG.info("rollout %d of %d, replica %d of %d: %s", state.rollout + 1, rollouts, index + 1, replicas, doing)
 
 
 class LlmEngine:
@@ -86,8 +94,10 @@ class LlmEngine:
         if isinstance(experiment.advantage, Independent) and rules.reward != "random":
             raise SpecError("advantage.kind = 'independent' needs the reward's exact mean: use group advantages.")
         task = task_named(rules.task)
+        _LOG.info("loading the model %s", spec.model)
         language = load_language(spec.model, self.device, self.dtype)
         pairs = experiment.replicas // 2 if experiment.antithetic else experiment.replicas
+        _LOG.info("generating %d responses as probe contexts", rules.probes)
         with self._arithmetic():
             probe = make_probe(experiment, rules, task, language)
         replicas = []
@@ -110,8 +120,11 @@ class LlmEngine:
 
     def roll_out(self, state: LlmState) -> tuple[LlmState, LlmRollout]:
         task = task_named(state.experiment.rollout_rules.task)
+        u, made = state.experiment.update, []
         with self._arithmetic():
-            made = [respond(state.experiment, replica, task, state.rollout) for replica in state.replicas]
+            for index, replica in enumerate(state.replicas):
+                _say(state, index, f"generating {u.batch * u.minibatches} responses")
+                made.append(respond(state.experiment, replica, task, state.rollout))
         log = {name: np.array([scores[name] for _, scores in made]) for name in made[0][1]}
         minibatches = fresh_minibatches(state.experiment, defined=False)
         return dataclasses.replace(state, log=log), LlmRollout(minibatches=minibatches, responses=[r for r, _ in made])
@@ -125,7 +138,8 @@ class LlmEngine:
         staleness = state.experiment.rollout_rules.staleness
         rows = []
         with self._arithmetic():
-            for replica, responses in zip(state.replicas, rollout.responses, strict=True):
+            for index, (replica, responses) in enumerate(zip(state.replicas, rollout.responses, strict=True)):
+                _say(state, index, f"update {minibatch.inner_step + 1} of {per_rollout}")
                 if staleness and minibatch.inner_step == per_rollout - staleness:
                     replica.lagged = values_of(replica.language.model)
                 rows.append(

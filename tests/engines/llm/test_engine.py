@@ -392,3 +392,17 @@ def test_the_noise_law_of_a_model_is_that_of_its_probe_contexts(small):
     old, new = engine.distributions(state, rollout)
     np.testing.assert_array_equal(old, new)  # nothing has moved yet
     np.testing.assert_allclose(np.exp(old).reshape(3, -1, 64).sum(-1), 1, rtol=1e-5)
+
+
+def test_it_says_what_it_is_doing_before_each_long_step(small, caplog):
+    spec = small("update.minibatches=1", "replicas=2")
+    with caplog.at_level("INFO", logger="entclip"):
+        run(spec, "llm", dtype="float32")
+    assert [record.message for record in caplog.records] == [
+        "loading the model untrained", "generating 4 responses as probe contexts",
+        "rollout 1 of 1, replica 1 of 2: generating 16 responses", "rollout 1 of 1, replica 2 of 2: generating 16 responses",
+        "rollout 1 of 1, replica 1 of 2: update 1 of 1", "rollout 1 of 1, replica 2 of 2: update 1 of 1",
+    ]  # fmt: skip
+    caplog.clear()
+    run(spec, "llm", dtype="float32")
+    assert not caplog.records  # nobody asked
