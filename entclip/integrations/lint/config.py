@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from entclip.integrations.lint.libraries import library_named
 from entclip.integrations.lint.source import Source, read_source
 
 __all__ = ["config_from", "read_config"]
+
+# Parts of names by which a key that is not known here may decide what the clip does: a fork's own loss, another group size.
+_DECIDES = re.compile(r"clip|loss|ratio|samples|agent|adaptive")
 
 
 def read_config(path_or_text: str | Path, library: str | None = None) -> TrainerConfig:
@@ -34,12 +38,14 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
         for key in values
         if not library.knows(key) and key not in renamed and not key.startswith(library.free_prefixes)
     )
+    doubtful = tuple(key for key, _ in unknown if _DECIDES.search(key))
     files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
     config: TrainerConfig = library.build(Reader(library, values, source.command), evidence)
     return replace(
         config,
         values=values,
         unknown_keys=unknown,
+        doubtful=doubtful,
         renamed=renamed,
         elsewhere=(*files, *source.arguments),
         shell_defaults=source.shell_defaults,

@@ -34,14 +34,14 @@ class Updates:
     """Optimiser steps taken on one rollout. count None: unknown.
 
     engine: why the ratio is to the sampling engine's probabilities, so that it is not 1 even on the first step; empty where it is
-    not. stale: rollouts older than the step before may be trained on. mismatch_only: why nothing but the mismatch between engine
-    and trainer can move the ratio from 1; empty where learning does.
+    not. stale: how much older than the step before a rollout may be; empty where it is not. mismatch_only: why nothing but the
+    mismatch between engine and trainer can move the ratio from 1; empty where learning does.
     """
 
     count: float | None
     formula: str
     engine: str = ""
-    stale: bool = False
+    stale: str = ""
     mismatch_only: str = ""
 
 
@@ -54,7 +54,8 @@ class TrainerConfig:
     renamed: flags of an older version. elsewhere: files and shell arguments that are not read here
     but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}.
     cap: bound on the ratio of tokens with A < 0 (dual clip), None if off. level: token or sequence. unread: keys of bounds that
-    the loss does not read.
+    the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
+    not known here and may decide what the clip does.
     """
 
     library: Library
@@ -76,6 +77,8 @@ class TrainerConfig:
     log_prob_dtype: Fact
     engine_correction: Fact
     entropy_logged: bool = True
+    assumed: str = ""
+    doubtful: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     unknown_keys: tuple[tuple[str, str | None], ...] = ()

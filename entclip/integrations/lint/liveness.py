@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.facts import Fact, TrainerConfig
 from entclip.integrations.lint.values import is_number, shown
 
-__all__ = ["NEVER", "Bias", "Liveness", "expected_bias", "liveness", "side_off"]
+__all__ = ["NEVER", "OUT_OF_REACH", "Bias", "Liveness", "expected_bias", "liveness", "side_off"]
 
 # Both verl and OpenRLHF clamp log-ratios to +-20 before they clip: a wider bound never acts.
 NEVER = 1e8
+OUT_OF_REACH = 0.1  # width of a sequence's ratio: a hundred times what one update moves it
 _UNBOUNDED = {
     "kl_cov": "KL-Cov has no ratio clip: it adds a penalty to the tokens of largest covariance",
     "gpg": "GPG has no importance ratio at all",
@@ -61,6 +62,11 @@ def liveness(config: TrainerConfig) -> Liveness:
     updates = config.updates
     if config.elsewhere:
         return Liveness("unknown", f"{', '.join(config.elsewhere)} may hold settings and cannot be read here.")
+    if config.doubtful:
+        keys = ", ".join(f"{key} = {shown(config.values[key])}" for key in config.doubtful)
+        return Liveness(
+            "unknown", f"{keys}: not a key of {config.library.release} (a fork's?), and it may decide what the clip does."
+        )
     if config.kind in _UNBOUNDED:
         return Liveness("no", f"{_UNBOUNDED[config.kind]}.")
     if config.kind in ("unknown", "custom"):
@@ -71,6 +77,14 @@ def liveness(config: TrainerConfig) -> Liveness:
         return Liveness("no", f"Both sides are off (low {shown(config.low.value)}, high {shown(config.high.value)}).")
     if config.kind == "cispo" and is_number(config.high.value) and config.high.value < 0:
         return Liveness("yes", f"Every weight is held at {shown(1 + config.high.value)}, below 1, on every update.")
+    if config.level.value == "sequence" and all(
+        is_number(f.value) and f.value >= OUT_OF_REACH for f in (config.low, config.high)
+    ):
+        return Liveness(
+            "no",
+            f"One ratio for a sequence, the mean of its tokens' log-ratios, stays within about 1e-3 of 1: widths of "
+            f"{shown(config.low.value)} and {shown(config.high.value)}, meant for tokens, are not reached in training.",
+        )
     if updates.engine:
         return _against_engine(config)
     if updates.count is None:
@@ -120,8 +134,10 @@ def expected_bias(config: TrainerConfig) -> Bias:
     if config.kind == "clip_cov":
         text = "Dropping the tokens of largest covariance is expected to raise entropy; the ratio clip beside it acts as usual."
         return Bias("raises", "lowers", "either", f"{text} {_READINGS}")
-    if config.kind in ("unknown", "custom"):
-        return Bias("unknown", "unknown", "unknown", "Unknown: the loss is not in this table.")
+    if config.kind in ("unknown", "custom") or config.doubtful:
+        return Bias(
+            "unknown", "unknown", "unknown", "Unknown: the loss is not in this table, or a key that is not known decides it."
+        )
     if config.kind == "cispo":
         return Bias(
             "none", "none", "none", "None to first order under random reward: CISPO bounds weights and drops no token (T10)."
@@ -143,10 +159,27 @@ def expected_bias(config: TrainerConfig) -> Bias:
         return Bias(
             "either", "either", "either", "Not settled: T6 is about token ratios, and here one ratio is shared by a sequence."
         )
+    kept = _kept_mass(config)
+    if kept is not None and not side_off(config, "low"):
+        text = (
+            f"Samples come from a policy cut to {kept.key} = {shown(kept.value)} and the ratio is to its probabilities, so it "
+            f"starts at the mass that was kept, {shown(kept.value)} or more, below 1: the low side acts from the first update, "
+            "the high side hardly ever."
+        )
+        return Bias("raises", "none", "up", f"{text} {_READINGS}")
     low = "none" if side_off(config, "low") else "raises"
     high = "none" if side_off(config, "high") else "lowers"
     prefix = "If the clip acts at all: " if alive == "unknown" else ""
     return Bias(low, high, net := _net(config, low, high), f"{prefix}{_NET_TEXT[net]} {_READINGS}")
+
+
+def _kept_mass(config: TrainerConfig) -> Fact | None:
+    """top_p where the ratio is to the truncated policy that sampled: then it starts at the probability that truncation kept."""
+    key = next((key for key in config.library.truncation if key.endswith("top_p")), None)
+    if key is None or not config.updates.engine or config.space != "ratio":
+        return None
+    fact = config.get(key)
+    return fact if is_number(fact.value) and fact.value < 1 else None
 
 
 _NET_TEXT = {

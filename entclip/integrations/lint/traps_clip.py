@@ -169,9 +169,9 @@ def _engine(config: TrainerConfig) -> str | None:
 
 @rule("unknown-loss", "error")
 def _unknown_loss(config: TrainerConfig) -> str | None:
-    if config.kind != "unknown" or isinstance(config.objective.value, Unresolved):
-        return None
     names = config.library.losses
+    if config.kind != "unknown" or isinstance(config.objective.value, Unresolved) or config.objective.value in names:
+        return None
     spelt = str(config.objective.value).replace("-", "_")
     hint = f" Its name is {spelt}." if spelt in names else ""
     return (
@@ -198,4 +198,4 @@ def _stale(config: TrainerConfig) -> str | None:
         consequence = "the ratio sees this age, so the clip acts on it"
     else:
         consequence = "old log-probabilities are recomputed when training starts, so the ratio, and the clip, do not see this age"
-    return f"Rollouts may come from an older policy than the one being updated: {consequence}."
+    return f"Rollouts may come from an older policy than the one being updated ({config.updates.stale}): {consequence}."

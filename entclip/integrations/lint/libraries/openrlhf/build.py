@@ -19,7 +19,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     kind = "unknown" if loss.value not in ("ppo", "gspo") else "clip" if cap.value is None else "dual_clip"
     estimator, no_std = read("algo.advantage.estimator"), read("algo.advantage.no_std_norm")
     whitened = estimator.value in ("gae", "reinforce", "reinforce_baseline") and no_std.value is not True
-    correction, engines = read("algo.advantage.is_correction_level"), read("vllm.num_engines")
+    correction, engines = _correction(read), read("vllm.num_engines")
     return TrainerConfig(
         library=read.library,
         evidence=evidence,
@@ -45,6 +45,12 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     )
 
 
+def _correction(read: Reader) -> Fact:
+    """The importance correction; 0.11.0 had a switch, which its own examples still set, where 0.11.2 has levels."""
+    level, switch = read("algo.advantage.is_correction_level"), read("algo.advantage.is_correction_enable")
+    return replace(switch, value="token") if switch.value is True and level.value == "off" else level
+
+
 def _openrlhf_widths(read: Reader) -> tuple[Fact, Fact]:
     both = read("actor.eps_clip_low_high")
     if both.value is None:
@@ -62,7 +68,7 @@ def _openrlhf_updates(read: Reader, engine: str) -> Updates:
     keys = ("rollout.batch_size", "rollout.n_samples_per_prompt", "train.batch_size", "train.max_epochs")
     rollout, group, train, epochs = (read.count(key) for key in keys)
     formula = "rollout.batch_size x rollout.n_samples_per_prompt / train.batch_size x train.max_epochs"
-    stale = read("train.async_enable").value is True
+    stale = "train.async_enable" if read("train.async_enable").value is True else ""
     if not (rollout and group and train and epochs):
         return Updates(None, f"{formula} with {read.text(*keys)}", engine, stale)
     numbers = f"{shown(rollout)} x {shown(group)} / {shown(train)} x {shown(epochs)}"

@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "actor.loss_agg_mode": "token-mean", "actor.entropy_coef": None, "train.batch_size": 128, "train.max_epochs": 1,
     "train.async_enable": False, "rollout.batch_size": 1024, "rollout.n_samples_per_prompt": 1, "rollout.temperature": 1.0,
     "rollout.top_p": 1.0, "algo.advantage.estimator": "gae", "algo.advantage.no_std_norm": False,
-    "algo.advantage.is_correction_level": "off", "algo.kl.init_coef": 0.01, "algo.kl.use_loss": False,
+    "algo.advantage.is_correction_level": "off", "algo.advantage.is_correction_enable": False,
+    "algo.kl.init_coef": 0.01, "algo.kl.use_loss": False,
     "ds.param_dtype": "bf16", "vllm.num_engines": None,
 }  # fmt: skip

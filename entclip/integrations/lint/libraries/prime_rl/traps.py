@@ -12,6 +12,13 @@ __all__: list[str] = []
 def _singleton(config: TrainerConfig) -> str | None:
     if config.group_size.value != 1 or config.objective.value == "custom" or config.kind == "unused":
         return None
-    if config.values.get("orchestrator.algo.type", "grpo") == "rae":
+    if config.doubtful or config.values.get("orchestrator.algo.type", "grpo") == "rae":
         return None
     return f"{config.group_size.key} = 1: a reward minus its own mean is 0, so no token has an advantage. Set it to 8 or more."
+
+
+@rule("older-version", "warn", "prime-rl")
+def _older(config: TrainerConfig) -> str | None:
+    if not config.assumed:
+        return None
+    return f"Taken for granted: {config.assumed}. Its bounds are not given here; from 0.6 on the key is orchestrator.group_size."

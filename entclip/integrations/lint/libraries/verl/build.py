@@ -9,6 +9,13 @@ from entclip.integrations.lint.values import shown
 
 __all__ = ["build"]
 
+# What came with verl 0.3, as clip_ratio_low and clip_ratio_high did.
+_SINCE_0_3 = (
+    "clip_ratio_low", "clip_ratio_high", "clip_ratio_c", "loss_agg_mode", "policy_loss.", "rollout_correction.",
+    "use_kl_in_reward", "norm_adv_by_std_in_grpo", "calculate_entropy", "calculate_log_probs", "fsdp_config.dtype",
+    "use_fused_kernels", "multi_turn",
+)  # fmt: skip
+_PRIME = "data.n_samples"
 _A, _R, _C = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout.", "algorithm.rollout_correction."
 _KINDS = {
     "vanilla": "dual_clip", "gspo": "clip", "cispo": "cispo", "sapo": "sapo", "geo_mean": "geo_mean", "clip_cov": "clip_cov",
@@ -18,15 +25,20 @@ _KINDS = {
 
 def build(read: Reader, evidence: str) -> TrainerConfig:
     """What verl computes from its keys."""
-    loss, bypass = read(_A + "policy_loss.loss_mode"), read(_C + "bypass_mode").value is True
+    # The fully asynchronous trainer's own configuration switches bypass mode on.
+    async_, given = "fully_async" in read.command, read(_C + "bypass_mode")
+    loss, bypass = read(_A + "policy_loss.loss_mode"), given.value is True or (async_ and not given.explicit)
+    old = _up_to_0_2(read)
     kind = "unknown" if loss.unknown else _KINDS.get(str(loss.value), "unknown")
     if bypass:
         # Bypass mode replaces the loss, whatever loss_mode says.
         loss = read(_C + "loss_type")
         kind = {"ppo_clip": "dual_clip", "reinforce": "reinforce"}.get(str(loss.value), "unknown")
     shared = read.bound(_A + "clip_ratio", optional=True)
-    low = either(read.bound(_A + "clip_ratio_low", optional=True), shared)
-    high = either(read.bound(_A + "clip_ratio_high", optional=True), shared)
+    low = shared if old else either(read.bound(_A + "clip_ratio_low", optional=True), shared)
+    high = shared if old else either(read.bound(_A + "clip_ratio_high", optional=True), shared)
+    if old:
+        kind = "clip"
     bare = kind in ("sapo", "kl_cov", "gpg", "dro", "reinforce")
     if bare:
         low = high = Fact(None, loss.key, loss.explicit)
@@ -46,30 +58,64 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         low=low,
         high=high,
         cap=read.number(_A + "clip_ratio_c") if capped else Fact(None, _A + "clip_ratio_c"),
-        updates=_verl_updates(read, bypass),
+        updates=_updates(read, bypass),
         temperature=read.number(_R + "temperature"),
         advantage=replace(by_std, value="group" if by_std.value is True else "none") if grouped else estimator,
         aggregation=read(_A + "loss_agg_mode"),
-        group_size=read(_R + "n"),
+        group_size=read(_PRIME) if _PRIME in read.values else read(_R + "n"),
         entropy_coef=coefficient,
         kl_coef=_verl_kl(read),
         log_prob_dtype=replace(dtype, value={"bfloat16": "bf16", "float16": "fp16"}.get(str(dtype.value), dtype.value)),
-        engine_correction=Fact("ratio to the engine", _C + "bypass_mode", True) if bypass else read(_C + "rollout_is"),
+        engine_correction=Fact("ratio to the engine", _C + "bypass_mode", True) if bypass else _correction(read),
         # Entropy is measured in the pass over the old policy, which bypass mode skips.
         entropy_logged=not bypass or read(_A + "calculate_entropy").value is True or coefficient.value != 0,
-        unread=_unread(kind, bare),
+        unread=() if old else _unread(kind, bare),
+        assumed="clip_ratio alone is set, as up to verl 0.2 it was both widths, without a dual clip" if old else "",
     )
 
 
-def _verl_updates(read: Reader, bypass: bool) -> Updates:
-    keys = ("data.train_batch_size", _A + "ppo_mini_batch_size", _A + "ppo_epochs")
-    train, mini, epochs = (read.count(key) for key in keys)
-    formula = "data.train_batch_size / ppo_mini_batch_size x ppo_epochs"
+def _correction(read: Reader) -> Fact:
+    """Importance weights, or the rejection of samples that are too far from the engine's probabilities."""
+    weights, rejection = read(_C + "rollout_is"), read(_C + "rollout_rs")
+    return rejection if weights.value is None and rejection.value is not None else weights
+
+
+def _up_to_0_2(read: Reader) -> bool:
+    """Whether nothing but clip_ratio is set of what says how wide the clip is, and no key is newer."""
+    newer = any(part in key for key in read.values for part in _SINCE_0_3)
+    return read.values.get(_A + "clip_ratio") is not None and not newer
+
+
+def _updates(read: Reader, bypass: bool) -> Updates:
     engine = f"{_C}bypass_mode = True" if bypass else ""
-    stale = read.values.get("trainer.v1.trainer_mode", "sync") not in ("sync", None)
-    if not (train and mini and epochs):
+    if "fully_async" in read.command:
+        return _async_updates(read, engine)
+    keys = ["data.train_batch_size", _A + "ppo_mini_batch_size", _A + "ppo_epochs"]
+    formula = "data.train_batch_size / ppo_mini_batch_size x ppo_epochs"
+    if _PRIME in read.values:  # PRIME's fork counts responses, not prompts
+        keys, formula = [keys[0], _PRIME, *keys[1:]], formula.replace(" /", " x data.n_samples /", 1)
+    numbers = [read.count(key) for key in keys]
+    stale = ""
+    if "one_step_off" in read.command:
+        stale = "one version, by the one-step-off trainer"
+    elif (mode := read.values.get("trainer.v1.trainer_mode", "sync")) not in ("sync", None):
+        stale = f"trainer.v1.trainer_mode = {mode}"
+    if None in numbers:
         return Updates(None, f"{formula} with {read.text(*keys)}", engine, stale)
-    return Updates(train / mini * epochs, f"{formula} = {shown(train)} / {shown(mini)} x {shown(epochs)}", engine, stale)
+    train, *samples, mini, epochs = (float(n) for n in numbers if n is not None)
+    count = train * (samples[0] if samples else 1) / mini * epochs
+    shown_numbers = " x ".join(shown(n) for n in (train, *samples))
+    return Updates(count, f"{formula} = {shown_numbers} / {shown(mini)} x {shown(epochs)}", engine, stale)
+
+
+def _async_updates(read: Reader, engine: str) -> Updates:
+    keys = ("async_training.require_batches", "async_training.trigger_parameter_sync_step")
+    batches, steps = (read.count(key) for key in keys)
+    formula = "per weight sync: async_training.require_batches x async_training.trigger_parameter_sync_step"
+    stale = read.text("async_training.staleness_threshold")
+    if not (batches and steps):
+        return Updates(None, f"{formula} with {read.text(*keys)}", engine, stale)
+    return Updates(batches * steps, f"{formula} = {shown(batches)} x {shown(steps)}", engine, stale)
 
 
 def _verl_kl(read: Reader) -> Fact:

@@ -20,5 +20,8 @@ DEFAULTS: dict[str, Any] = {
     _ROLLOUT + "temperature": 1.0, _ROLLOUT + "top_p": 1, _ROLLOUT + "top_k": -1, _ROLLOUT + "n": 1,
     "data.train_batch_size": 1024, "algorithm.adv_estimator": "gae", "algorithm.norm_adv_by_std_in_grpo": True,
     "algorithm.use_kl_in_reward": False, "algorithm.kl_ctrl.kl_coef": 0.001,
-    _CORRECTION + "bypass_mode": False, _CORRECTION + "rollout_is": None, _CORRECTION + "loss_type": "ppo_clip",
+    "async_training.require_batches": 1, "async_training.trigger_parameter_sync_step": 4,
+    "async_training.staleness_threshold": 0.1,
+    _CORRECTION + "bypass_mode": False, _CORRECTION + "rollout_is": None, _CORRECTION + "rollout_rs": None,
+    _CORRECTION + "loss_type": "ppo_clip",
 }  # fmt: skip

@@ -16,7 +16,7 @@ def _dead(config: TrainerConfig) -> str | None:
     shared = config.get(_A + "clip_ratio")
     sides = [config.get(_A + "clip_ratio_low"), config.get(_A + "clip_ratio_high")]
     winning = [side for side in sides if side.value is not None and side.value != shared.value]
-    if not shared.explicit or not winning or config.space == "none":
+    if not shared.explicit or not winning or config.space == "none" or config.assumed:
         return None
     return (
         f"clip_ratio = {shown(shared.value)} is not read: clip_ratio_low and clip_ratio_high win, and both are 0.2 unless set "
@@ -104,10 +104,31 @@ def _not_logged(config: TrainerConfig) -> str | None:
 
 @rule("singleton-group", "error", "verl")
 def _singleton(config: TrainerConfig) -> str | None:
-    if config.group_size.value != 1 or not config.advantage.key.endswith("norm_adv_by_std_in_grpo"):
+    by_group = config.advantage.key.endswith("norm_adv_by_std_in_grpo")
+    if config.group_size.value != 1 or not by_group or config.doubtful:
         return None
     return (
         "rollout.n = 1 with adv_estimator = grpo: verl takes mean 0 and deviation 1 for a group of one, so the advantage is "
         "the raw reward, with no baseline and never negative for 0/1 rewards: the low side then cannot clip. Set rollout.n to "
         "8 or more."
+    )
+
+
+@rule("verl-clip-ratio-version", "warn", "verl")
+def _version(config: TrainerConfig) -> str | None:
+    if not config.assumed:
+        return None
+    return (
+        f"Taken for granted: {config.assumed}. From verl 0.3 on clip_ratio is not read: both widths are then 0.2 unless "
+        "clip_ratio_low and clip_ratio_high are set, and the dual clip at 3 is on. Set these two to be sure."
+    )
+
+
+@rule("no-baseline", "warn", "verl")
+def _no_baseline(config: TrainerConfig) -> str | None:
+    if config.group_size.value != 1 or config.advantage.value != "rloo":
+        return None
+    return (
+        f"adv_estimator = rloo with {config.group_size.key} = 1: the baseline is the mean of the others' rewards, and there are "
+        "no others, so the advantage is the raw reward. Set it to 4 or more."
     )
