@@ -115,8 +115,8 @@ def _accounted_note(arms: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     same = len(set(said.values())) == 1 and len(said) == len(arms)
     shares = f" in every arm: {next(iter(said.values()))}" if same else f": {', '.join(' '.join(pair) for pair in said.items())}"
     return (
-        f"Accounted{shares}. The parts are sums over those; measured is the change over all updates, and what the others did to "
-        "it is the line not accounted.",
+        f"Accounted{shares}. The parts are sums over those; measured is the change over all updates. What the others did is "
+        "the line not accounted, with which the parts add up to measured.",
     )
 
 
