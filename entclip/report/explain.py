@@ -97,8 +97,12 @@ def _sum(rows: pd.DataFrame, summary: dict[str, Any] | None, name: str) -> tuple
 def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> ArmStory:
     known = summary or {}
     sums = {p: _sum(rows, summary, p) for p in _PARTS if p in rows and rows[p].notna().all()}
+    measured = _sum(rows, summary, "measured")
     if known.get("unaccounted") is not None:
         sums["unaccounted"] = _sum(rows, summary, "unaccounted")
+    elif not known and _partly(rows):
+        whole = float(_cumulative(rows).iloc[-1])
+        measured, sums["unaccounted"] = (whole, None), (whole - measured[0], None)
     always = ("unclipped", "curvature", "remainder")
     entropies = (rows["entropy_before"].iloc[0], rows["entropy"].iloc[-1])
     units = known.get("units")
@@ -106,7 +110,7 @@ def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> Arm
     updates = max(len(rows) + int(known.get("skipped", 0)), int(rows["step"].max()) + 1 if "step" in rows else 0)
     return ArmStory(
         name=name,
-        measured=_sum(rows, summary, "measured"),
+        measured=measured,
         parts=tuple((part, *both) for part, both in sums.items() if part in always or both[0] != 0),
         entropy=(float(known.get("entropy_start", entropies[0])), float(known.get("entropy_end", entropies[1]))),
         units=units,
@@ -115,6 +119,16 @@ def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> Arm
         warnings=cautions(rows, sums, units, updates),
         fit=_fit(rows),
     )
+
+
+def _partly(rows: pd.DataFrame) -> bool:
+    """Whether updates are missing before the last row: entropy moved in them, too."""
+    return "step" in rows and int(rows["step"].max()) + 1 > len(rows)
+
+
+def _cumulative(rows: pd.DataFrame) -> pd.Series:
+    """The whole entropy change up to and with each row, updates without a row included."""
+    return rows["entropy"] - rows["entropy_before"].iloc[0]
 
 
 def _fit(rows: pd.DataFrame) -> tuple[float, float, float, float, float] | None:
@@ -146,16 +160,18 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
         for part in ("measured", *_CAUSES, "curvature"):
             if part not in rows or not rows[part].abs().sum() > 0:
                 continue
-            total, look = rows[part].cumsum(), CAUSE_LINES[part]
+            whole = part == "measured" and _partly(rows)
+            total, look = _cumulative(rows) if whole else rows[part].cumsum(), CAUSE_LINES[part]
             axes.plot(
                 steps, total, linestyle=look.dash, marker=look.marker, markevery=max(1, len(rows) // 8), markersize=5,
                 color=look.colour, lw=2.2 if part == "measured" else 1.5, label=LOOKS[part][0],
             )  # fmt: skip
-            if f"{part}_se" in rows and rows[f"{part}_se"].notna().all():
+            if not whole and f"{part}_se" in rows and rows[f"{part}_se"].notna().all():
                 half = 2 * (rows[f"{part}_se"] ** 2).cumsum() ** 0.5
                 axes.fill_between(steps, total - half, total + half, color=look.colour, alpha=0.15, lw=0)
         axes.axhline(0, color="black", lw=0.6)
-        axes.set_title(name, fontsize=10)
+        share = f", {len(rows)} of {int(rows['step'].max()) + 1} updates accounted" if _partly(rows) else ""
+        axes.set_title(f"{name}{share}", fontsize=10)
         axes.grid(color="0.92")
         axes.set_xlabel("update")
     for axes in panels[:, 0]:
@@ -172,9 +188,9 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
     )
     fig.suptitle("Where entropy went", fontsize=11)
     caption = (
-        "All lines are measured, nothing is predicted: the total, and first-order parts and curvature of the steps taken, "
-        "summed over accounted updates.\nBands: two standard errors, updates added in quadrature as if they were independent; "
-        "none where the engine has no standard error."
+        "All lines are measured, nothing is predicted: the total of all updates, and first-order parts and curvature of the "
+        "steps taken,\nsummed over accounted updates. Bands: two standard errors, updates added in quadrature as if they were "
+        "independent; none where the engine has no standard error."
     )
     fig.text(0.01, 0.01, caption, fontsize=8)
     fig.tight_layout(rect=(0, 0.12, 1, 1))

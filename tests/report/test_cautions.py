@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from entclip.report.explain import ArmStory, explain
+from entclip.report.explain import ArmStory, explain, ledger_figure
 from entclip.report.stacks import by_arm
 
 PARTS = ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder")
@@ -108,13 +111,31 @@ def test_units_updates_and_ends_of_the_run_are_those_of_its_summary() -> None:
     assert (whole.units, whole.updates, whole.entropy) == (2, (2, 12), (0.69, 0.85))  # the last four have no row
     assert ("unaccounted", 0.1, 0.01) in whole.parts
     assert "2 of 12 updates were accounted; parts are sums over those." in whole.warnings
-    alone = story(*rows)
-    assert (alone.units, alone.updates, alone.entropy) == (None, (2, 8), (1.0, 1.1))
+    # Without its summary: the entropies of the rows have the change of the updates between them.
+    alone = story(row(0, unclipped=0.02), row(7, unclipped=0.01) | {"entropy": 1.3})
+    assert (alone.units, alone.updates, alone.entropy) == (None, (2, 8), (1.0, 1.3))
+    assert alone.measured == (pytest.approx(0.3), None)
+    assert ("unaccounted", pytest.approx(0.27), None) in alone.parts
 
 
 def test_a_missing_error_is_said_where_an_engine_draws() -> None:
     assert "no standard error" not in said(*four())  # an exact engine has none
     assert "no standard error: one independent unit. Use replicas." in said(*[r | {"measured_se": None} for r in four()])
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_the_total_drawn_is_of_all_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    kept: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: kept.append(self))
+    # Entropy rises by .01 an update, whether the update has a row or not.
+    steps = range(0, 15, every)
+    rows = [row(k, unclipped=0.01, entropy_before=1 + k / 100, entropy=1.01 + k / 100) for k in steps]
+    ledger_figure(pd.DataFrame(rows), tmp_path / "causes.png")
+    axes = kept[0].axes[0]
+    total, unclipped = (line.get_ydata()[-1] for line in axes.lines[:2])  # type: ignore[index]
+    assert total == pytest.approx(0.15)
+    assert unclipped == pytest.approx(0.01 * len(rows))
+    assert axes.get_title() == ("a" if every == 1 else "a, 3 of 15 updates accounted")
 
 
 @pytest.mark.parametrize("arms", [["both"], ["both", "none"], ["measured", "arm"]])
