@@ -1,5 +1,5 @@
 """The command line: drift, list, run, check, report, bench, snapshot, compare. Exit codes: 0 done; 2 bad input; 70 internal;
-130 interrupted.
+74 a file that cannot be written or read; 130 interrupted.
 
 check (and drift --check) also: 1 theory rejected, 3 inconclusive.
 """
@@ -29,7 +29,8 @@ app.command("map")(forecast.map_)
 
 
 def main() -> None:
-    """Entry point: bad input exits with 2 and one message, an interrupt with 130, a defect with 70 and a traceback."""
+    """Entry point: bad input exits with 2 and one message, a file that cannot be written or read with 74, an interrupt with
+    130, a defect with 70 and a traceback."""
     if not sys.warnoptions:  # unless asked for: what a library says about its next release is no matter of the run
         warnings.simplefilter("ignore", FutureWarning)
     try:
@@ -42,6 +43,10 @@ def main() -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        # Of the system, not of the input: a full disk, a limit, a permission.
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(74)
     except Exception as error:
         # Usage errors are click's, which typer may carry inside itself: they are known by their way to show themselves.
         if hasattr(error, "show") and hasattr(error, "exit_code"):

@@ -36,7 +36,7 @@ def predict(
 
     spec = load(experiment, set_ or [])
     if out is not None:
-        prepare_folder(out)
+        prepare_folder(out, ("forecast.json", "forecast.csv"))
     forecast = predicted(spec) if noise is None else predict_noise(spec, *_noise_law(noise))
     summary = forecast.summary()
     if out is not None:
@@ -80,12 +80,12 @@ def noise(
 
     from entclip.prediction.noise_table import measure_noise, noise_law_of
     from entclip.support.arrays import read_npy
-    from entclip.support.files import prepare_folder, to_json, write_atomic
+    from entclip.support.files import prepare_file, to_json, write_atomic
 
     if (old is None) != (new is None):
         raise SpecError("--old and --new go together: log-probabilities of the same actions before and after.")
     if out is not None:
-        prepare_folder(out.parent)
+        prepare_file(out)
     if old is not None and new is not None:
         arrays = [read_npy(path, f"{option} {str(path)!r}") for option, path in (("--old", old), ("--new", new))]
         found, source = noise_law_of(*arrays, per_decade=per_decade), f"{old}, {new}"
@@ -186,7 +186,7 @@ def map_(
         raise SpecError(f"--geometry {geometry!r}: choose natural or euclidean.")
     chosen = named(plane, geometry, points)  # type: ignore[arg-type]
     if out is not None:
-        prepare_folder(out)
+        prepare_folder(out, ("map.png", "map.csv", "map.json"))
     frame = phase_map(chosen.experiment, chosen.x, chosen.y)
     if cells:
         frame = verify(frame, spread(frame, cells))

@@ -14,8 +14,9 @@ from entclip.cli.output import console, execute
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.load import load
 from entclip.experiments.overrides import apply_overrides
+from entclip.ledger.folder import read_ledger
 from entclip.report import with_error
-from entclip.report.explain import explain, ledger_figure, read_ledger, table
+from entclip.report.explain import explain, ledger_figure, table
 from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
@@ -76,15 +77,16 @@ def rollout_table(ledger: Ledger) -> Any:
 
 def explain_command(files: Sequence[Path], out: Path | None, as_json: bool, console: Any) -> str | None:
     """Tables and warnings of each ledger, and its figure; the JSON text instead if asked for."""
-    from entclip.support.files import prepare_folder, to_json
+    from entclip.support.files import prepare_file, to_json
 
     found = [(file, *read_ledger(file)) for file in files]
     stories = {str(file): explain(frame, summaries) for file, frame, summaries in found}
     for index, (file, frame, _) in enumerate(found, 1):
         target = out or (file if file.is_dir() else file.parent)
-        prepare_folder(target)
         # By number, in the order given: every run calls its file ledger.parquet, and two runs may have one name.
-        ledger_figure(frame, target / ("causes.png" if len(found) == 1 or out is None else f"causes-{index}.png"))
+        picture = target / ("causes.png" if len(found) == 1 or out is None else f"causes-{index}.png")
+        prepare_file(picture)
+        ledger_figure(frame, picture)
     if as_json:
         return to_json({name: [story.__dict__ for story in each] for name, each in stories.items()})
     for name, each in stories.items():
@@ -125,12 +127,15 @@ def llm(
 ) -> None:
     """Train a language model by GRPO with the entropy ledger inside. Without options: the tiny model, random rewards."""
     from entclip.cli.models import llm_experiment, rollout_table, write_metrics
+    from entclip.support.files import prepare_folder
 
     keys = {
         "policy.model": model, "rollout.task": task, "update.learning_rate": learning_rate, "update.rollouts": rollouts,
         "replicas": replicas, "ledger.every": every, "seed": seed,
     }  # fmt: skip
     spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
+    if out is not None:
+        prepare_folder(out, ("metrics.jsonl",))
     ledger = execute(spec, ("llm", device, dtype), out, as_json, judged=False)
     if out is not None:
         write_metrics(ledger, out)
@@ -163,9 +168,9 @@ def snapshot(
 ) -> None:
     """Compress a language model's next-token distributions into a policy file (needs the llm extra)."""
     from entclip.policies.from_model import snapshot_from_model
-    from entclip.support.files import prepare_folder
+    from entclip.support.files import prepare_file
 
-    prepare_folder(out.parent)
+    prepare_file(out)
     lines = None
     if prompts is not None:
         try:

@@ -54,8 +54,10 @@ def execute(experiment: Experiment, machine: _Machine, out: Path | None, as_json
     from entclip.experiments.start import takeover_ratio
     from entclip.ledger.verdict import verdict_of
     from entclip.runs.runner import run as run_experiment
-    from entclip.support.files import to_json
+    from entclip.support.files import prepare_folder, to_json
 
+    if out is not None:
+        prepare_folder(out, ("figure.png",))
     engine, device, dtype = machine
     # The reduced engine's tables are too large to look at; those of shared parameters take no natural step.
     ratios = {label: 0.0 if engine in ("reduced", "head", "llm") else takeover_ratio(case) for label, case in experiment.cases()}

@@ -55,32 +55,35 @@ def _make(
     catalogue: Catalogue, chosen: list[RunSpec], names: list[str], out: Path, quick: bool, reuse: list[Path], quiet: bool
 ) -> dict[str, Any]:
     from entclip.findings.figures import draw
-    from entclip.findings.manifest import manifest_of, versions
+    from entclip.findings.manifest import manifest_of, refuse_run_folder, versions
     from entclip.findings.page import render
     from entclip.findings.runs import made_before, make, reusable, write_data
     from entclip.findings.tables import contrasts_csv
     from entclip.support.files import prepare_folder, to_json, write_atomic
+    from entclip.support.lock import folder_lock
 
     start = time.perf_counter()
     elsewhere = reusable(reuse)
-    prepare_folder(out)
+    prepare_folder(out, ("findings.md", "manifest.json"))
+    refuse_run_folder(out)
     items, made, found = [], [], versions()
-    with progress(chosen, quick, quiet) as (report, say):
-        for spec in chosen:
-            item = make(spec, quick, out, elsewhere=elsewhere, progress=report, versions=found)
-            items.append(item)
-            say(item)
-            if item.data is not None:
-                made.append(write_data(item.data, out))
-        items += made_before(catalogue, quick, out, [item.name for item in items])
-        results = {item.name: item.data for item in items if item.data is not None}
-        page, table = out / "findings.md", out / "data" / "findings" / "contrasts.csv"
-        write_atomic(page, render(catalogue, results).encode())
-        write_atomic(table, contrasts_csv(catalogue, results).encode())
-        made += [page, table, *draw(catalogue, results, out / "figures")]
-    words = ["entclip reproduce", *names, *(["--quick"] if quick else []), *(f"--reuse {p}" for p in reuse), f"--out {out}"]
-    manifest = manifest_of(out, words, quick, items, made, time.perf_counter() - start)
-    write_atomic(out / "manifest.json", to_json(manifest).encode())
+    with folder_lock(out):
+        with progress(chosen, quick, quiet) as (report, say):
+            for spec in chosen:
+                item = make(spec, quick, out, elsewhere=elsewhere, progress=report, versions=found)
+                items.append(item)
+                say(item)
+                if item.data is not None:
+                    made.append(write_data(item.data, out))
+            items += made_before(catalogue, quick, out, [item.name for item in items])
+            results = {item.name: item.data for item in items if item.data is not None}
+            page, table = out / "findings.md", out / "data" / "findings" / "contrasts.csv"
+            write_atomic(page, render(catalogue, results).encode())
+            write_atomic(table, contrasts_csv(catalogue, results).encode())
+            made += [page, table, *draw(catalogue, results, out / "figures")]
+        words = ["entclip reproduce", *names, *(["--quick"] if quick else []), *(f"--reuse {p}" for p in reuse), f"--out {out}"]
+        manifest = manifest_of(out, words, quick, items, made, time.perf_counter() - start)
+        write_atomic(out / "manifest.json", to_json(manifest).encode())
     if not quiet:
         _show_findings(catalogue, results)
         typer.echo(f"findings.md, figures, data, runs and manifest.json are in {out} ({manifest['wall_s']:.0f} s)")

@@ -79,6 +79,7 @@ class Engine(Protocol[S, R]):
     name: str
     drawn: bool
     concurrent: bool  # arms may run at the same time in threads
+    packages: tuple[str, ...]  # whose versions, or absence, can change its numbers, besides numpy, scipy and entclip
 
     def start(self, experiment: Experiment, objective: Objective) -> S:
         """The state before the first update; SpecError for what the engine cannot run."""

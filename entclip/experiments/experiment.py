@@ -20,6 +20,7 @@ import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from entclip.experiments.grid import flattened, label_of, refuse_impossible
+from entclip.experiments.inputs import content_of_inputs
 from entclip.experiments.overrides import _assign
 from entclip.experiments.sections import (
     Arm,
@@ -185,9 +186,17 @@ class Experiment(_Part):
         return tomli_w.dumps(self.model_dump(exclude_none=True, exclude_defaults=False))
 
     @property
+    def inputs(self) -> dict[str, str]:
+        """Checksums of the files that its policies are read from, by path; {} where there are none."""
+        gridded = any(key.partition(".")[0] == "policy" for key in self.grid)
+        return content_of_inputs(case.policy for case in ([case for _, case in self.cases()] if gridded else [self]))
+
+    @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that name this experiment, seed included."""
+        """Twelve hexadecimal digits that name this experiment, its seed and the content of its input files included."""
         text = json.dumps(self.model_dump(exclude={"description"}), sort_keys=True, default=str)
+        if inputs := self.inputs:
+            text += json.dumps(inputs, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

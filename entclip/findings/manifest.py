@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from entclip.findings.runs import Item
+from entclip.ledger.manifest import read_manifest
+from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import ask_git, version_of
 
-__all__ = ["git_commit", "manifest_of", "versions"]
+__all__ = ["git_commit", "manifest_of", "refuse_run_folder", "versions"]
 
 _PACKAGES = ("entclip", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "torch", "transformers")
 
@@ -26,6 +28,15 @@ def git_commit() -> str:
     """The commit of the source checkout, with "+" if it was changed since; "none" for an installed package."""
     commit = ask_git("rev-parse", "HEAD")
     return commit + ("+" if commit and ask_git("status", "--porcelain", "--", ".") else "") or "none"
+
+
+def refuse_run_folder(out: Path) -> None:
+    """SpecError if the folder is that of a run, which has a manifest of the same name."""
+    try:
+        held = read_manifest(out)
+    except (SpecError, DamagedFileError):
+        return
+    raise SpecError(f"{out} holds a finished run ({held.experiment}): give entclip reproduce a folder of its own with --out.")
 
 
 def _files(out: Path, names: Iterable[Path]) -> list[dict[str, Any]]:
@@ -52,7 +63,7 @@ def manifest_of(
         data = item.data or {}
         row: dict[str, Any] = {"name": item.name, "status": item.status, "detail": item.detail, "command": item.command}
         row |= {k: data.get(k) for k in ("experiment", "engine", "dtype", "digest", "seed", "wall_s", "versions")}
-        files = [] if item.folder is None else [p for p in (out / item.folder).iterdir() if p.is_file()]
+        files = [] if item.folder is None else [p for p in (out / item.folder).iterdir() if p.is_file() and p.name[0] != "."]
         rows.append(row | {"folder": item.folder, "files": _files(out, files)})
     return {
         "command": " ".join(command), "mode": "quick" if quick else "full", "versions": versions(), "git_commit": git_commit(),

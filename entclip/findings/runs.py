@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from entclip.engines.named import engine_named
 from entclip.findings.data import Catalogue, RunSpec
 from entclip.findings.exact import EXACT
 from entclip.ledger.folder import read_summary
+from entclip.ledger.manifest import MANIFEST
+from entclip.ledger.summary import parse_summary
 from entclip.runs.runner import Progress, run
-from entclip.support.errors import SpecError
-from entclip.support.files import prepare_folder, to_json, write_atomic
+from entclip.support.errors import DamagedFileError, SpecError
+from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
 
 __all__ = ["Item", "command_of", "made_before", "make", "read_data", "reusable", "write_data"]
 
@@ -110,32 +114,53 @@ def made_before(catalogue: Catalogue, quick: bool, out: Path, besides: Collectio
             continue
         digest = "none" if spec.exact is not None else spec.spec(quick).digest
         if data["digest"] == digest:
-            folder = f"runs/{name}-{digest}"
-            kept = folder if (out / folder / "summary.json").is_file() else None
+            folder = _folder(spec, digest)
+            kept = folder if (out / folder / MANIFEST).is_file() else None
             items.append(Item(name, command_of(spec, quick), "kept", data.get("source", ""), data, kept))
     return items
 
 
-def reusable(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, dict[str, Any]]]:
-    """Finished runs made elsewhere, by (digest, engine): run folders, summary files, or folders of them.
+def _folder(spec: RunSpec, digest: str) -> str:
+    """Where a run of the catalogue is kept, below the output folder."""
+    return f"runs/{spec.name}-{digest}-{spec.engine}"
 
-    Raises: SpecError for a path that holds none.
+
+def reusable(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, dict[str, Any]]]:
+    """Finished runs made elsewhere, by (digest, engine): run folders, summary files, or folders of either.
+
+    Raises: SpecError for a path that holds none; DamagedFileError for a run folder or a summary that is damaged.
     """
     found: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
     for path in paths:
-        files = [path] if path.is_file() else [*sorted(path.glob("*.json")), *sorted(path.glob("*/summary.json"))]
-        summaries = []
-        for file in files:
-            try:
-                value = json.loads(file.read_text())
-            except (OSError, ValueError) as error:
-                raise SpecError(f"--reuse {file} cannot be read as JSON: {error}.") from None
-            if isinstance(value, dict) and {"digest", "engine", "arms"} <= value.keys():
-                summaries.append((file, value))
+        summaries = {file: value for file in _candidates(path) if (value := _summary_in(file)) is not None}
         if not summaries:
             raise SpecError(f"--reuse {path} holds no summary of a run: give a run folder, a summary.json, or a folder of them.")
-        found |= {(value["digest"], value["engine"]): (file, value) for file, value in summaries}
+        found |= {(value["digest"], value["engine"]): (file, value) for file, value in summaries.items()}
     return found
+
+
+def _candidates(path: Path) -> list[Path]:
+    """The JSON files of a path that may be summaries; of a run folder its summary.json alone."""
+    if not path.is_dir():
+        return [path]
+    if (path / "summary.json").exists():
+        return [path / "summary.json"]
+    return [*sorted(path.glob("*.json")), *sorted(path.glob("*/summary.json"))]
+
+
+def _summary_in(file: Path) -> dict[str, Any] | None:
+    """The summary of a run that a JSON file is; None if it is something else. One in a run folder is checked with its folder."""
+    if file.name == "summary.json" and (file.parent / MANIFEST).is_file():
+        return read_summary(file.parent)
+    try:
+        with open_file(file, "Give --reuse a run folder, a summary.json, or a folder of them.") as opened:
+            data = opened.read()
+        value = from_json(data)
+        is_summary = isinstance(value, dict) and {"digest", "engine", "arms"} <= value.keys()
+        # Data of a finding names its run and is what is left of a summary.
+        return None if not is_summary else value if "run" in value else parse_summary(data)
+    except ValueError as error:
+        raise DamagedFileError(f"--reuse {file} is no summary of a run: {str(error).rstrip('.')}.") from None
 
 
 def make(
@@ -149,7 +174,8 @@ def make(
 ) -> Item:
     """Make one run, or find it made: the Item says which.
 
-    Raises: SpecError for a damaged run folder; an engine that is not installed, or a run that --quick leaves out, is "skipped".
+    Raises: DamagedFileError for a damaged run folder. An engine that is not installed, or a run that --quick leaves out, is
+    "skipped".
     """
     if spec.exact is not None:
         start = time.perf_counter()
@@ -158,14 +184,11 @@ def make(
         data = _data_of(spec, quick, arms, engine="exact computation", digest="none", wall_s=round(seconds, 1), versions=versions)
         return Item(spec.name, command_of(spec, quick), "run", "", data)
     experiment = spec.spec(quick)
-    folder = out / "runs" / f"{spec.name}-{experiment.digest}"
+    folder = out / _folder(spec, experiment.digest)
     about = {"experiment": experiment.name, "engine": spec.engine, "dtype": spec.dtype, "digest": experiment.digest}
     record = folder / "item.json"
-    if (folder / "summary.json").is_file() and record.is_file():
-        summary = read_summary(folder)
-        if (summary["digest"], summary["engine"]) == (experiment.digest, spec.engine):
-            made = json.loads(record.read_text())
-            return _item(spec, quick, "kept", summary, about | made, folder, out)
+    if (folder / MANIFEST).is_file() and record.is_file():
+        return _item(spec, quick, "kept", read_summary(folder), about | _record(record), folder, out)
     if elsewhere and (experiment.digest, spec.engine) in elsewhere:
         file, summary = elsewhere[experiment.digest, spec.engine]
         return _item(spec, quick, "reused", summary, about | {"source": file.as_posix()}, None, out)
@@ -185,6 +208,15 @@ def make(
     made = {"wall_s": round(time.perf_counter() - start, 1), "versions": versions or {}}
     write_atomic(record, to_json(made).encode())
     return _item(spec, quick, "run", ledger.summary(), about | made, folder, out)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """How a kept run was made: its time and versions."""
+    try:
+        made: dict[str, Any] = json.loads(path.read_text())
+        return {"wall_s": made["wall_s"], "versions": made["versions"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DamagedFileError(f"{path} does not hold what it should ({error}): remove it to make that run again.") from None
 
 
 def _item(

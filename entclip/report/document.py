@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,26 +54,20 @@ class Section:
 
 
 def document(run_folder: Path) -> list[Section]:
-    """The report of a finished run; the first section's title is the run's name. SpecError if the folder is none or damaged."""
-    from entclip.experiments.experiment import parse_experiment
-    from entclip.ledger.folder import read_frame, read_provenance, read_summary
+    """The report of a finished run; the first section's title is the run's name. Raises what `open_run` raises."""
+    from entclip.ledger.folder import open_run
     from entclip.report.explain import explain
-    from entclip.support.errors import SpecError
 
-    summary = read_summary(run_folder)
-    frame, rollouts, made = read_frame(run_folder), read_frame(run_folder, "rollouts"), read_provenance(run_folder)
-    if "experiment" not in made:
-        raise SpecError(f"{run_folder}/ledger.parquet does not say what was run: it was not written by entclip. Run it again.")
-    experiment, arms = parse_experiment(tomllib.loads(made["experiment"])), arms_of(summary)
+    run = open_run(run_folder)
+    summary, frame, rollouts, made = run.summary(), run.frame(), run.frame("rollouts"), run.manifest
+    experiment, arms = run.experiment(), arms_of(summary)
     causes, clips = causes_grid(summary), clips_grid(summary)
     stories = explain(frame, dict(arms))
     warnings = tuple((story.name, text) for story in stories for text in story.warnings)
-    versions = json.loads(made.get("versions", "{}"))
     facts = {
-        "command": command(experiment, made), "digest": made.get("digest", "-"), "seed": str(experiment.seed),
-        "engine": f"{made.get('engine', '-')}, {made.get('dtype', '-')} on {made.get('device', '-')}",
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "git commit": made.get("git_commit", "-"),
+        "command": command(experiment, made.name._asdict()), "digest": made.digest, "seed": str(experiment.seed),
+        "engine": f"{made.engine}, {made.dtype} on {made.device}",
+        "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()), "git commit": made.git_commit,
     }  # fmt: skip
     description = (experiment.description,) if experiment.description else ()
     return [
@@ -110,7 +102,7 @@ def document(run_folder: Path) -> list[Section]:
             (
                 "Save the experiment below as experiment.toml; the command repeats the run from the same seed.",
                 Items(tuple(facts.items())),
-                Code(made["experiment"]),
+                Code(run.toml()),
             ),
         ),
     ]  # fmt: skip

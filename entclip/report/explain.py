@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entclip.ledger.columns import COLUMNS
-from entclip.ledger.folder import read_frame, read_summary
 from entclip.report.cautions import cautions, share_without_advantage
 from entclip.report.numbers import with_error
 from entclip.report.stacks import by_arm
 from entclip.report.style import CAUSE_LINES, new_figure, write_figure
 from entclip.report.style import CAUSES as LOOKS
-from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ArmStory", "explain", "ledger_figure", "read_ledger", "table"]
+__all__ = ["ArmStory", "explain", "ledger_figure", "table"]
 
 _CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause")
 _PARTS = (*_CAUSES, "curvature", "remainder")
@@ -52,33 +50,6 @@ class ArmStory:
     without_advantage: float | None
     warnings: tuple[str, ...]
     fit: tuple[float, float, float, float, float] | None
-
-
-def read_ledger(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of updates and, by arm, summaries (empty without a summary.json beside them); SpecError if it is no ledger."""
-    import pandas as pd
-
-    if path.is_dir():
-        return read_frame(path), dict(read_summary(path)["arms"])
-    try:
-        frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise SpecError(f"{path} does not exist: give the folder of a run, or a ledger.parquet.") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path} is not a whole Parquet file ({error}): run the experiment again.") from None
-    missing = {
-        "arm",
-        "rollout",
-        "inner_step",
-        "measured",
-        "curvature",
-        "remainder",
-        *(c.name for c in COLUMNS if c.kind == "cause" and not c.optional),
-    } - set(frame.columns)
-    if missing:
-        raise SpecError(f"{path} is no ledger: it has no column {', '.join(sorted(missing))}.")
-    beside = path.parent / "summary.json"
-    return frame, dict(read_summary(path.parent)["arms"]) if beside.exists() and path.name == "ledger.parquet" else {}
 
 
 def explain(frame: pd.DataFrame, summaries: dict[str, Any]) -> list[ArmStory]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.arm import ArmLedger
+from entclip.ledger.manifest import RunName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,10 @@ class Ledger:
     """A run's books: `to_frame()` for rows, `summary()` for the JSON object of the run."""
 
     def __init__(self, experiment: Experiment, engine: str, device: str = "cpu", dtype: str = "float64") -> None:
-        self.experiment, self.engine, self.device, self.dtype = experiment, engine, device, dtype
+        self.experiment = experiment
+        # As they are when the run starts: input files may be gone or others when the ledger is read.
+        self.inputs = experiment.inputs
+        self.name = RunName(experiment.digest, engine, dtype, device)
         self.arms: dict[str, ArmLedger] = {}
 
     def to_frame(self, kind: str = "updates") -> pd.DataFrame:
@@ -39,10 +43,10 @@ class Ledger:
         """The run as one JSON-able object, with verdicts."""
         return {
             "experiment": self.experiment.name,
-            "digest": self.experiment.digest,
-            "engine": self.engine,
-            "device": self.device,
-            "dtype": self.dtype,
+            "digest": self.name.digest,
+            "engine": self.name.engine,
+            "device": self.name.device,
+            "dtype": self.name.dtype,
             "seed": self.experiment.seed,
             "rollouts": self.experiment.update.rollouts,
             "arms": {name: self.judged(arm) for name, arm in self.arms.items()},

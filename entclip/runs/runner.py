@@ -15,9 +15,12 @@ from entclip.experiments.sections import Arm
 from entclip.ledger.arm import ArmLedger
 from entclip.ledger.verdict import Verdict, verdict_of
 from entclip.objectives.drop import Keep
-from entclip.runs.checkpoint import Checkpoint
+from entclip.runs.checkpoint import Checkpoints
+from entclip.runs.folder import run_folder
 from entclip.runs.result import Ledger
 from entclip.runs.save import save_run
+from entclip.runs.versions import versions_behind
+from entclip.support.errors import SpecError
 
 __all__ = ["check", "directive_for", "run"]
 
@@ -40,19 +43,36 @@ def run(
         engine: "sampled" (Monte Carlo with standard errors), "exact" (every outcome with its probability), "reduced" (cost
             independent of the vocabulary), "tokens" (torch, dense), "head" (shared parameters) or "llm" (a language model).
         device, dtype: of the torch engines: "cpu" or "cuda", "float64", "float32", or "bfloat16" where an engine has it.
-        out: folder for the ledger; an interrupted run in the same folder resumes from its last whole rollout, bit for bit.
+        out: folder for the ledger; an interrupted run in the same folder resumes from its last whole rollout, bit for bit. A
+            folder that holds another run, or that another process writes to, is refused.
         jobs: arms run at the same time, in threads; the result does not depend on it.
         progress: called with (arm, finished updates, all updates of that arm).
-    Raises: SpecError for what cannot be run; IdentityError if the books do not balance.
+    Raises: SpecError for what cannot be run and for a folder that cannot be used; DamagedFileError for a checkpoint that cannot
+        be resumed from; StorageError if a file cannot be written; IdentityError if the books do not balance.
     """
     machine = engine_named(engine, device, dtype)
-    ledger, stop = Ledger(experiment, engine, device, dtype), Event()
-    checkpoint = None if out is None else Checkpoint(Path(out), experiment, machine, device, dtype)
-    for label, case in experiment.cases():
+    ledger = Ledger(experiment, engine, device, dtype)
+    if out is None:
+        _run_cases(ledger, machine, None, jobs, progress)
+        return ledger
+    versions = versions_behind(machine)
+    with run_folder(Path(out), ledger.name, versions) as checkpoints:
+        _run_cases(ledger, machine, checkpoints, jobs, progress)
+        save_run(ledger, Path(out), versions)
+        checkpoints.clear()
+    return ledger
+
+
+def _run_cases(
+    ledger: Ledger, machine: Engine[Any, Any], checkpoints: Checkpoints | None, jobs: int, progress: Progress | None
+) -> None:
+    """Every case and arm of the ledger's experiment, into the ledger."""
+    stop = Event()
+    for label, case in ledger.experiment.cases():
         done: dict[str, ArmLedger] = {}
 
         def one(arm: Arm, case: Experiment = case, label: str = label, done: dict[str, ArmLedger] = done) -> ArmLedger:
-            return _run_arm(machine, case, label, arm, done, checkpoint, progress, stop)
+            return _run_arm(machine, ledger, case, label, arm, done, checkpoints, progress, stop)
 
         free = [arm for arm in case.arm if arm.control is None]
         stop.clear()
@@ -69,26 +89,25 @@ def run(
             if arm.control is not None:
                 done[arm.name] = one(arm)
         ledger.arms |= {f"{label}/{a.name}" if label else a.name: done[a.name] for a in case.arm}
-    if out is not None:
-        save_run(ledger, Path(out))
-        assert checkpoint is not None
-        checkpoint.clear()
-    return ledger
 
 
 def _run_arm(
     engine: Engine[Any, Any],
+    ledger: Ledger,
     case: Experiment,
     label: str,
     arm: Arm,
     done: dict[str, ArmLedger],
-    checkpoint: Checkpoint | None,
+    checkpoints: Checkpoints | None,
     progress: Progress | None,
     stop: Event,
 ) -> ArmLedger:
     books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
-    if checkpoint is not None:
-        state = checkpoint.load(books, state)
+    if (now := ledger.experiment.inputs) != ledger.inputs:
+        changed = next(path for path in {**ledger.inputs, **now} if now.get(path) != ledger.inputs.get(path))
+        raise SpecError(f"{changed} changed while the run was reading it: run the experiment again.")
+    if checkpoints is not None:
+        state = checkpoints.load(engine, books, state)
     name = f"{label}/{arm.name}" if label else arm.name
     total = case.update.rollouts * case.update.epochs * case.update.minibatches
     while state.rollout < case.update.rollouts:
@@ -107,8 +126,8 @@ def _run_arm(
                 progress(name, len(books.rows) + books.skipped, total)
         books.end_rollout(state, before, engine.observe(state))
         state.rollout += 1
-        if checkpoint is not None:
-            checkpoint.save(books, state)
+        if checkpoints is not None:
+            checkpoints.save(engine, books, state)
     return books
 
 

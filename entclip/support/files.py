@@ -1,24 +1,28 @@
-"""Files written whole or not at all, JSON without NaN, and who made a file."""
+"""Files written whole or not at all, files read with their dangers known, JSON without NaN, and who made a file."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import secrets
+import stat
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from entclip.support.errors import SpecError
+from entclip.support.errors import DamagedFileError, SpecError, StorageError
 
-__all__ = ["ask_git", "prepare_folder", "to_json", "version_of", "write_atomic"]
+__all__ = ["ask_git", "open_file", "prepare_file", "prepare_folder", "to_json", "version_of", "write_atomic", "write_through"]
 
 
-def prepare_folder(out: Path) -> None:
-    """Make the output folder and prove that it can be written, before any work is done."""
+def prepare_folder(out: Path, names: Iterable[str] = ()) -> None:
+    """Make the output folder and prove that it and the files of these names can be written, before any work is done."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".write-test-{os.getpid()}"
@@ -26,19 +30,63 @@ def prepare_folder(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise SpecError(f"cannot write to the output folder {out}: {error.strerror}. Choose another with --out.") from None
+    for name in names:
+        if os.path.isdir(out / name):
+            raise SpecError(f"{out / name} is a folder, where a file is to be written: remove it, or choose another --out.")
+
+
+def prepare_file(path: Path) -> None:
+    """Prove that a file can be written at this path, before any work is done; its folder is made if it is missing."""
+    prepare_folder(path.parent, [path.name])
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write the whole file or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write the whole file or nothing.
+
+    Raises: StorageError if the system refuses: a full disk, a limit on file sizes, a folder of that name.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            write_through(temporary, data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}. Free space there or choose another folder, and run it again."
+        ) from None
+
+
+def write_through(path: Path, data: bytes) -> None:
+    """Write a file that is not in use yet, down to the disk: renaming it then shows it whole. OSError as the system has it."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def open_file(path: Path, fix: str) -> BufferedReader:
+    """An ordinary file, open for reading; whatever else has its name (a folder, a pipe, a device) is refused.
+
+    Raises: DamagedFileError if there is no ordinary file, `fix` being what to do; StorageError if it cannot be read.
+    """
+    try:
+        # A pipe without a writer would keep a plain open waiting.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        if file is None:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise DamagedFileError(f"{path} does not exist. {fix}") from None
+    except OSError as error:
+        if os.path.isdir(path):  # what opening one says depends on the system
+            file = None
+        else:
+            raise StorageError(f"cannot read {path}: {error.strerror}. Make it readable, or choose another folder.") from None
+    if file is None:
+        raise DamagedFileError(f"{path} is no file but a {'folder' if os.path.isdir(path) else 'device or pipe'}. {fix}")
+    return file
 
 
 def to_json(value: Any) -> str:

@@ -182,7 +182,7 @@ def _place(location: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tup
             ]
         elif chosen:
             inner = [{"$ref": reference} for reference in chosen]
-        elif inner or any(isinstance(n.get("additionalProperties"), Mapping) for n in nodes):
+        elif inner := inner or [n["additionalProperties"] for n in nodes if isinstance(n.get("additionalProperties"), Mapping)]:
             data = data.get(part) if isinstance(data, Mapping) else None
             path.append(str(part)[:_SHOWN])
         else:

@@ -57,7 +57,8 @@ def test_drift_json_has_every_documented_key(tmp_path):
         "verdict",
     } <= set(arm)
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"experiment.toml", "ledger.parquet", "rollouts.parquet", "summary.json", "figure.png"}
+    written = {"experiment.toml", "ledger.parquet", "rollouts.parquet", "summary.json", "manifest.json", "figure.png"}
+    assert names == {*written, ".lock"}
 
 
 def test_custom_arm_and_report_and_compare(tmp_path):

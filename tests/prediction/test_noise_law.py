@@ -22,7 +22,6 @@ from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.noise_law import POWERS
 from entclip.prediction.noise_table import NoiseTable, ledger_rms, measure_noise, noise_law_of, read_noise_table
 from entclip.runs.runner import run
-from entclip.runs.save import save_run
 from entclip.support.errors import SpecError
 from tests.tolerances import SIGMAS, assert_within_se
 
@@ -255,15 +254,15 @@ def test_a_ledger_gives_the_size_of_a_law(tmp_path: Path) -> None:
     spec = experiment("natural", policy, 0.05, 2048)
     arms = [{"name": "tight", "low": 0.01, "high": 0.01}, {"name": "none", "objective": "none"}]
     spec = parse_experiment(spec.model_dump(exclude_none=True) | {"arm": arms})
-    save_run(run(spec), tmp_path / "run")
+    run(spec, out=tmp_path / "run")
     sigma = 0.05 * math.sqrt(4 * 63 / 2048)
     # A mean of 512 x 63 nearly independent squares, K = 4: half a percent; expansion in the step: another.
     assert math.isclose(ledger_rms(tmp_path / "run"), sigma, rel_tol=0.03)
     one = spec.model_copy(update={"update": spec.update.model_copy(update={"minibatches": 1})})
-    save_run(run(one), tmp_path / "one")
+    run(one, out=tmp_path / "one")
     with pytest.raises(SpecError, match="one update per rollout"):
         ledger_rms(tmp_path / "one")
-    with pytest.raises(SpecError, match="does not exist"):
+    with pytest.raises(SpecError, match="not the folder of a finished run"):
         ledger_rms(tmp_path)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import stats
 
 from entclip import load, run
-from entclip.ledger.folder import read_summary
+from entclip.ledger.folder import open_run, read_summary
+from entclip.ledger.manifest import MANIFEST
 from entclip.report.style import CAUSES, LINES, new_figure, write_figure
 from entclip.support.files import prepare_folder, to_json, write_atomic
 
@@ -89,10 +90,8 @@ def vocab_scale_figure(rows: list[dict[str, Any]], path: Path) -> None:
 
 def headline_152k(folder: Path) -> dict[str, Any]:
     """The arms' summaries, and entropy after each rollout."""
-    import pandas as pd
-
-    frame = pd.read_parquet(folder / "rollouts.parquet")
-    summary = read_summary(folder)
+    saved = open_run(folder)
+    frame, summary = saved.frame("rollouts"), saved.summary()
     curves = {}
     for (case, arm), rows in frame.groupby(["case", "arm"], sort=False):
         first = rows.sort_values("rollout")
@@ -175,7 +174,7 @@ def main() -> None:
         data = json.loads(target.read_text())
     else:
         folder = a.runs / a.name
-        if not (folder / "summary.json").is_file():
+        if not (folder / MANIFEST).is_file():
             run(load(a.name), "reduced", out=folder)
         data = read(folder)
         write_atomic(target, to_json(data).encode())

@@ -57,6 +57,7 @@ class HeadEngine:
     name = "head"
     drawn = True
     concurrent = False  # an update fills the machine's memory bandwidth by itself
+    packages: tuple[str, ...] = ("torch",)
 
     def __init__(
         self,

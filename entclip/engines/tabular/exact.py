@@ -29,6 +29,7 @@ class ExactEngine(TabularBooks):
     name = "exact"
     drawn = False
     concurrent = True
+    packages: tuple[str, ...] = ()
 
     def start(self, experiment: Experiment, objective: Objective) -> TabularState:
         spec = experiment.update

@@ -40,6 +40,7 @@ class SampledEngine(TabularBooks):
     name = "sampled"
     drawn = True
     concurrent = True
+    packages: tuple[str, ...] = ()
 
     def start(self, experiment: Experiment, objective: Objective) -> TabularState:
         return begin(experiment, objective, experiment.replicas)

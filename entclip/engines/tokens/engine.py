@@ -82,6 +82,7 @@ class TokensEngine:
     name = "tokens"
     drawn = True
     concurrent = False  # two arms at a time would hold two sets of tables
+    packages: tuple[str, ...] = ("torch", "triton")
 
     def __init__(self, device: str = "cpu", dtype: str = "float64", kernels: Kernels | None = None) -> None:
         self.device = check_device(device)

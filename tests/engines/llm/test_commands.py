@@ -13,7 +13,9 @@ from entclip.engines.llm import tiny
 from entclip.engines.llm.language import load_language
 from entclip.engines.llm.sampling import generate, pad_prompts
 from entclip.engines.llm.task import Digits
-from entclip.report.explain import explain, read_ledger
+from entclip.ledger.folder import read_ledger
+from entclip.report.explain import explain
+from entclip.support.errors import DamagedFileError
 from entclip.support.files import to_json
 from entclip.support.random import stream
 
@@ -95,7 +97,7 @@ def test_errors_of_a_lone_file_add_in_quadrature():
 def test_what_is_no_ledger(tmp_path, name):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     pd.DataFrame({"arm": ["a"]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(SpecError, match=r"does not exist|not a whole Parquet file|it has no column"):
+    with pytest.raises((SpecError, DamagedFileError), match=r"does not exist|not a whole Parquet file|it has no column"):
         read_ledger(tmp_path / name)
 
 

@@ -1,0 +1,27 @@
+"""JSON files that must fit a pydantic model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from entclip.support.rewording import reworded, shown
+
+__all__ = ["checked_json"]
+
+
+def checked_json(data: bytes, model: type[BaseModel]) -> dict[str, Any]:
+    """The value of a JSON file that fits the model.
+
+    Raises: ValueError that says in one line what the first thing is that does not fit.
+    """
+    value = from_json(data, allow_inf_nan=False)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is {shown(value)}, not a table of keys.")
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(reworded(error, model.model_json_schema(), value).split("\n")[0]) from None
+    return value
