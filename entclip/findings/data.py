@@ -54,11 +54,11 @@ class RunSpec(_Part):
         return self
 
     def overrides(self, quick: bool) -> tuple[str, ...]:
-        """The --set options of that mode."""
+        """Return the --set options of that mode."""
         return self.quick if quick else self.full
 
     def spec(self, quick: bool) -> Experiment:
-        """The experiment as it is run in that mode; not for exact computations."""
+        """Return the experiment as it is run in that mode; not for exact computations."""
         assert self.experiment is not None
         return load(self.experiment, self.overrides(quick))
 
@@ -110,7 +110,7 @@ class Contrast(_Part):
 
     @property
     def parts(self) -> tuple[Term, ...]:
-        """The terms; an arm is a sum of one."""
+        """Return the terms of the sum; an arm is a sum of one."""
         return self.terms or (Term(arm=str(self.arm)),)
 
 
@@ -179,12 +179,12 @@ class Catalogue(_Part):
         return self
 
     def contrasts(self, finding: Finding) -> tuple[Contrast, ...]:
-        """A finding's own contrasts, and those that it asks again of others with the sign that the gap gives."""
+        """Return a finding's own contrasts, and those that it asks again of others with the sign that the gap gives."""
         again = (c for f in self.findings if f.id in finding.as_gap_of for c in f.contrast)
         return (*finding.contrast, *(c.model_copy(update={"sign": "gap"}) for c in again))
 
     def chosen(self, names: Iterable[str]) -> list[RunSpec]:
-        """The runs behind findings or runs of these names, in the catalogue's order; all without names.
+        """Return the runs behind findings or runs of these names, in the catalogue's order; all without names.
 
         Raises: SpecError for an unknown name.
         """
@@ -201,7 +201,7 @@ class Catalogue(_Part):
 
 
 def load_catalogue() -> Catalogue:
-    """The shipped catalogue; SpecError if it is not consistent in itself."""
+    """Load the shipped catalogue; SpecError if it is not consistent in itself."""
     data: dict[str, Any] = {}
     for name in _FILES:
         data |= tomllib.loads(resources.files("entclip.findings").joinpath(name).read_text())

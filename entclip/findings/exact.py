@@ -25,7 +25,7 @@ _BLOCK = 32  # contexts at a time: 13 MB of a language model's tokens
 
 
 def _listed() -> dict[str, Callable[[], SoftmaxPolicy]]:
-    """Policies by name, built when used: flat to peaked tables, and the tokens of a real language model."""
+    """Return policies by name, built when used: flat to peaked tables, and the tokens of a real language model."""
     exponents = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
     tables: dict[str, Callable[[], SoftmaxPolicy]] = {f"zipf:{s:g}": partial(zipf, 64, s) for s in exponents}
     return {
@@ -42,7 +42,7 @@ _TOKENS = ("zipf:1", "zipf:2", "dirichlet:2", "smollm2")  # one flat, two heavy 
 
 
 def _blocks(name: str, contexts: int | None) -> Iterator[np.ndarray]:
-    """log pi of a policy, (contexts, V) in blocks, most probable action first."""
+    """Yield log pi of a policy, (contexts, V) in blocks, most probable action first."""
     log_probs = np.atleast_2d(_listed()[name]().log_probs)[:contexts]
     for start in range(0, len(log_probs), _BLOCK):
         yield -np.sort(-log_probs[start : start + _BLOCK], axis=-1)
@@ -51,7 +51,8 @@ def _blocks(name: str, contexts: int | None) -> Iterator[np.ndarray]:
 def _over_contexts(
     name: str, columns: Callable[[np.ndarray], dict[str, np.ndarray]], contexts: int | None = None
 ) -> dict[str, float]:
-    """Mean, smallest and largest value of each column over the (first so many) contexts of a policy, and the share above 0."""
+    """Return mean, smallest and largest value of each column over the (first so many) contexts of a policy, and the share above
+    0."""
     blocks = [columns(block) for block in _blocks(name, contexts)]
     out: dict[str, float] = {}
     for key in blocks[0]:
@@ -62,7 +63,7 @@ def _over_contexts(
 
 
 def noise_sign() -> Columns:
-    """T9 per unit eta^2 m2/(2B): the drift of an unclipped on-policy update under a random reward, from noise alone."""
+    """Return T9 per unit eta^2 m2/(2B): the drift of an unclipped on-policy update under a random reward, from noise alone."""
 
     def of(log_probs: np.ndarray, geometry: Geometry) -> dict[str, np.ndarray]:
         return {"noise": noise_drift(log_probs, learning_rate=1.0, second_moment=2.0, batch=1, geometry=geometry)}
@@ -71,7 +72,7 @@ def noise_sign() -> Columns:
 
 
 def quadrants() -> Columns:
-    """What each region of advantage and surprisal does at first order under a random reward, per unit eta M.
+    """Compute what each region of advantage and surprisal does at first order under a random reward, per unit eta M.
 
     A sample of A > 0 pushes its action up, one of A < 0 down, so a region's pushes are worth sign(A) Cov_pi(kappa, 1[region]).
     e1: A > 0, s < H;  e2: A > 0, s > H;  e3: A < 0, s < H;  e4: A < 0, s > H.
@@ -86,7 +87,8 @@ def quadrants() -> Columns:
 
 
 def dropped_baseline() -> Columns:
-    """Euclidean steps: the share of probability, and of first-order effect, whose sign is wrong once E_pi[kappa] is left out."""
+    """Compute, for euclidean steps, the share of probability, and of first-order effect, whose sign is wrong once E_pi[kappa]
+    is left out."""
 
     def of(log_probs: np.ndarray) -> dict[str, np.ndarray]:
         exact = centered_kappa(log_probs, "euclidean")
@@ -102,7 +104,7 @@ def dropped_baseline() -> Columns:
 
 
 def advantage_halves() -> Columns:
-    """On-policy, a reward of 1 for some actions: what the samples of A > 0 and those of A < 0 do at first order, per unit eta.
+    """Compute, on-policy with a reward of 1 for some actions, what samples of A > 0 and of A < 0 do at first order, per unit eta.
 
     likely: the most probable action is right; rare: those beyond the likeliest 90 % of the probability are. The first 32 contexts
     of each policy, since a table of rewards is made for each.

@@ -27,7 +27,7 @@ _SIDES = {"clip-low-raises": "clip_low", "clip-high-lowers": "clip_high"}
 
 
 def draw(catalogue: Catalogue, results: Results, folder: Path) -> list[Path]:
-    """Draw what the results allow; the paths written."""
+    """Draw what the results allow, and return the paths written."""
     prepare_folder(folder)
     made = []
     sides = {f.id: judge_finding(catalogue.contrasts(f), results) for f in catalogue.findings if f.id in _SIDES}
@@ -42,7 +42,7 @@ def draw(catalogue: Catalogue, results: Results, folder: Path) -> list[Path]:
 
 
 def _scaled(j: Judged) -> float | None:
-    """A value in units of half its interval: beyond 1 its sign is told."""
+    """Return a value in units of half its interval: beyond 1 its sign is told."""
     if j.value is None or j.interval is None or j.interval[1] == j.interval[0]:
         return None
     return j.value / ((j.interval[1] - j.interval[0]) / 2)

@@ -19,13 +19,13 @@ _PACKAGES = ("entclip", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "to
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on; those not installed are left out."""
+    """Return the versions of Python and of the packages that results depend on; those not installed are left out."""
     found = {name: version for name in _PACKAGES if (version := version_of(name)) is not None}
     return {"python": platform.python_version()} | found
 
 
 def git_commit() -> str:
-    """The commit of the source checkout, with "+" if it was changed since; "none" for an installed package."""
+    """Return the commit of the source checkout, with "+" if it was changed since; "none" for an installed package."""
     commit = ask_git("rev-parse", "HEAD")
     return commit + ("+" if commit and ask_git("status", "--porcelain", "--", ".") else "") or "none"
 
@@ -53,7 +53,8 @@ def _files(out: Path, names: Iterable[Path]) -> list[dict[str, Any]]:
 def manifest_of(
     out: Path, command: Sequence[str], quick: bool, items: Sequence[Item], made: Iterable[Path], seconds: float
 ) -> dict[str, Any]:
-    """One JSON-able object: command, versions, commit, total time, and for each item its command, digest, seed, engine and time.
+    """Return one JSON-able object: command, versions, commit, total time, and for each item its command, digest, seed, engine
+    and time.
 
     wall_s of a kept or reused item is the time it took when it was made, null where that is not known; of a resumed run the time
     since it was taken up again.

@@ -20,7 +20,7 @@ _QUICK = "The runs here are those of `--quick`: smaller than the published ones,
 
 
 def _slug(title: str) -> str:
-    """The anchor that code hosts and the documentation give a heading."""
+    """Return the anchor that code hosts and the documentation give a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
@@ -70,7 +70,7 @@ def _runs(catalogue: Catalogue, results: Results) -> str:
 
 
 def render(catalogue: Catalogue, results: Results) -> str:
-    """The page as Markdown."""
+    """Write the page as Markdown."""
     verdicts = {f.id: judge_finding(catalogue.contrasts(f), results) for f in catalogue.findings}
     seen = [j for judged in verdicts.values() for j in judged if j.verdict != "not run"]
     drawn = {(j.contrast.run, j.label, j.contrast.column) for j in seen if j.se is not None and j.contrast.sign is not None}

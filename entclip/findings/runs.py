@@ -51,7 +51,7 @@ class Item:
 
 
 def command_of(spec: RunSpec, quick: bool) -> str:
-    """What a reader types to make this run alone."""
+    """Return what a reader types to make this run alone."""
     if spec.exact is not None:
         return f"entclip reproduce {spec.name}{' --quick' if quick else ''}"
     if spec.engine == "llm":
@@ -64,7 +64,7 @@ def command_of(spec: RunSpec, quick: bool) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Six significant digits: more than any interval here can use."""
+    """Round to six significant digits: more than any interval here can use."""
     if isinstance(value, dict):
         return {k: _rounded(v) for k, v in value.items() if v is not None}
     if isinstance(value, float):
@@ -84,7 +84,7 @@ def _data_of(spec: RunSpec, quick: bool, arms: dict[str, Any], **about: Any) -> 
 
 
 def write_data(data: dict[str, Any], out: Path) -> Path:
-    """data/findings/NAME.json, one arm a line; refuses NaN."""
+    """Write data/findings/NAME.json, one arm a line; NaN is refused."""
     lines = [f" {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in data.items() if k != "arms"]
     arms = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in data["arms"].items())
     path = out / "data" / "findings" / f"{data['run']}.json"
@@ -94,7 +94,7 @@ def write_data(data: dict[str, Any], out: Path) -> Path:
 
 
 def read_data(folder: Path) -> dict[str, dict[str, Any]]:
-    """Kept data of a folder (docs or an output folder) by run."""
+    """Read the kept data of a folder (docs or an output folder) by run."""
     found = {}
     for path in sorted((folder / "data" / "findings").glob("*.json")):
         try:
@@ -106,7 +106,8 @@ def read_data(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def made_before(catalogue: Catalogue, quick: bool, out: Path, besides: Collection[str]) -> list[Item]:
-    """Runs of this folder that were not asked for now, but were made by an earlier command in the same mode and still stand."""
+    """Return runs of this folder that were not asked for now, but were made by an earlier command in the same mode and still
+    stand."""
     items = []
     for name, data in read_data(out).items():
         spec = catalogue.runs.get(name)
@@ -126,7 +127,7 @@ def _folder(spec: RunSpec, digest: str) -> str:
 
 
 def reusable(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, dict[str, Any]]]:
-    """Finished runs made elsewhere, by (digest, engine): run folders, summary files, or folders of either.
+    """Find finished runs made elsewhere, by (digest, engine): run folders, summary files, or folders of either.
 
     Raises: SpecError for a path that holds none; DamagedFileError for a run folder or a summary that is damaged.
     """

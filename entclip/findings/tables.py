@@ -14,12 +14,12 @@ __all__ = ["all_rows", "by_regime", "contrasts_csv", "counts", "markdown_table",
 
 
 def row_of(catalogue: Catalogue, judged: Judged) -> str:
-    """The regime of a contrast: a row of tables and figures."""
+    """Return the regime of a contrast, a row of tables and figures."""
     return judged.contrast.regime or catalogue.runs[judged.contrast.run].regime
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table without the columns that are empty in every row."""
+    """Write a Markdown table without the columns that are empty in every row."""
     used = [k for k in range(len(head)) if any(row[k] for row in rows)]
     lines = [[head[k] for k in used], ["---" for _ in used]]
     lines += [[row[k].replace("|", "\\|") for k in used] for row in rows]
@@ -27,7 +27,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def counts(judged: Sequence[Judged]) -> str:
-    """ "3 reproduced, 1 open"."""
+    """Write how often each verdict occurs, as "3 reproduced, 1 open"."""
     names = ("reproduced", "contradicted", "open", "not run")
     return ", ".join(f"{n} {name}" for n, name in zip(count(judged), names, strict=True) if n)
 
@@ -42,7 +42,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _own_gap(j: Judged) -> float | None:
-    """The gap of the side that a contrast is about."""
+    """Return the gap of the side that a contrast is about."""
     return {"clip_low": j.gap_low, "clip_high": j.gap_high}.get(j.contrast.column)
 
 
@@ -59,7 +59,7 @@ def _verdict(j: Judged) -> str:
 
 
 def all_rows(catalogue: Catalogue, judged: Sequence[Judged]) -> str:
-    """One row per contrast: value, interval, what was predicted, verdict, and the condition beside it."""
+    """Return one row per contrast: value, interval, what was predicted, verdict, and the condition beside it."""
     head = (
         "regime", "case: arm", "column", "value", "99 % interval", "predicted", "verdict", "gap", "clipped, %", "walk/effect",
     )  # fmt: skip
@@ -78,7 +78,7 @@ def all_rows(catalogue: Catalogue, judged: Sequence[Judged]) -> str:
 
 
 def by_regime(catalogue: Catalogue, judged: Sequence[Judged]) -> str:
-    """One row per regime, column and prediction: the spread of values and gaps, and how many verdicts of each kind."""
+    """Return one row per regime, column and prediction: the spread of values and gaps, and how many verdicts of each kind."""
     groups: dict[tuple[str, str, str], list[Judged]] = {}
     for j in judged:
         predicted = "sign of the gap" if j.contrast.sign == "gap" else "small" if j.contrast.within else j.predicted
@@ -92,7 +92,7 @@ def by_regime(catalogue: Catalogue, judged: Sequence[Judged]) -> str:
 
 
 def contrasts_csv(catalogue: Catalogue, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Every contrast of every finding, a row each; numbers in nats, empty where there is none."""
+    """Write every contrast of every finding as CSV, a row each; numbers in nats, empty where there is none."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(

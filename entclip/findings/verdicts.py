@@ -54,7 +54,7 @@ class Judged:
 
 
 def expand(contrast: Contrast, arms: Iterable[str]) -> list[tuple[str, tuple[Term, ...]]]:
-    """(label, terms with whole names) of each contrast that a pattern stands for; SpecError if there is none."""
+    """Return (label, terms with whole names) of each contrast that a pattern stands for; SpecError if there is none."""
     known = list(arms)
     cases = list(dict.fromkeys(name.rpartition("/")[0] for name in known))
     out = []
@@ -95,7 +95,7 @@ def _number(arm: Arm, column: str, run: str) -> float:
 
 
 def _columns(arm: Arm, column: str) -> list[tuple[str, str, float]]:
-    """(value column, error column, factor) of which a column is made."""
+    """Return (value column, error column, factor) of which a column is made."""
     if column == "clips":
         return [("clip_low", "clip_low_se", 1.0), ("clip_high", "clip_high_se", 1.0)]
     if column == "total":
@@ -110,7 +110,7 @@ def _columns(arm: Arm, column: str) -> list[tuple[str, str, float]]:
 
 
 def _measure(arms: Arms, terms: tuple[Term, ...], column: str, run: str) -> tuple[float, float | None, int | None, str]:
-    """Value, standard error, smallest number of independent units, and why there is no error."""
+    """Return value, standard error, smallest number of independent units, and why there is no error."""
     value, error, units, why = 0.0, 0.0, [], ""
     for term in terms:
         arm = arms[term.arm]
@@ -137,7 +137,7 @@ def _interval(value: float, se: float, units: int) -> tuple[float, float]:
 
 
 def judge_contrast(contrast: Contrast, arms: Arms) -> list[Judged]:
-    """Every contrast that `contrast` stands for, judged on a run's arms.
+    """Judge every contrast that `contrast` stands for on a run's arms.
 
     Raises: SpecError for an arm or column that is not there, or a number that is not finite.
     """
@@ -176,7 +176,7 @@ def _walk(arm: Arm) -> float | None:
 
 
 def _verdict(contrast: Contrast, interval: tuple[float, float] | None, name: str, arms: Arms) -> tuple[str, str]:
-    """What is predicted, in words, and the verdict."""
+    """Return what is predicted, in words, and the verdict."""
     first = arms[name]
     if contrast.within is not None:
         margin = _margin(contrast, name, arms)
@@ -212,7 +212,7 @@ def _margin(contrast: Contrast, name: str, arms: Arms) -> float:
 
 
 def judge_finding(contrasts: Iterable[Contrast], results: Mapping[str, Mapping[str, Any]]) -> list[Judged]:
-    """All contrasts of a finding; those of a run that is not among the results are "not run"."""
+    """Judge all contrasts of a finding; those of a run that is not among the results are "not run"."""
     out = []
     for contrast in contrasts:
         if contrast.run in results:
@@ -223,7 +223,7 @@ def judge_finding(contrasts: Iterable[Contrast], results: Mapping[str, Mapping[s
 
 
 def finding_verdict(judged: Iterable[Judged]) -> str:
-    """The finding's verdict by the rule above, from the contrasts that were run."""
+    """Return the finding's verdict by the rule above, from the contrasts that were run."""
     seen = [j for j in judged if j.verdict != MISSING]
     if not seen:
         return MISSING
@@ -236,6 +236,6 @@ def finding_verdict(judged: Iterable[Judged]) -> str:
 
 
 def count(judged: Iterable[Judged]) -> tuple[int, int, int, int]:
-    """How many contrasts are reproduced, contradicted, open, not run."""
+    """Count how many contrasts are reproduced, contradicted, open, not run."""
     seen = [j.verdict for j in judged]
     return seen.count(REPRODUCED), seen.count(CONTRADICTED), seen.count(OPEN), seen.count(MISSING)

@@ -37,7 +37,7 @@ _Place = tuple[int, int, int]  # prompt, position, response index: the fields of
 
 
 def read_prompts(path: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-    """Prompts, one a line, without empty lines and lines that start with #; by default the shipped list.
+    """Read prompts, one a line, without empty lines and lines that start with #; by default the shipped list.
 
     Raises: ValueError if the file cannot be read or holds no prompt.
     Example:
@@ -74,7 +74,7 @@ def snapshot_from_model(
     licence: str | None = None,
     progress: bool = True,
 ) -> Snapshot:
-    """Next-token distributions of a language model on prompts and on its own responses, compressed.
+    """Compress the next-token distributions of a language model on prompts and on its own responses.
 
     Args:
         model: a transformers model id or folder, a .gguf file (dequantised), or "smollm2-135m".
@@ -161,7 +161,7 @@ def _validate(texts: Sequence[str], contexts: int, seed: int, max_new_tokens: in
 
 
 def _log_probs(lm: Any, ids: list[int], at: list[int]) -> npt.NDArray[np.float64]:
-    """log softmax of the logits at the positions `at` of one sequence, (len(at), V), float64."""
+    """Return the log softmax of the logits at the positions `at` of one sequence, (len(at), V), float64."""
     torch: Any = importlib.import_module("torch")
     with torch.inference_mode():
         logits = lm(input_ids=torch.tensor([ids], device=lm.device), use_cache=False).logits[0, at]
@@ -170,7 +170,7 @@ def _log_probs(lm: Any, ids: list[int], at: list[int]) -> npt.NDArray[np.float64
 
 
 def respond(lm: Any, prefix: list[int], limit: int, stop: frozenset[int], rng: np.random.Generator) -> list[int]:
-    """The prefix and a response: sampled at temperature 1, up to `limit` tokens or a stop token.
+    """Return the prefix with a response to it, sampled at temperature 1, up to `limit` tokens or a stop token.
 
     Not `generate`: its defaults (top_k = 50, a model's own top_p and penalties) would sample another policy.
     """
@@ -195,7 +195,7 @@ def choose_contexts(
     prompt_share: float,
     rng: np.random.Generator,
 ) -> list[_Place]:
-    """Distinct contexts in random order: `prompt_share` of them inside prompts, others along responses."""
+    """Choose distinct contexts in random order: `prompt_share` of them inside prompts, others along responses."""
     seen: set[tuple[int, ...]] = set()
     inside: list[_Place] = []
     along: list[_Place] = []

@@ -16,26 +16,26 @@ def _checked_vocab(vocab: int) -> int:
 
 
 def uniform(vocab: int) -> SoftmaxPolicy:
-    """pi_a = 1/V: the largest entropy, log V nats."""
+    """Return the uniform policy, pi_a = 1/V, which has the largest entropy, log V nats."""
     return SoftmaxPolicy(np.zeros(_checked_vocab(vocab)))
 
 
 def zipf(vocab: int, exponent: float = 1.0) -> SoftmaxPolicy:
-    """pi_a proportional to a^-exponent, a = 1..V: the heavy tail of natural language."""
+    """Return the policy with pi_a proportional to a^-exponent, a = 1..V: the heavy tail of natural language."""
     if not np.isfinite(exponent):
         raise ValueError(f"zipf exponent must be finite, got {exponent}: 1 is the law of word frequencies.")
     return SoftmaxPolicy(-float(exponent) * np.log(np.arange(1, _checked_vocab(vocab) + 1)))
 
 
 def peaked(vocab: int, logit: float) -> SoftmaxPolicy:
-    """One action with the given logit, all others 0."""
+    """Return the policy that gives its first action the logit `logit` and all others 0."""
     logits = np.zeros(_checked_vocab(vocab))
     logits[0] = logit
     return SoftmaxPolicy(logits)
 
 
 def dirichlet(vocab: int, alpha: float = 1.0, seed: int = 0, *, contexts: int | None = None, floor: float = 0.0) -> SoftmaxPolicy:
-    """pi = (1 - floor) Dirichlet(alpha) + floor / V, shape (V,), or (contexts, V) with independent draws.
+    """Draw pi = (1 - floor) Dirichlet(alpha) + floor / V, shape (V,), or (contexts, V) with independent draws.
 
     A floor keeps natural steps valid: without one a rare action can take the policy over in a single step (docs/theory.md).
     """
@@ -52,7 +52,7 @@ def dirichlet(vocab: int, alpha: float = 1.0, seed: int = 0, *, contexts: int | 
 
 
 def snapshot(path_or_name: str, contexts: int | None = None) -> SoftmaxPolicy:
-    """Next-token distributions of a real language model, logits (contexts, V): a shipped name or a file.
+    """Read next-token distributions of a real language model, logits (contexts, V): a shipped name or a file.
 
     `entclip snapshot` makes such files; "smollm2-135m" ships with the package.
     """

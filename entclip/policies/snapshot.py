@@ -73,16 +73,17 @@ class Snapshot:
 
     @property
     def contexts(self) -> int:
-        """C, the number of contexts."""
+        """Return C, the number of contexts."""
         return int(self.top_ids.shape[0])
 
     @property
     def keep(self) -> int:
-        """K, the tokens of each context that are stored exactly."""
+        """Return K, the number of tokens of each context that are stored exactly."""
         return int(self.top_ids.shape[1])
 
     def levels(self) -> tuple[Array, Array]:
-        """Tokens at each level, int64 (C, K + B), and their normalised log-probabilities, float64 (C, K + B).
+        """Return the number of tokens at each level, int64 (C, K + B), and their normalised log-probabilities, float64 (C, K +
+        B).
 
         Enough for any sum over the vocabulary, sum_a f(log pi_a) = sum_j n_j f(l_j), without its V terms.
         """
@@ -94,13 +95,13 @@ class Snapshot:
         return counts, log_probs - log_z
 
     def entropy(self) -> Array:
-        """H of the compressed distributions, (C,), nats; within `ENTROPY_TOLERANCE` of `dense_entropy`."""
+        """Return the entropy of the compressed distributions, (C,), nats, within `ENTROPY_TOLERANCE` of `dense_entropy`."""
         counts, log_probs = self.levels()
         h: Array = -np.sum(counts * np.exp(log_probs) * log_probs, axis=-1)
         return h
 
     def log_probs(self, contexts: int | None = None) -> Array:
-        """The first `contexts` distributions (default: all) as log-probabilities over all V tokens, in nats.
+        """Return the first `contexts` distributions (default: all) as log-probabilities over all V tokens, in nats.
 
         Args:
             contexts: 1 to C. The maker shuffles contexts, so the first few are a fair sample of all.
@@ -237,7 +238,7 @@ def _normalised(row: Array, c: int) -> npt.NDArray[np.float64]:
 
 
 def _bin_tail(x: Array, bins: int, ceiling: float) -> tuple[Array, Array]:
-    """Counts and logs of mean probabilities, (bins,) each, of a descending tail with x <= ceiling."""
+    """Return counts and logs of mean probabilities, (bins,) each, of a descending tail with x <= ceiling."""
     counts, levels = np.zeros(bins, np.int32), np.full(bins, ceiling)
     if x.size == 0:
         return counts, levels

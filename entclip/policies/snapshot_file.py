@@ -64,7 +64,7 @@ def write(target: Path, vocab: int, fields: Mapping[str, Array], about: Mapping[
 
 
 def decode(source: str | os.PathLike[str] | bytes, where: str) -> tuple[int, dict[str, Array], dict[str, str]]:
-    """V, the arrays named in `DTYPES` and the metadata, out of a file or its bytes; `where` opens error messages.
+    """Read V, the arrays named in `DTYPES` and the metadata out of a file or its bytes; `where` opens error messages.
 
     Raises: SpecError if the bytes are damaged, not a snapshot, or of another format.
     """

@@ -31,26 +31,26 @@ Geometry = Literal["natural", "euclidean"]
 
 
 def log_softmax(logits: Array) -> Array:
-    """log pi = theta - log sum exp theta, shape (..., V). Stable for any finite logits."""
+    """Return log pi = theta - log sum exp theta, shape (..., V). Stable for any finite logits."""
     xp = namespace(logits)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
 def weighted_mean(probs: Array, x: Array) -> Array:
-    """E_pi[x] with the action axis kept, shape (..., 1), so that it broadcasts back over actions."""
+    """Return E_pi[x] with the action axis kept, shape (..., 1), so that it broadcasts back over actions."""
     xp = namespace(probs)
     return xp.sum(probs * x, axis=-1, keepdims=True)
 
 
 def entropy(log_probs: Array) -> Array:
-    """H = -sum_a pi_a log pi_a in nats, shape (...)."""
+    """Return the entropy H = -sum_a pi_a log pi_a in nats, shape (...)."""
     xp = namespace(log_probs)
     return -xp.sum(xp.exp(log_probs) * log_probs, axis=-1)
 
 
 def importance_ratio(log_probs: Array, old_log_probs: Array) -> Array:
-    """r = pi/pi_old from log-probabilities, same shape, held within the dtype's range (e^+-690 in float64, e^+-86 in float32).
+    """Return r = pi/pi_old from log-probabilities, held within the dtype's range (e^+-690 in float64, e^+-86 in float32).
 
     Beyond it both a ratio and its inverse (bounded weights divide by it) would be infinite or 0; no clip width is near.
     """
@@ -60,7 +60,7 @@ def importance_ratio(log_probs: Array, old_log_probs: Array) -> Array:
 
 
 def kappa(log_probs: Array, geometry: Geometry) -> Array:
-    """Entropy value of an action: s (natural) or pi (s - H) (euclidean), shape (..., V). Claim T5.
+    """Return the entropy value of each action, s (natural) or pi (s - H) (euclidean), shape (..., V). Claim T5.
 
     It is what one unit of expected advantage on action a contributes to dH / eta, before centring.
     """
@@ -72,7 +72,7 @@ def kappa(log_probs: Array, geometry: Geometry) -> Array:
 
 
 def centered_kappa(log_probs: Array, geometry: Geometry) -> Array:
-    """kappa - E_pi[kappa], shape (..., V): centred once so that a small covariance is not a difference of large means."""
+    """Return kappa - E_pi[kappa], shape (..., V): centred once so that a small covariance is not a difference of large means."""
     xp = namespace(log_probs)
     value = kappa(log_probs, geometry)
     return value - weighted_mean(xp.exp(log_probs), value)
@@ -114,7 +114,8 @@ class SoftmaxPolicy:
 
     @classmethod
     def from_probs(cls, probs: Array) -> SoftmaxPolicy:
-        """The policy with the given probabilities (..., V), each positive, each row summing to 1 within 1e-6 (renormalised)."""
+        """Return the policy with the given probabilities (..., V), each positive, each row summing to 1 within 1e-6
+        (renormalised)."""
         value = probs if hasattr(probs, "dtype") else np.asarray(probs, dtype=np.float64)
         xp = namespace(value)
         if bool(xp.any(~xp.isfinite(value))) or bool(xp.any(value <= 0)):
@@ -132,25 +133,25 @@ class SoftmaxPolicy:
 
     @cached_property
     def log_probs(self) -> Array:
-        """log pi, shape (..., V)."""
+        """Return log pi, shape (..., V)."""
         return log_softmax(self.logits)
 
     @property
     def probs(self) -> Array:
-        """pi, shape (..., V)."""
+        """Return pi, shape (..., V)."""
         return namespace(self.logits).exp(self.log_probs)
 
     @property
     def surprisal(self) -> Array:
-        """s = -log pi in nats, shape (..., V)."""
+        """Return the surprisal s = -log pi in nats, shape (..., V)."""
         return -self.log_probs
 
     @property
     def entropy(self) -> Array:
-        """H in nats, shape (...)."""
+        """Return the entropy H in nats, shape (...)."""
         return entropy(self.log_probs)
 
     @property
     def vocab(self) -> int:
-        """V, the number of actions."""
+        """Return V, the number of actions."""
         return int(self.logits.shape[-1])

@@ -54,7 +54,7 @@ class NeutralPoint:
 
 
 def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[float] = tuple(STANDARD)) -> list[NeutralPoint]:
-    """For each eps_high the eps_low whose predicted entropy change per rollout is `target` nats. Claim T12.
+    """Find for each eps_high the eps_low whose predicted entropy change per rollout is `target` nats. Claim T12.
 
     The arms of the experiment are ignored; everything else is its configuration. F(eps_low) is predicted (T11) and solved by
     Brent's method between .01 and 1, for euclidean steps with eight times the usual paths at the last. There is no solution where
@@ -80,7 +80,7 @@ def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[fl
 def _drift(
     experiment: Experiment, low: float, high: float, rate: float = 1.0, paths: int = PATHS
 ) -> tuple[float, tuple[str, ...], float]:
-    """Nats per rollout, the conditions of validity that are not met, and the drift's error of discretisation.
+    """Return nats per rollout, the conditions of validity that are not met, and the drift's error of discretisation.
 
     `rate` multiplies the learning rate."""
     update = experiment.update.model_copy(update={"learning_rate": rate * experiment.update.learning_rate})

@@ -66,12 +66,13 @@ class NoiseTable:
                 object.__setattr__(self, name, np.asarray(value, dtype=np.float64)[order])
 
     def at(self, log_prob: np.ndarray) -> np.ndarray:
-        """rms at log pi_old, of the same shape."""
+        """Return the rms at log pi_old, of the same shape."""
         out: np.ndarray = np.exp(np.interp(log_prob, np.log(self.prob), np.log(self.rms)))
         return out
 
     def slope(self) -> tuple[float, float]:
-        """Slope of log rms against log pi_old and its standard error, rows weighted by their precision; needs rms_se."""
+        """Return the slope of log rms against log pi_old and its standard error, rows weighted by their precision; needs
+        rms_se."""
         if self.rms_se is None or len(self.prob) < 2:
             raise SpecError("noise table: a slope needs at least two rows with standard errors.")
         x, y, weight = np.log(self.prob), np.log(self.rms), (self.rms / self.rms_se) ** 2
@@ -80,7 +81,7 @@ class NoiseTable:
         return float(np.sum(weight * centred * y) / spread), float(1 / np.sqrt(spread))
 
     def to_frame(self) -> pd.DataFrame:
-        """Columns prob, rms and, where known, rms_se and count: what `predict --noise FILE` reads."""
+        """Return columns prob, rms and, where known, rms_se and count: what `predict --noise FILE` reads."""
         import pandas as pd
 
         columns = {n: getattr(self, n) for n in ("prob", "rms", "rms_se", "count")}
@@ -180,7 +181,8 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTa
 
 
 def read_noise_table(path: Path) -> NoiseTable:
-    """A table from a CSV file with columns prob and rms (others but rms_se and count are ignored), or a .npy array (K, 2)."""
+    """Read a table from a CSV file with columns prob and rms (others but rms_se and count are ignored), or a .npy array (K,
+    2)."""
     where = f"noise table {str(path)!r}"
     if path.suffix == ".npy":
         array = read_npy(path, where)
@@ -222,7 +224,8 @@ def _number(text: str, name: str, where: str, line: int) -> float:
 
 
 def ledger_rms(folder: Path) -> float:
-    """pi_old-weighted rms of log(pi/pi_old) after a rollout's last update, from a saved run: a law's size, not its shape.
+    """Return the pi_old-weighted rms of log(pi/pi_old) after a rollout's last update, from a saved run: a law's size, not its
+    shape.
 
     That of the arm `none` (else the first), mean square over rollouts. The ledger has it before the last of K updates: noise of
     independent updates is then short of sqrt((K - 1)/K).

@@ -51,7 +51,7 @@ class AdvantageMoments:
     pair: PairMoments | None = None
 
     def by_action(self, name: Literal["plus", "minus", "plus_sq", "minus_sq"]) -> np.ndarray:
-        """The named moment given the action, (..., V) or (..., 1): sum_l P(l|a) E[. | l]."""
+        """Return the named moment given the action, (..., V) or (..., 1): sum_l P(l|a) E[. | l]."""
         value: np.ndarray = getattr(self, name) @ self.level_probs.T
         return value
 
@@ -61,7 +61,7 @@ class AdvantageMoments:
 
 
 def _level_laws(reward: DiscreteReward, old_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Level values (L,), P(level | action) (V or 1, L) and the marginal law of the level under pi_old (..., L)."""
+    """Return level values (L,), P(level | action) (V or 1, L) and the marginal law of the level under pi_old (..., L)."""
     values, given_action = reward.levels, reward.level_probs
     if given_action.shape[0] == 1:
         return values, given_action, given_action[0]
@@ -101,11 +101,11 @@ class Independent:
         return 1
 
     def values(self, levels: np.ndarray, law: np.ndarray) -> np.ndarray:
-        """The advantage of each reward level, (..., L), when levels (L,) have the marginal law (..., L)."""
+        """Return the advantage of each reward level, (..., L), when levels (L,) have the marginal law (..., L)."""
         return levels - np.sum(law * levels, axis=-1, keepdims=True)
 
     def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
-        """Exact moments under pi_old (..., V). Claim T7."""
+        """Return the exact moments of the advantage under pi_old (..., V). Claim T7."""
         if isinstance(reward, Gaussian):
             mean, square = np.full(1, reward.std / math.sqrt(2 * math.pi)), np.full(1, reward.std**2 / 2)
             return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square)
@@ -136,7 +136,7 @@ class GroupRelative:
             )
 
     def of_rewards(self, rewards: np.ndarray) -> np.ndarray:
-        """Advantages of rewards (..., size), one group on the last axis."""
+        """Return the advantages of rewards (..., size), one group on the last axis."""
         centered = rewards - rewards.mean(axis=-1, keepdims=True)
         if self.scale == "none":
             return centered
@@ -146,7 +146,7 @@ class GroupRelative:
         return np.where(flat, 0.0, centered / np.where(flat, 1.0, std + self.eps))
 
     def moments(self, reward: RewardLaw, old_probs: np.ndarray) -> AdvantageMoments:
-        """Exact moments under pi_old (..., V), coupling within the group included. Claim T7."""
+        """Return the exact moments under pi_old (..., V), coupling within the group included. Claim T7."""
         if isinstance(reward, Gaussian):
             return self._gaussian_moments(reward)
         values, given_action, law = _level_laws(reward, old_probs)
@@ -163,7 +163,7 @@ class GroupRelative:
         return _from_levels(given_action, law, levels, pair)
 
     def _references(self, values: np.ndarray) -> list[tuple[float, np.ndarray]]:
-        """Advantages are differences of rewards: what they are taken from, and the levels of one's own that it serves.
+        """Return what rewards are compared with, and the levels of one's own reward that each comparison serves.
 
         A group's spread would cancel if its squares were those of large rewards, or of differences much larger than its own. So
         with std scaling each level is its own reference; the unscaled advantage is linear and one reference does.
@@ -173,7 +173,7 @@ class GroupRelative:
         return [(values[len(values) // 2], np.arange(len(values)))]
 
     def _pair_moments(self, gaps: np.ndarray, own: np.ndarray, law: np.ndarray) -> list[np.ndarray]:
-        """E[A_i A_j] by sign, own level i and any level j: the remaining size - 2 samples are summed out."""
+        """Return E[A_i A_j] by sign, own level i and any level j: the remaining size - 2 samples are summed out."""
         others, chance = self._sums_of_others(gaps, law, self.size - 2)
         shift = np.stack([gaps, gaps**2], axis=-1)
         # first[i, j, s]: advantage at level i when the partner is at j and the other samples sum to s; second: the partner's
@@ -184,7 +184,8 @@ class GroupRelative:
         return [(chance @ t.reshape(-1, len(others)).T).reshape(shape) for t in (p_i * p_j, m_i * m_j, p_i * m_j)]
 
     def _advantage(self, gap: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """A of a sample `gap` above the reference; others[..., 0] and [..., 1]: sum and sum of squares of the others' gaps."""
+        """Return A of a sample `gap` above the reference; others[..., 0] and [..., 1]: sum and sum of squares of the others'
+        gaps."""
         total, squares = gap + others[..., 0], gap**2 + others[..., 1]
         centered = gap - total / self.size
         if self.scale == "none":
@@ -194,7 +195,8 @@ class GroupRelative:
         return centered / (np.sqrt(spread / (self.size - self.ddof)) + self.eps)
 
     def _sums_of_others(self, values: np.ndarray, law: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Support (S, 2) of (sum, sum of squares) of `count` values, and its probabilities (..., S), by convolution."""
+        """Return the support (S, 2) of (sum, sum of squares) of `count` values, and its probabilities (..., S), by
+        convolution."""
         support, probs = np.zeros((1, 2)), np.ones((*law.shape[:-1], 1))
         jumps = np.stack([values, values**2 if self.scale == "std" else np.zeros_like(values)], axis=-1)
         unit = np.maximum(np.max(np.abs(jumps), axis=0), 1e-300)
@@ -216,7 +218,8 @@ class GroupRelative:
         return support, probs
 
     def _gaussian_moments(self, reward: Gaussian) -> AdvantageMoments:
-        """Closed forms of T7. A is its direction on the sphere times a length that std scaling removes (up to eps)."""
+        """Return the closed forms of T7 for normal rewards. A is its direction on the sphere times a length that std scaling
+        removes (up to eps)."""
         g = self.size
         if self.scale == "none":
             m, m2 = reward.std * math.sqrt((g - 1) / (2 * math.pi * g)), reward.std**2 * (g - 1) / g
@@ -235,7 +238,8 @@ class GroupRelative:
         return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, pair)
 
     def _eps_factors(self, std: float) -> tuple[float, float]:
-        """E[s/(s+eps)] and E[(s/(s+eps))^2]: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the direction."""
+        """Return E[s/(s+eps)] and E[(s/(s+eps))^2]: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the
+        direction."""
         if self.eps == 0:
             return 1.0, 1.0
         from scipy import integrate, stats

@@ -88,7 +88,7 @@ class Gaussian:
 
     @property
     def levels(self) -> None:
-        """None: the law is continuous, so nothing can be enumerated."""
+        """Return None: the law is continuous, so nothing can be enumerated."""
         return None
 
     @property
@@ -128,7 +128,7 @@ class TableReward:
 
     @property
     def symmetric(self) -> bool:
-        """A table has no mirror image that is the same law."""
+        """Return False: a table has no mirror image that is the same law."""
         return False
 
 

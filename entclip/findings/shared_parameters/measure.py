@@ -46,7 +46,7 @@ SETTINGS = {
 
 
 def noise_law(state: HeadState) -> dict[str, list[float | None]]:
-    """Root mean square of log r over bins of pi_old, and the number of (replica, context, action) in each bin.
+    """Return the root mean square of log r over bins of pi_old, and the number of (replica, context, action) in each bin.
 
     log r is the logit's own move less that of log Z, which all actions of a context share: `own` is the former alone by bin, and
     `log_z` the rms of the latter over contexts.
@@ -100,7 +100,7 @@ _MASSES = tuple(f"{kind}_{side}" for kind in ("pi", "mass", "surprise", "clip_co
 
 
 def _masses(entry: Entry, replicas: int) -> np.ndarray:
-    """Sums over contexts per replica of what gaps and clip fractions are ratios of, (8, R)."""
+    """Return sums over contexts per replica of what gaps and clip fractions are ratios of, (8, R)."""
     return np.stack([(entry.weight * entry.columns[n]).reshape(replicas, -1).sum(1) for n in _MASSES])
 
 

@@ -12,13 +12,13 @@ __all__ = ["change", "gap", "interval", "judged", "pairs", "total"]
 
 
 def pairs(values: Any) -> np.ndarray:
-    """Means of antithetic partners (first and second half), (R/2,)."""
+    """Return the means of antithetic partners (first and second half), (R/2,)."""
     x = np.asarray(values, dtype=np.float64)
     return (x[: len(x) // 2] + x[len(x) // 2 :]) / 2
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean over pairs and half the width of its 95 % interval (Student's t)."""
+    """Return the mean over pairs and half the width of its 95 % interval (Student's t)."""
     from scipy import stats
 
     n = len(values)
@@ -27,7 +27,8 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def gap(arm: dict[str, Any], side: str, kind: str) -> tuple[float, float] | None:
-    """Gap of T6 over the run, probability-weighted, with its interval; kind: mass (euclidean) or surprise (natural)."""
+    """Return the gap of T6 over the run, probability-weighted, with its interval; kind: mass (euclidean) or surprise
+    (natural)."""
     per = arm["per_replica"]
     mass, prob = pairs(per[f"{kind}_{side}"]), pairs(per[f"pi_{side}"])
     if not np.any(prob):
@@ -38,19 +39,21 @@ def gap(arm: dict[str, Any], side: str, kind: str) -> tuple[float, float] | None
 
 
 def judged(arm: dict[str, Any]) -> bool:
-    """Whether every part has an expectation: none has under Adam, nor where the step size follows from the samples."""
+    """Tell whether every part has an expectation: none has under Adam, nor where the step size follows from the samples."""
     return "expected_curvature" in arm["per_replica"]
 
 
 def total(arm: dict[str, Any]) -> np.ndarray:
-    """Entropy change of each pair less what chance did to the parts that have an expectation (control variates), nats."""
+    """Return the entropy change of each pair less what chance did to the parts that have an expectation (control variates),
+    nats."""
     per = arm["per_replica"]
     noise = sum(np.asarray(per[p]) - per[f"expected_{p}"] for p in PARTS if f"expected_{p}" in per)
     return pairs(per["measured"] - noise)
 
 
 def change(arm: dict[str, Any], base: dict[str, Any]) -> np.ndarray:
-    """Entropy change of each pair minus that of the same pair in `base`: control variates where both have them, else raw."""
+    """Return the entropy change of each pair minus that of the same pair in `base`: control variates where both have them, else
+    raw."""
     if judged(arm) and judged(base):
         return total(arm) - total(base)
     return pairs(arm["per_replica"]["measured"]) - pairs(base["per_replica"]["measured"])

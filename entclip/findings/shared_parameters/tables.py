@@ -48,13 +48,14 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def arm_table(setting: dict[str, Any]) -> str:
-    """One row per arm: means over antithetic pairs ± half of the 95 % interval, nats over the rollout."""
+    """Write one row per arm: means over antithetic pairs ± half of the 95 % interval, nats over the rollout."""
     arms = setting["arms"]
     return _markdown([list(_COLUMNS), *(_row(name, arm, arms["none"]) for name, arm in arms.items())])
 
 
 def noise_table(data: dict[str, Any], least: int = 100) -> str:
-    """rms of log r and of the logit's own move by pi_old, without clipping; `least`: (replica, context, action) in a bin."""
+    """Write the rms of log r and of the logit's own move by pi_old, without clipping; `least`: (replica, context, action) in a
+    bin."""
     settings = {name: value["arms"]["none"]["noise_law"] for name, value in data.items() if name != "edges"}
     edges = data["edges"]
     rows = [["$\\pi_{old}$", *(f"{name} $\\log r$ / own" for name in settings)]]

@@ -52,7 +52,7 @@ _MARKS = {
 
 
 def _edges(axis: Axis) -> np.ndarray:
-    """Borders of cells around the values of an axis."""
+    """Return the borders of cells around the values of an axis."""
     v = np.asarray(axis.values, dtype=float)
     v = np.log(v) if axis.log else v
     if len(v) == 1:
@@ -70,7 +70,7 @@ def _grid(frame: pd.DataFrame, column: str, x: Axis, y: Axis) -> np.ndarray:
 
 
 def _field(frame: pd.DataFrame, border: str, x: Axis, y: Axis) -> np.ndarray:
-    """What changes sign at a border."""
+    """Return what changes sign at a border."""
     if border == "neutral":
         return _grid(frame, "expected_measured", x, y)
     values = _grid(frame, border, x, y)
@@ -118,7 +118,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
 
 
 def _signs(axes: Axes, frame: pd.DataFrame, column: str, x: Axis, y: Axis) -> None:
-    """A plus or minus in every fourth cell: a print in grey shows both ends of the scale dark."""
+    """Draw a plus or minus in every fourth cell: a print in grey shows both ends of the scale dark."""
     from matplotlib import patheffects
 
     for sign, marker in ((1, "+"), (-1, "_")):
@@ -129,7 +129,7 @@ def _signs(axes: Axes, frame: pd.DataFrame, column: str, x: Axis, y: Axis) -> No
 
 
 def _beside(axes: Axes, points: pd.DataFrame, x: Axis, y: Axis) -> None:
-    """Simulated points of one border: up where the measured margin is positive, filled where it has the predicted sign."""
+    """Draw simulated points of one border: up where the measured margin is positive, filled where it has the predicted sign."""
     for verdict, face in (("agree", "black"), ("inconclusive", "white")):
         for sign, marker in ((1, "^"), (-1, "v")):
             rows = points[(points["verdict"] == verdict) & (sign * points["measured"] > 0)]
@@ -186,7 +186,7 @@ def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: 
 
 
 def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFrame | None = None) -> Figure:
-    """The figure of a map: predicted total, clip low, clip high and curvature on one scale.
+    """Draw a map: predicted total, clip low, clip high and curvature on one scale.
 
     Args:
         frame: of `phase_map` or `verify`, with its attrs.

@@ -99,7 +99,7 @@ class Axis:
 
     @classmethod
     def default(cls, name: AxisName, points: int, multiple: int = 1) -> Axis:
-        """`points` values over the usual range; batches are multiples of the group size."""
+        """Return an axis of `points` values over the usual range; batches are multiples of the group size."""
         if name not in AXES:
             raise SpecError(f"map: no axis {name!r}: choose one of {', '.join(AXES)}.")
         first, last, spacing, whole = AXES[name]
@@ -121,7 +121,7 @@ class Plane:
 
 
 def plane(name: str, geometry: Geometry = "natural", points: int | None = None) -> Plane:
-    """One of the planes that ship: "concentration", "batch" or "widths". One rollout each, rewards +/-1, clip .2/.2.
+    """Return one of the planes that ship: "concentration", "batch" or "widths". One rollout each, rewards +/-1, clip .2/.2.
 
     concentration: Zipf exponent x sigma; natural V = 64, B = 2048, K = 16; euclidean V = 256, B = 64, K = 32.
     batch: B x K at fixed eta, that for which sigma is .2 at B = 2048 (64 euclidean) and K = 16; Zipf(1) natural, one Dirichlet(2)
@@ -161,7 +161,7 @@ def _base(policy: dict[str, Any], geometry: Geometry, batch: int, minibatches: i
 
 
 def _spread_number(log_probs: np.ndarray, geometry: Geometry) -> float:
-    """N: pi0-weighted variance of log r per update over eta^2 m2/B (T11's variances at r = 1), mean over contexts."""
+    """Return N, the pi0-weighted variance of log r per update over eta^2 m2/B (T11's variances at r = 1), mean over contexts."""
     if geometry == "natural":
         return float(log_probs.shape[-1] - 1)
     p2, p3 = (np.sum(np.exp(k * log_probs), axis=-1) for k in (2, 3))
@@ -169,7 +169,7 @@ def _spread_number(log_probs: np.ndarray, geometry: Geometry) -> float:
 
 
 def groups(experiment: Experiment) -> dict[str, float]:
-    """The dimensionless groups of a configuration, as the module's docstring defines them, and P2 = sum pi0^2."""
+    """Return the dimensionless groups of a configuration, as the module's docstring defines them, and P2 = sum pi0^2."""
     u, logp = experiment.update, start_of(experiment).old_log_probs[:, 0, :]
     law = sample_law(experiment.reward, experiment.advantage)
     m2, m = law.moment("plus_sq") + law.moment("minus_sq"), law.moment("plus")
@@ -199,7 +199,7 @@ def _with_sigma(case: Experiment, sigma: float) -> Experiment:
 
 
 def _widths(experiment: Experiment) -> tuple[float, float]:
-    """Those of the first arm that clips on both sides, else .2/.2."""
+    """Return the widths of the first arm that clips on both sides, else .2/.2."""
     for arm in experiment.arm:
         objective = arm.build()
         if isinstance(objective, Clip) and objective.low < 1 and math.isfinite(objective.high):
@@ -208,7 +208,7 @@ def _widths(experiment: Experiment) -> tuple[float, float]:
 
 
 def case_at(base: Experiment, place: Mapping[str, float], arms: Sequence[str], hold: str = "eta") -> Experiment:
-    """The experiment at a place of a plane: values of axes by name. `arms` and `hold` as in `phase_map`."""
+    """Return the experiment at a place of a plane: values of axes by name. `arms` and `hold` as in `phase_map`."""
     data = base.model_dump(exclude_none=True)
     low, high = _widths(base)
     low, high = place.get("eps_low", low), place.get("eps_high", high)
@@ -291,7 +291,7 @@ def phase_map(
 
 
 def _forecast(case: Experiment) -> dict[str, dict[str, Any]]:
-    """Predicted columns of each arm, or the reason for there being none."""
+    """Return the predicted columns of each arm, or the reason for there being none."""
     names = [arm.name for arm in case.arm]
     try:
         found = predict(case).summary()["arms"]
@@ -327,12 +327,12 @@ def _refused(reason: str) -> dict[str, Any]:
 
 
 def _causes(row: Any) -> float:
-    """Sum of the absolute predicted causes and curvature."""
+    """Add up the absolute predicted causes and curvature."""
     return float(sum(abs(row[f"expected_{t}"]) for t in TERMS))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as plain data for JSON: NaN is None."""
+    """Return the rows as plain data for JSON: NaN is None."""
     return [
         {str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
         for row in frame.astype(object).to_dict(orient="records")

@@ -23,7 +23,7 @@ __all__ = ["spread", "verify"]
 
 
 def verify(frame: pd.DataFrame, cells: Iterable[Cell], *, units: int = 512) -> pd.DataFrame:
-    """A copy of a map with the given cells (ix, iy) simulated and judged, every arm of them.
+    """Return a copy of a map with the given cells (ix, iy) simulated and judged, every arm of them.
 
     measured is the control-variate mean of the sampled engine over at least `units` contexts x replicas, or the raw mean where
     that has the smaller standard error; measured_sign is its sign at 5 standard errors, else 0. agree: predicted within max(3
@@ -79,7 +79,7 @@ def _judge(row: Any, measured: float, se: float, geometry: Geometry) -> str:
 
 
 def spread(frame: pd.DataFrame, count: int) -> list[Cell]:
-    """`count` predicted cells far from each other, the first nearest the middle; a quarter of them outside validity."""
+    """Choose `count` predicted cells far from each other, the first nearest the middle; a quarter of them outside validity."""
     chosen: list[Cell] = []
     cells = {k: sorted(set(_cells(frame[frame["status"] == k]))) for k in ("valid", "outside")}
     # A quarter is spent where the prediction may fail.
