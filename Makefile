@@ -18,7 +18,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test notebooks docs reproduce proofs llm check lint dev mutants bench lock latest oldest clean
+.PHONY: help drift test notebooks docs reproduce proofs llm check lint dev mutants bench lock latest oldest bare dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,18 @@ oldest: .venv-oldest/bin/python ## run all tests with the oldest releases that p
 	  -c constraints/torch.txt -o .venv-oldest/oldest.txt pyproject.toml
 	@$< $(PIP) -c .venv-oldest/oldest.txt -e '.[test]'
 	$(ONE_THREAD) $< -m pytest $(CANARY) $(ARGS)
+
+PACKAGE ?= .
+bare: .venv-bare/bin/python ## run README's commands where only the core is installed, in .venv-bare (ten minutes)
+	@echo 'Installing entclip without extras into .venv-bare ...'
+	@$< $(PIP) $(PACKAGE)
+	$< -m tests.bare .venv-bare/bin/entclip
+
+dist: $(BIN)/python ## build the source archive, and the wheel from it, into dist/, and check their metadata
+	@$(BIN)/python $(PIP) -c $(LOCK) build hatchling twine
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## remove caches and builds; keeps .venv and results
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

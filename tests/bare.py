@@ -1,0 +1,65 @@
+"""python -m tests.bare PROGRAM: every entclip command in README's shell blocks where only the core is installed (make bare).
+
+A command must end well, or with exit code 2 and one line that names what to install. One that still works after a minute passes,
+since a missing package shows at once.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+__all__ = ["commands", "fault", "main"]
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {
+    "my_grpo_config.yaml": "epsilon: 0.2\nepsilon_high: 0.28\nnum_generations: 16\nnum_iterations: 2\n",
+    "my_experiment.toml": (ROOT / "entclip" / "experiments" / "theorem1.toml").read_text("utf-8"),
+}
+SECONDS = 60
+
+
+def commands(page: str) -> list[list[str]]:
+    """The entclip commands in a page's shell blocks as lists of words, without their comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = (shlex.split(line, comments=True) for block in blocks for line in block.splitlines())
+    return [words for words in lines if words[:1] == ["entclip"]]
+
+
+def fault(code: int, errors: str) -> str | None:
+    """What is wrong with a command that ended with this exit code and wrote this to stderr, or None."""
+    said = [line for line in errors.splitlines() if line.startswith("error: ")]
+    if "Traceback" in errors or (code == 2 and not (len(said) == 1 and "pip install" in said[0])) or code not in (0, 1, 2, 3):
+        return f"exit code {code}: {errors.strip()}"
+    return None  # 1 and 3 are verdicts of `entclip check`
+
+
+def main(arguments: list[str]) -> int:
+    """Run them one after another in a folder of their own: 0 if none is at fault, else 1."""
+    program = str(Path(arguments[0]).absolute())
+    faults, refused = 0, set()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in FILES.items():
+            (Path(folder) / name).write_text(text, "utf-8")
+        for command in commands((ROOT / "README.md").read_text("utf-8")):
+            if refused & set(command):  # a folder that a refused command would have written
+                continue
+            try:
+                done = subprocess.run([program, *command[1:]], cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+                wrong = fault(done.returncode, done.stderr)
+                said = wrong or (done.stderr.strip() if done.returncode == 2 else "")
+                if done.returncode == 2:
+                    refused |= set(command[command.index("--out") + 1 :][:1]) if "--out" in command else set()
+            except subprocess.TimeoutExpired:
+                wrong, said = None, f"works for over {SECONDS} s"
+            faults += wrong is not None
+            print(f"{'FAULT' if wrong else 'ok':5} {shlex.join(command)}" + f"\n      {said}" * bool(said), flush=True)
+    return min(faults, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
