@@ -24,9 +24,9 @@ import torch
 from entclip.engines.base import Directive
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.engines.tokens.kernels import reference
-from entclip.engines.tokens.kernels.passes import AdamScale, View, distinct
+from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, distinct
 from entclip.experiments.experiment import parse_experiment
-from entclip.objectives.family import Clip
+from entclip.objectives.clip import Clip
 
 SAMPLES, TRIALS = 16, 5
 # Asked of one H100 or H200 at 2048 x 151,936 float32: numerator, denominator, limit, and its sense.
@@ -99,13 +99,13 @@ def candidates(rows: int, vocab: int, dtype: torch.dtype, device: torch.device, 
 
         kernels = fused
     label = "fused" if kernels is not reference else "reference"
-    view = View(out, norm.log_z, Clip(), "euclidean")
-    full = View(out, norm.log_z, Clip(), "euclidean", (0.2, 0.2, 0.2, 0.2))
+    view = Comparison(out, norm.log_z, Clip(), "euclidean")
+    full = Comparison(out, norm.log_z, Clip(), "euclidean", (0.2, 0.2, 0.2, 0.2))
     m, v, m_out, v_out = (torch.zeros_like(theta) for _ in range(4))
     adam = AdamScale(torch.full_like(pull, 1e-3), 0.9, 0.999, 1e-8, 0.01, False, 10)
     state = {"norm": norm}
 
-    def euclidean(seen: View | None) -> Callable[[], Any]:
+    def euclidean(seen: Comparison | None) -> Callable[[], Any]:
         def one() -> None:
             state["norm"], _ = kernels.euclidean_step(theta, state["norm"], slots, pull, seen)
 

@@ -41,7 +41,7 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 # Named, not spelt out: these are unions with pydantic's annotations.
-autodoc_type_aliases = {name: name for name in ("Advantage", "RewardLaw", "ObjectiveSpec", "PolicySpec")}
+autodoc_type_aliases = {name: name for name in ("Advantage", "RewardLaw", "PolicySpec")}
 autoclass_content = "class"
 napoleon_numpy_docstring = False
 nitpick_ignore_regex = [

@@ -15,7 +15,8 @@ _WHERE = {
     "dirichlet": "entclip.policies.laws",
     "peaked": "entclip.policies.laws",
     "snapshot": "entclip.policies.laws",
-    "Clip": "entclip.objectives.family",
+    "Clip": "entclip.objectives.clip",
+    "objective": "entclip.objectives.catalogue",
     "Bernoulli": "entclip.rewards.reward",
     "Gaussian": "entclip.rewards.reward",
     "Rademacher": "entclip.rewards.reward",
@@ -67,6 +68,7 @@ __all__ = [
     "measure_noise",
     "neutral_clip",
     "noise_law_of",
+    "objective",
     "peaked",
     "predict",
     "predict_noise",
@@ -82,7 +84,8 @@ if TYPE_CHECKING:
     from entclip.experiments.load import load
     from entclip.ledger.from_arrays import ledger_from_arrays
     from entclip.ledger.verdict import Verdict
-    from entclip.objectives.family import Clip
+    from entclip.objectives.catalogue import objective
+    from entclip.objectives.clip import Clip
     from entclip.policies.laws import dirichlet, peaked, snapshot, uniform, zipf
     from entclip.policies.softmax import SoftmaxPolicy
     from entclip.prediction.meanfield.forecast import Forecast, predict

@@ -26,7 +26,7 @@ sys.path.insert(0, str(next(p for p in (Path.cwd(), *Path.cwd().parents) if (p /
 
 from entclip import Clip, Rademacher, SoftmaxPolicy, expected_entropy_drift, load, run, zipf
 from entclip.drift.cumulants import directional_derivatives, remainder_bounds
-from entclip.objectives.base import weight
+from entclip.objectives.base import View, weight
 from theory import expected_drift as t5
 from theory.catalogue import proofs
 from theory.sums import evaluate, l, pi
@@ -43,7 +43,8 @@ old = zipf(64)
 now = SoftmaxPolicy(old.logits + 0.3 * np.sin(np.arange(1, 65)))
 clip = Clip(low=0.2, high=0.2)
 ratio = now.probs / old.probs
-low, high = clip.sets(ratio, old.probs)
+seen = clip.change(View.of(now.log_probs, old.log_probs))
+low, high = seen.low, seen.high
 pd.Series(
     {
         "entropy of the old policy (nats)": float(old.entropy),
@@ -104,7 +105,8 @@ t3.map("{:.2e}".format)
 
 # %%
 ratios = np.array([0.5, 0.79, 0.81, 1.0, 1.19, 1.21, 1.5])
-c = {f"A = {a:+d}": weight(clip, ratios, np.full(7, float(a)), np.full(7, 0.1)) + 0.0 for a in (1, -1)}
+some = View(ratios, old_probs=np.full(7, 0.1), log_probs=np.log(0.1 * ratios))
+c = {f"A = {a:+d}": weight(clip, some, np.full(7, float(a))) + 0.0 for a in (1, -1)}
 pd.DataFrame(c, index=pd.Index(ratios, name="ratio r")).transpose()
 
 # %% [markdown]

@@ -22,7 +22,7 @@ from entclip import Clip, SoftmaxPolicy, ledger_from_arrays, load, neutral_clip,
 from entclip.drift.steps import logit_step
 from entclip.integrations.lint import convert, lint, read_config
 from entclip.ledger.folder import read_frame, read_summary
-from entclip.objectives.base import weight
+from entclip.objectives.base import View, weight
 
 scratch = TemporaryDirectory()
 folder = Path(scratch.name)
@@ -123,9 +123,9 @@ clip, eta = Clip(0.2, 0.28), 0.1
 
 now, taken = SoftmaxPolicy(before), actions[:, None]
 old_log_probs = np.take_along_axis(old.log_probs, taken, axis=-1)[:, 0]
-ratio = np.exp(np.take_along_axis(now.log_probs, taken, axis=-1)[:, 0] - old_log_probs)
+seen = View.of(np.take_along_axis(now.log_probs, taken, axis=-1)[:, 0], old_log_probs)
 weights = np.zeros_like(before)
-np.put_along_axis(weights, taken, (weight(clip, ratio, advantages, np.exp(old_log_probs)) / ratio)[:, None], axis=-1)
+np.put_along_axis(weights, taken, (weight(clip, seen, advantages) / seen.ratio)[:, None], axis=-1)
 after = before + logit_step(weights, now.log_probs, old.log_probs, learning_rate=eta, geometry="euclidean")
 
 # %%

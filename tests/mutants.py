@@ -42,7 +42,7 @@ EXPLAINED = Path(__file__).with_name("mutants_equivalent.toml")
 SCORE = 0.95
 TIMEOUT = 300  # seconds for one mutant of a constant; the tests that may kill it take about 20
 # Names for types: what they stand for is checked by mypy and by the tests of experiment files, not by arithmetic.
-ALIASES = {"__all__", "Array", "Geometry", "Sign", "ObjectiveSpec", "Advantage"}
+ALIASES = {"__all__", "Array", "Geometry", "Advantage"}
 DETECTED = {"killed", "timeout", "segfault"}
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
-from entclip.objectives.base import Objective, signed_gains
-from entclip.objectives.family import Clip, objective_named
-from entclip.policies.softmax import Array, Geometry, SoftmaxPolicy, importance_ratio
+from entclip.objectives.base import Objective, View
+from entclip.objectives.catalogue import objective as objective_of
+from entclip.objectives.catalogue import parameters
+from entclip.objectives.clip import Clip
+from entclip.policies.softmax import Array, Geometry, SoftmaxPolicy
 from entclip.rewards.advantage import Advantage, GroupRelative, Independent
 from entclip.rewards.reward import RewardLaw
 from entclip.support.namespace import namespace
@@ -83,20 +85,27 @@ def expected_entropy_drift(
     _check_arguments(policy, old_policy, learning_rate, geometry, advantage, order, batch)
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
-    xp = namespace(log_probs)
-    ratio, old_probs = importance_ratio(log_probs, old_log_probs), xp.exp(old_log_probs)
+    view = View.of(log_probs, old_log_probs)
+    old_probs = view.old_probs
     moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
-    gains = signed_gains(chosen, ratio, old_probs)
-    weights = expected_weights(chosen, gains, ratio, old_probs, moments)
+    change = chosen.change(view)
+    weights = expected_weights(change, moments)
     terms = expected_first_order(weights, log_probs, learning_rate=learning_rate, geometry=geometry)
     curvature = None
     if order == 2:
         assert batch is not None
         shared = (advantage.size - 1) / (batch - 1) if isinstance(advantage, GroupRelative) else 0.0
         curvature = expected_curvature(
-            log_probs, ratio, gains, moments, learning_rate=learning_rate, geometry=geometry, batch=batch, shared_group=shared
+            log_probs,
+            view.ratio,
+            change,
+            moments,
+            learning_rate=learning_rate,
+            geometry=geometry,
+            batch=batch,
+            shared_group=shared,
         )
-    stats = clip_set_stats(chosen, ratio, old_probs, log_probs, geometry)
+    stats = clip_set_stats(change, log_probs, geometry)
     total = sum(terms.values()) + (0 if curvature is None else curvature)
     gaps = (_gap(stats.mass_low, stats.pi_low), _gap(stats.mass_high, stats.pi_high))
     return DriftTerms(**terms, curvature=curvature, gap_low=gaps[0], gap_high=gaps[1], total=total)
@@ -113,9 +122,8 @@ def _objective_of(objective: Objective | str | None, clip: Clip) -> Objective:
         return clip
     if not isinstance(objective, str):
         return objective
-    chosen = objective_named(objective)
     # Some objectives have no widths; those that do take the clip's.
-    return replace(chosen, low=clip.low, high=clip.high) if hasattr(chosen, "low") else chosen  # type: ignore[type-var]
+    return objective_of(objective, **{side: getattr(clip, side) for side in ("low", "high") if side in parameters(objective)})
 
 
 def _check_arguments(

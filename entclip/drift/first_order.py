@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from entclip.objectives.base import Objective, SignedGains
+from entclip.objectives.base import Change
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import Array, Geometry, centered_kappa
 from entclip.rewards.advantage import AdvantageMoments
@@ -28,19 +28,12 @@ def _like(moment: Array, array: Array) -> Array:
     return xp.asarray(moment, dtype=array.dtype, device=getattr(array, "device", None))
 
 
-def expected_weights(
-    objective: Objective,
-    gains: SignedGains,
-    ratio: Array,
-    old_probs: Array,
-    moments: AdvantageMoments,
-    keep: Keep | None = None,
-) -> dict[str, Array]:
+def expected_weights(change: Change, moments: AdvantageMoments, keep: Keep | None = None) -> dict[str, Array]:
     """w(a) = E[c | a] / r(a) by cause, each (..., V); with `keep`, of samples that survive a random drop. Claims T5, T10."""
-    plus, minus = (_like(moments.by_action(name), ratio) for name in ("plus", "minus"))
+    plus, minus = (_like(moments.by_action(name), change.gains.plus) for name in ("plus", "minus"))
     if keep is not None:
         plus, minus = plus * keep.plus, minus * keep.minus
-    return split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
+    return split_survivors(change, plus, minus, keep)
 
 
 def expected_first_order(
@@ -52,10 +45,10 @@ def expected_first_order(
     return {cause: learning_rate * xp.sum(value * w, axis=-1) for cause, w in weights.items()}
 
 
-def clip_set_stats(objective: Objective, ratio: Array, old_probs: Array, log_probs: Array, geometry: Geometry) -> ClipSetStats:
+def clip_set_stats(change: Change, log_probs: Array, geometry: Geometry) -> ClipSetStats:
     """Probability and entropy value of the clip sets under pi. Claim T6: dH = eta M (mass_low - mass_high)."""
     xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     value = probs * centered_kappa(log_probs, geometry)
-    low, high = (xp.astype(s, probs.dtype) for s in objective.sets(ratio, old_probs))
+    low, high = (xp.astype(s, probs.dtype) for s in (change.low, change.high))
     return ClipSetStats(*(xp.sum(x * s, axis=-1) for x in (probs, value) for s in (low, high)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
 from entclip.drift.first_order import _like
 from entclip.drift.steps import expected_step
-from entclip.objectives.base import SignedGains
+from entclip.objectives.base import Change, SignedGains
 from entclip.policies.softmax import Array, Geometry
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
@@ -54,7 +54,7 @@ def _pair_form(log_probs: Array, gains: SignedGains, moments: AdvantageMoments, 
 def expected_curvature(
     log_probs: Array,
     ratio: Array,
-    gains: SignedGains,
+    change: Change,
     moments: AdvantageMoments,
     *,
     learning_rate: Array | float,
@@ -66,7 +66,7 @@ def expected_curvature(
     """Expected second-order entropy change of one update of `batch` samples, (...), nats. Claim T8.
 
     Args:
-        log_probs, ratio: log pi and pi/pi_old, (..., V).
+        log_probs, ratio: log pi and pi/pi_old, (..., V).   change: what the objective makes of them.
         shared_group: c, the probability that two samples of the minibatch are of one group: (G-1)/(B-1) for whole groups,
             (G-1)/(N-1) when the minibatch is drawn at random from the N samples of the rollout, 0 for independent samples.
         visits: probability d that a sample visits this context, (...); 1 when every context gets all `batch` samples.
@@ -74,6 +74,7 @@ def expected_curvature(
     plus, minus, plus_sq, minus_sq = (
         _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")
     )
+    gains = change.gains
     trace = noise_trace(log_probs, ratio, gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, geometry=geometry)
     mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
     pair = (1 - shared_group) * hessian_form(log_probs, mean, mean)
@@ -84,13 +85,13 @@ def expected_curvature(
 
 
 def expected_step_variance(
-    log_probs: Array, ratio: Array, gains: SignedGains, moments: AdvantageMoments, *, geometry: Geometry, batch: int
+    log_probs: Array, ratio: Array, change: Change, moments: AdvantageMoments, *, geometry: Geometry, batch: int
 ) -> Array:
     """E Var_pi(step) per squared learning rate for independent samples, (...): twice the expected KL step to leading order.
 
     { E_sample Var_pi(step of one sample) - Var_pi(g) }/B + Var_pi(g). KL-matched controls set their learning rate by it.
     """
-    xp = namespace(log_probs)
+    xp, gains = namespace(log_probs), change.gains
     probs = xp.exp(log_probs)
     plus, minus, plus_sq, minus_sq = (
         _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")

@@ -15,10 +15,9 @@ from entclip.drift.cumulants import directional_derivatives, entropy_gradient, l
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
 from entclip.drift.steps import logit_step, step_adjoint
-from entclip.objectives.base import CAUSES, Objective, signed_gains
-from entclip.objectives.drop import Keep, split_survivors, surviving_gains
-from entclip.objectives.family import CeGppo, Cispo
-from entclip.policies.softmax import Array, Geometry, entropy, importance_ratio, log_softmax
+from entclip.objectives.base import CAUSES, Objective, View
+from entclip.objectives.drop import Keep, split_survivors, surviving
+from entclip.policies.softmax import Array, Geometry, entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
 
@@ -73,7 +72,7 @@ def check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns
     if not bad:
         return
     least = float(xp.min(log_probs - old_log_probs))
-    runaway = scheme.geometry == "natural" and isinstance(scheme.objective, (Cispo, CeGppo))
+    runaway = scheme.geometry == "natural" and scheme.objective.pushes_at_zero
     why = ""
     if runaway:
         why = (
@@ -98,8 +97,9 @@ def _account(
 ) -> tuple[Array, dict[str, Array]]:
     xp = namespace(log_probs)
     geometry, objective = scheme.geometry, scheme.objective
-    ratio, old_probs, probs = importance_ratio(log_probs, old_log_probs), xp.exp(old_log_probs), xp.exp(log_probs)
-    gains = signed_gains(objective, ratio, old_probs)
+    view, probs = View.of(log_probs, old_log_probs), xp.exp(log_probs)
+    ratio, old_probs, change = view.ratio, view.old_probs, objective.change(view)
+    gains = change.gains
     flat_rate = learning_rate if isinstance(learning_rate, float) else learning_rate[..., 0]
     # A natural step is divided by the visit probability, which cancels in its mean; a euclidean mean step carries it.
     if visits is None:
@@ -110,7 +110,7 @@ def _account(
         rate, mean_rate = learning_rate, flat_rate * visits
 
     plus, minus = sums.plus, sums.minus
-    realised = split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
+    realised = split_survivors(change, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
     step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
     new = log_softmax(log_probs + step)
@@ -132,13 +132,13 @@ def _account(
     columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
 
     if moments is not None:
-        weights = expected_weights(objective, gains, ratio, old_probs, moments, keep)
+        weights = expected_weights(change, moments, keep)
         expected = expected_first_order(weights, log_probs, learning_rate=mean_rate, geometry=geometry)
         columns |= {f"expected_{cause}": value for cause, value in expected.items()}
         columns["expected_curvature"] = expected_curvature(
             log_probs,
             ratio,
-            surviving_gains(gains, keep),
+            surviving(change, keep),
             moments,
             learning_rate=flat_rate,
             geometry=geometry,
@@ -147,10 +147,10 @@ def _account(
             visits=1.0 if visits is None else visits,
         )
 
-    stats = clip_set_stats(objective, ratio, old_probs, log_probs, geometry)
+    stats = clip_set_stats(change, log_probs, geometry)
     columns |= {"pi_low": stats.pi_low, "pi_high": stats.pi_high, "mass_low": stats.mass_low, "mass_high": stats.mass_high}
-    low, high = (xp.astype(s, probs.dtype) for s in objective.sets(ratio, old_probs))
-    if objective.gated:
+    low, high = (xp.astype(s, probs.dtype) for s in (change.low, change.high))
+    if change.gated:
         columns["clip_count_low"] = xp.sum(sums.n_minus * low, axis=-1)
         columns["clip_count_high"] = xp.sum(sums.n_plus * high, axis=-1)
     else:

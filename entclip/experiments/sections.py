@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from entclip.objectives.base import Objective
-from entclip.objectives.family import ObjectiveSpec, objective_named
+from entclip.objectives.catalogue import NamedObjective, objective
 from entclip.policies.softmax import Geometry
 from entclip.support.numbers import Count, Logit, Natural, NotNegative, Positive, Rate, Share, Spread, Vocab
 from entclip.support.rewording import ReportsInOurWords
@@ -249,7 +249,7 @@ class Arm(_Part):
     """One variant of the experiment: an objective with its clip widths, or a table with its own parameters."""
 
     name: Name
-    objective: ObjectiveSpec | str = "clip"
+    objective: Annotated[Objective | str, NamedObjective] = "clip"
     low: float | None = None
     high: float | None = None
     control: ControlSpec | None = None
@@ -277,7 +277,7 @@ class Arm(_Part):
                 )
             return self.objective
         try:
-            return objective_named(self.objective, **widths)
+            return objective(self.objective, **widths)
         except TypeError:
             raise ValueError(f"arm {self.name}: objective {self.objective!r} does not take {', '.join(widths)}.") from None
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative
-from entclip.objectives.base import CAUSES, Objective, clip_events, signed_gains, split_by_cause
-from entclip.policies.softmax import SoftmaxPolicy, importance_ratio
+from entclip.objectives.base import CAUSES, Objective, View, clip_events, split_by_cause
+from entclip.policies.softmax import SoftmaxPolicy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,14 +70,13 @@ def ledger_from_arrays(
     start_entropy = -np.sum(np.exp(log_probs) * log_probs, axis=-1)
     measured = end.entropy - start_entropy
 
-    ratio = importance_ratio(np.take_along_axis(log_probs, taken[:, None], axis=-1), flat["old_log_probs"][keep][:, None])
-    old = np.exp(flat["old_log_probs"][keep])[:, None]
-    advantage = flat["advantages"][keep][:, None]
-    split = split_by_cause(clip, signed_gains(clip, ratio, old), ratio, old, np.maximum(advantage, 0), np.maximum(-advantage, 0))
+    view = View.of(np.take_along_axis(log_probs, taken[:, None], axis=-1), flat["old_log_probs"][keep][:, None])
+    ratio, change, advantage = view.ratio, clip.change(view), flat["advantages"][keep][:, None]
+    split = split_by_cause(change, np.maximum(advantage, 0), np.maximum(-advantage, 0))
     gradient = entropy_gradient(log_probs)
     # <grad H, e_a - pi>: what one unit of weight on the taken action does to entropy.
     value = np.take_along_axis(gradient, taken[:, None], axis=-1)[:, 0] - np.sum(gradient * np.exp(log_probs), axis=-1)
-    events = clip_events(clip, ratio, advantage, old)
+    events = clip_events(change, advantage)
     largest, _ = largest_third_derivative(log_probs, step, nodes=3)
     columns = {
         "context": np.flatnonzero(keep),

@@ -1,48 +1,60 @@
-"""THE objective: importance ratio, clip sets, and the weight c(r, A) on grad log pi of each published surrogate. Claims T4, T10.
+"""THE contract of an objective: it sees a View of the policies and returns a Change of the weights. Claims T4, T10, T14.
 
-Every token-level surrogate is a weight c(r, A) on grad log pi. All members below are positively homogeneous in A, so each is
-two functions of the ratio, the gains
+Every token-level surrogate is a weight c(r, A) on grad log pi. Relative to the unclipped r A it is two functions of what is seen,
+the gains
 
-    c(r, A) = r (A+ g_plus(r) - A- g_minus(r)),      g = 1 for the unclipped objective r A,
+    c(r, A) = r (A+ g_plus - A- g_minus),      g = 1 for the unclipped objective r A,
 
-and two sets of actions, LOW and HIGH, that say which side a change of the gain belongs to. A new objective is a new
-dataclass here; engines, theory and ledger read only `gain`, `sets` and `gated`.
+and two sets of actions, LOW and HIGH, that say which side a change of the gain belongs to. A new objective is a new dataclass,
+here or in anybody's own file, with a `change` and the facts that differ from those of `Objective`; engines, theory, prediction
+and ledger read nothing else of it and know none by name.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-from entclip.policies.softmax import Array
+from entclip.policies.softmax import Array, importance_ratio
 from entclip.support.namespace import namespace
 
 __all__ = [
     "CAUSES",
+    "Change",
     "ClipEvents",
     "Objective",
     "SignedGains",
+    "View",
     "clip_events",
-    "signed_gains",
+    "kinds",
     "split_by_cause",
     "weight",
 ]
 
 CAUSES = ("unclipped", "clip_low", "clip_high", "other")
-Sign = Literal["plus", "minus"]
 
 
-class Objective(Protocol):
-    """What the rest of entclip needs of an objective."""
+@dataclass(frozen=True)
+class View:
+    """What an objective sees of the policies in one update, before any of its samples is drawn.
 
-    @property
-    def gated(self) -> bool:
-        """True if LOW acts on A < 0 only and HIGH on A > 0 only (PPO); False if both act on either sign (CISPO)."""
+    The last axis holds the actions of a context, or those of its samples.
 
-    def sets(self, ratio: Array, old_probs: Array) -> tuple[Array, Array]:
-        """Boolean masks of LOW and HIGH, the actions beyond the low and the high bound."""
+    Attributes:
+        ratio: pi/pi_old, (..., V).   old_probs: pi_old, (..., V).   log_probs: log pi, nats, (..., V).
+    """
 
-    def gain(self, sign: Sign, ratio: Array, old_probs: Array) -> Array:
-        """c(r, A) / (r A) for A > 0 (plus) or A < 0 (minus)."""
+    ratio: Array
+    old_probs: Array
+    log_probs: Array
+
+    @classmethod
+    def of(cls, log_probs: Array, old_log_probs: Array) -> View:
+        """The view of a policy beside the old one, from log pi and log pi_old, (..., V)."""
+        return cls(importance_ratio(log_probs, old_log_probs), namespace(log_probs).exp(old_log_probs), log_probs)
 
 
 class SignedGains(NamedTuple):
@@ -54,6 +66,122 @@ class SignedGains(NamedTuple):
     minus_sq: Array
 
 
+@dataclass(frozen=True)
+class Change:
+    """What an objective makes of the weights r A of the actions in a view.
+
+    Attributes:
+        gains: for A > 0 and A < 0, and their squares, (..., V).
+        low, high: boolean masks of LOW and HIGH, the actions beyond the low and the high bound, (..., V).
+        gated: True if LOW acts on A < 0 only and HIGH on A > 0 only (PPO); False if both act on either sign (CISPO).
+        jumps: further boolean masks at whose edges a gain is not smooth, (..., V).
+    """
+
+    gains: SignedGains
+    low: Array
+    high: Array
+    gated: bool = True
+    jumps: tuple[Array, ...] = ()
+
+    @classmethod
+    def of(
+        cls, plus: Array, minus: Array, low: Array, high: Array, *, gated: bool = True, jumps: tuple[Array, ...] = ()
+    ) -> Change:
+        """The change of an objective whose gains for A > 0 and A < 0 are `plus` and `minus`.
+
+        A bounded weight (CISPO, CE-GPPO) has gain bound/r, whose square leaves float64 for r < 1e-154. The square is held at the
+        largest finite number: it enters only curvature, which at such a ratio is beyond any second-order theory.
+        """
+        xp = namespace(plus)
+        top = float(xp.finfo(plus.dtype).max) ** 0.5 * 0.99
+        return cls(SignedGains(plus, minus, *(xp.clip(g, -top, top) ** 2 for g in (plus, minus))), low, high, gated, jumps)
+
+    @classmethod
+    def dropped(cls, view: View, low: Array, high: Array, *, beyond: Array | None = None) -> Change:
+        """The change of a hard clip: no gradient for A > 0 on HIGH and for A < 0 on LOW (and on `beyond`, which is no side's)."""
+        xp = namespace(view.ratio)
+        below = low if beyond is None else low | beyond
+        plus, minus = (xp.astype(~gone, view.ratio.dtype) for gone in (high, below))
+        return cls(SignedGains(plus, minus, plus, minus), low, high, jumps=() if beyond is None else (beyond,))
+
+    def at(self, some: slice) -> Change:
+        """The change of some of the actions of a view with one axis."""
+        gains = SignedGains(*(g[some] for g in self.gains))
+        return Change(gains, self.low[some], self.high[some], self.gated, tuple(mask[some] for mask in self.jumps))
+
+    @property
+    def piece(self) -> Array:
+        """An integer per action that names its smooth piece: the gains jump or bend only from one piece to another."""
+        xp = namespace(self.low)
+        masks = (self.low, self.high, *self.jumps)
+        return sum(2**k * xp.astype(mask, xp.int64) for k, mask in enumerate(masks))
+
+
+class Objective(ABC):
+    """An objective: a frozen dataclass of its parameters with a `kind`, which names it in experiment files.
+
+    A member has a `change`, and states those of the facts below that differ from what stands here.
+    """
+
+    kind: str
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # of dataclasses that state no configuration
+
+    def __init_subclass__(cls) -> None:
+        if "change" in cls.__dict__:  # another change: what its parent states of its own is not known of it
+            for fact in _FACTS - cls.__dict__.keys():
+                setattr(cls, fact, Objective.__dict__[fact])
+        kind = cls.__dict__.get("kind")
+        if not isinstance(kind, str):
+            return
+        if "Literal" not in str(cls.__annotations__.get("kind")):
+            raise TypeError(f'{cls.__qualname__}: write its kind as a field, kind: Literal["{kind}"] = "{kind}".')
+        known = _KINDS.get(kind)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(
+                f"the kind {kind!r} is {known.__module__}.{known.__qualname__}: give {cls.__qualname__} another name, since "
+                "experiment files choose an objective by its kind."
+            )
+        _KINDS[kind] = cls
+
+    @abstractmethod
+    def change(self, view: View) -> Change:
+        """What the objective makes of the weights of the actions in a view."""
+
+    @property
+    def hard(self) -> bool:
+        """Whether every gain is 0 or 1."""
+        return False
+
+    @property
+    def pushes_at_zero(self) -> bool:
+        """Whether c(r, A) stays away from 0 as r falls to 0, so that the weight c/r of a vanishing action has no bound."""
+        return False
+
+    @property
+    def idle(self) -> tuple[float, float]:
+        """Ratios between which, both included, every gain is 1 and no action is in a set, whatever the action.
+
+        NaN where there is no such range. One that is too narrow costs time and changes nothing.
+        """
+        return math.nan, math.nan
+
+    @property
+    def width(self) -> float:
+        """How far the ratio moves until a gain changes by about one half; inf where none ever does."""
+        low, high = self.idle
+        sides = [w for w in (1 - low, high - 1) if w < 1]
+        return min(sides, default=math.inf)
+
+
+_FACTS = {"hard", "pushes_at_zero", "idle", "width"}
+_KINDS: dict[str, type[Objective]] = {}
+
+
+def kinds() -> Mapping[str, type[Objective]]:
+    """The class of every kind of objective that has been defined, by name."""
+    return dict(_KINDS)
+
+
 class ClipEvents(NamedTuple):
     """Samples whose gradient a side removed or bounded: low if A < 0 and in LOW, high if A > 0 and in HIGH (PPO's gating)."""
 
@@ -61,43 +189,26 @@ class ClipEvents(NamedTuple):
     high: Array
 
 
-def signed_gains(objective: Objective, ratio: Array, old_probs: Array) -> SignedGains:
-    """The gains of a deterministic objective for both signs of A.
-
-    A bounded weight (CISPO, CE-GPPO) has gain bound/r, whose square leaves float64 for r < 1e-154. The square is held at the
-    largest finite number: it enters only curvature, which at such a ratio is beyond any second-order theory.
-    """
-    xp = namespace(ratio)
-    plus, minus = objective.gain("plus", ratio, old_probs), objective.gain("minus", ratio, old_probs)
-    top = float(xp.finfo(ratio.dtype).max) ** 0.5 * 0.99
-    return SignedGains(plus, minus, xp.clip(plus, 0, top) ** 2, xp.clip(minus, 0, top) ** 2)
-
-
-def split_by_cause(
-    objective: Objective, gains: SignedGains, ratio: Array, old_probs: Array, plus: Array, minus: Array
-) -> dict[str, Array]:
+def split_by_cause(change: Change, plus: Array, minus: Array) -> dict[str, Array]:
     """Weights c/r by cause from summed or expected A+ (plus) and A- (minus) per action, each (..., V). Claims T4, T5, T10.
 
     unclipped: A+ - A-, as if nothing were clipped. clip_low, clip_high: the change (g - 1) on LOW, on HIGH. other: every other
     change (dual clip's cap, soft gates). They add up to c/r.
     """
-    low, high = objective.sets(ratio, old_probs)
-    up, down = plus * (gains.plus - 1), minus * (1 - gains.minus)
-    change = up + down
-    by_low, by_high = (down * low, up * high) if objective.gated else (change * low, change * high)
-    return {"unclipped": plus - minus, "clip_low": by_low, "clip_high": by_high, "other": change - by_low - by_high}
+    up, down = plus * (change.gains.plus - 1), minus * (1 - change.gains.minus)
+    both = up + down
+    by_low, by_high = (down * change.low, up * change.high) if change.gated else (both * change.low, both * change.high)
+    return {"unclipped": plus - minus, "clip_low": by_low, "clip_high": by_high, "other": both - by_low - by_high}
 
 
-def weight(objective: Objective, ratio: Array, advantage: Array, old_probs: Array) -> Array:
-    """c(r, A) = r A g(r): the factor on grad log pi of each sample. Claim T4."""
-    xp = namespace(ratio)
-    gain = xp.where(advantage > 0, objective.gain("plus", ratio, old_probs), objective.gain("minus", ratio, old_probs))
-    return ratio * advantage * gain
+def weight(objective: Objective, view: View, advantage: Array) -> Array:
+    """c(r, A) = r A g: the factor on grad log pi of each sample in the view. Claim T4."""
+    xp, gains = namespace(view.ratio), objective.change(view).gains
+    return view.ratio * advantage * xp.where(advantage > 0, gains.plus, gains.minus)
 
 
-def clip_events(objective: Objective, ratio: Array, advantage: Array, old_probs: Array) -> ClipEvents:
-    """Which samples a side acts on, boolean, same shape as ratio."""
-    low, high = objective.sets(ratio, old_probs)
-    if objective.gated:
-        return ClipEvents(low & (advantage < 0), high & (advantage > 0))
-    return ClipEvents(low & (advantage != 0), high & (advantage != 0))
+def clip_events(change: Change, advantage: Array) -> ClipEvents:
+    """Which samples a side acts on, boolean, from the change at each sample and its advantage, same shapes."""
+    if change.gated:
+        return ClipEvents(change.low & (advantage < 0), change.high & (advantage > 0))
+    return ClipEvents(change.low & (advantage != 0), change.high & (advantage != 0))

@@ -6,12 +6,13 @@ the control's own objective does, once for realised sums and once for expectatio
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from entclip.objectives.base import Objective, SignedGains, split_by_cause
+from entclip.objectives.base import Change, SignedGains, split_by_cause
 from entclip.policies.softmax import Array
 
-__all__ = ["Keep", "split_survivors", "surviving_gains"]
+__all__ = ["Keep", "split_survivors", "surviving"]
 
 
 class Keep(NamedTuple):
@@ -21,22 +22,16 @@ class Keep(NamedTuple):
     minus: float
 
 
-def surviving_gains(gains: SignedGains, keep: Keep | None) -> SignedGains:
+def surviving(change: Change, keep: Keep | None) -> Change:
     """Mean and mean square of gain times a survival coin: E[x^2] = E[x] for a coin, so the squares carry one factor, too."""
     if keep is None:
-        return gains
-    return SignedGains(gains.plus * keep.plus, gains.minus * keep.minus, gains.plus_sq * keep.plus, gains.minus_sq * keep.minus)
+        return change
+    g = change.gains
+    kept = SignedGains(g.plus * keep.plus, g.minus * keep.minus, g.plus_sq * keep.plus, g.minus_sq * keep.minus)
+    return replace(change, gains=kept)
 
 
-def split_survivors(
-    objective: Objective,
-    gains: SignedGains,
-    ratio: Array,
-    old_probs: Array,
-    plus: Array,
-    minus: Array,
-    keep: Keep | None,
-) -> dict[str, Array]:
+def split_survivors(change: Change, plus: Array, minus: Array, keep: Keep | None) -> dict[str, Array]:
     """Weights c/r by cause from what a random drop left of A+ (plus) and A- (minus) per action, each (..., V). Claims T4, T5.
 
     unclipped: the step of all samples, estimated without bias from the survivors, A+/k+ - A-/k-. clip_low, clip_high: what the
@@ -47,11 +42,11 @@ def split_survivors(
         keep: k+ and k-; None where nothing is dropped, which is `split_by_cause`. Of a sign that is dropped whole nothing is
             left to estimate from, and neither `unclipped` nor `other` has it.
     """
-    parts = split_by_cause(objective, gains, ratio, old_probs, plus, minus)
+    parts = split_by_cause(change, plus, minus)
     if keep is None:
         return parts
     unclipped = _before(plus, keep.plus) - _before(minus, keep.minus)
-    total = plus * gains.plus - minus * gains.minus
+    total = plus * change.gains.plus - minus * change.gains.minus
     return parts | {"unclipped": unclipped, "other": total - unclipped - parts["clip_low"] - parts["clip_high"]}
 
 

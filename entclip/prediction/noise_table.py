@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
-from entclip.objectives.family import NoClip
+from entclip.objectives.none import NoClip
 from entclip.support.arrays import read_npy
 from entclip.support.bounded import read_bounded
 from entclip.support.errors import SpecError

@@ -46,7 +46,7 @@ class ReportsInOurWords(ModelMetaclass):
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def dataclass(*, config: ConfigDict, frozen: bool = True) -> Callable[[type[T]], type[T]]:
+def dataclass(*, config: ConfigDict | None = None, frozen: bool = True) -> Callable[[type[T]], type[T]]:
     """A frozen pydantic dataclass whose constructor reports wrong values as SpecError."""
 
     def decorate(cls: type[T]) -> type[T]:

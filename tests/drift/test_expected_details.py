@@ -17,12 +17,19 @@ from entclip.drift.cumulants import (
     remainder_bounds,
 )
 from entclip.drift.expected import expected_entropy_drift
-from entclip.objectives.base import CAUSES, Objective, signed_gains, split_by_cause, weight
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.objectives.base import CAUSES, Objective, split_by_cause, weight
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 from entclip.policies.softmax import SoftmaxPolicy, entropy, log_softmax
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Rademacher, RewardLaw, TableReward
 from tests.contexts import contexts, geometries
+from tests.seen import changed, seen, sets
 from tests.tolerances import assert_identity
 
 INF = math.inf
@@ -52,7 +59,7 @@ def mean_change(
             values = rewards - old @ chances @ levels
         step = np.zeros(3)
         for (_, a, _), value in zip(samples, values, strict=True):
-            c = float(weight(objective, ratio, np.full(3, value), old)[a])
+            c = float(weight(objective, seen(ratio, old), np.full(3, value))[a])
             step += eta / batch * c * (np.eye(3)[a] / p[a] if geometry == "natural" else np.eye(3)[a] - p)
         mean.append(chance * float(entropy(log_softmax(log_p + step)) - NEW.entropy))
         bound.append(chance * float(remainder_bounds(step)[1]))
@@ -103,7 +110,7 @@ def test_drift_of_every_objective_against_every_outcome(objective: Objective, ge
     )  # fmt: skip
     want, third = mean_change(objective, Independent(), Bernoulli(0.2), eta, geometry, 1)
     assert abs(float(got.total) - want) <= third + 64 * 2.0**-52
-    inside = [s.any() for s in objective.sets(np.exp(NEW.log_probs - OLD.log_probs), OLD.probs)]
+    inside = [s.any() for s in sets(objective, np.exp(NEW.log_probs - OLD.log_probs), OLD.probs)]
     assert [not math.isnan(gap) for gap in (got.gap_low, got.gap_high)] == inside
 
 
@@ -249,7 +256,7 @@ def test_causes_of_an_ungated_objective_act_on_both_signs() -> None:
     """CISPO below the low bound: the weight is 0.8 A for either sign, a change of (0.8 - r) A booked on the low side."""
     ratio = np.array([0.5, 2.0])
     old, plus, minus = np.full(2, 0.1), np.array([0.3, 0.3]), np.array([0.1, 0.1])
-    causes = split_by_cause(Cispo(0.2, 0.2), signed_gains(Cispo(0.2, 0.2), ratio, old), ratio, old, plus, minus)
+    causes = split_by_cause(changed(Cispo(0.2, 0.2), ratio, old), plus, minus)
     assert_identity(causes["unclipped"], np.array([0.2, 0.2]), np.ones(2))
     assert_identity(causes["clip_low"], np.array([(0.8 / 0.5 - 1) * 0.2, 0.0]), np.ones(2))
     assert_identity(causes["clip_high"], np.array([0.0, (1.2 / 2.0 - 1) * 0.2]), np.ones(2))
@@ -259,7 +266,7 @@ def test_causes_of_an_ungated_objective_act_on_both_signs() -> None:
 def test_causes_of_dual_clip_book_the_cap_as_other() -> None:
     """A < 0 and r beyond the cap: neither of PPO's sides, so the whole A- is lost under `other`."""
     ratio, old = np.array([4.0]), np.array([0.1])
-    causes = split_by_cause(DualClip(), signed_gains(DualClip(), ratio, old), ratio, old, np.array([0.0]), np.array([0.7]))
+    causes = split_by_cause(changed(DualClip(), ratio, old), np.array([0.0]), np.array([0.7]))
     assert [float(causes[name][0]) for name in CAUSES] == [-0.7, 0.0, 0.0, 0.7]
 
 
@@ -267,5 +274,5 @@ def test_the_gradient_through_an_infinite_width_is_finite() -> None:
     """torch.where passes 0 times the gradient of the branch not taken: it must not be infinite."""
     torch = pytest.importorskip("torch")
     ratio = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64, requires_grad=True)
-    (CeGppo(0.2, INF).gain("plus", ratio, ratio.detach()) * ratio).sum().backward()
+    (changed(CeGppo(0.2, INF), ratio, ratio.detach()).gains.plus * ratio).sum().backward()
     assert_identity(ratio.grad.numpy(), np.ones(3), np.ones(3))

@@ -14,12 +14,16 @@ import numpy as np
 
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance, noise_trace
-from entclip.objectives.base import signed_gains, weight
-from entclip.objectives.family import CeGppo, Cispo, Clip, NoClip
+from entclip.objectives.base import weight
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.none import NoClip
 from entclip.policies.softmax import log_softmax
 from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent, PairMoments
 from entclip.rewards.reward import Bernoulli, Rademacher, TableReward
 from tests.contexts import assert_rows, contexts, geometries
+from tests.seen import changed, seen
 from tests.tolerances import assert_identity
 
 
@@ -33,12 +37,12 @@ def test_curvature_and_step_variance_of_many_contexts(geometry: str) -> None:
 
     def curvature(k: Any) -> Any:
         return expected_curvature(
-            log_p[k], ratio[k], signed_gains(clip, ratio[k], old[k]), group.moments(table, old[k]),
+            log_p[k], ratio[k], changed(clip, ratio[k], old[k]), group.moments(table, old[k]),
             learning_rate=eta[k], geometry=geometry, batch=4, shared_group=1 / 3, visits=visits[k],
         )  # fmt: skip
 
     def variance(k: Any) -> Any:
-        gains, moments = signed_gains(clip, ratio[k], old[k]), Independent().moments(table, old[k])
+        gains, moments = changed(clip, ratio[k], old[k]), Independent().moments(table, old[k])
         return expected_step_variance(log_p[k], ratio[k], gains, moments, geometry=geometry, batch=4)
 
     assert_rows(curvature(slice(None)), curvature, 100.0)
@@ -63,12 +67,12 @@ def test_step_variance_of_one_sample_from_its_definition(geometry: str) -> None:
     objective, reward = CeGppo(0.1, 0.1, 0.75, 0.5), Bernoulli(0.2)
     want = 0.0
     for a, (chance, value) in itertools.product(range(3), ((0.8, -0.2), (0.2, 0.8))):
-        c = float(weight(objective, ratio, np.full(3, value), old)[a])
+        c = float(weight(objective, seen(ratio, old), np.full(3, value))[a])
         unit = np.eye(3)[a]
         step = c * unit / p[a] if geometry == "natural" else c * (unit - p)
         want += old[a] * chance * float(p @ (step - p @ step) ** 2)
     got = expected_step_variance(
-        log_p, ratio, signed_gains(objective, ratio, old), Independent().moments(reward, old), geometry=geometry, batch=1
+        log_p, ratio, changed(objective, ratio, old), Independent().moments(reward, old), geometry=geometry, batch=1
     )
     assert_identity(got, want, 10.0)
 
@@ -81,7 +85,7 @@ def test_curvature_of_a_policy_without_entropy_is_finite(geometry: str) -> None:
     one, group = np.ones(3), GroupRelative(2)
     moments = group.moments(TableReward((0.0, 1.0, 0.5)), np.exp(log_p))
     got = expected_curvature(
-        log_p, one, signed_gains(NoClip(), one, np.exp(log_p)), moments,
+        log_p, one, changed(NoClip(), one, np.exp(log_p)), moments,
         learning_rate=0.1, geometry=geometry, batch=2, shared_group=1.0,
     )  # fmt: skip
     assert np.isfinite(got)
@@ -91,7 +95,7 @@ def test_independent_samples_need_no_pair_moments() -> None:
     """shared_group is 0 and every sample visits the context unless said otherwise; independent samples have no pair moments."""
     log_p, log_old = contexts()
     ratio, old = np.exp(log_p - log_old), np.exp(log_old)
-    gains, moments = signed_gains(Clip(), ratio, old), Independent().moments(Rademacher(), old)
+    gains, moments = changed(Clip(), ratio, old), Independent().moments(Rademacher(), old)
     arguments = (log_p, ratio, gains, moments)
     for geometry in ("natural", "euclidean"):
         short = expected_curvature(*arguments, learning_rate=0.3, geometry=geometry, batch=3)
@@ -107,7 +111,7 @@ def test_pair_moments_of_several_levels_by_hand() -> None:
     tables = [np.array([[1.0, 2.0], [2.0, 5.0]]), np.array([[0.5, 0.1], [0.1, 3.0]]), np.array([[0.2, 0.7], [0.3, 0.4]])]
     moments = AdvantageMoments(np.eye(2), *(np.zeros(2),) * 4, pair=PairMoments(*tables))
     got = expected_curvature(
-        log_p, one, signed_gains(NoClip(), one, p), moments, learning_rate=1.0, geometry="natural", batch=2, shared_group=1.0
+        log_p, one, changed(NoClip(), one, p), moments, learning_rate=1.0, geometry="natural", batch=2, shared_group=1.0
     )
     # Natural steps of levels 0 and 1 are the unit vectors: the form of (i, j) is Hess_ij of T1.
     x = log_p - p @ log_p

@@ -24,7 +24,7 @@ from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.arm import ArmLedger
 from entclip.ledger.columns import PARTS
-from tests.cases import OBJECTIVES
+from tests.family import family
 from tests.tolerances import IDENTITY, SIGMAS
 
 # Four of the forty actions are tracked from the start: the others are nodes until they are sampled.
@@ -35,6 +35,7 @@ ENGINES = {
     "tokens_kernels": lambda: TokensEngine(kernels="reference"),
     "head": lambda: HeadEngine(),
 }
+OBJECTIVES = family(0.05)
 WEIGHTS = [0.5, 0.5, 1.0, 1.0, 1.5, 1.5]
 VOCAB = 40
 # Allowances of the books, not results: each engine has bounds of its own, and sums of absolute values have kinks.

@@ -9,7 +9,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, Sapo, objective_named
+from entclip.objectives.catalogue import objective
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.sapo import Sapo
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, TableReward
 
@@ -37,8 +43,8 @@ def test_clip_widths(objective: Callable[..., object]) -> None:
         (lambda: CeGppo(beta_high=math.nan), r"ce_gppo\.beta_high must be finite and at least 0, got nan"),
         (lambda: DppoTv(delta=1.5), r"dppo_tv\.delta must be in \[0, 1\], got 1\.5"),
         (lambda: DppoTv(delta=math.nan), r"dppo_tv\.delta must be in \[0, 1\], got nan"),
-        (lambda: objective_named("ppo"), r"unknown objective 'ppo': choose one of .*clip"),
-        (lambda: objective_named("clip", width=0.2), "width"),
+        (lambda: objective("ppo"), r"unknown objective 'ppo': choose one of .*clip"),
+        (lambda: objective("clip", width=0.2), "width"),
         (lambda: Clip(low="wide"), "low"),  # type: ignore[arg-type]
     ],
 )
@@ -48,8 +54,8 @@ def test_other_objectives(build: Callable[[], object], message: str) -> None:
 
 
 def test_named_objectives_are_the_classes() -> None:
-    assert objective_named("clip", low=0.1, high=math.inf) == Clip(0.1, math.inf)
-    assert objective_named("cispo") == Cispo()
+    assert objective("clip", low=0.1, high=math.inf) == Clip(0.1, math.inf)
+    assert objective("cispo") == Cispo()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from entclip.drift.steps import logit_step
-from entclip.objectives.family import Clip, DualClip
+from entclip.objectives.clip import Clip
+from entclip.objectives.dual_clip import DualClip
 from entclip.policies.laws import dirichlet, zipf
 from entclip.prediction.meanfield.law import SampleLaw, sample_law
 from entclip.prediction.meanfield.nodes import Nodes

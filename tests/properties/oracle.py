@@ -11,7 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.objectives.base import Objective
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 from entclip.rewards.advantage import Advantage, Independent
 from entclip.rewards.reward import RewardLaw
 from tests.properties.strategies import Update

@@ -15,7 +15,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from entclip.objectives.base import Objective
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.objectives.catalogue import PUBLISHED, kinds, parameters
+from entclip.objectives.clip import Clip
 from entclip.policies.softmax import SoftmaxPolicy
 from entclip.rewards.advantage import Advantage, GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
@@ -222,14 +223,19 @@ def small_pairs(largest: int = 4) -> st.SearchStrategy[Pair]:
 lows = st.one_of(st.sampled_from([0.0, 0.1, 0.2, 1.0]), st.floats(0, 1))
 highs = st.one_of(st.sampled_from([0.0, 0.1, 0.28, INF]), st.floats(0, 4))
 clips = st.builds(Clip, lows, highs)
+# Of every parameter that an objective has, by its name.
+PARAMETERS: dict[str, st.SearchStrategy[float]] = {
+    "low": lows,
+    "high": highs,
+    "cap": st.one_of(st.floats(1.001, 4), st.just(INF)),
+    "tau_pos": st.floats(0.05, 8),
+    "tau_neg": st.floats(0.05, 8),
+    "beta_low": st.floats(0, 2),
+    "beta_high": st.floats(0, 2),
+    "delta": st.one_of(st.sampled_from([0.0, 1e-3, 0.15, 1.0]), st.floats(0, 1)),
+}
 OBJECTIVES: dict[str, st.SearchStrategy[Objective]] = {
-    "none": st.just(NoClip()),
-    "clip": clips,
-    "dual_clip": st.builds(DualClip, lows, highs, st.one_of(st.floats(1.001, 4), st.just(INF))),
-    "cispo": st.builds(Cispo, lows, highs),
-    "sapo": st.builds(Sapo, st.floats(0.05, 8), st.floats(0.05, 8)),
-    "ce_gppo": st.builds(CeGppo, lows, highs, st.floats(0, 2), st.floats(0, 2)),
-    "dppo_tv": st.builds(DppoTv, st.one_of(st.sampled_from([0.0, 1e-3, 0.15, 1.0]), st.floats(0, 1))),
+    kind: st.builds(kinds()[kind], **{name: PARAMETERS[name] for name in parameters(kind)}) for kind in PUBLISHED
 }
 objectives = st.one_of(*OBJECTIVES.values())
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from entclip.drift.cumulants import remainder_bounds
 from entclip.drift.expected import DriftTerms, expected_entropy_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance
-from entclip.objectives.base import signed_gains
-from entclip.objectives.family import Clip
+from entclip.objectives.clip import Clip
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import Independent
 from tests.properties.oracle import (
@@ -24,6 +23,7 @@ from tests.properties.oracle import (
     sample_steps,
 )
 from tests.properties.strategies import Update, updates
+from tests.seen import changed
 from tests.tolerances import IDENTITY, assert_identity
 
 
@@ -98,7 +98,7 @@ def test_step_variance(u) -> None:
     value = e.chance @ (e.total**2 @ p - (e.total @ p) ** 2)
     terms = float(e.chance @ (e.size**2 @ p + (e.size @ p) ** 2))
     got = u.learning_rate**2 * expected_step_variance(
-        u.pair.log_p, u.pair.ratio, signed_gains(u.objective, u.pair.ratio, u.pair.old_probs),
+        u.pair.log_p, u.pair.ratio, changed(u.objective, u.pair.ratio, u.pair.old_probs),
         u.advantage.moments(u.reward, u.pair.old_probs), geometry=u.geometry, batch=u.batch,
     )  # fmt: skip
     assert_identity(got, value, 4 * u.pair.conditioning * terms)
@@ -120,7 +120,7 @@ def test_curvature_of_contexts_visited_at_random(u, visits) -> None:
         v, w = mean_quadratic(u, out.chance, step, size)
         value, terms = value + ways * visits**n * (1 - visits) ** (batch - n) * v, terms + ways * visits**n * w
     got = expected_curvature(
-        pair.log_p, pair.ratio, signed_gains(u.objective, pair.ratio, pair.old_probs),
+        pair.log_p, pair.ratio, changed(u.objective, pair.ratio, pair.old_probs),
         Independent().moments(reward, pair.old_probs), learning_rate=u.learning_rate, geometry=u.geometry,
         batch=batch, visits=visits,
     )  # fmt: skip
@@ -130,7 +130,7 @@ def test_curvature_of_contexts_visited_at_random(u, visits) -> None:
 @given(updates(), st.floats(0, 1))
 def test_curvature_is_a_mixture_over_shared_groups(u, c) -> None:
     """A pair of samples shares a group with probability c: T8 for shuffled rollouts is affine in c."""
-    gains = signed_gains(u.objective, u.pair.ratio, u.pair.old_probs)
+    gains = changed(u.objective, u.pair.ratio, u.pair.old_probs)
     moments = u.advantage.moments(u.reward, u.pair.old_probs)
     if moments.pair is None:
         return

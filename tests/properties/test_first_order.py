@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from entclip.drift.expected import expected_entropy_drift
 from entclip.drift.first_order import clip_set_stats
-from entclip.objectives.family import Clip
+from entclip.objectives.clip import Clip
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Gaussian, Rademacher, TableReward
 from tests.properties.oracle import CAUSES, clip_sets, first_order
@@ -24,6 +24,7 @@ from tests.properties.strategies import (
     objectives,
     pairs,
 )
+from tests.seen import changed
 from tests.tolerances import IDENTITY, assert_identity
 
 random_rewards = st.one_of(action_free, gaussians)
@@ -81,7 +82,7 @@ def test_signs_follow_the_gaps(pair, clip, reward, advantage, geometry, rate) ->
     )
     m = advantage.moments(reward, pair.old_probs)
     strength = rate * float(m.minus[0])
-    stats = clip_set_stats(clip, pair.ratio, pair.old_probs, pair.log_p, geometry)
+    stats = clip_set_stats(changed(clip, pair.ratio, pair.old_probs), pair.log_p, geometry)
     p, l = pair.probs, np.abs(pair.log_p)
     kappa = l if geometry == "natural" else p * (l + p @ l)
     rounding = (1 + l) * p * (kappa + p @ kappa)

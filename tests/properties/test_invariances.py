@@ -15,7 +15,13 @@ from entclip.drift.expected import DriftTerms, expected_entropy_drift
 from entclip.drift.first_order import clip_set_stats
 from entclip.drift.noise import noise_drift
 from entclip.objectives.base import weight
-from entclip.objectives.family import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, objective_named
+from entclip.objectives.catalogue import objective
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 from entclip.policies.softmax import SoftmaxPolicy, centered_kappa, entropy, kappa, log_softmax
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Bernoulli, Rademacher, TableReward
@@ -38,6 +44,7 @@ from tests.properties.strategies import (
     steps,
     tables,
 )
+from tests.seen import changed, seen
 from tests.tolerances import assert_identity
 
 FIRST = ("unclipped", "clip_low", "clip_high", "other")
@@ -66,7 +73,7 @@ def sizes(pair: Pair, reward, objective, geometry, rate=1.0, batch=1, advantage=
     m = advantage.moments(reward, pair.old_probs)
     a = max(1.0, float(np.max(m.plus + m.minus)), float(np.max(m.plus_sq + m.minus_sq))) + float(np.max(np.abs(reward.levels)))
     p, r, one = pair.probs, pair.ratio, np.ones(pair.vocab)
-    gains = [np.abs(weight(objective, r, sign * one, pair.old_probs)) / r for sign in (1, -1)]
+    gains = [np.abs(weight(objective, seen(r, pair.old_probs), sign * one)) / r for sign in (1, -1)]
     gain = 1 + float(max(np.max(gains[0]), np.max(gains[1])))
     # log pi is rounded anew, to an ulp of 1 even where pi is nearly 1 and its logarithm nearly 0: hence 1 + |l| + H.
     size = 1 + np.abs(pair.log_p) + float(entropy(pair.log_p))
@@ -211,8 +218,8 @@ def test_splitting_every_action(pair, k, clip, reward, geometry) -> None:
     share = 1 if geometry == "natural" else k
     for cause in FIRST:
         assert_identity(getattr(b, cause) * share, getattr(a, cause), size)
-    x = clip_set_stats(clip, pair.ratio, pair.old_probs, pair.log_p, geometry)
-    y = clip_set_stats(clip, np.exp(new.log_probs - old.log_probs), np.exp(old.log_probs), new.log_probs, geometry)
+    x = clip_set_stats(changed(clip, pair.ratio, pair.old_probs), pair.log_p, geometry)
+    y = clip_set_stats(changed(clip, np.exp(new.log_probs - old.log_probs), np.exp(old.log_probs)), new.log_probs, geometry)
     assert_identity([y.pi_low, y.pi_high], np.array([x.pi_low, x.pi_high]), np.full(2, pair.conditioning))
     assert_identity(np.array([y.mass_low, y.mass_high]) * share, np.array([x.mass_low, x.mass_high]), np.full(2, size))
     assert_identity(
@@ -304,6 +311,6 @@ def test_an_objective_by_name_takes_the_widths_it_has(name) -> None:
     widths = {"low": clip.low, "high": clip.high} if name not in ("none", "sapo", "dppo_tv") else {}
     args = dict(old_policy=pair.old_policy, learning_rate=0.5)
     got = expected_entropy_drift(pair.policy, clip, Rademacher(), objective=name, **args)
-    expected = expected_entropy_drift(pair.policy, clip, Rademacher(), objective=objective_named(name, **widths), **args)
+    expected = expected_entropy_drift(pair.policy, clip, Rademacher(), objective=objective(name, **widths), **args)
     for cause in FIRST:
         assert getattr(got, cause) == getattr(expected, cause)

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance, noise_trace
-from entclip.objectives.base import signed_gains
-from entclip.objectives.family import NoClip
+from entclip.objectives.none import NoClip
 from entclip.policies.softmax import SoftmaxPolicy
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Rademacher
 from tests.properties.oracle import dense_hessian, entropy_size
 from tests.properties.strategies import action_free, gaussians, geometries, groups, learning_rates, logits
+from tests.seen import changed
 from tests.tolerances import assert_identity
 
 
@@ -29,7 +29,7 @@ def test_noise_drift_is_the_unclipped_curvature(law, reward, advantage, grouped,
     m2 = float((moments.plus_sq + moments.minus_sq)[0])
     shared = (chosen.size - 1) / (batch - 1) if chosen.size > 1 else 0.0
     got = expected_curvature(
-        log_p, ones, signed_gains(NoClip(), ones, np.exp(log_p)), moments,
+        log_p, ones, changed(NoClip(), ones, np.exp(log_p)), moments,
         learning_rate=learning_rate, geometry=geometry, batch=batch, shared_group=shared,
     )  # fmt: skip
     value = noise_drift(log_p, learning_rate=learning_rate, second_moment=m2, batch=batch, geometry=geometry)
@@ -54,7 +54,7 @@ def test_noise_drift_is_the_trace_of_the_hessian(law, geometry, learning_rate) -
     drift = noise_drift(log_p, learning_rate=learning_rate, second_moment=1.0, batch=1, geometry=geometry)
     assert_identity(drift, learning_rate**2 / 2 * value, 4 * learning_rate**2 * terms)
     variance = expected_step_variance(
-        log_p, ones, signed_gains(NoClip(), ones, p), Independent().moments(Rademacher(), p), geometry=geometry, batch=1
+        log_p, ones, changed(NoClip(), ones, p), Independent().moments(Rademacher(), p), geometry=geometry, batch=1
     )
     exact = p @ (phi**2 @ p - (phi @ p) ** 2)
     assert_identity(variance, exact, 4 * float(p @ (parts**2 @ p + (parts @ p) ** 2)) * conditioning)

@@ -10,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from entclip.objectives.base import Objective, clip_events, signed_gains, split_by_cause, weight
-from entclip.objectives.family import Clip, DualClip, NoClip, Sapo, objective_named, surrogate
+from entclip.objectives.base import Objective, clip_events, split_by_cause, weight
+from entclip.objectives.catalogue import objective
+from entclip.objectives.clip import Clip, surrogate
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 from tests.properties.oracle import by_cause, clip_sets, published_weight
 from tests.properties.strategies import OBJECTIVES, SEEDS, clips, objectives
+from tests.seen import changed, seen
 from tests.tolerances import IDENTITY, assert_identity
 
 ratios = st.one_of(st.floats(1e-130, 1e130), st.floats(0.0625, 4), st.sampled_from([0.8, 1.0, 1.2]))
@@ -33,20 +38,20 @@ def test_weight_is_the_published_one(kind, data) -> None:
     o, (r, a, old) = data.draw(OBJECTIVES[kind]), unzip(data.draw(samples))
     c = published_weight(o, r, a, old)
     # 1: the gate of SAPO, e^-x, has relative error x ulps: at most 1/e ulp of the unclipped weight.
-    assert_identity(weight(o, r, a, old), c, np.abs(c) + r * np.abs(a))
+    assert_identity(weight(o, seen(r, old), a), c, np.abs(c) + r * np.abs(a))
     low, high = clip_sets(o, r, old)
-    events = clip_events(o, r, a, old)
-    np.testing.assert_array_equal(events.low, low & ((a < 0) if o.gated else (a != 0)))
-    np.testing.assert_array_equal(events.high, high & ((a > 0) if o.gated else (a != 0)))
+    events, gated = clip_events(changed(o, r, old), a), changed(o, r, old).gated
+    np.testing.assert_array_equal(events.low, low & ((a < 0) if gated else (a != 0)))
+    np.testing.assert_array_equal(events.high, high & ((a > 0) if gated else (a != 0)))
 
 
 @given(objectives, samples)
 def test_split_by_cause(o: Objective, rows) -> None:
     r, a, old = unzip(rows)
-    gains = signed_gains(o, r, old)
-    got = split_by_cause(o, gains, r, old, np.maximum(a, 0), np.maximum(-a, 0))
+    change = changed(o, r, old)
+    gains, got = change.gains, split_by_cause(change, np.maximum(a, 0), np.maximum(-a, 0))
     expected = by_cause(o, r, a, old)
-    c = weight(o, r, a, old)
+    c = weight(o, seen(r, old), a)
     for cause, value in got.items():
         assert_identity(value * r, expected[cause], np.abs(c) + r * np.abs(a))
     assert_identity(sum(got.values()) * r, c, 4 * (np.abs(c) + r * np.abs(a)))
@@ -62,7 +67,7 @@ def test_clipped_surrogate(clip: Clip, rows) -> None:
     np.testing.assert_array_equal(surrogate(clip, r, a), np.minimum(r * a, bounded * a))
     slope = np.where(surrogate(clip, r, a) == r * a, r * a, 0.0)  # d/dlog r of r A, or of a constant
     away = (np.abs(r / (1 - clip.low) - 1) > 1e-9 if clip.low < 1 else True) & (np.abs(r / (1 + clip.high) - 1) > 1e-9)
-    np.testing.assert_array_equal(np.where(away, weight(clip, r, a, old), slope), slope)  # on the bounds there is no slope
+    np.testing.assert_array_equal(np.where(away, weight(clip, seen(r, old), a), slope), slope)  # on the bounds there is no slope
 
 
 @given(OBJECTIVES["sapo"], samples)
@@ -74,23 +79,25 @@ def test_soft_gate_is_the_gradient_of_its_surrogate(o: Sapo, rows) -> None:
     tau = np.where(a > 0, o.tau_pos, o.tau_neg)
     z = r * (1 + 1e-30j)
     exact = (4 / tau / (1 + np.exp(-tau * (z - 1))) * a).imag / 1e-30
-    assert_identity(weight(o, r, a, old), exact, r * np.abs(a) * (1 + tau * (1 + r)))
+    assert_identity(weight(o, seen(r, old), a), exact, r * np.abs(a) * (1 + tau * (1 + r)))
 
 
 @given(st.floats(0, 1), st.floats(0, 4), samples)
 def test_widths_of_one_and_infinity_switch_a_side_off_exactly(low, high, rows) -> None:
     r, a, old = unzip(rows)
-    free = weight(NoClip(), r, a, old)
+    free = weight(NoClip(), seen(r, old), a)
     np.testing.assert_array_equal(free, r * a)
-    np.testing.assert_array_equal(weight(Clip(1, math.inf), r, a, old), free)
-    np.testing.assert_array_equal(weight(Clip(low, math.inf), r, a, old)[a >= 0], free[a >= 0])
-    np.testing.assert_array_equal(weight(Clip(1, high), r, a, old)[a <= 0], free[a <= 0])
-    np.testing.assert_array_equal(weight(DualClip(low, high, math.inf), r, a, old), weight(Clip(low, high), r, a, old))
+    np.testing.assert_array_equal(weight(Clip(1, math.inf), seen(r, old), a), free)
+    np.testing.assert_array_equal(weight(Clip(low, math.inf), seen(r, old), a)[a >= 0], free[a >= 0])
+    np.testing.assert_array_equal(weight(Clip(1, high), seen(r, old), a)[a <= 0], free[a <= 0])
+    np.testing.assert_array_equal(
+        weight(DualClip(low, high, math.inf), seen(r, old), a), weight(Clip(low, high), seen(r, old), a)
+    )
     for name in ("clip", "cispo", "dual_clip", "ce_gppo"):
-        off = objective_named(name, low=1.0, high=math.inf)
-        assert not np.any(clip_events(off, r, a, old))
-    hard = objective_named("ce_gppo", low=low, high=high, beta_low=0.0, beta_high=0.0)
-    np.testing.assert_array_equal(weight(hard, r, a, old), weight(Clip(low, high), r, a, old))
+        off = objective(name, low=1.0, high=math.inf)
+        assert not np.any(clip_events(changed(off, r, old), a))
+    hard = objective("ce_gppo", low=low, high=high, beta_low=0.0, beta_high=0.0)
+    np.testing.assert_array_equal(weight(hard, seen(r, old), a), weight(Clip(low, high), seen(r, old), a))
 
 
 @given(objectives, hnp.arrays(float, 5, elements=st.floats(-3, 3)), SEEDS)
@@ -98,8 +105,8 @@ def test_gains_are_bounded_and_one_inside_the_interval(o: Objective, log_r, seed
     """Nothing is ever gained beyond r A except by CISPO and CE-GPPO; without a move hard clips leave every sample alone."""
     r, old = np.exp(log_r), np.random.default_rng(seed).uniform(0, 1, 5)
     for sign in ("plus", "minus"):
-        gain = o.gain(sign, r, old)
+        gain = getattr(changed(o, r, old).gains, sign)
         assert np.all(gain >= 0)
         if o.kind not in ("cispo", "ce_gppo"):
             assert np.all(gain <= 1 + IDENTITY["float64"])
-        assert_identity(o.gain(sign, np.ones(5), old), np.ones(5), np.ones(5))
+        assert_identity(getattr(changed(o, np.ones(5), old).gains, sign), np.ones(5), np.ones(5))

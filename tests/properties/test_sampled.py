@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from entclip.drift.cumulants import remainder_bounds
 from entclip.drift.expected import expected_entropy_drift
-from entclip.objectives.family import Clip
+from entclip.objectives.clip import Clip
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Gaussian, RewardLaw, TableReward

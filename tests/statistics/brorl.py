@@ -21,24 +21,20 @@ from entclip.engines.base import Directive
 from entclip.engines.samples import Samples
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.experiments.experiment import parse_experiment
-from entclip.objectives.base import Objective, Sign
-from entclip.objectives.family import NoClip
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.none import NoClip
 from entclip.support.files import prepare_folder, to_json, write_atomic
 
 VOCAB, CORRECT, UPDATES = 128_000, 10_000, 1000
 SAMPLES = (4, 16, 512, 51_200)
 
 
-class ExpectedReward:
+class ExpectedReward(Objective):
     """The loss -r~ p: on-policy its weight on grad log p is p A."""
 
-    gated = True
-
-    def sets(self, ratio: Any, old_probs: Any) -> tuple[Any, Any]:
-        return NoClip().sets(ratio, old_probs)
-
-    def gain(self, sign: Sign, ratio: Any, old_probs: Any) -> Any:
-        return ratio * old_probs
+    def change(self, view: View) -> Change:
+        gain, never = view.ratio * view.old_probs, view.ratio < 0
+        return Change.of(gain, gain, never, never)
 
 
 LOSSES: dict[str, Objective] = {"probability": ExpectedReward(), "policy gradient": NoClip()}

@@ -24,7 +24,7 @@ from entclip import Clip, SoftmaxPolicy, expected_entropy_drift, run
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.ledger.columns import PARTS
 from entclip.ledger.verdict import judge, normal_score
-from entclip.objectives.family import objective_named
+from entclip.objectives.catalogue import objective
 
 __all__ = ["CASES", "ONE_UPDATE", "Case", "Check", "checks", "rejected"]
 
@@ -316,7 +316,7 @@ def _one_update_checks(name: str, geometry: str, law: str, rng: np.random.Genera
 
     terms = expected_entropy_drift(
         SoftmaxPolicy(logits), Clip(), old_policy=SoftmaxPolicy(old_logits), learning_rate=eta, geometry=geometry,
-        objective=objective_named(name, **parameters), order=2, batch=batch, **laws,
+        objective=objective(name, **parameters), order=2, batch=batch, **laws,
     )  # fmt: skip
     first = {"clip_low": terms.clip_low, "clip_high": terms.clip_high, "total": terms.total - terms.curvature}
     out, samples = [], {}

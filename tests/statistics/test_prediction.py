@@ -15,7 +15,7 @@ import entclip.prediction.meanfield.forecast as module
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.load import load
 from entclip.experiments.start import start_of
-from entclip.objectives.family import Clip
+from entclip.objectives.clip import Clip
 from entclip.policies.laws import dirichlet, zipf
 from entclip.policies.softmax import centered_kappa, log_softmax
 from entclip.prediction.maps.phase_map import Axis, phase_map

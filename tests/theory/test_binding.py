@@ -14,11 +14,16 @@ from entclip.drift import cumulants
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance, noise_trace
-from entclip.objectives.base import signed_gains, split_by_cause, weight
-from entclip.objectives.family import CeGppo, Cispo, Clip, DualClip, Sapo
+from entclip.objectives.base import split_by_cause, weight
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.sapo import Sapo
 from entclip.policies.softmax import Geometry, log_softmax
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
+from tests.seen import changed, seen, sets
 from tests.tolerances import assert_identity
 from theory import expected_drift as t5
 from theory import group_advantages as t7
@@ -54,7 +59,7 @@ class Case:
         self.ratio, self.old_p = np.exp(self.log_p - self.old), np.exp(self.old)
         self.vectors = {x: rng.normal(size=(4, vocab)) for x in SYMBOL.values()}
         self.values = {pi: np.exp(self.log_p), l: self.log_p, t5.r: self.ratio, **self.vectors}
-        low, high = CLIP.sets(self.ratio, self.old_p)
+        low, high = sets(CLIP, self.ratio, self.old_p)
         self.values |= {t5.low: low.astype(float), t5.high: high.astype(float)}
 
     def of(self, name: str) -> Any:
@@ -97,7 +102,7 @@ def test_t4_weight_of_the_clipped_surrogate() -> None:
     rng = np.random.default_rng(0)
     ratio, advantage = np.exp(rng.normal(scale=0.5, size=400)), rng.normal(size=400)
     for clip in (CLIP, Clip(0, 0), Clip(1, 5)):
-        code = weight(clip, ratio, advantage, np.full(400, 0.1))
+        code = weight(clip, seen(ratio, np.full(400, 0.1)), advantage)
         assert_identity(code, proved(ratio, advantage, clip.low, clip.high), np.abs(ratio * advantage))
 
 
@@ -110,15 +115,13 @@ def test_t5_drift_by_cause(case: Case, geometry: Geometry, law: Any) -> None:
         t5.m_plus: np.broadcast_to(moments.by_action("plus"), case.log_p.shape),
         t5.m_minus: np.broadcast_to(moments.by_action("minus"), case.log_p.shape),
     }
-    weights = expected_weights(CLIP, signed_gains(CLIP, case.ratio, case.old_p), case.ratio, case.old_p, moments)
+    weights = expected_weights(changed(CLIP, case.ratio, case.old_p), moments)
     found = expected_first_order(weights, case.log_p, learning_rate=1.0, geometry=geometry)
     for cause in ("unclipped", "clip_low", "clip_high"):
         agrees(found[cause], formula("T5", f"{cause}_{geometry}"), values)
     # T5 allows any reward: other numbers for M+ and M-, different for each action, through the same function
     values |= {t5.m_plus: np.abs(case.of("u")), t5.m_minus: np.abs(case.of("v"))}
-    weights = split_by_cause(
-        CLIP, signed_gains(CLIP, case.ratio, case.old_p), case.ratio, case.old_p, values[t5.m_plus], values[t5.m_minus]
-    )
+    weights = split_by_cause(changed(CLIP, case.ratio, case.old_p), values[t5.m_plus], values[t5.m_minus])
     found = expected_first_order(weights, case.log_p, learning_rate=1.0, geometry=geometry)
     for cause in ("unclipped", "clip_low", "clip_high"):
         agrees(found[cause], formula("T5", f"{cause}_{geometry}"), values)
@@ -128,8 +131,8 @@ def test_t5_drift_by_cause(case: Case, geometry: Geometry, law: Any) -> None:
 @cases
 def test_t6_masses_of_the_clip_sets(case: Case, geometry: Geometry) -> None:
     clip = Clip(0.02, 0.02)  # both sets must hold something: the formula divides by their probabilities
-    stats = clip_set_stats(clip, case.ratio, case.old_p, case.log_p, geometry)
-    low, high = (x.astype(float) for x in clip.sets(case.ratio, case.old_p))
+    stats = clip_set_stats(changed(clip, case.ratio, case.old_p), case.log_p, geometry)
+    low, high = (x.astype(float) for x in sets(clip, case.ratio, case.old_p))
     values = case.values | {t5.low: low, t5.high: high, sp.Symbol("M", positive=True): 0.7}
     agrees(0.7 * (stats.mass_low - stats.mass_high), formula("T6", f"drift_{geometry}"), values)
 
@@ -196,8 +199,9 @@ def test_t8_trace_and_step_variance(case: Case, geometry: Geometry) -> None:
     values = case.values | {SYMBOL["q"]: square}
     agrees(noise_trace(case.log_p, case.ratio, square, geometry=geometry), formula("T8", f"trace_{geometry}"), values)
     moments = Independent().moments(Rademacher(), case.old_p)
-    gains = signed_gains(CLIP, case.ratio, case.old_p)
-    found = expected_step_variance(case.log_p, case.ratio, gains, moments, geometry=geometry, batch=1)
+    change = changed(CLIP, case.ratio, case.old_p)
+    gains = change.gains
+    found = expected_step_variance(case.log_p, case.ratio, change, moments, geometry=geometry, batch=1)
     values = case.values | {SYMBOL["q"]: (gains.plus_sq + gains.minus_sq) / 2}
     agrees(found, formula("T8", f"variance_{geometry}"), values)
 
@@ -208,7 +212,8 @@ def test_t8_trace_and_step_variance(case: Case, geometry: Geometry) -> None:
 def test_t8_curvature(case: Case, geometry: Geometry, shared: float) -> None:
     """The general formula, its pair part from the proof's form and the K table of the clip's states."""
     rule, law, batch, eta = GroupRelative(4, "none"), Bernoulli(0.3), 8, 0.7
-    moments, gains = rule.moments(law, case.old_p), signed_gains(CLIP, case.ratio, case.old_p)
+    moments, change = rule.moments(law, case.old_p), changed(CLIP, case.ratio, case.old_p)
+    gains = change.gains
     assert moments.pair is not None
     numbers = {
         sp.Symbol("pp", nonnegative=True): moments.pair.plus_plus,
@@ -250,7 +255,7 @@ def test_t8_curvature(case: Case, geometry: Geometry, shared: float) -> None:
         formula("T8", "general"),
     )
     code = expected_curvature(
-        case.log_p, case.ratio, gains, moments, learning_rate=eta, geometry=geometry, batch=batch, shared_group=shared
+        case.log_p, case.ratio, change, moments, learning_rate=eta, geometry=geometry, batch=batch, shared_group=shared
     )
     assert_identity(
         code, general(*names.values(), eta, batch, shared), general(*sizes.values(), eta, batch, shared) + np.abs(code)
@@ -285,8 +290,7 @@ def test_t10_weights_of_the_family(case: Case, key: str) -> None:
         sp.Symbol("tau_p", positive=True): 1.0,
         sp.Symbol("tau_n", positive=True): 2.5,
     }
-    gains = signed_gains(objective, case.ratio, case.old_p)
-    parts = expected_weights(objective, gains, case.ratio, case.old_p, Independent().moments(Rademacher(), case.old_p))
+    parts = expected_weights(changed(objective, case.ratio, case.old_p), Independent().moments(Rademacher(), case.old_p))
     code = sum(parts.values())
     expr = formula("T10", key)
     symbols = sorted(expr.free_symbols, key=str)

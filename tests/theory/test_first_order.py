@@ -9,29 +9,23 @@ import pytest
 
 from entclip.drift.cumulants import entropy_gradient
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
-from entclip.objectives.base import CAUSES, Objective, clip_events, signed_gains, split_by_cause, weight
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, surrogate
+from entclip.objectives.base import CAUSES, Objective, clip_events, split_by_cause, weight
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip, surrogate
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 from entclip.policies.softmax import Geometry, SoftmaxPolicy, kappa, log_softmax
 from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
+from tests.family import EDGES, members
+from tests.seen import changed, seen, sets
 from tests.tolerances import IDENTITY, assert_identity
 
 INF = math.inf
-OBJECTIVES: dict[str, Objective] = {
-    "none": NoClip(),
-    "clip": Clip(0.2, 0.28),
-    "clip_low_only": Clip(0.2, INF),
-    "clip_high_only": Clip(1, 0.2),
-    "clip_off": Clip(1, INF),
-    "clip_zero": Clip(0, 0),
-    "dual": DualClip(0.2, 0.2, cap=1.5),
-    "cispo": Cispo(0.2, 0.2),
-    "cispo_inf": Cispo(1, INF),
-    "sapo": Sapo(1.0, 1.8),
-    "ce_gppo": CeGppo(0.2, 0.2, 0.75, 0.5),
-    "ce_gppo_inf": CeGppo(0.3, INF),
-    "dppo": DppoTv(0.003),
-}
+OBJECTIVES: dict[str, Objective] = members(0.2) | EDGES
 objectives = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
 geometries = pytest.mark.parametrize("geometry", ["natural", "euclidean"])
 
@@ -84,7 +78,7 @@ def test_t4_weight_is_the_gradient_of_the_clipped_surrogate(objective: Clip | Du
     # d^3/dx^3 of r e^x A is itself: truncation h^2/6 |rA| (2: e^h), rounding / h of values up to max(r, cap) |A|.
     scale = np.maximum(r, 3.0) * np.abs(a)
     tolerance = 2 * h**2 / 6 * scale + IDENTITY["float64"] * scale / h
-    assert np.all(np.abs(weight(objective, r, a, np.full_like(r, 0.1)) - numeric) <= tolerance)
+    assert np.all(np.abs(weight(objective, seen(r, np.full_like(r, 0.1)), a) - numeric) <= tolerance)
     if isinstance(objective, Clip):
         np.testing.assert_array_equal(surrogate(objective, r, a), clip_as_published(objective, r, a))
 
@@ -96,7 +90,7 @@ def test_t4_weight_is_the_gradient_of_the_soft_gate() -> None:
     tau = np.where(a > 0, o.tau_pos, o.tau_neg)
     z = r * np.exp(1e-30j)
     exact = (4 / tau / (1 + np.exp(-tau * (z - 1))) * a).imag / 1e-30
-    assert_identity(weight(o, r, a, r), exact, r * np.abs(a) * (1 + tau * r))  # tau r: conditioning of the exponent
+    assert_identity(weight(o, seen(r, r), a), exact, r * np.abs(a) * (1 + tau * r))  # tau r: conditioning of the exponent
 
 
 @objectives
@@ -105,7 +99,7 @@ def test_t10_weights_of_the_papers(objective: Objective) -> None:
     r, a, old = np.exp(rng.normal(0, 1, 3000)), rng.normal(size=3000), rng.uniform(1e-6, 0.02, 3000)
     a[:50] = 0
     terms = r * np.abs(a) + np.abs(a)
-    assert_identity(weight(objective, r, a, old), published_weight(objective, r, a, old), terms * (1 + r))
+    assert_identity(weight(objective, seen(r, old), a), published_weight(objective, r, a, old), terms * (1 + r))
 
 
 @objectives
@@ -113,22 +107,22 @@ def test_t4_causes_add_up_to_the_weight(objective: Objective) -> None:
     rng = np.random.default_rng(3)
     r, a, old = np.exp(rng.normal(0, 1, 3000)), rng.normal(size=3000), rng.uniform(1e-6, 0.02, 3000)
     a[:50] = 0
-    causes = split_by_cause(objective, signed_gains(objective, r, old), r, old, np.maximum(a, 0), np.maximum(-a, 0))
+    causes = split_by_cause(changed(objective, r, old), np.maximum(a, 0), np.maximum(-a, 0))
     assert tuple(causes) == CAUSES
     np.testing.assert_array_equal(causes["unclipped"], a)
-    gain = 1 + np.abs(weight(objective, r, a, old) / r / np.where(a == 0, 1, a))
-    assert_identity(sum(causes.values()), weight(objective, r, a, old) / r, 4 * np.abs(a) * gain)
-    low, high = objective.sets(r, old)
+    gain = 1 + np.abs(weight(objective, seen(r, old), a) / r / np.where(a == 0, 1, a))
+    assert_identity(sum(causes.values()), weight(objective, seen(r, old), a) / r, 4 * np.abs(a) * gain)
+    low, high = sets(objective, r, old)
     assert not np.any(causes["clip_low"][~low])
     assert not np.any(causes["clip_high"][~high])
-    if objective.gated:
+    if changed(objective, r, old).gated:
         assert not np.any(causes["clip_low"][a > 0])
         assert not np.any(causes["clip_high"][a < 0])
     if isinstance(objective, Clip):  # T5's own weights, and nothing else
         np.testing.assert_array_equal(causes["clip_low"], np.maximum(-a, 0) * low)
         np.testing.assert_array_equal(causes["clip_high"], -np.maximum(a, 0) * high)
         np.testing.assert_array_equal(causes["other"], np.zeros_like(a))
-    events = clip_events(objective, r, a, old)
+    events = clip_events(changed(objective, r, old), a)
     assert not np.any(events.low & ~low)
     assert not np.any(events.high & ~high)
     assert not np.any((events.low | events.high) & (a == 0))
@@ -139,17 +133,17 @@ def test_t4_a_ratio_on_the_bound_is_not_clipped(objective: Clip) -> None:
     bounds = np.array([1 - 0.2, 1 + 0.28])
     old = np.full(2, 0.1)
     for a in (1.0, -1.0):
-        assert_identity(weight(objective, bounds, np.full(2, a), old), bounds * a, bounds)
-        assert not any(np.any(x) for x in clip_events(objective, bounds, np.full(2, a), old))
+        assert_identity(weight(objective, seen(bounds, old), np.full(2, a)), bounds * a, bounds)
+        assert not any(np.any(x) for x in clip_events(changed(objective, bounds, old), np.full(2, a)))
     beyond = np.nextafter(bounds, [0, 9])
-    low, high = objective.sets(beyond, old)
+    low, high = sets(objective, beyond, old)
     assert low.tolist() == [True, False]
     assert high.tolist() == [False, True]
 
 
 def test_clip_off_never_clips() -> None:
     r = np.array([1e-300, 1e-9, 1.0, 1e9, 1e300])
-    low, high = Clip(1, INF).sets(r, r)
+    low, high = sets(Clip(1, INF), r, np.ones(5))
     assert not low.any()
     assert not high.any()
 
@@ -190,14 +184,14 @@ def summed(
     gradient = entropy_gradient(log_p)
     # <grad H, one unit step of action a>: for natural G_a/pi_a, and the step's inner product with the rest is 0.
     value = gradient / p if geometry == "natural" else gradient - p @ gradient
-    low, high = o.sets(r, old)
+    low, high = sets(o, r, old)
     total = dict.fromkeys(("all", "unclipped", "clip_low", "clip_high"), 0.0)
     size = 0.0
     for k, a in enumerate(advantages):
         sampled = old * chances[:, k]
         c = published_weight(o, r, np.full_like(r, a), old)
         change = c - r * a
-        at_low, at_high = (low & (a < 0), high & (a > 0)) if o.gated else (low, high)
+        at_low, at_high = (low & (a < 0), high & (a > 0)) if changed(o, r, old).gated else (low, high)
         total["all"] += math.fsum(sampled * c * value)
         total["unclipped"] += math.fsum(sampled * r * a * value)
         total["clip_low"] += math.fsum(sampled * change * at_low * value)
@@ -232,7 +226,7 @@ def test_t5_expected_drift_against_direct_summation(vocab: int, geometry: Geomet
         moments = Independent().moments(reward, old)
         for k in range(11):
             objective = random_objective(rng, k)
-            weights = expected_weights(objective, signed_gains(objective, r, old), r, old, moments)
+            weights = expected_weights(changed(objective, r, old), moments)
             got = expected_first_order(weights, log_p, learning_rate=0.5, geometry=geometry)
             want, size = summed(objective, log_p, log_old, advantages, chances, geometry)
             want["other"] = want["all"] - want["unclipped"] - want["clip_low"] - want["clip_high"]
@@ -269,10 +263,8 @@ def test_t6_random_reward_leaves_only_the_clip_terms(law: str, geometry: Geometr
     m = moments.by_action("plus")
     assert_identity(moments.by_action("minus"), m, 2 * m)
     clip = Clip(0.2, 0.28)
-    drift = expected_first_order(
-        expected_weights(clip, signed_gains(clip, r, old), r, old, moments), log_p, learning_rate=0.7, geometry=geometry
-    )
-    stats = clip_set_stats(clip, r, old, log_p, geometry)
+    drift = expected_first_order(expected_weights(changed(clip, r, old), moments), log_p, learning_rate=0.7, geometry=geometry)
+    stats = clip_set_stats(changed(clip, r, old), log_p, geometry)
     p, value = np.exp(log_p), kappa(log_p, geometry)
     size = 2 * float(m[0]) * np.sum(p * np.abs(value), axis=-1)
     assert_identity(drift["unclipped"], np.zeros(3), size)
@@ -292,8 +284,8 @@ def test_t6_nothing_clips_on_policy(geometry: Geometry) -> None:
     log_p, _, _, _ = shared_case()
     one, p = np.ones_like(log_p), np.exp(log_p)
     for objective in OBJECTIVES.values():
-        assert not np.any(list(clip_set_stats(objective, one, p, log_p, geometry)))
-        weights = expected_weights(objective, signed_gains(objective, one, p), one, p, Independent().moments(Rademacher(), p))
+        assert not np.any(list(clip_set_stats(changed(objective, one, p), log_p, geometry)))
+        weights = expected_weights(changed(objective, one, p), Independent().moments(Rademacher(), p))
         for value in expected_first_order(weights, log_p, learning_rate=1.0, geometry=geometry).values():
             assert_identity(value, np.zeros(3), np.full(3, 10.0))
 
@@ -318,16 +310,14 @@ def test_t10_closed_forms_under_random_reward(geometry: Geometry) -> None:
         (NoClip(), 0 * r),
     ]
     for objective, w in forms:
-        weights = expected_weights(objective, signed_gains(objective, r, old), r, old, Independent().moments(Rademacher(), old))
+        weights = expected_weights(changed(objective, r, old), Independent().moments(Rademacher(), old))
         drift = expected_first_order(weights, log_p, learning_rate=1.0, geometry=geometry)
         want = np.sum(p * value * w, axis=-1) - np.sum(p * value, axis=-1) * np.sum(p * w, axis=-1)
         assert_identity(sum(drift.values()), want, 4 * np.sum(p * np.abs(value), axis=-1) * (1 + np.max(np.abs(w), axis=-1)))
-    weights = expected_weights(Cispo(), signed_gains(Cispo(), r, old), r, old, Independent().moments(Rademacher(), old))
+    weights = expected_weights(changed(Cispo(), r, old), Independent().moments(Rademacher(), old))
     for drift_value in expected_first_order(weights, log_p, learning_rate=1.0, geometry=geometry).values():
         np.testing.assert_array_equal(drift_value, np.zeros(3))  # no cause moves entropy, exactly
-    gppo = expected_weights(
-        CeGppo(beta_low=1), signed_gains(CeGppo(beta_low=1), r, old), r, old, Independent().moments(Rademacher(), old)
-    )
+    gppo = expected_weights(changed(CeGppo(beta_low=1), r, old), Independent().moments(Rademacher(), old))
     assert np.all(gppo["clip_low"][low] < 0)  # GPPO: the factor on LOW is negative
 
 
@@ -337,7 +327,7 @@ def test_t5_real_reward_without_clipping_is_the_covariance_law() -> None:
     table = np.random.default_rng(6).integers(0, 2, 200).astype(float)
     moments = Independent().moments(TableReward(tuple(table)), old)
     drift = expected_first_order(
-        expected_weights(NoClip(), signed_gains(NoClip(), r, old), r, old, moments), log_p, learning_rate=1.0, geometry="natural"
+        expected_weights(changed(NoClip(), r, old), moments), log_p, learning_rate=1.0, geometry="natural"
     )
     p, centred = np.exp(log_p), table - (old @ table)[:, None]
     cov = np.sum(p * log_p * centred, axis=-1) - np.sum(p * log_p, axis=-1) * np.sum(p * centred, axis=-1)
@@ -373,9 +363,9 @@ def test_reference_c() -> None:
     got: dict[str, float] = {"H0": float(old_policy.entropy), "H": float(policy.entropy)}
     moments = Independent().moments(Rademacher(), old)
     for geometry in ("natural", "euclidean"):
-        weights = expected_weights(clip, signed_gains(clip, r, old), r, old, moments)
+        weights = expected_weights(changed(clip, r, old), moments)
         drift = expected_first_order(weights, log_p, learning_rate=1.0, geometry=geometry)
-        stats = clip_set_stats(clip, r, old, log_p, geometry)
+        stats = clip_set_stats(changed(clip, r, old), log_p, geometry)
         got |= {"pi_low": float(stats.pi_low), "pi_high": float(stats.pi_high)}
         for side in ("low", "high"):
             got[f"{geometry}_{side}"] = float(drift[f"clip_{side}"])
@@ -396,14 +386,14 @@ def test_torch_and_numpy_agree(objective: Objective, geometry: Geometry) -> None
     table = TableReward(tuple(np.random.default_rng(7).integers(0, 3, 200).astype(float)))
     for moments in (Independent().moments(table, old), GroupRelative(4, "std").moments(Bernoulli(0.3), old)):
         want = expected_first_order(
-            expected_weights(objective, signed_gains(objective, r, old), r, old, moments),
+            expected_weights(changed(objective, r, old), moments),
             log_p,
             learning_rate=0.3,
             geometry=geometry,
         )
         t_p, t_r, t_old = tensors
         got = expected_first_order(
-            expected_weights(objective, signed_gains(objective, t_r, t_old), t_r, t_old, moments),
+            expected_weights(changed(objective, t_r, t_old), moments),
             t_p,
             learning_rate=0.3,
             geometry=geometry,
@@ -411,6 +401,6 @@ def test_torch_and_numpy_agree(objective: Objective, geometry: Geometry) -> None
         for cause in CAUSES:
             assert got[cause].dtype == torch.float64
             assert_identity(got[cause].numpy(), want[cause], np.sum(np.exp(log_p) * np.abs(log_p), axis=-1) * 10)
-    stats = clip_set_stats(objective, *tensors[1:], tensors[0], geometry)
-    for a, b in zip(stats, clip_set_stats(objective, r, old, log_p, geometry), strict=True):
+    stats = clip_set_stats(changed(objective, *tensors[1:]), tensors[0], geometry)
+    for a, b in zip(stats, clip_set_stats(changed(objective, r, old), log_p, geometry), strict=True):
         assert_identity(a.numpy(), b, np.sum(np.exp(log_p) * np.abs(log_p), axis=-1) * 4)

@@ -12,26 +12,23 @@ import pytest
 from entclip.drift.noise import noise_drift
 from entclip.drift.second_order import expected_curvature, expected_step_variance
 from entclip.drift.steps import logit_step
-from entclip.objectives.base import Objective, signed_gains, weight
-from entclip.objectives.family import CeGppo, Cispo, Clip, DualClip, NoClip, Sapo
+from entclip.objectives.base import Objective, weight
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
 from entclip.policies.laws import dirichlet, peaked, uniform, zipf
 from entclip.policies.softmax import Geometry, SoftmaxPolicy, log_softmax
 from entclip.rewards.advantage import Advantage, GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Rademacher, RewardLaw, TableReward
+from tests.family import members
+from tests.seen import changed, seen
 from tests.tolerances import assert_identity
 
 INF = math.inf
 OLD = log_softmax(np.array([0.3, -0.6, 0.1]))
 NEW = log_softmax(np.array([0.9, -1.1, 0.2]))  # ratios about 1.32, .44, .80: both clip sets and the band are occupied
-OBJECTIVES: dict[str, Objective] = {
-    "none": NoClip(),
-    "clip": Clip(0.2, 0.2),
-    "low_only": Clip(0.2, INF),
-    "dual": DualClip(0.6, 0.2, 1.25),
-    "cispo": Cispo(0.3, 0.1),
-    "sapo": Sapo(1.0, 2.5),
-    "ce_gppo": CeGppo(0.2, 0.2, 0.75, 0.5),
-}
+OBJECTIVES: dict[str, Objective] = members(0.2)
 TABLE = TableReward((0.0, 1.0, 0.4))
 geometries = pytest.mark.parametrize("geometry", ["natural", "euclidean"])
 objectives = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
@@ -80,7 +77,7 @@ class Enumeration:
     def add(self, chance: float, actions: list[int], advantage: np.ndarray, batch: int, scale: float = 1.0) -> None:
         """One minibatch: `batch` divides, `scale` multiplies every sample's step."""
         index = np.asarray(actions, dtype=int)
-        c = weight(self.objective, self.ratio[index], np.asarray(advantage), self.old[index])
+        c = weight(self.objective, seen(self.ratio[index], self.old[index]), np.asarray(advantage))
         summed = np.bincount(index, weights=c / self.ratio[index], minlength=len(self.old)) * scale / batch
         step = logit_step(summed, self.log_p, self.log_old, learning_rate=self.eta, geometry=self.geometry)
         self.values.append(chance * float(step @ self.hessian @ step) / 2)
@@ -94,7 +91,7 @@ class Enumeration:
 def predicted(
     e: Enumeration, advantage: Advantage, reward: RewardLaw, batch: int, shared: float, visits: float = 1.0
 ) -> np.ndarray:
-    gains = signed_gains(e.objective, e.ratio, e.old)
+    gains = changed(e.objective, e.ratio, e.old)
     return expected_curvature(
         e.log_p, e.ratio, gains, advantage.moments(reward, e.old),
         learning_rate=e.eta, geometry=e.geometry, batch=batch, shared_group=shared, visits=visits,
@@ -136,7 +133,7 @@ def test_step_variance_of_independent_samples(objective: Objective, geometry: Ge
     e.hessian = 2 * (np.diag(p) - np.outer(p, p))  # 2: the enumeration takes half
     for chance, actions, rewards in outcomes(e.old, reward, 2):
         e.add(chance, actions, advantages(Independent(), reward, rewards, e.old), 2)
-    gains, moments = signed_gains(objective, e.ratio, e.old), Independent().moments(reward, e.old)
+    gains, moments = changed(objective, e.ratio, e.old), Independent().moments(reward, e.old)
     e.check(expected_step_variance(NEW, e.ratio, gains, moments, geometry=geometry, batch=2))
 
 
@@ -194,9 +191,9 @@ def test_t8_contexts_visited_at_random(objective: Objective, geometry: Geometry,
     e = Enumeration(objective, geometry, 0.7, NEW, OLD)
     for chance, actions, rewards in outcomes(e.old, reward, batch):
         a = advantages(advantage, reward, rewards, e.old)  # the whole group has rewards, whoever passes through this context
-        for seen in itertools.product([False, True], repeat=batch):
-            mask = np.array(seen)
-            visit = math.prod(d if s else 1 - d for s in seen)
+        for visited in itertools.product([False, True], repeat=batch):
+            mask = np.array(visited)
+            visit = math.prod(d if s else 1 - d for s in visited)
             e.add(chance * visit, np.asarray(actions)[mask].tolist(), a[mask], batch, 1 / d if geometry == "natural" else 1.0)
     e.check(predicted(e, advantage, reward, batch, 1.0 if grouped else 0.0, visits=d))
 
@@ -230,7 +227,7 @@ def test_t8_batches_over_contexts() -> None:
     def curvature(rows: slice | int) -> np.ndarray:
         r = np.exp(new[rows] - old[rows])
         return expected_curvature(
-            new[rows], r, signed_gains(clip, r, np.exp(old[rows])), group.moments(table, np.exp(old[rows])),
+            new[rows], r, changed(clip, r, np.exp(old[rows])), group.moments(table, np.exp(old[rows])),
             learning_rate=0.3, geometry="natural", batch=8, shared_group=3 / 7, visits=visits[rows],
         )  # fmt: skip
 
@@ -273,7 +270,7 @@ def test_t9_is_t8_on_policy(name: str, kind: str, geometry: Geometry) -> None:
     m2 = float((moments.plus_sq + moments.minus_sq).item())
     eta, batch, one = 0.5, 16, np.ones_like(policy.log_probs)
     general = expected_curvature(
-        policy.log_probs, one, signed_gains(NoClip(), one, policy.probs), moments,
+        policy.log_probs, one, changed(NoClip(), one, policy.probs), moments,
         learning_rate=eta, geometry=geometry, batch=batch, shared_group=shared,
     )  # fmt: skip
     closed = noise_drift(policy.log_probs, learning_rate=eta, second_moment=m2, batch=batch, geometry=geometry)
@@ -282,7 +279,7 @@ def test_t9_is_t8_on_policy(name: str, kind: str, geometry: Geometry) -> None:
     # A clip that is off, or one that cannot act at ratio 1, changes nothing.
     for objective in (Clip(1, INF), Clip(0.2, 0.2), DualClip()):
         same = expected_curvature(
-            policy.log_probs, one, signed_gains(objective, one, policy.probs), moments,
+            policy.log_probs, one, changed(objective, one, policy.probs), moments,
             learning_rate=eta, geometry=geometry, batch=batch, shared_group=shared,
         )  # fmt: skip
         np.testing.assert_array_equal(same, general)
@@ -312,7 +309,7 @@ def test_t8_reference_c() -> None:
     r = np.exp(new - old)
     for eta, printed in ((1.0, -0.000533), (4.0, -0.008531)):
         got = expected_curvature(
-            new, r, signed_gains(Clip(0.2, 0.2), r, np.exp(old)), Independent().moments(Rademacher(), np.exp(old)),
+            new, r, changed(Clip(0.2, 0.2), r, np.exp(old)), Independent().moments(Rademacher(), np.exp(old)),
             learning_rate=eta, geometry="euclidean", batch=1024,
         )  # fmt: skip
         assert abs(float(got) - printed) <= 0.5000001e-6
@@ -337,7 +334,7 @@ def test_torch_and_numpy_agree(geometry: Geometry, grouped: bool) -> None:
         return expected_curvature(
             new,
             r,
-            signed_gains(Clip(), r, old_probs),
+            changed(Clip(), r, old_probs),
             moments,
             learning_rate=0.7,
             geometry=geometry,

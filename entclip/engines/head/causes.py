@@ -17,7 +17,7 @@ from entclip.drift.first_order import expected_weights
 from entclip.engines.head.gradient import Gradient, logit_gradient
 from entclip.engines.head.optimizer import RowStep
 from entclip.engines.head.state import HeadState
-from entclip.objectives.base import CAUSES, SignedGains
+from entclip.objectives.base import CAUSES, Change
 from entclip.objectives.drop import Keep
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -92,10 +92,9 @@ class Expectation:
         self.state, self.realised, self.moments, self.keep = realised.state, realised, moments, keep
         self.sums: dict[str, tuple[Tensor, Tensor]] = {}  # <g_t, pi_s w_s> (R, T, n) and E_pi_s[w_s] (R, n)
 
-    def add(self, gains: SignedGains, ratio: Tensor, old_probs: Tensor, entropy_gradient: Tensor, probs: Tensor) -> None:
-        """One block; gains, ratio, old_probs and probs in the minibatch's contexts, (R, n, v)."""
-        weights = expected_weights(self.state.objective, gains, ratio, old_probs, self.moments, self.keep)
-        for cause, w in weights.items():
+    def add(self, change: Change, entropy_gradient: Tensor, probs: Tensor) -> None:
+        """One block; the change and pi in the minibatch's contexts, (R, n, v)."""
+        for cause, w in expected_weights(change, self.moments, self.keep).items():
             # Without an action in the reward the unclipped weight is the same for all actions, and such a weight moves nothing.
             if cause == "unclipped" or not bool(torch.any(w != 0)):
                 continue

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from entclip.engines.head.state import HeadState
-from entclip.objectives.base import signed_gains
+from entclip.objectives.base import View, clip_events
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 
@@ -58,18 +58,17 @@ def sample_log_probs(state: HeadState, contexts: Tensor, actions: Tensor) -> tup
 
 def gradient_of(state: HeadState, contexts: Tensor, actions: Tensor, advantages: Tensor, keep: Keep | None) -> Gradient:
     """Weights of the samples of a minibatch; with `keep` they are the survivors of a random drop (removed ones have A = 0)."""
-    objective, batch = state.objective, actions.shape[-1]
+    batch = actions.shape[-1]
     log_ratio, log_old = sample_log_probs(state, contexts, actions)
-    ratio, old_probs = importance_ratio(log_ratio, 0.0), log_old.exp()
-    gains = signed_gains(objective, ratio, old_probs)
+    ratio = importance_ratio(log_ratio, 0.0)
+    change = state.objective.change(View(ratio, log_old.exp(), log_old + log_ratio))
+    gains = change.gains
     d = torch.as_tensor(state.context_weight[: len(state.hidden)], dtype=ratio.dtype, device=ratio.device)[contexts, None]
     plus, minus = advantages.clamp(min=0) * d / batch, (-advantages).clamp(min=0) * d / batch
-    weights = split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
+    weights = split_survivors(change, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    low, high = objective.sets(ratio, old_probs)
-    up, down = advantages > 0, advantages < 0
-    hit_low, hit_high = (low & down, high & up) if objective.gated else (low & (up | down), high & (up | down))
-    counts = Counts(*(x.sum(-1).double() for x in (up, down, hit_low, hit_high)))
+    hits = (advantages > 0, advantages < 0, *clip_events(change, advantages))
+    counts = Counts(*(x.sum(-1).double() for x in hits))
     return Gradient(contexts, actions, ratio * total, {cause: ratio * w for cause, w in weights.items()}, counts)
 
 

@@ -22,8 +22,8 @@ from entclip.engines.head.path_sums import PathSums, path_sums, realised
 from entclip.engines.head.products import blocks
 from entclip.engines.head.state import Block, HeadState, block_from, block_of, displacement, old_logits
 from entclip.ledger.columns import causes_in
-from entclip.objectives.base import Objective, SignedGains, signed_gains
-from entclip.objectives.drop import Keep, surviving_gains
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.drop import Keep, surviving
 from entclip.policies.softmax import importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -77,11 +77,11 @@ def update(
         _add(sums, found)
         pricing.add(rows, slope, own, made)
         if expectation is not None:
-            gains, ratio, old_probs = _gains(state, of_minibatch)
-            expectation.add(gains, ratio, old_probs, slope, own)
+            change, ratio = _change(state, of_minibatch)
+            expectation.add(change, slope, own)
             if noise is not None:
                 probs = block_from(logits, displaced, state.old_log_z, state.log_z).log_probs.exp()
-                noise.add(surviving_gains(gains, keep), ratio, probs, slope, own)
+                noise.add(surviving(change, keep).gains, ratio, probs, slope, own)
     assert path is not None
     columns = _columns(state, path, sums, pricing.columns())
     if expectation is not None:
@@ -139,11 +139,15 @@ def _scale(state: HeadState, gradient: Gradient, optimizer: Optimizer, columns: 
     return total
 
 
-def _gains(state: HeadState, block: Block) -> tuple[SignedGains, Tensor, Tensor]:
-    """Gains, ratio and pi_old of a block in the contexts of a minibatch, (R, n, v) each."""
+def _view(block: Block) -> View:
     ratio = importance_ratio(block.log_ratio, 0.0)
-    old_probs = block.old_log_probs.exp().expand_as(ratio)
-    return signed_gains(state.objective, ratio, old_probs), ratio, old_probs
+    return View(ratio, block.old_log_probs.exp().expand_as(ratio), block.log_probs)
+
+
+def _change(state: HeadState, block: Block) -> tuple[Change, Tensor]:
+    """What the objective does in the contexts of a minibatch, and the ratio, (R, n, v) each."""
+    view = _view(block)
+    return state.objective.change(view), view.ratio
 
 
 def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> MeanGains:
@@ -153,7 +157,7 @@ def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> Mean
     for rows in blocks(state.vocab, state.width):
         logits, displaced = old_logits(some, rows), displacement(some, state.moved, rows)
         block = block_from(logits, displaced, state.old_log_z[:, chosen], state.log_z[:, chosen])
-        means.add(surviving_gains(_gains(state, block)[0], keep), block.log_probs.exp())
+        means.add(surviving(_change(state, block)[0], keep).gains, block.log_probs.exp())
     return means
 
 
@@ -174,12 +178,13 @@ def block_sums(
 
 def _set_sums(objective: Objective, block: Block, probs: Tensor, x: Tensor) -> Columns:
     """Sums of a block over the clip sets, and what describes pi against pi_old. Claim T6, euclidean entropy value."""
-    ratio, old = importance_ratio(block.log_ratio, 0.0), block.old_log_probs.exp().expand_as(probs)
+    view = _view(block)
+    old, change = view.old_probs, objective.change(view)
     surprise = -probs * x
     value = probs * surprise
     out = {"_value": value.sum(-1), "kl": -torch.linalg.vecdot(old, block.log_ratio)}
-    out |= {"log_ratio_sq": torch.linalg.vecdot(old, block.log_ratio**2), "ratio_max": ratio.amax(-1)}
-    for side, inside in zip(("low", "high"), objective.sets(ratio, old), strict=True):
+    out |= {"log_ratio_sq": torch.linalg.vecdot(old, block.log_ratio**2), "ratio_max": view.ratio.amax(-1)}
+    for side, inside in (("low", change.low), ("high", change.high)):
         held = inside.to(probs.dtype)
         out[f"pi_{side}"] = torch.linalg.vecdot(probs, held)
         out[f"mass_{side}"] = torch.linalg.vecdot(value, held)

@@ -1,8 +1,8 @@
 """The gradient of a minibatch by cause, and the parameter step that each cause makes. Claims T4, T5, T13.
 
-Every token-level surrogate is a weight c(r, A) on grad log pi, and c splits into causes that add up (objective.py): a backward
-pass for the sum and one for each side give the gradient of every cause. An optimiser turns gradients into steps; held at the
-preconditioner of the actual step that map is linear, momentum and decay its constant parts.
+Every token-level surrogate is a weight c(r, A) on grad log pi, and c splits into causes that add up (objectives/base.py): a
+backward pass for the sum and one for each side give the gradient of every cause. An optimiser turns gradients into steps; held
+at the preconditioner of the actual step that map is linear, momentum and decay its constant parts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from entclip.objectives.base import Objective, clip_events, signed_gains
+from entclip.objectives.base import Objective, View, clip_events
 from entclip.objectives.drop import Keep, split_survivors
-from entclip.policies.softmax import importance_ratio
 
 __all__ = ["TokenWeights", "carry", "step_by_cause", "token_share", "token_weights"]
 
@@ -65,12 +64,13 @@ def token_weights(
         advantages: of the responses, (N, 1), shared by their tokens.
         keep, survives: in a control run the chances of a random drop, and which tokens survived it, (N, R).
     """
-    ratio, old_probs = importance_ratio(log_probs, old_log_probs), torch.exp(old_log_probs)
+    view = View.of(log_probs, old_log_probs)
+    ratio, change = view.ratio, objective.change(view)
     plus, minus = (torch.clamp(sign * advantages, min=0).expand_as(ratio) for sign in (1, -1))
     if survives is not None:
         plus, minus = plus * survives, minus * survives
-    split = split_survivors(objective, signed_gains(objective, ratio, old_probs), ratio, old_probs, plus, minus, keep)
-    events = clip_events(objective, ratio, plus - minus, old_probs)
+    split = split_survivors(change, plus, minus, keep)
+    events = clip_events(change, plus - minus)
     return TokenWeights(
         {cause: (ratio * weight * share).to(log_probs.dtype) for cause, weight in split.items()},
         float((events.low & mask).sum()),

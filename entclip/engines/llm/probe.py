@@ -14,8 +14,8 @@ import torch
 
 from entclip.drift.first_order import clip_set_stats
 from entclip.engines.llm.sampling import Sequences, response_log_probs
-from entclip.objectives.base import Objective
-from entclip.policies.softmax import entropy, importance_ratio
+from entclip.objectives.base import Objective, View
+from entclip.policies.softmax import entropy
 
 __all__ = [
     "Curvature",
@@ -104,8 +104,8 @@ def distribution_columns(objective: Objective, new: list[Any], old: list[Any]) -
     """
     sums: dict[str, float] = {}
     for log_probs, old_log_probs in _double_pairs(new, old):
-        ratio, old_probs = importance_ratio(log_probs, old_log_probs), torch.exp(old_log_probs)
-        stats = clip_set_stats(objective, ratio, old_probs, log_probs, "natural")
+        view = View.of(log_probs, old_log_probs)
+        stats, old_probs = clip_set_stats(objective.change(view), log_probs, "natural"), view.old_probs
         log_ratio = log_probs - old_log_probs
         values = {
             "pi_low": stats.pi_low,

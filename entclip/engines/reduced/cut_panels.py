@@ -1,7 +1,7 @@
 """Clip bounds that pass through the unsampled actions: the panel is cut at the bound, and each piece has nodes of its own.
 
 A polynomial cannot follow an indicator. Unsampled actions move nearly together, so mostly all of a panel is on one side of every
-bound; where two of its nodes are on different sides, the rank at which the side changes is found by bisection.
+bound; where two of its nodes are on different pieces of the objective, the rank at which the piece changes is found by bisection.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from entclip.engines.reduced.basis import chebyshev, weights_of
 from entclip.engines.reduced.cell import Cell, Population
 from entclip.engines.reduced.column_policy import ratio_of
 from entclip.engines.reduced.column_sums import Policies
-from entclip.objectives.base import Objective
-from entclip.policies.softmax import importance_ratio
+from entclip.objectives.base import Objective, View
 
 __all__ = ["cut", "straddling"]
 
@@ -23,29 +22,25 @@ _FEW = 32  # actions of a piece that are listed instead
 _WAYS = 32  # ranks looked at in one step of the search
 
 
-def _sides(objective: Objective, ratio: np.ndarray, old_probs: np.ndarray) -> np.ndarray:
-    """A number for each action that says which bounds it is beyond, same shape."""
-    low, high = objective.sets(ratio, old_probs)
-    gone = [objective.gain(sign, ratio, old_probs) == 0 for sign in ("plus", "minus")]
-    out: np.ndarray = low + 2 * high + 4 * gone[0] + 8 * gone[1]
+def _mixed(objective: Objective, view: View, per_panel: int) -> np.ndarray:
+    """Panels with nodes on different pieces of the objective, (..., P), from the view of all nodes (..., n)."""
+    piece = objective.change(view).piece
+    piece = piece.reshape(*piece.shape[:-1], -1, per_panel)
+    out: np.ndarray = np.any(piece != piece[..., :1], axis=-1)
     return out
 
 
-def _mixed(objective: Objective, ratio: np.ndarray, old_probs: np.ndarray, per_panel: int) -> np.ndarray:
-    """Panels with nodes on different sides of a bound, (..., P), from all nodes (..., n)."""
-    side = _sides(objective, ratio, old_probs)
-    side = side.reshape(*side.shape[:-1], -1, per_panel)
-    out: np.ndarray = np.any(side != side[..., :1], axis=-1)
-    return out
+def _view_of(cell: Cell, columns: tuple[int | slice, slice]) -> View:
+    old_probs = cell.old_probs[columns]
+    return View(ratio_of(cell.probs[columns], old_probs), old_probs, cell.log_probs[columns])
 
 
 def straddling(cell: Cell, population: Population, objective: Objective) -> np.ndarray:
-    """Units in which two nodes of one panel are on different sides of a bound."""
+    """Units in which two nodes of one panel are on different pieces of the objective."""
     n, m = cell.nodes, population.basis.per_panel
     if m == 1:
         return np.zeros(0, dtype=np.int64)  # a node alone is the actions it stands for
-    old_probs = cell.old_probs[:, :n]
-    return np.flatnonzero(np.any(_mixed(objective, ratio_of(cell.probs[:, :n], old_probs), old_probs, m), axis=1))
+    return np.flatnonzero(np.any(_mixed(objective, _view_of(cell, (slice(None), slice(n))), m), axis=1))
 
 
 class _Unit:
@@ -66,15 +61,15 @@ class _Unit:
         now, old = (u + places.of(x[own, :n] - start, unit) for x in (self.cell.log_probs, self.cell.old_log_probs))
         return now, old
 
-    def sides(self, ranks: np.ndarray) -> np.ndarray:
-        now, old = self.log_probs(self.u(ranks))
-        return _sides(self.objective, importance_ratio(now, old), np.exp(old))
+    def pieces(self, ranks: np.ndarray) -> np.ndarray:
+        """The objective's piece at each rank."""
+        out: np.ndarray = self.objective.change(View.of(*self.log_probs(self.u(ranks)))).piece
+        return out
 
     def cuts(self, first: int, last: int) -> list[int]:
-        """Ranks in (first, last) at which the side changes, as far as an ever finer look at the changes seen shows them."""
+        """Ranks in (first, last) at which the piece changes, as far as an ever finer look at the changes seen shows them."""
         seen = np.unique(np.linspace(first, last - 1, _WAYS).astype(np.int64))
-        side = self.sides(seen)
-        changes = np.flatnonzero(np.diff(side))
+        changes = np.flatnonzero(np.diff(self.pieces(seen)))
         if last - first <= _WAYS:
             return [int(seen[k + 1]) for k in changes]
         return [cut for k in changes for cut in self.cuts(int(seen[k]), int(seen[k + 1]) + 1)]
@@ -98,10 +93,10 @@ def cut(cell: Cell, population: Population, objective: Objective, unit: int) -> 
     count = int(cell.count[unit])
     ids = cell.ids[unit, :count]
     ranks = np.sort(population.laws.rank(np.full(count, one.row), ids))
-    old_probs = cell.old_probs[unit, :n]
-    parted = _mixed(objective, ratio_of(cell.probs[unit, :n], old_probs), old_probs, m)
+    nodes = (unit, slice(n))
+    parted = _mixed(objective, _view_of(cell, nodes), m)
     keep = np.repeat(~parted, m)
-    whole = (cell.log_probs[unit, :n], cell.old_log_probs[unit, :n], cell.weight[unit], cell.number[unit])
+    whole = (cell.log_probs[nodes], cell.old_log_probs[nodes], cell.weight[unit], cell.number[unit])
     parts = [tuple(x[keep] for x in whole)]
     for panel in np.flatnonzero(parted):
         a, b = population.basis.cuts[one.row, panel : panel + 2].tolist()

@@ -13,13 +13,12 @@ import numpy as np
 
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, Standing, trace_terms
-from entclip.objectives.base import CAUSES, Objective, SignedGains, signed_gains
-from entclip.objectives.drop import Keep, split_survivors, surviving_gains
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip  # fmt: skip
+from entclip.objectives.base import CAUSES, Change, Objective, SignedGains, View
+from entclip.objectives.drop import Keep, split_survivors, surviving
 from entclip.policies.softmax import Geometry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 
-__all__ = ["Changed", "Effect", "Terms", "expected_columns", "idle_range", "step_variance"]
+__all__ = ["Changed", "Terms", "expected_columns", "idle_range", "step_variance"]
 
 
 class Terms(NamedTuple):
@@ -35,33 +34,21 @@ class Terms(NamedTuple):
 
 
 def idle_range(terms: Terms) -> tuple[float, float]:
-    """Ratios between which, both included, every gain is 1 and no action is in a clip set; NaN where there is no such range.
-
-    A range that is too narrow costs time and changes nothing.
-    """
+    """Ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
     by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
-    known = type(terms.objective) in (NoClip, Clip, Cispo, CeGppo, DualClip, DppoTv)  # a class of one's own may do anything
-    match terms.objective if known and not by_action else None:
-        case NoClip():
-            return 0.0, math.inf
-        case Clip(low=low, high=high) | Cispo(low=low, high=high) | CeGppo(low=low, high=high):
-            return 1 - low, 1 + high
-        case DualClip(low=low, high=high, cap=cap):
-            return 1 - low, min(1 + high, cap)
-        case DppoTv(delta=delta):  # |pi - pi_old| <= |r - 1|, and a margin for its rounding
-            return 1 - delta * (1 - 1e-9), 1 + delta * (1 - 1e-9)
-    return math.nan, math.nan
+    return (math.nan, math.nan) if by_action else terms.objective.idle
 
 
 class Changed:
-    """The columns whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and column; their pi, l + H, mass,
-    ratio, pi_old and number; sums over each unit's."""
+    """The columns whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and column; their log pi, pi, l + H,
+    mass, ratio, pi_old and number; sums over each unit's."""
 
     def __init__(self, policies: Policies, standing: Standing, unit: np.ndarray, column: np.ndarray) -> None:
         self.unit, self.column, self.units = unit, column, len(policies.tracked)
         at, n = (unit, column), policies.weight.shape[1]
         self.probs, self.old_probs = policies.probs[at], policies.old_probs[at]
-        self.excess = policies.log_probs[at] + standing.entropy[unit]
+        self.log_probs = policies.log_probs[at]
+        self.excess = self.log_probs + standing.entropy[unit]
         self.ratio = ratio_of(self.probs, self.old_probs)
         self.mass, self.number = self.probs.copy(), np.ones(len(unit))
         of_nodes = np.flatnonzero(column < n)
@@ -79,22 +66,6 @@ class Changed:
     def total(self, x: np.ndarray) -> np.ndarray:
         """Sums over the columns of each unit, (u,)."""
         return np.bincount(self.unit, x, minlength=self.units)
-
-
-class Effect(NamedTuple):
-    """What an objective makes of some actions, (D,) each: gains, and whether they are beyond its low and its high bound."""
-
-    gains: SignedGains
-    low: np.ndarray
-    high: np.ndarray
-
-    @classmethod
-    def of(cls, objective: Objective, ratio: np.ndarray, old_probs: np.ndarray) -> Effect:
-        return cls(signed_gains(objective, ratio, old_probs), *objective.sets(ratio, old_probs))
-
-    def part(self, some: slice) -> Effect:
-        """That of some of the actions."""
-        return Effect(SignedGains(*(g[some] for g in self.gains)), self.low[some], self.high[some])
 
 
 class _MeanStep(NamedTuple):
@@ -169,25 +140,23 @@ def _pair(form: _Form, changed: Changed, gains: SignedGains, moments: AdvantageM
     return out
 
 
-def expected_columns(standing: Standing, changed: Changed, effect: Effect, terms: Terms) -> dict[str, np.ndarray]:
+def expected_columns(standing: Standing, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
     """Clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
 
-    effect: the objective's at the changed columns.
+    change: the objective's at the changed columns.
     """
-    objective, moments, unit, euclidean = terms.objective, terms.moments, changed.unit, terms.geometry == "euclidean"
+    moments, unit, euclidean = terms.moments, changed.unit, terms.geometry == "euclidean"
     kappa = -changed.excess * changed.probs if euclidean else -changed.excess
     value = changed.mass * (kappa - standing.kappa[unit])
     out: dict[str, np.ndarray] = {}
-    for side, members in (("low", effect.low), ("high", effect.high)):
+    for side, members in (("low", change.low), ("high", change.high)):
         out |= {f"pi_{side}": changed.total(changed.mass * members), f"mass_{side}": changed.total(value * members)}
     if moments is None:
         return out
     up, down, up_sq, down_sq = (changed.by_action(moments.by_action(name)) for name in ("plus", "minus", "plus_sq", "minus_sq"))
     keep = Keep(1.0, 1.0) if terms.keep is None else terms.keep
-    parts = split_survivors(
-        objective, effect.gains, changed.ratio, changed.old_probs, keep.plus * up, keep.minus * down, terms.keep
-    )
-    gains = surviving_gains(effect.gains, terms.keep)
+    parts = split_survivors(change, keep.plus * up, keep.minus * down, terms.keep)
+    gains = surviving(change, terms.keep).gains
     means = (standing.p2[unit], standing.spread[unit], standing.form[unit])
     trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
     square = gains.plus_sq * up_sq + gains.minus_sq * down_sq
@@ -212,7 +181,7 @@ def step_variance(
     width, n = policies.probs.shape[1], policies.weight.shape[1]
     weight = whole_weight(policies.weight, policies.tracked, width)
     now, ratio = Columns.of(policies.log_probs, weight, policies.probs), ratio_of(policies.probs, policies.old_probs)
-    gains = signed_gains(objective, ratio, policies.old_probs)
+    gains = objective.change(View(ratio, policies.old_probs, policies.log_probs)).gains
     plus, minus, plus_sq, minus_sq = (moments.by_action(name) for name in ("plus", "minus", "plus_sq", "minus_sq"))
     square, w = gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, gains.plus * plus - gains.minus * minus
     if geometry == "natural":

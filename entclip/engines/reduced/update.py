@@ -12,10 +12,10 @@ from entclip.engines.reduced.cell import Cell, Population
 from entclip.engines.reduced.column_policy import path_range, ratio_of, whole_weight
 from entclip.engines.reduced.column_sums import Along, Policies
 from entclip.engines.reduced.cut_panels import cut, straddling
-from entclip.engines.reduced.expected import Changed, Effect, Terms, expected_columns, idle_range
+from entclip.engines.reduced.expected import Changed, Terms, expected_columns, idle_range
 from entclip.engines.reduced.kernels import Kernels
 from entclip.engines.reduced.steps import Optimizer, Pushes
-from entclip.objectives.base import CAUSES
+from entclip.objectives.base import CAUSES, View
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -91,10 +91,11 @@ def _update(
     old_probs = cell.old_probs[at]
     ratio = ratio_of(cell.probs[at], old_probs)
     # Of the drawn and of the changed actions at once: an update of few units is made of calls, not of numbers.
-    effects = Effect.of(objective, np.append(ratio, changed.ratio), np.append(old_probs, changed.old_probs))
-    effect = effects.part(slice(len(ratio)))
-    gains = effect.gains
-    parts = split_survivors(objective, gains, ratio, old_probs, plus, minus, keep)
+    seen = ((ratio, changed.ratio), (old_probs, changed.old_probs), (cell.log_probs[at], changed.log_probs))
+    both = objective.change(View(*(np.append(*pair) for pair in seen)))
+    change = both.at(slice(len(ratio)))
+    gains = change.gains
+    parts = split_survivors(change, plus, minus, keep)
     weights = plus * gains.plus - minus * gains.minus
 
     pushes = Pushes(at, weights, ratio, old_probs)
@@ -112,14 +113,14 @@ def _update(
     columns |= {"entropy_before": standing.entropy, "entropy": along.entropy, "step_variance": along.variance}
     columns |= {"_inner": along.inner, "_scale": along.scale + step.size(by_cause)}
     columns["_bound"] = _remainder_bound(cell, step.total, along, columns, kernels, population.laws.vocab)
-    columns |= expected_columns(standing, changed, effects.part(slice(len(ratio), None)), terms)
+    columns |= expected_columns(standing, changed, both.at(slice(len(ratio), None)), terms)
     if changed.has_nodes:
         _cut_expectations(cell, population, terms, columns)
     either = draw.n_plus + draw.n_minus
-    of_low, of_high = (draw.n_minus, draw.n_plus) if objective.gated else (either, either)
+    of_low, of_high = (draw.n_minus, draw.n_plus) if change.gated else (either, either)
     counts = {
-        "clip_count_low": of_low * effect.low,
-        "clip_count_high": of_high * effect.high,
+        "clip_count_low": of_low * change.low,
+        "clip_count_high": of_high * change.high,
         "count_plus": draw.n_plus,
         "count_minus": draw.n_minus,
     }
@@ -137,8 +138,8 @@ def _cut_expectations(cell: Cell, population: Population, terms: Terms, columns:
         own, pieces = terms._replace(rate=terms.rate[unit : unit + 1]), cut(cell, population, objective, unit)
         standing, *found = kernels.measure(*pieces, terms.geometry == "euclidean", idle_range(own))
         changed = Changed(pieces, standing, *found)
-        effect = Effect.of(objective, changed.ratio, changed.old_probs)
-        for name, value in expected_columns(standing, changed, effect, own).items():
+        change = objective.change(View(changed.ratio, changed.old_probs, changed.log_probs))
+        for name, value in expected_columns(standing, changed, change, own).items():
             columns[name][unit] = value[0]
 
 

@@ -18,9 +18,9 @@ from entclip.engines.samples import Sums
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import pool_prefixes
-from entclip.objectives.base import Objective, signed_gains
+from entclip.objectives.base import Objective, View
 from entclip.policies.sequences import PrefixTree
-from entclip.policies.softmax import entropy, importance_ratio
+from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments
 
 __all__ = [
@@ -155,11 +155,10 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ce
     """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     spec, total = state.experiment.update, 0.0
     for rows in cells:
-        log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
-        ratio, old_probs = importance_ratio(log_probs, old), np.exp(old)
-        gains = signed_gains(state.objective, ratio, old_probs)
+        view = View.of(state.log_probs[rows], state.old_log_probs[rows])
+        change = state.objective.change(view)
         moments = _with_prefix_axis(take_moments(rollout.moments, rows))
-        variance = expected_step_variance(log_probs, ratio, gains, moments, geometry=spec.geometry, batch=spec.batch)
+        variance = expected_step_variance(view.log_probs, view.ratio, change, moments, geometry=spec.geometry, batch=spec.batch)
         total += float(np.sum(state.weight[rows] * variance[:, 0]))
     return math.sqrt(target * float(state.weight.sum()) / total)
 

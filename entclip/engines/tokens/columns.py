@@ -14,7 +14,7 @@ import torch
 from entclip.drift.cumulants import proved_remainder
 from entclip.engines.accounting import Scheme
 from entclip.engines.tokens.kernels.passes import Norm, Slots, Tensor
-from entclip.objectives.base import Objective, clip_events, signed_gains
+from entclip.objectives.base import ClipEvents, Objective, View, clip_events
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 from entclip.rewards.advantage import AdvantageMoments
@@ -26,7 +26,8 @@ Columns = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Taken:
-    """A minibatch at the policies it is used with, each (U, B): log pi, log pi_old, ratio, advantage, c/(r B) by cause, total."""
+    """A minibatch at the policies it is used with, each (U, B): log pi, log pi_old, ratio, advantage, c/(r B) by cause and in
+    total, and the samples that a side acts on."""
 
     log_probs: Tensor
     old_log_probs: Tensor
@@ -34,21 +35,22 @@ class Taken:
     advantage: Tensor
     weights: dict[str, Tensor]
     total: Tensor
+    events: ClipEvents
 
 
 def take(objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advantage: Tensor, keep: Keep | None) -> Taken:
     """Weights of samples one by one. keep: survival probabilities of a random drop, whose victims have advantage 0."""
-    ratio, old = importance_ratio(log_probs, old_log_probs), torch.exp(old_log_probs)
-    gains, batch = signed_gains(objective, ratio, old), advantage.shape[1]
+    view, batch = View.of(log_probs, old_log_probs), advantage.shape[1]
+    change = objective.change(view)
+    gains = change.gains
     plus, minus = advantage.clamp(min=0) / batch, (-advantage).clamp(min=0) / batch
-    weights = split_survivors(objective, gains, ratio, old, plus, minus, keep)
+    weights = split_survivors(change, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    return Taken(log_probs, old_log_probs, ratio, advantage, weights, total)
+    return Taken(log_probs, old_log_probs, view.ratio, advantage, weights, total, clip_events(change, advantage))
 
 
-def _counts(objective: Objective, taken: Taken) -> Columns:
-    a = taken.advantage
-    events = clip_events(objective, taken.ratio, a, torch.exp(taken.old_log_probs))
+def _counts(taken: Taken) -> Columns:
+    a, events = taken.advantage, taken.events
     counted = {"clip_count_low": events.low, "clip_count_high": events.high, "count_plus": a > 0, "count_minus": a < 0}
     return {name: mask.double().sum(-1) for name, mask in counted.items()}
 
@@ -109,7 +111,7 @@ def plain_columns(
     mean_value = torch.zeros_like(mean) if scheme.geometry == "natural" else -sums["c2"]
     if moments is not None:
         columns |= _expected(scheme, sums, rate, mean_value, moments)
-    return columns | _view_columns(sums, mean_value) | _counts(scheme.objective, taken)
+    return columns | _view_columns(sums, mean_value) | _counts(taken)
 
 
 def _expected(scheme: Scheme, sums: Columns, rate: Tensor, mean_value: Tensor, moments: AdvantageMoments) -> Columns:
@@ -189,4 +191,4 @@ def adam_columns(
     size = sum((push * price).abs().sum(-1) + (pulls[cause] * sums["pull_price"]).abs() for cause, push in pushes.items())
     columns |= {"_inner": -along, "_scale": sums["inner_abs"] + sums["momentum"].abs() + size}
     columns = _close(columns, causes, before, after, sums["step_max"] - sums["step_min"], vocab, eps)
-    return columns | _view_columns(sums, -sums["c2"]) | _counts(scheme.objective, taken)
+    return columns | _view_columns(sums, -sums["c2"]) | _counts(taken)

@@ -29,14 +29,14 @@ from entclip.engines.samples import Sums
 from entclip.engines.tokens import columns as tokens_books
 from entclip.engines.tokens.draws import Draws
 from entclip.engines.tokens.kernels import reference
-from entclip.engines.tokens.kernels.passes import AdamScale, Norm, Tensor, View, distinct
+from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Tensor, distinct
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.engines.tokens.start import check_device, check_memory, initial_tables
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
-from entclip.objectives.base import Objective, signed_gains
+from entclip.objectives.base import Objective, View
 from entclip.objectives.drop import Keep
-from entclip.policies.softmax import entropy, importance_ratio, log_softmax
+from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
@@ -60,6 +60,7 @@ class TokensState(State):
     old_log_z: Tensor | None = None
     moments: tuple[Tensor, Tensor] | None = None
     updates: int = 0
+    kernel: Any = reference  # the module of passes that knows the objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +96,11 @@ class TokensEngine:
         if module is None:
             raise SpecError(f"kernels = 'fused' needs triton: {install('triton')} (Linux), or use kernels = 'reference'.")
         self._kernel: Any = module
+        self._fixed = kernels is not None
 
     def start(self, experiment: Experiment, objective: Objective) -> TokensState:
         check_memory(experiment, self.device, self.dtype)
+        kernel = self._kernel_for(objective)
         logits, old, d = initial_tables(experiment, self.device, self.dtype)
         contexts = len(d)
         context = np.tile(np.arange(contexts), experiment.replicas)
@@ -110,12 +113,23 @@ class TokensEngine:
             context_weight=d[context],
             logits=logits,
             norm=reference.measure(logits),
+            kernel=kernel,
         )
         if old is not None:
             state.old_logits, state.old_log_z = old, reference.measure(old).log_z
         if experiment.update.optimizer != "sgd":
             state.moments = (torch.zeros_like(logits), torch.zeros_like(logits))
         return state
+
+    def _kernel_for(self, objective: Objective) -> Any:
+        """The engine's kernels; the reference where they were not asked for by name and do not hold the objective."""
+        if self._kernel is reference or self._kernel.knows(objective):
+            return self._kernel
+        if self._fixed:
+            raise SpecError(
+                f"kernels = 'fused' does not hold the objective {objective.kind!r}: leave kernels out, or use 'reference'."
+            )
+        return reference
 
     def roll_out(self, state: TokensState) -> tuple[TokensState, TokensRollout]:
         experiment = state.experiment
@@ -227,18 +241,18 @@ class TokensEngine:
         old = state.old_logits.gather(1, actions).double() - state.old_log_z[:, None]  # type: ignore[union-attr, index]
         return tokens_books.take(state.objective, log_probs, old, advantages, keep)
 
-    def _view(self, state: TokensState, moments: AdvantageMoments | None) -> View:
+    def _view(self, state: TokensState, moments: AdvantageMoments | None) -> Comparison:
         numbers = None
         if moments is not None:
             numbers = tuple(float(getattr(moments, n)[0]) for n in ("plus", "minus", "plus_sq", "minus_sq"))
         geometry = state.experiment.update.geometry
-        return View(state.old_logits, state.old_log_z, state.objective, geometry, numbers)  # type: ignore[arg-type]
+        return Comparison(state.old_logits, state.old_log_z, state.objective, geometry, numbers)  # type: ignore[arg-type]
 
     def _plain(
         self, state: TokensState, rollout: TokensRollout, minibatch: Minibatch, actions: Tensor, advantages: Tensor, rate: Tensor
     ) -> tuple[TokensState, dict[str, Tensor]]:
         """One pass of a kernel, and columns from its sums."""
-        scheme, kernel = scheme_of(state), self._kernel
+        scheme, kernel = scheme_of(state), state.kernel
         taken = self._taken(state, actions, advantages, None)
         moments = rollout.moments if minibatch.fresh else None
         view, before = self._view(state, moments), state.norm
@@ -254,20 +268,22 @@ class TokensEngine:
             after = kernel.sparse_step(state.logits, before, slots)
         else:
             after, sums = kernel.euclidean_step(state.logits, before, slots, pull, view)
-        after = self._settled(state.logits, after)
+        after = self._settled(state, after)
         columns = tokens_books.plain_columns(
             scheme, before, after, sums, taken, slots, slot_log_probs, pull, rate, state.logits.shape[1],
             float(torch.finfo(self.dtype).eps), moments,
         )  # fmt: skip
         return dataclasses.replace(state, norm=after), columns
 
-    def _settled(self, logits: Tensor, norm: Norm) -> Norm:
+    def _settled(self, state: TokensState, norm: Norm) -> Norm:
         """The norm, measured again where sparse steps may have left more than a little rounding in it."""
-        own = 0.0 if self._kernel is reference else 4 * torch.finfo(self.dtype).eps * (1 + norm.entropy.nan_to_num(0, 0, 0))
+        own = 0.0 if state.kernel is reference else 4 * torch.finfo(self.dtype).eps * (1 + norm.entropy.nan_to_num(0, 0, 0))
         doubtful = torch.nonzero(~(norm.error <= _RESET + own)).flatten()
         for start in range(0, len(doubtful), _SETTLED_ROWS):
             rows = doubtful[start : start + _SETTLED_ROWS]
-            norm = Norm(*(old.index_copy(0, rows, new) for old, new in zip(norm, reference.measure(logits[rows]), strict=True)))
+            norm = Norm(
+                *(old.index_copy(0, rows, new) for old, new in zip(norm, reference.measure(state.logits[rows]), strict=True))
+            )
         return norm
 
     def _adam(
@@ -287,7 +303,7 @@ class TokensEngine:
         )  # fmt: skip
         assert state.moments is not None
         view = self._view(state, None)
-        after, sums, prices = self._kernel.adam_step(state.logits, *state.moments, state.norm, slots, pull, adam, view)
+        after, sums, prices = state.kernel.adam_step(state.logits, *state.moments, state.norm, slots, pull, adam, view)
         columns = tokens_books.adam_columns(
             scheme_of(state), state.norm, after, sums, taken, slots, prices, pull, scale, spec.weight_decay > 0,
             state.logits.shape[1], float(torch.finfo(self.dtype).eps),
@@ -363,10 +379,9 @@ def _matched_rate(state: TokensState, rollout: TokensRollout, target: float) -> 
     """The learning rate whose expected Var_pi(step), averaged over units, is `target`."""
     spec, total = state.experiment.update, 0.0
     for rows in row_blocks(state.logits):
-        log_probs, old = _log_probs(state, rows)
-        ratio = importance_ratio(log_probs, old)
-        gains = signed_gains(state.objective, ratio, torch.exp(old))
+        view = View.of(*_log_probs(state, rows))
+        change = state.objective.change(view)
         moments = take_moments(rollout.moments, rows)
-        variance = expected_step_variance(log_probs, ratio, gains, moments, geometry=spec.geometry, batch=spec.batch)
+        variance = expected_step_variance(view.log_probs, view.ratio, change, moments, geometry=spec.geometry, batch=spec.batch)
         total += float(state.weight[rows] @ variance.cpu().numpy())
     return math.sqrt(target * float(state.weight.sum()) / total)

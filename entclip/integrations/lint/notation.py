@@ -16,7 +16,12 @@ from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.setting import BELOW_ONE, OFF, Setting, Text, plain
 from entclip.integrations.lint.values import is_number
-from entclip.objectives.family import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 
 __all__ = ["TARGETS", "convert"]
 

@@ -24,7 +24,8 @@ from entclip.integrations.lint.liveness import Bias, Liveness, expected_bias, li
 from entclip.integrations.lint.notation import convert
 from entclip.integrations.lint.rules import Finding, findings
 from entclip.integrations.lint.values import Unresolved, is_number, shown
-from entclip.objectives.family import Clip, DualClip
+from entclip.objectives.clip import Clip
+from entclip.objectives.dual_clip import DualClip
 
 __all__ = ["Report", "convert", "convert_command", "lint", "lint_command", "read_config"]
 

@@ -32,7 +32,7 @@ from entclip.drift.noise import noise_drift
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.load import load
 from entclip.experiments.start import start_of, takeover_ratio
-from entclip.objectives.family import Clip
+from entclip.objectives.clip import Clip
 from entclip.policies.softmax import Geometry
 from entclip.prediction.meanfield import predict
 from entclip.prediction.meanfield.forecast import MAX_REMAINDER, check_covered

@@ -36,7 +36,7 @@ def columns_of(p: State, new: State, law: SampleLaw, geometry: Geometry, rate: f
     out |= {f"pi_{side}": np.maximum(p.mean(share), 0.0) for side, share in (("low", low), ("high", high))}
     out |= {"mass_low": p.mean(kappa * low), "mass_high": p.mean(kappa * high)}
     acting = {"low": law.chance_minus, "high": law.chance_plus}
-    if not p.objective.gated:
+    if not p.gated:
         acting = dict.fromkeys(acting, law.chance_minus + law.chance_plus)
     for side, share in (("low", low), ("high", high)):
         out[f"clip_fraction_{side}"] = acting[side] * np.maximum(p.total(p.old_probs * share), 0.0)

@@ -13,7 +13,6 @@ import numpy as np
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.objectives.base import CAUSES, Objective
-from entclip.objectives.family import Clip, DppoTv, DualClip, NoClip
 from entclip.prediction.meanfield.columns import columns_of
 from entclip.prediction.meanfield.law import SampleLaw, sample_law
 from entclip.prediction.meanfield.nodes import Nodes, pool, populations
@@ -33,7 +32,6 @@ _LEAST_PATHS = 32  # of one context
 _PARTS = 8  # of the paths of a context, whose means give the error of the whole
 MAX_REMAINDER = 0.2  # of the sum of absolute causes
 MAX_FROZEN = 1e-3  # probability of actions that sampling noise could carry to the whole policy
-_COUNTED = (Clip, NoClip, DualClip, DppoTv)  # gains of 0 or 1
 
 
 class ForecastArm:
@@ -107,14 +105,13 @@ class ForecastArm:
 
     def _run(self, objective: Objective, nodes: Nodes, weight: float) -> Iterator[dict[str, float]]:
         u, law = self.case.update, self.law
-        counted = isinstance(objective, _COUNTED)
         entropy = nodes.entropy
         frozen = 0.0
         for _ in range(u.rollouts):
             p = _start(nodes, objective, law, self.case)
             self.pooling += weight * (nodes.entropy - entropy)
             frozen = max(frozen, float(np.sum((nodes.count * nodes.prob)[p.still])))
-            count = CountedStep(law, u.learning_rate, u.batch) if counted else None
+            count = CountedStep(law, u.learning_rate, u.batch) if objective.hard else None
             for _ in range(u.minibatches):
                 new = local_step(p, law, u.learning_rate, u.batch) if count is None else count(p)
                 yield columns_of(p, new, law, "natural", u.learning_rate, u.batch)
@@ -241,11 +238,10 @@ def check_covered(case: Experiment) -> None:
 def _outside(law: SampleLaw, case: Experiment) -> list[str]:
     """Conditions under which the closure was seen to hold that a euclidean case does not meet."""
     u = case.update
-    built = [arm.build() for arm in case.arm]
-    widths = [w for o in built for w in (getattr(o, "low", 1.0), getattr(o, "high", math.inf)) if w < 1]
+    width = min(arm.build().width for arm in case.arm)
     one = u.learning_rate * law.largest / u.batch
-    if widths and one > min(widths) / 2:
-        return [f"one sample moves a log-ratio by up to {one:.3g}, over half the clip width {min(widths):g}: no Gaussian noise"]
+    if one > width / 2:
+        return [f"one sample moves a log-ratio by up to {one:.3g}, over half the clip width {width:g}: no Gaussian noise"]
     return []
 
 

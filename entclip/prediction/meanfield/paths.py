@@ -18,10 +18,10 @@ from functools import cached_property
 
 import numpy as np
 
-from entclip.objectives.base import Objective
+from entclip.objectives.base import Change, Objective, View
 from entclip.prediction.meanfield.law import SampleLaw
 from entclip.prediction.meanfield.nodes import Nodes, pool
-from entclip.prediction.meanfield.population import Cells, at_points
+from entclip.prediction.meanfield.population import Cells, cells_of
 
 __all__ = ["Noise", "Paths", "block_size", "correlated", "path_step", "paths_of", "representatives"]
 
@@ -85,8 +85,18 @@ class Paths:
         return self.entropy - self.luck
 
     @cached_property
+    def change(self) -> Change:
+        """What the objective does to every entry."""
+        return self.objective.change(View(self.ratio, self.old_probs, self.log_probs))
+
+    @property
+    def gated(self) -> bool:
+        """Whether the objective's sets act on one sign of the advantage each."""
+        return self.change.gated
+
+    @cached_property
     def cells(self) -> Cells:
-        return at_points(self.objective, self.ratio, self.old_probs)
+        return cells_of(self.change)
 
     def first(self, size: int) -> Paths:
         """The first `size` paths."""

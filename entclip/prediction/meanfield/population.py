@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entclip.objectives.base import Objective, signed_gains, split_by_cause
+from entclip.objectives.base import Change, Objective, View, split_by_cause
 from entclip.prediction.meanfield.nodes import Nodes
 
-__all__ = ["Cells", "Population", "at_points"]
+__all__ = ["Cells", "Population", "cells_of"]
 
 # Midpoints of equal parts of a cell, in units of its width.
 _FINE = (np.arange(32) + 0.5) / 32
@@ -41,14 +41,13 @@ class Cells(NamedTuple):
     other: np.ndarray
 
 
-def at_points(objective: Objective, ratio: np.ndarray, old: np.ndarray) -> Cells:
-    """What the objective does at each ratio."""
-    gains = signed_gains(objective, ratio, old)
-    low, high = objective.sets(ratio, old)
-    one = np.ones_like(ratio)
-    parts = split_by_cause(objective, gains, ratio, old, one, one)
+def cells_of(change: Change) -> Cells:
+    """What the objective does at each action of a view."""
+    gains = change.gains
+    one = np.ones_like(gains.plus)
+    parts = split_by_cause(change, one, one)
     causes = (parts["clip_low"], parts["clip_high"], parts["other"])
-    return Cells(*gains, gains.plus * gains.minus, low.astype(float), high.astype(float), *causes)
+    return Cells(*gains, gains.plus * gains.minus, change.low.astype(float), change.high.astype(float), *causes)
 
 
 @dataclass(frozen=True)
@@ -119,19 +118,36 @@ class Population:
         """Expected entropy."""
         return self.entropy
 
+    def _change(self, ratio: np.ndarray, log_ratio: np.ndarray, row: slice | np.ndarray) -> Change:
+        """What the objective does at ratios (R, N) of the nodes `row` (R,)."""
+        old_probs = np.broadcast_to(self.old_probs[row], ratio.shape)
+        return self.objective.change(View(ratio, old_probs, log_ratio + self.nodes.log_prob[row, None]))
+
+    @cached_property
+    def _edges(self) -> tuple[np.ndarray, np.ndarray, Change]:
+        """The ratios at the edges of the lattice's cells (K, N + 1), their logarithms, and what the objective does there."""
+        n = self.mass.shape[1]
+        log_edges = self.step[:, None] * (np.arange(n + 1) - n // 2 - 0.5) + self.shift
+        edges = np.exp(log_edges)
+        return edges, log_edges, self._change(edges, log_edges, slice(None))
+
+    @property
+    def gated(self) -> bool:
+        """Whether the objective's sets act on one sign of the advantage each."""
+        return self._edges[2].gated
+
     @cached_property
     def cells(self) -> Cells:
         """What the objective does at every point; cells cut by a bound by their moments."""
         n = self.mass.shape[1]
-        edges = np.exp(self.step[:, None] * (np.arange(n + 1) - n // 2 - 0.5) + self.shift)
-        ends = np.stack(at_points(self.objective, edges, np.broadcast_to(self.old_probs, edges.shape)))
+        edges, log_edges, change = self._edges
+        ends, piece = np.stack(cells_of(change)), change.piece
         out = (ends[..., :-1] + ends[..., 1:]) / 2
-        # No gain is as steep as 4 per unit of log r between bounds: a larger change is a bound inside the cell.
-        jump = np.any(np.abs(ends[..., 1:] - ends[..., :-1]) > 4 * self.step[:, None], axis=0)
-        row, column = np.nonzero(jump & (self.mass != 0))
+        row, column = np.nonzero((piece[:, 1:] != piece[:, :-1]) & (self.mass != 0))
         if len(row):
             inside = edges[row, column, None] * np.exp(self.step[row, None] * _FINE)
-            fine = np.stack(at_points(self.objective, inside, np.broadcast_to(self.old_probs[row], inside.shape)))
+            log_inside = log_edges[row, column, None] + self.step[row, None] * _FINE
+            fine = np.stack(cells_of(self._change(inside, log_inside, row)))
             mean, tilt, bend = fine.mean(axis=-1), fine @ _TILT, fine @ _BEND
             left, right = ends[:, row, column], ends[:, row, column + 1]
             out[:, row, column] = mean

@@ -16,9 +16,10 @@ from entclip.engines.head.samples import draw_actions, draw_uniforms, survivors
 from entclip.engines.head.state import normalised
 from entclip.engines.samples import Samples, sums_of_slots
 from entclip.experiments.experiment import parse_experiment
+from entclip.objectives.clip import Clip
 from entclip.objectives.drop import Keep
-from entclip.objectives.family import Clip, objective_named
 from entclip.policies.softmax import log_softmax
+from tests.family import members
 from tests.tolerances import IDENTITY, assert_within_se, within_se
 
 SPEC = {
@@ -31,6 +32,7 @@ SPEC = {
     "update": {"geometry": "euclidean", "learning_rate": 4.0, "batch": 8, "minibatches": 5, "rollouts": 2},
     "arm": [{"name": "both", "low": 0.2, "high": 0.2}],
 }
+OBJECTIVES = members(0.2)
 ADAM = {"optimizer": "adamw", "learning_rate": 0.05, "weight_decay": 0.1, "betas": (0.8, 0.95)}
 
 
@@ -112,15 +114,10 @@ def one_hot(tmp_path):
     )
 
 
-OBJECTIVES = {
-    "clip": {}, "none": {}, "dual_clip": {"cap": 1.3}, "cispo": {}, "sapo": {}, "ce_gppo": {}, "dppo_tv": {"delta": 0.02},
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("keep", [None, Keep(0.7, 0.9)])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_one_hot_hidden_states_are_tables(one_hot, name, keep):
-    engine, objective, rng = HeadEngine(block=30), objective_named(name, **OBJECTIVES[name]), np.random.default_rng(8)
+    engine, objective, rng = HeadEngine(block=30), OBJECTIVES[name], np.random.default_rng(8)
     state, rollout = engine.roll_out(engine.start(one_hot, objective))
     u = one_hot.update
     scheme = Scheme(objective, "euclidean", u.batch, 3 / (u.batch - 1))

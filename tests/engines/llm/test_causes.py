@@ -8,10 +8,13 @@ import torch
 from entclip import Clip
 from entclip.engines.llm.causes import carry, step_by_cause, token_share, token_weights
 from entclip.objectives.base import weight
+from entclip.objectives.clip import surrogate
 from entclip.objectives.drop import Keep
-from entclip.objectives.family import Cispo, DualClip, NoClip, Sapo, surrogate
+from entclip.objectives.none import NoClip
+from tests.family import members
+from tests.seen import seen
 
-OBJECTIVES = [NoClip(), Clip(0.2, 0.28), Clip(0.1, math.inf), DualClip(0.2, 0.2, 1.4), Sapo(), Cispo(0.5, 0.2)]
+OBJECTIVES = members(0.2)
 
 
 def batch(seed=0, rows=5, length=7):
@@ -50,12 +53,12 @@ def test_weights_are_the_gradient_of_the_clipped_surrogate(aggregation):
     assert found.ratio_max == pytest.approx(float(torch.exp(new - old)[mask].max()), rel=1e-14)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.kind)
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_causes_of_every_objective_add_up_to_its_weight(objective):
     new, old, advantages, mask = batch(1)
     share = token_share(mask, "token")
     found = token_weights(objective, new, old, advantages, mask, share)
-    want = weight(objective, torch.exp(new - old), advantages, torch.exp(old)) * share
+    want = weight(objective, seen(torch.exp(new - old), torch.exp(old)), advantages) * share
     torch.testing.assert_close(sum(found.by_cause.values()), want, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(found.by_cause["unclipped"], torch.exp(new - old) * advantages * share, rtol=1e-12, atol=1e-15)
 

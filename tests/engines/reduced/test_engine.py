@@ -20,6 +20,7 @@ from entclip.experiments.sections import LedgerSpec
 from entclip.experiments.start import start_of
 from entclip.ledger.arm import ArmLedger, IdentityError
 from entclip.objectives.drop import Keep
+from tests.family import family
 from tests.tolerances import IDENTITY, assert_unit_means
 
 ZIPF = {"kind": "zipf", "vocab": 500, "contexts": 3}
@@ -79,21 +80,10 @@ def _compare(experiment, engine=None, keep=None):
     return worst
 
 
-OBJECTIVES = [
-    {"low": 0.02, "high": 0.03},
-    {"objective": "none"},
-    {"objective": {"kind": "dual_clip", "low": 0.02, "high": 0.02, "cap": 1.1}},
-    {"objective": "cispo", "low": 0.02, "high": 0.02},
-    {"objective": "sapo"},
-    {"objective": "ce_gppo", "low": 0.02, "high": 0.02},
-    {"objective": {"kind": "dppo_tv", "delta": 0.001}},
-]
-
-
-@pytest.mark.parametrize(("geometry", "arm"), list(itertools.product(["natural", "euclidean"], OBJECTIVES)))
-def test_every_column_is_the_dense_one(geometry, arm):
+@pytest.mark.parametrize(("geometry", "name"), list(itertools.product(["natural", "euclidean"], family(0.02))))
+def test_every_column_is_the_dense_one(geometry, name):
     rate = 0.01 if geometry == "natural" else 3.0
-    worst = _compare(_experiment(arm=arm, update={"geometry": geometry, "learning_rate": rate}))
+    worst = _compare(_experiment(arm={"objective": family(0.02)[name]}, update={"geometry": geometry, "learning_rate": rate}))
     assert max(worst.values()) < 1, {k: v for k, v in worst.items() if v > 0.1}
 
 
@@ -133,12 +123,7 @@ def test_random_drop_is_the_dense_one():
     assert max(worst.values()) < 1, worst
 
 
-TIGHT = [
-    {"low": 0.0003, "high": 0.0001},
-    {"objective": "ce_gppo", "low": 0.0003, "high": 0.0001},
-    {"objective": {"kind": "dppo_tv", "delta": 1e-6}},
-    {"objective": {"kind": "dual_clip", "low": 0.0002, "high": 0.0001, "cap": 1.0004}},
-]
+TIGHT = [{"objective": family(0.0002)[name]} for name in ("clip", "ce_gppo", "dppo_tv", "dual_clip")]
 
 
 @pytest.mark.parametrize("arm", TIGHT)

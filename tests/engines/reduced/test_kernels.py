@@ -14,8 +14,15 @@ from entclip.engines.reduced.expected import Terms, idle_range
 from entclip.engines.reduced.initial_laws import ZipfLaw
 from entclip.engines.reduced.kernels import NUMPY, kernels_named
 from entclip.engines.reduced.searches import IdTable
+from entclip.objectives.base import Change
+from entclip.objectives.ce_gppo import CeGppo
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.drop import Keep
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.objectives.dual_clip import DualClip
+from tests.family import EDGES, members
+from tests.seen import changed
 from tests.tolerances import IDENTITY
 
 NUMBA = kernels_named("numba")
@@ -183,17 +190,7 @@ def test_interpolation(per_panel):
     assert np.array_equal(kept, (number, weight)), "an earlier cell holds these"
 
 
-MEMBERS = [
-    NoClip(),
-    Clip(0.1, 0.3),
-    Clip(1.0, math.inf),
-    DualClip(0.1, 0.3, 1.2),
-    DualClip(0.1, 0.3, 3.0),
-    Cispo(0.1, 0.3),
-    CeGppo(0.1, 0.3),
-    DppoTv(0.2),
-    Sapo(),
-]
+MEMBERS = [*members(0.1).values(), *EDGES.values(), DualClip(0.1, 0.3, 3.0), DppoTv(0.2)]
 
 
 @pytest.mark.parametrize("objective", MEMBERS, ids=repr)
@@ -203,22 +200,25 @@ def test_nothing_happens_within_the_idle_range(objective):
     inside = rng.uniform(low, min(high, 5.0), 10_000) if low == low else np.ones(1)
     ratio = np.concatenate([inside, [x for x in (low, high) if math.isfinite(x) and x > 0]])
     old = np.concatenate([rng.random(len(ratio) - 1), [1.0]])
-    for sign in ("plus", "minus"):
-        assert np.all(objective.gain(sign, ratio, old) == 1)
-    assert not np.any(objective.sets(ratio, old))
+    change = changed(objective, ratio, old)
+    assert all(np.all(gain == 1) for gain in change.gains)
+    assert not np.any(change.low | change.high)
     if isinstance(objective, Clip | Cispo | CeGppo | DualClip):  # and it is no narrower than it need be
         for beyond in ([low * (1 - 1e-12)] if low > 0 else []) + ([high * (1 + 1e-12)] if high < math.inf else []):
-            x = np.array([beyond])
-            assert np.any(objective.sets(x, x)) or any(objective.gain(s, x, x)[0] != 1 for s in ("plus", "minus"))
+            change = changed(objective, np.array([beyond]), np.array([0.1]))
+            assert change.low[0] or change.high[0] or min(change.gains)[0] != 1
     keep = Terms(objective, "euclidean", 8, 0.0, None, np.ones(1), Keep(0.5, 0.5))
     assert all(x != x for x in idle_range(keep)), "a drop changes every gain"
 
 
 def test_an_objective_of_ones_own_is_looked_at_everywhere():
     class Mine(Clip):
-        def gain(self, sign, ratio, old_probs):
-            return super().gain(sign, ratio, old_probs) * 0.5
+        def change(self, view):
+            change = super().change(view)
+            return Change.of(change.gains.plus / 2, change.gains.minus / 2, change.low, change.high)
 
+    assert not Mine().hard
+    assert Mine().width == math.inf
     assert all(x != x for x in idle_range(Terms(Mine(), "euclidean", 8, 0.0, None, np.ones(1), None)))
 
 

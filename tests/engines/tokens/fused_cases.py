@@ -8,17 +8,15 @@ import torch
 from entclip.engines.base import Directive
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.engines.tokens.kernels import fused, reference
-from entclip.engines.tokens.kernels.passes import AdamScale, Norm, View, distinct
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, distinct
+from entclip.objectives.clip import Clip
 from tests.engines.tokens.test_engine import _conformance, assert_same_columns, batches_of, follow
 from tests.engines.tokens.test_reference import tables
+from tests.family import EDGES, members
 from tests.tolerances import IDENTITY
 
 DEVICE = "cpu" if fused.INTERPRETED else "cuda"
-OBJECTIVES = [
-    Clip(0.1, 0.15), Clip(1.0, float("inf")), NoClip(), DualClip(0.1, 0.1, 1.3), Cispo(0.1, 0.1), Sapo(),
-    CeGppo(0.1, 0.1), CeGppo(0.1, float("inf")), DppoTv(0.001),
-]  # fmt: skip
+OBJECTIVES = [*members(0.1).values(), *EDGES.values()]
 DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 
 
@@ -65,7 +63,7 @@ def test_euclidean_step_and_view(objective, geometry, dtype):
     """The same logits, norm and sums as the eager kernel, every objective, in both dtypes."""
     logits, old, slots, pull = device_tables(rows=2, vocab=1100, dtype=dtype)
     norm, old_norm = reference.measure(logits), reference.measure(old)
-    view = View(old, old_norm.log_z, objective, geometry, (0.4, 0.3, 0.5, 0.6))
+    view = Comparison(old, old_norm.log_z, objective, geometry, (0.4, 0.3, 0.5, 0.6))
     ours, theirs = logits.clone(), logits.clone()
     after, sums = fused.euclidean_step(ours, norm, slots, pull, view)
     expected, their_sums = reference.euclidean_step(theirs, norm, slots, pull, view)
@@ -92,7 +90,7 @@ def test_logits_far_from_normalised():
 def test_look_is_the_pass_without_a_step():
     logits, old, slots, pull = device_tables(rows=2, vocab=1100)
     norm = reference.measure(logits)
-    view = View(old, reference.measure(old).log_z, Clip(0.1, 0.15), "natural")
+    view = Comparison(old, reference.measure(old).log_z, Clip(0.1, 0.15), "natural")
     before = logits.clone()
     look = fused.look(logits, norm, view)
     assert torch.equal(logits, before)
@@ -126,7 +124,7 @@ def test_adam_step(decay, coupled, dtype):
     m = (0.01 * torch.randn(logits.shape, generator=generator)).to(DEVICE, dtype)
     v = (0.01 * torch.rand(logits.shape, generator=generator)).to(DEVICE, dtype)
     adam = AdamScale(torch.full_like(pull, 0.01), 0.9, 0.95, 1e-6, decay, coupled, 3)
-    view = View(old, old_norm.log_z, Clip(0.1, 0.1), "euclidean")
+    view = Comparison(old, old_norm.log_z, Clip(0.1, 0.1), "euclidean")
     ours, theirs = ([x.clone() for x in (logits, m, v)] for _ in range(2))
     after, sums, prices = fused.adam_step(*ours, norm, slots, pull, adam, view)
     expected, their_sums, their_prices = reference.adam_step(*theirs, norm, slots, pull, adam, view)
@@ -157,7 +155,7 @@ def test_unknown_objectives_and_bad_tables_are_refused():
         pass
 
     with pytest.raises(ValueError, match="not Mine"):
-        fused.look(logits, norm, View(old, norm.log_z, Mine(), "euclidean"))
+        fused.look(logits, norm, Comparison(old, norm.log_z, Mine(), "euclidean"))
     with pytest.raises(ValueError, match="contiguous"):
         fused.sparse_step(torch.randn(300, 4, dtype=torch.float64, device=DEVICE).T, Norm(*(x[:4] for x in norm)), slots)
     assert pull.shape == norm.log_z.shape

@@ -23,8 +23,10 @@ from entclip.objectives.base import CAUSES
 from entclip.policies.softmax import log_softmax
 from entclip.runs.runner import check, run
 from entclip.support.errors import SpecError
-from tests.cases import OBJECTIVES
+from tests.family import family
 from tests.tolerances import IDENTITY, assert_unit_means
+
+OBJECTIVES = family(0.05)
 
 SETTINGS = {
     "independent": {"advantage": {"kind": "independent"}, "reward": {"kind": "rademacher"}},

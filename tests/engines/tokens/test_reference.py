@@ -8,10 +8,10 @@ import torch
 from entclip.drift.cumulants import directional_derivatives, hessian_form, remainder_bounds
 from entclip.drift.steps import expected_step, logit_step
 from entclip.engines.tokens.kernels import reference
-from entclip.engines.tokens.kernels.passes import EXPECTED, POWERS, RATIO, View, distinct
-from entclip.objectives.base import signed_gains
-from entclip.objectives.family import Clip
+from entclip.engines.tokens.kernels.passes import EXPECTED, POWERS, RATIO, Comparison, distinct
+from entclip.objectives.clip import Clip
 from entclip.policies.softmax import centered_kappa, entropy, importance_ratio, log_softmax
+from tests.seen import changed, sets
 from tests.tolerances import IDENTITY, assert_identity
 
 
@@ -69,17 +69,17 @@ def test_view_sums_are_what_the_theory_asks(geometry):
     logits, old, _, _ = tables()
     norm, old_norm = reference.measure(logits), reference.measure(old)
     clip = Clip(0.1, 0.15)
-    sums = reference.look(logits, norm, View(old, old_norm.log_z, clip, geometry, (0.4, 0.3, 0.5, 0.6)))
+    sums = reference.look(logits, norm, Comparison(old, old_norm.log_z, clip, geometry, (0.4, 0.3, 0.5, 0.6)))
     assert set(sums) == {*POWERS, *RATIO, *EXPECTED, "log_ratio_max"}
     lp, old_lp = log_softmax(logits), log_softmax(old)
     p, ratio = lp.exp(), importance_ratio(lp, old_lp)
-    low, high = clip.sets(ratio, old_lp.exp())
+    low, high = sets(clip, ratio, old_lp.exp())
     assert_identity(sums["pi_low"], (p * low).sum(-1), 1 + 0 * sums["pi_low"])
     assert_identity(sums["kl"], -(old_lp.exp() * (lp - old_lp)).sum(-1), 1 + 0 * sums["kl"])
     mean_value = 0 if geometry == "natural" else -sums["c2"]
     mass = (p * centered_kappa(lp, geometry) * high).sum(-1)
     assert_identity(sums["value_high"] - mean_value * sums["pi_high"], mass, 1 + 0 * mass)
-    gains = signed_gains(clip, ratio, old_lp.exp())
+    gains = changed(clip, ratio, old_lp.exp()).gains
     u, v = (expected_step(g, lp, geometry=geometry) for g in (gains.plus, gains.minus))
     from entclip.engines.tokens.columns import _form
 
@@ -133,7 +133,7 @@ def test_moments_of_a_step_from_powers():
     norm, old_norm = reference.measure(logits), reference.measure(old)
     lp, old_lp = log_softmax(logits), log_softmax(old)
     step = dense_push(slots, logits) + pull[:, None] * lp.exp()
-    view = View(old, old_norm.log_z, Clip(), "euclidean")
+    view = Comparison(old, old_norm.log_z, Clip(), "euclidean")
     after, sums = reference.euclidean_step(logits.clone(), norm, slots, pull, view)
     picked = slots.actions
     taken = take(Clip(), lp.gather(1, picked), old_lp.gather(1, picked), slots.push, None)

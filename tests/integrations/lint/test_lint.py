@@ -22,7 +22,13 @@ from entclip.integrations.lint.rules import rule as register
 from entclip.integrations.lint.rules import rules
 from entclip.integrations.lint.source import read_source
 from entclip.integrations.lint.values import Unresolved
-from entclip.objectives.family import Cispo, Clip, DppoTv, DualClip, NoClip, Sapo, objective_named
+from entclip.objectives.catalogue import objective
+from entclip.objectives.cispo import Cispo
+from entclip.objectives.clip import Clip
+from entclip.objectives.dppo_tv import DppoTv
+from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.none import NoClip
+from entclip.objectives.sapo import Sapo
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -583,4 +589,4 @@ def test_convert_command_takes_a_file_or_widths():
 def test_objective_kinds_of_the_report_exist():
     """Names that the report shares with entclip's objectives mean the same there."""
     for kind in ("clip", "dual_clip", "cispo", "sapo", "dppo_tv"):
-        assert objective_named(kind)
+        assert objective(kind)

@@ -13,13 +13,14 @@ Every pass starts from stored logits, so errors do not add up over updates. With
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 
-from entclip.engines.tokens.kernels.passes import ADAM, EXPECTED, POWERS, RATIO, AdamScale, Norm, Slots, Tensor, View
+from entclip.engines.tokens.kernels.passes import ADAM, EXPECTED, POWERS, RATIO, AdamScale, Comparison, Norm, Slots, Tensor
 from entclip.engines.tokens.kernels.reference import Terms, adam_terms, next_norm
 from entclip.objectives.base import Objective
-from entclip.objectives.family import CeGppo, Cispo, Clip, DppoTv, DualClip, NoClip, Sapo
+from entclip.objectives.catalogue import kinds
 from entclip.support.extras import install
 
 try:
@@ -29,19 +30,30 @@ try:
 except ImportError as error:
     raise ImportError(f"the fused kernels need triton: {install('triton')} (Linux), or use the eager kernels.") from error
 
-__all__ = ["INTERPRETED", "adam_step", "euclidean_step", "look", "measure", "sparse_step"]
+__all__ = ["INTERPRETED", "adam_step", "euclidean_step", "knows", "look", "measure", "sparse_step"]
 
 _TILES = 8
 _BLOCK, _BLOCK_VIEW = 2048, 1024  # the sums of a view need registers
-_PARAMETERS: dict[type, tuple[int, tuple[str, ...]]] = {
-    NoClip: (0, ()),
-    Clip: (1, ("low", "high")),
-    DualClip: (2, ("low", "high", "cap")),
-    Cispo: (3, ("low", "high")),
-    Sapo: (4, ("tau_pos", "tau_neg")),
-    CeGppo: (5, ("low", "high", "beta_low", "beta_high")),
-    DppoTv: (6, ("delta",)),
+
+
+class _Held(NamedTuple):
+    """A kind of objective in triton_passes._gains: its number, the parameters that it reads, whether its sets are gated."""
+
+    number: int
+    parameters: tuple[str, ...]
+    gated: bool = True
+
+
+_PARAMETERS = {
+    "none": _Held(0, ()),
+    "clip": _Held(1, ("low", "high")),
+    "dual_clip": _Held(2, ("low", "high", "cap")),
+    "cispo": _Held(3, ("low", "high"), gated=False),
+    "sapo": _Held(4, ("tau_pos", "tau_neg")),
+    "ce_gppo": _Held(5, ("low", "high", "beta_low", "beta_high")),
+    "dppo_tv": _Held(6, ("delta",)),
 }
+_KNOWN = {kinds()[kind]: entry for kind, entry in _PARAMETERS.items()}
 
 INTERPRETED = not isinstance(dense, triton.JITFunction)
 
@@ -61,11 +73,11 @@ def _sum_names(step: int, view: int) -> tuple[str, ...]:
     return (*(("s0", "s1") if step else ()), *body, *(RATIO if view else ()), *(EXPECTED if view == 2 else ()))
 
 
-def _parameters(view: View | None, adam: AdamScale | None) -> tuple[int, list[float]]:
+def _parameters(view: Comparison | None, adam: AdamScale | None) -> tuple[int, list[float]]:
     """The objective's number and the kernel's float64 parameters."""
     kind, values = 0, [0.0] * 15
     if view is not None:
-        kind, names = _kind_of(view.objective)
+        kind, names, _ = _kind_of(view.objective)
         values[: len(names)] = [float(getattr(view.objective, name)) for name in names]
         values[4:8] = view.moments or (0.0,) * 4
     if adam is not None:
@@ -74,17 +86,22 @@ def _parameters(view: View | None, adam: AdamScale | None) -> tuple[int, list[fl
     return kind, values
 
 
-def _kind_of(objective: Objective) -> tuple[int, tuple[str, ...]]:
-    if type(objective) not in _PARAMETERS:
+def knows(objective: Objective) -> bool:
+    """Whether the kernels hold this very class of objective."""
+    return type(objective) in _KNOWN
+
+
+def _kind_of(objective: Objective) -> _Held:
+    if not knows(objective):
         raise ValueError(
-            f"the fused kernels know {', '.join(c.__name__ for c in _PARAMETERS)}, not {type(objective).__name__}: use "
+            f"the fused kernels know {', '.join(_PARAMETERS)}, not {type(objective).__name__}: use "
             "entclip.engines.tokens.kernels.reference."
         )
-    return _PARAMETERS[type(objective)]
+    return _KNOWN[type(objective)]
 
 
 def _run_dense(
-    logits: Tensor, norm: Norm, pull: Tensor | None, view: View | None, adam: AdamScale | None, m: Tensor, v: Tensor
+    logits: Tensor, norm: Norm, pull: Tensor | None, view: Comparison | None, adam: AdamScale | None, m: Tensor, v: Tensor
 ) -> Terms:
     """One pass of `triton_passes.dense`: its sums (T,), with s0 and s1 if it stepped."""
     _check(logits)
@@ -109,7 +126,7 @@ def _run_dense(
     dense[(total, programs)](
         logits, old, m, v, rows, params, partials, extremes, limit,
         V=vocab, BLOCK=block, TILES=_TILES, ROW=rows.shape[1], SUMS=len(names), STEP=step, VIEW=depth, KIND=kind,
-        GATED=view is None or view.objective.gated, NATURAL=view is not None and view.geometry == "natural",
+        GATED=view is None or _kind_of(view.objective).gated, NATURAL=view is not None and view.geometry == "natural",
         COUPLED=adam is not None and adam.coupled, num_warps=8, enable_fp_fusion=True,
     )  # fmt: skip
     sums = dict(zip(names, partials.sum(1).unbind(1), strict=True))
@@ -128,12 +145,12 @@ def measure(logits: Tensor) -> Norm:
     return next_norm(Norm(top, zero, zero), sums)
 
 
-def look(logits: Tensor, norm: Norm, view: View) -> Terms:
+def look(logits: Tensor, norm: Norm, view: Comparison) -> Terms:
     """POWERS and the sums of a view."""
     return _run_dense(logits, norm, None, view, None, logits, logits)
 
 
-def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: View | None = None) -> tuple[Norm, Terms]:
+def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: Comparison | None = None) -> tuple[Norm, Terms]:
     """theta_a += pull pi_a + push_a in place: one pass for the pull, then the slots' push in a second, tiny kernel."""
     sums = _run_dense(logits, norm, pull, view, None, logits, logits)
     return sparse_step(logits, next_norm(norm, sums, torch.finfo(logits.dtype).eps), slots), sums
@@ -154,7 +171,7 @@ def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
 
 
 def adam_step(
-    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: View | None = None
+    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: Comparison | None = None
 ) -> tuple[Norm, Terms, Tensor]:
     """One update of Adam or AdamW in place: one pass with the pull alone, then the slots' own update in its place.
 

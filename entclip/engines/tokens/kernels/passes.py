@@ -28,7 +28,7 @@ import torch
 from entclip.objectives.base import Objective
 from entclip.policies.softmax import Geometry
 
-__all__ = ["ADAM", "EXPECTED", "POWERS", "RATIO", "AdamScale", "Norm", "Slots", "View", "distinct"]
+__all__ = ["ADAM", "EXPECTED", "POWERS", "RATIO", "AdamScale", "Comparison", "Norm", "Slots", "distinct"]
 
 Tensor = Any  # torch.Tensor, untyped as in the formula files that it is passed to
 
@@ -73,7 +73,7 @@ class Slots(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
+class Comparison:
     """What a pass looks at besides the policy itself.
 
     Attributes:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from entclip.engines.tokens.kernels.passes import AdamScale, Norm, Slots, Tensor, View
-from entclip.objectives.base import signed_gains
-from entclip.policies.softmax import importance_ratio
+from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Slots, Tensor
+from entclip.objectives.base import Change, View
 
 __all__ = ["adam_step", "adam_terms", "block_bytes", "euclidean_step", "look", "measure", "row_blocks", "sparse_step"]
 
@@ -90,23 +89,25 @@ def _power_terms(p: Tensor, k: Tensor) -> Terms:
     return {"p2": p2, "p3": p2 * p, "c2": p2 * k, "c3": p2 * p * k, "c2_abs": p2 * k.abs()}
 
 
-def _view_sums(x: Tensor, k: Tensor, view: View, tile: Tile) -> Terms:
+def _view_sums(x: Tensor, k: Tensor, view: Comparison, tile: Tile) -> Terms:
     """RATIO, and with moments EXPECTED, of a tile."""
     x0 = view.old_logits[tile].double() - view.old_log_z[tile.rows, None]
-    p, p0, ratio = x.exp(), x0.exp(), importance_ratio(x, x0)
-    log_ratio = x - x0
+    p, seen = x.exp(), View.of(x, x0)
+    p0, change, log_ratio = seen.old_probs, view.objective.change(seen), x - x0
     b = p if view.geometry == "euclidean" else torch.ones_like(p)
     value = -b * k
-    low, high = (s.double() for s in view.objective.sets(ratio, p0))
+    low, high = (s.double() for s in (change.low, change.high))
     terms = {"pi_low": p * low, "pi_high": p * high, "value_low": p * value * low, "value_high": p * value * high}
     terms |= {"kl": -p0 * log_ratio, "log_ratio_sq": p0 * log_ratio**2}
     if view.moments is not None:
-        terms |= _expected_terms(x, k, b, ratio, p0, low, high, view)
+        terms |= _expected_terms(p, k, b, seen.ratio, change, low, high, view)
     sums = {name: t.sum(-1) for name, t in terms.items()}
     return sums | {"log_ratio_max": log_ratio.amax(-1)}
 
 
-def _expected_terms(x: Tensor, k: Tensor, b: Tensor, ratio: Tensor, p0: Tensor, low: Tensor, high: Tensor, view: View) -> Terms:
+def _expected_terms(
+    p: Tensor, k: Tensor, b: Tensor, ratio: Tensor, change: Change, low: Tensor, high: Tensor, view: Comparison
+) -> Terms:
     """Terms of the sums behind expected_* (T5, T8); h = g - 1, e = b h, w the change of weight that each side makes.
 
     gain_X = sum p w 1_X, gain_value_X = sum p w value 1_X;  trace and its parts: tr(Hess S) before the row's own sums enter;
@@ -114,10 +115,10 @@ def _expected_terms(x: Tensor, k: Tensor, b: Tensor, ratio: Tensor, p0: Tensor, 
     """
     assert view.moments is not None
     plus, minus, plus_sq, minus_sq = view.moments
-    gains = signed_gains(view.objective, ratio, p0)
-    hp, hm, p = gains.plus - 1, gains.minus - 1, x.exp()
+    gains = change.gains
+    hp, hm = gains.plus - 1, gains.minus - 1
     up, down = plus * hp, -minus * hm
-    by_low, by_high = (down * low, up * high) if view.objective.gated else ((up + down) * low, (up + down) * high)
+    by_low, by_high = (down * low, up * high) if change.gated else ((up + down) * low, (up + down) * high)
     terms = {"gain_low": p * by_low, "gain_high": p * by_high}
     terms |= {"gain_value_low": -p * b * k * by_low, "gain_value_high": -p * b * k * by_high}
     square = plus_sq * gains.plus_sq + minus_sq * gains.minus_sq
@@ -151,7 +152,7 @@ def next_norm(norm: Norm, sums: Terms, rounding: float = 0.0) -> Norm:
     return Norm(norm.log_z + s0.log(), entropy, rounding * (1 + entropy))
 
 
-def look(logits: Tensor, norm: Norm, view: View) -> Terms:
+def look(logits: Tensor, norm: Norm, view: Comparison) -> Terms:
     """POWERS and the sums of a view."""
 
     def one(tile: Tile) -> Terms:
@@ -161,7 +162,7 @@ def look(logits: Tensor, norm: Norm, view: View) -> Terms:
     return _add_up(logits, one)
 
 
-def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: View | None = None) -> tuple[Norm, Terms]:
+def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: Comparison | None = None) -> tuple[Norm, Terms]:
     """theta_a += pull pi_a + push_a in place, pull (T,): the policy-gradient step with pull = -eta sum_b r_b W_b.
 
     Returns: the Norm of the new policy, and POWERS and the view's sums of the old one.
@@ -229,7 +230,7 @@ def adam_terms(
 
 
 def adam_step(
-    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: View | None = None
+    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: Comparison | None = None
 ) -> tuple[Norm, Terms, Tensor]:
     """One update of Adam or AdamW on the gradient push_a + pull pi_a (ascent), in place on logits, m and v.
 

@@ -1,0 +1,51 @@
+"""CE-GPPO: clipped tokens keep a bounded gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.widths import check_widths, outside
+from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
+
+__all__ = ["CeGppo"]
+
+
+@dataclass()
+class CeGppo(Objective):
+    """Clipped tokens keep a bounded gradient: beta_low (1 - low) A below, beta_high (1 + high) A above. arXiv:2509.20712."""
+
+    low: float = 0.2
+    high: float = 0.2
+    beta_low: float = 0.75
+    beta_high: float = 1.0
+    kind: Literal["ce_gppo"] = "ce_gppo"
+
+    def __post_init__(self) -> None:
+        check_widths(self.low, self.high)
+        for name, beta in (("beta_low", self.beta_low), ("beta_high", self.beta_high)):
+            if not 0 <= beta < math.inf:
+                raise ValueError(f"ce_gppo.{name} must be finite and at least 0, got {beta}: 0 is the hard clip.")
+
+    @property
+    def hard(self) -> bool:
+        return self.beta_low == self.beta_high == 0
+
+    @property
+    def pushes_at_zero(self) -> bool:
+        return self.low < 1 and self.beta_low > 0
+
+    @property
+    def idle(self) -> tuple[float, float]:
+        return 1 - self.low, 1 + self.high
+
+    def change(self, view: View) -> Change:
+        xp, ratio = namespace(view.ratio), view.ratio
+        low, high = outside(view, self.low, self.high)
+        plus = one = xp.ones_like(ratio)
+        # An infinite width has an empty set; without this test the gradient of the branch not taken would be 0 times inf.
+        if self.high < math.inf:
+            plus = xp.where(high, self.beta_high * (1 + self.high) / ratio, one)
+        return Change.of(plus, xp.where(low, self.beta_low * (1 - self.low) / ratio, one), low, high)

@@ -1,0 +1,43 @@
+"""The clip of PPO and GRPO, and its surrogate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.widths import check_widths, outside
+from entclip.policies.softmax import Array
+from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
+
+__all__ = ["Clip", "surrogate"]
+
+
+@dataclass()
+class Clip(Objective):
+    """PPO/GRPO clip: min(r A, clip(r, 1 - low, 1 + high) A). low = 1 and high = inf switch a side off. Claim T4.
+
+    Clipping at the low bound raises entropy and clipping at the high bound lowers it when the clipped actions have
+    above-average entropy value (T6); *raising* high means less clipping there, hence higher entropy.
+    """
+
+    low: float = 0.2
+    high: float = 0.2
+    kind: Literal["clip"] = "clip"
+    hard = True
+
+    def __post_init__(self) -> None:
+        check_widths(self.low, self.high)
+
+    @property
+    def idle(self) -> tuple[float, float]:
+        return 1 - self.low, 1 + self.high
+
+    def change(self, view: View) -> Change:
+        return Change.dropped(view, *outside(view, self.low, self.high))
+
+
+def surrogate(clip: Clip, ratio: Array, advantage: Array) -> Array:
+    """min(r A, clip(r, 1 - low, 1 + high) A) of each sample, to be maximised (a loss is its negative). Claim T4."""
+    xp = namespace(ratio)
+    return xp.minimum(ratio * advantage, xp.clip(ratio, 1 - clip.low, 1 + clip.high) * advantage)

@@ -1,0 +1,43 @@
+"""SAPO: a soft gate in place of a clip."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.widths import nowhere
+from entclip.policies.softmax import Array
+from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
+
+__all__ = ["Sapo"]
+
+
+@dataclass()
+class Sapo(Objective):
+    """Soft gate f(r) = (4/tau) sigmoid(tau (r - 1)), weight r f'(r) = r sech^2(tau (r - 1)/2), tau by the sign of A.
+    arXiv:2511.20347."""
+
+    tau_pos: float = 1.0
+    tau_neg: float = 1.05
+    kind: Literal["sapo"] = "sapo"
+
+    def __post_init__(self) -> None:
+        for name, tau in (("tau_pos", self.tau_pos), ("tau_neg", self.tau_neg)):
+            if not 0 < tau < math.inf:
+                raise ValueError(f"sapo.{name} must be positive and finite, got {tau}: it is the steepness of the gate.")
+
+    @property
+    def width(self) -> float:
+        return 2 * math.log(1 + math.sqrt(2)) / max(self.tau_pos, self.tau_neg)  # sech^2(x) = 1/2
+
+    def change(self, view: View) -> Change:
+        return Change.of(_gate(view.ratio, self.tau_pos), _gate(view.ratio, self.tau_neg), *nowhere(view))
+
+
+def _gate(ratio: Array, tau: float) -> Array:
+    xp = namespace(ratio)
+    # sech^2(x) = 4 e^{-2|x|} / (1 + e^{-2|x|})^2 does not overflow where cosh does.
+    decay = xp.exp(-tau * xp.abs(ratio - 1))
+    return 4 * decay / (1 + decay) ** 2

@@ -1,0 +1,39 @@
+"""The one list of objectives that the suites go through: every kind, with bounds at a distance that a test's steps pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from entclip.objectives.base import Objective
+from entclip.objectives.catalogue import objective
+
+
+def family(width: float) -> dict[str, dict[str, Any]]:
+    """Every kind of objective as an experiment names it, with bounds about `width` from a ratio of 1."""
+    w = width
+    return {
+        "clip": {"kind": "clip", "low": w, "high": 1.5 * w},
+        "low_only": {"kind": "clip", "low": w, "high": math.inf},
+        "none": {"kind": "none"},
+        "dual_clip": {"kind": "dual_clip", "low": 2 * w, "high": w, "cap": 1 + 1.5 * w},
+        "cispo": {"kind": "cispo", "low": 1.5 * w, "high": w},
+        "sapo": {"kind": "sapo", "tau_pos": 1.0, "tau_neg": 1.8},
+        "ce_gppo": {"kind": "ce_gppo", "low": w, "high": w, "beta_low": 0.75, "beta_high": 0.5},
+        "dppo_tv": {"kind": "dppo_tv", "delta": w / 50},
+    }
+
+
+def members(width: float) -> dict[str, Objective]:
+    """The same, made."""
+    return {name: objective(given.pop("kind"), **given) for name, given in family(width).items()}
+
+
+# Sides that are off, and bounds at a ratio of 1.
+EDGES: dict[str, Objective] = {
+    "clip_high_only": objective("clip", low=1, high=0.2),
+    "clip_off": objective("clip", low=1, high=math.inf),
+    "clip_zero": objective("clip", low=0, high=0),
+    "cispo_inf": objective("cispo", low=1, high=math.inf),
+    "ce_gppo_inf": objective("ce_gppo", low=0.3, high=math.inf),
+}
