@@ -16,4 +16,5 @@ def decode(model: Any, ids: Any, cache: Any, **inputs: Any) -> tuple[Any, Any]:
     """
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     out = model(input_ids=ids, use_cache=True, **{name: cache}, **inputs)
-    return out.logits, out["cache"] if "cache" in out else out["past_key_values"]
+    after = getattr(out, "cache", None)
+    return out.logits, out.past_key_values if after is None else after
