@@ -154,7 +154,7 @@ def _summary_in(file: Path) -> dict[str, Any] | None:
     if file.name == "summary.json" and (file.parent / MANIFEST).is_file():
         return read_summary(file.parent)
     try:
-        with open_file(file, "Give --reuse a run folder, a summary.json, or a folder of them.") as opened:
+        with open_file(file, "Give --reuse a run folder, a summary.json, or a folder of them.") as (opened, _):
             data = opened.read()
         value = from_json(data)
         is_summary = isinstance(value, dict) and {"digest", "engine", "arms"} <= value.keys()

@@ -85,7 +85,8 @@ def open_run(run: str | Path) -> SavedRun:
     """
     saved = SavedRun(Path(run), read_manifest(Path(run)))
     for name in saved.manifest.files:
-        open_listed(saved.folder, saved.manifest, name).close()
+        with open_listed(saved.folder, saved.manifest, name):
+            pass
     return saved
 
 
@@ -114,7 +115,7 @@ def read_ledger(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise SpecError(f"{path} does not exist: give the folder of a run, or a ledger.parquet.")
     if not path.is_dir():
         if path.name != TABLES["updates"] or not os.path.lexists(path.parent / MANIFEST):
-            with open_file(path, "Give the folder of a run, or a ledger.parquet.") as file:
+            with open_file(path, "Give the folder of a run, or a ledger.parquet.") as (file, _):
                 return _table(path, file, "updates"), {}
         path = path.parent
     run = open_run(path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -94,7 +96,7 @@ def read_manifest(run: Path) -> Manifest:
     path = run / MANIFEST
     if not os.path.lexists(path):  # of a name too long for the system, too
         raise SpecError(_unfinished(run))
-    with open_file(path, _REMOVE) as file:
+    with open_file(path, _REMOVE) as (file, _):
         data = file.read(_LARGEST)
     try:
         return Manifest(**checked_json(data, Manifest))
@@ -116,7 +118,8 @@ def _unfinished(run: Path) -> str:
     return f"{run} is not the folder of a finished run. {fix}"
 
 
-def open_listed(run: Path, manifest: Manifest, name: FileName) -> BufferedReader:
+@contextmanager
+def open_listed(run: Path, manifest: Manifest, name: FileName) -> Iterator[BufferedReader]:
     """A file of a finished run, open for reading, once its content is known to be what the manifest lists.
 
     Raises: DamagedFileError if it is missing, altered, or of another run.
@@ -124,12 +127,13 @@ def open_listed(run: Path, manifest: Manifest, name: FileName) -> BufferedReader
     path, entry, fix = run / name, manifest.files.get(name), _AGAIN.format(run)
     if entry is None:
         raise DamagedFileError(f"{path} is not listed in {run / MANIFEST}: the run has no such file. {fix}")
-    file = open_file(path, fix)
-    if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-        file.close()
-        raise DamagedFileError(f"{path} is not the file that {MANIFEST} lists: truncated or damaged, or of another run. {fix}")
-    file.seek(0)
-    return file
+    with open_file(path, fix) as (file, _):
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise DamagedFileError(
+                f"{path} is not the file that {MANIFEST} lists: truncated or damaged, or of another run. {fix}"
+            )
+        file.seek(0)
+        yield file
 
 
 _MAKE = "Make one with entclip run NAME --out {}."

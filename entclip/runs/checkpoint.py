@@ -89,7 +89,7 @@ class Checkpoints:
 
     def _content(self, path: Path) -> bytes:
         """The bytes of a checkpoint, once they are known to be those that were written."""
-        with open_file(path, _DELETE) as file:
+        with open_file(path, _DELETE) as (file, _):
             content = file.read()
         if not _is_whole(content):
             raise DamagedFileError(f"the checkpoint {path} is damaged (its checksum is wrong). {_DELETE}")

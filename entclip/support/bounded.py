@@ -8,8 +8,9 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from entclip.support.errors import SpecError
 
@@ -34,8 +35,14 @@ def exists(path: Path) -> bool:
 
 
 @contextmanager
-def open_regular(path: Path, where: str) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file open for reading, and its size; SpecError, which begins with `where`, for anything else."""
+def open_regular(
+    path: Path, where: str, *, fix: str = "", refused: type[Exception] = SpecError, unreadable: type[Exception] = SpecError
+) -> Iterator[tuple[BufferedReader, int]]:
+    """A regular file open for reading, and its size.
+
+    Raises: `refused`, in a message from `where` to `fix`, if there is no such file or it is no regular one; `unreadable` if the
+        system does not let it be read.
+    """
     try:
         # Not open() first: that would wait for ever on a pipe that nobody writes to.
         found = path.stat()
@@ -43,9 +50,10 @@ def open_regular(path: Path, where: str) -> Iterator[tuple[BinaryIO, int]]:
             file = path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SpecError(f"{where} cannot be read: {reason}.") from None
+        there = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError)
+        raise (unreadable if there else refused)(f"{where} cannot be read: {reason}. {fix}".rstrip()) from None
     if not stat.S_ISREG(found.st_mode):
-        raise SpecError(f"{where} cannot be read: it is {_kind(found.st_mode)}, not a file.")
+        raise refused(f"{where} cannot be read: it is {_kind(found.st_mode)}, not a file. {fix}".rstrip())
     with file:
         yield file, found.st_size
 

@@ -6,9 +6,9 @@ import json
 import math
 import os
 import secrets
-import stat
 import subprocess
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from importlib import metadata
 from io import BufferedReader
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from entclip.support.bounded import open_regular
 from entclip.support.errors import DamagedFileError, SpecError, StorageError
 
 __all__ = ["ask_git", "open_file", "prepare_file", "prepare_folder", "to_json", "version_of", "write_atomic", "write_through"]
@@ -66,27 +67,12 @@ def write_through(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def open_file(path: Path, fix: str) -> BufferedReader:
-    """An ordinary file, open for reading; whatever else has its name (a folder, a pipe, a device) is refused.
+def open_file(path: Path, fix: str) -> AbstractContextManager[tuple[BufferedReader, int]]:
+    """A file that entclip wrote, open for reading, and its size; fix: what to do if it is not there.
 
-    Raises: DamagedFileError if there is no ordinary file, `fix` being what to do; StorageError if it cannot be read.
+    Raises: DamagedFileError if there is no such file or something else has its name; StorageError if it cannot be read.
     """
-    try:
-        # A pipe without a writer would keep a plain open waiting.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-        if file is None:
-            os.close(descriptor)
-    except FileNotFoundError:
-        raise DamagedFileError(f"{path} does not exist. {fix}") from None
-    except OSError as error:
-        if os.path.isdir(path):  # what opening one says depends on the system
-            file = None
-        else:
-            raise StorageError(f"cannot read {path}: {error.strerror}. Make it readable, or choose another folder.") from None
-    if file is None:
-        raise DamagedFileError(f"{path} is no file but a {'folder' if os.path.isdir(path) else 'device or pipe'}. {fix}")
-    return file
+    return open_regular(path, os.fspath(path), fix=fix, refused=DamagedFileError, unreadable=StorageError)
 
 
 def to_json(value: Any) -> str:

@@ -289,11 +289,11 @@ def test_devices_and_pipes_are_no_files(folder):
     for name in ("summary.json", "ledger.parquet", MANIFEST):
         (folder / name).unlink()
         os.mkfifo(folder / name)
-        with pytest.raises(DamagedFileError, match=f"{name} is no file but a device or pipe"):
+        with pytest.raises(DamagedFileError, match=f"{name} cannot be read: it is a pipe, not a file"):
             read_summary(folder)
         (folder / name).unlink()
         (folder / name).symlink_to("/dev/zero")
-        with pytest.raises(DamagedFileError, match="is no file but a device or pipe"):
+        with pytest.raises(DamagedFileError, match="it is a device or socket, not a file"):
             read_summary(folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -157,7 +156,7 @@ def test_a_folder_of_that_name_is_not_called_damaged(tmp_path):
     (file,) = interrupted(small(), tmp_path).iterdir()
     file.unlink()
     file.mkdir()
-    with pytest.raises(DamagedFileError, match=r"\.npz is no file but a folder\. Delete it"):
+    with pytest.raises(DamagedFileError, match=r"\.npz cannot be read: it is a folder, not a file\. Delete it"):
         run(small(), out=tmp_path)
     shutil.rmtree(file.parent)
     file.parent.write_text("mine")
@@ -168,14 +167,14 @@ def test_a_folder_of_that_name_is_not_called_damaged(tmp_path):
 def test_what_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
     """Permissions do not bind the superuser, so the system's answer is put in its place."""
     (file,) = interrupted(small(), tmp_path).iterdir()
-    opened = os.open
+    opened = Path.open
 
-    def refuse(path: str | Path, *arguments: int) -> int:
-        if Path(path) == file:
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
+        if path == file:
             raise PermissionError(13, "Permission denied")
-        return opened(path, *arguments)
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(StorageError, match="Permission denied") as caught:
         run(small(), out=tmp_path)
     assert "damaged" not in str(caught.value)

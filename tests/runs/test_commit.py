@@ -138,10 +138,10 @@ def test_files_of_two_runs_are_not_read_as_one(tmp_path, name):
 def test_a_file_that_is_gone_or_a_folder_is_named(tmp_path, name):
     write_run(tmp_path, "ledger.detail=context")
     (tmp_path / name).unlink()
-    with pytest.raises(DamagedFileError, match=f"{name} does not exist"):
+    with pytest.raises(DamagedFileError, match=f"{name} cannot be read: No such file"):
         read_summary(tmp_path)
     (tmp_path / name).mkdir()
-    with pytest.raises(DamagedFileError, match=f"{name} is no file but a folder"):
+    with pytest.raises(DamagedFileError, match=f"{name} cannot be read: it is a folder, not a file"):
         read_summary(tmp_path)
     with pytest.raises(SpecError, match=f"{name} is a folder, where a file is to be written"):
         run(small("ledger.detail=context"), out=tmp_path)
