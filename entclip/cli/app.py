@@ -29,7 +29,7 @@ app.command("map")(forecast.map_)
 
 
 def main() -> None:
-    """Entry point: bad input exits with 2 and one message, a file that cannot be written or read with 74, an interrupt with
+    """Run a command: bad input exits with 2 and one message, a file that cannot be written or read with 74, an interrupt with
     130, a defect with 70 and a traceback."""
     if not sys.warnoptions:  # unless asked for: what a library says about its next release is no matter of the run
         warnings.simplefilter("ignore", FutureWarning)

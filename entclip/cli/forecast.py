@@ -133,7 +133,7 @@ def neutral(
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """The eps_low that keeps entropy still (or at a target drift) for a given eps_high, by prediction."""
+    """Find the eps_low that keeps entropy still (or at a target drift) for a given eps_high, by prediction."""
     import dataclasses
 
     from rich.table import Table
@@ -173,7 +173,7 @@ def map_(
     points: Annotated[int | None, typer.Option(min=2, help="Values per axis (default: as many as take under a minute).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Phase map of a plane: predicted terms, the borders between regimes, and simulated cells that agree or do not."""
+    """Draw the phase map of a plane: predicted terms, the borders between regimes, and simulated cells that agree or do not."""
     from rich.table import Table
 
     from entclip.prediction.maps.figure import figure

@@ -34,7 +34,7 @@ def llm_experiment(
     arms: Sequence[str] | None,
     overrides: Sequence[str],
 ) -> Experiment:
-    """The experiment of `entclip llm`: a named one or a file, then the options that were given, then --set."""
+    """Build the experiment of `entclip llm`: a named one or a file, then the options that were given, then --set."""
     data = load(name).model_dump(exclude_none=True)
     kind = data["policy"]["kind"]
     if kind != "language_model":
@@ -53,7 +53,7 @@ def llm_experiment(
 
 
 def write_metrics(ledger: Ledger, out: Path) -> None:
-    """metrics.jsonl: one line per arm and rollout, with what the rollout saw (reward, pass@k, lengths) and its ledger."""
+    """Write metrics.jsonl: one line per arm and rollout, with what the rollout saw (reward, pass@k, lengths) and its ledger."""
     from entclip.support.files import write_atomic
 
     lines = [json.dumps(row) for row in json.loads(ledger.to_frame("rollouts").to_json(orient="records", double_precision=15))]
@@ -61,7 +61,7 @@ def write_metrics(ledger: Ledger, out: Path) -> None:
 
 
 def rollout_table(ledger: Ledger) -> Any:
-    """First and last rollout of each arm: reward, pass rates, response length, entropy."""
+    """Tabulate first and last rollout of each arm: reward, pass rates, response length, entropy."""
     from rich.table import Table
 
     frame = ledger.to_frame("rollouts")
@@ -76,7 +76,7 @@ def rollout_table(ledger: Ledger) -> Any:
 
 
 def explain_command(files: Sequence[Path], out: Path | None, as_json: bool, console: Any) -> str | None:
-    """Tables and warnings of each ledger, and its figure; the JSON text instead if asked for."""
+    """Print tables and warnings of each ledger, and its figure; the JSON text instead if asked for."""
     from entclip.support.files import prepare_file, to_json
 
     found = [(file, *read_ledger(file)) for file in files]

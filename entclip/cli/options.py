@@ -14,7 +14,7 @@ __all__ = ["choose_arms", "number", "policy_section", "reward_section"]
 
 
 def policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:
-    """ "zipf:1.2", "dirichlet:2", "peaked:5", "uniform", "snapshot:NAME" or a .npy file as a [policy] section."""
+    """Return "zipf:1.2", "dirichlet:2", "peaked:5", "uniform", "snapshot:NAME" or a .npy file as a [policy] section."""
     kind, _, parameter = text.partition(":")
     if text.endswith(".npy"):
         section: dict[str, Any] = {"kind": "file", "path": text}
@@ -37,7 +37,7 @@ def policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[s
 
 
 def number(option: str, text: str) -> float:
-    """A number given as text; SpecError that names the option."""
+    """Return a number given as text; SpecError that names the option."""
     try:
         return float(text)
     except ValueError:
@@ -45,7 +45,7 @@ def number(option: str, text: str) -> float:
 
 
 def reward_section(text: str) -> dict[str, Any]:
-    """ "bernoulli:.5", "gaussian:1" or "rademacher" as a [reward] section."""
+    """Return "bernoulli:.5", "gaussian:1" or "rademacher" as a [reward] section."""
     kind, _, parameter = text.partition(":")
     names = {"bernoulli": "p", "gaussian": "std", "rademacher": None}
     if kind not in names:
@@ -58,7 +58,8 @@ def reward_section(text: str) -> dict[str, Any]:
 
 
 def choose_arms(data: dict[str, Any], eps_low: float | None, eps_high: float | None, names: Sequence[str] | None) -> None:
-    """One arm `custom` if a width is given, else the named arms; SpecError for a name that the experiment does not have."""
+    """Return one arm `custom` if a width is given, else the named arms; SpecError for a name that the experiment does not
+    have."""
     if eps_low is not None or eps_high is not None:
         widths = {k: v for k, v in (("low", eps_low), ("high", eps_high)) if v is not None}
         data["arm"] = [{"name": "custom", "objective": "clip", **widths}]

@@ -94,7 +94,7 @@ def _make(
 def progress(
     chosen: list[RunSpec], quick: bool, quiet: bool
 ) -> Iterator[tuple[Callable[[RunSpec], Report | None], Callable[[Any], None]]]:
-    """A bar per run and a line when it is done; nothing with --json."""
+    """Show a bar per run and a line when it is done; nothing with --json."""
     if quiet:
         yield (lambda spec: None), (lambda item: None)
         return

@@ -64,7 +64,7 @@ def drift(
 
 
 def list_experiments(as_json: AsJson = False) -> None:
-    """The experiments that ship with entclip."""
+    """List the experiments that ship with entclip."""
     from rich.table import Table
 
     from entclip.support.files import to_json
@@ -166,7 +166,7 @@ def bench(
     names: Annotated[list[str] | None, typer.Argument(help="sampled, kernels, reduced, head, llm (default: all).")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu or cuda, for kernels and head.")] = None,
 ) -> None:
-    """Speed as ratios measured in one run, from a source checkout: see docs/performance.md."""
+    """Measure speed as ratios measured in one run, from a source checkout: see docs/performance.md."""
     import subprocess
 
     root = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ def lint(
     library: Library = None,
     as_json: AsJson = False,
 ) -> None:
-    """Is a trainer's clip alive, which epsilon is where, which traps apply, which way it moves entropy?"""
+    """Say whether a trainer's clip is alive, which epsilon is where, which traps apply, which way it moves entropy?"""
     from entclip.integrations.lint.report import lint_command
     from entclip.support.files import to_json
 
@@ -31,7 +31,7 @@ def convert(
     eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
     cap: Annotated[float | None, typer.Option(help="Dual clip: bound on the ratio of tokens with A < 0.")] = None,
 ) -> None:
-    """The same clip in another library's notation, with what that library cannot express in comments."""
+    """Write the same clip in another library's notation, with what that library cannot express in comments."""
     from entclip.integrations.lint.report import convert_command
 
     typer.echo(convert_command(file, to, library, eps_low, eps_high, cap))

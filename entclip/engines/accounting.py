@@ -49,7 +49,7 @@ def account(
     visits: Array | None = None,
     keep: Keep | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """New log pi (..., V) and the columns of this update, each (...).
+    """Return the new log pi (..., V) and the columns of this update, each (...).
 
     Args:
         sums: rollout.Sums of the minibatch, each (..., V). With `keep` they are the survivors of a random drop.
@@ -66,7 +66,7 @@ def account(
 
 
 def check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns: dict[str, Array]) -> None:
-    """RunawayError with its cause if a column is not finite."""
+    """Raise RunawayError with its cause if a column is not finite."""
     xp = namespace(log_probs)
     bad = [name for name, value in columns.items() if not bool(xp.all(xp.isfinite(value)))]
     if not bad:

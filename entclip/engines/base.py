@@ -33,7 +33,7 @@ class State:
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence."""
+        """Return the number of tokens of a sequence."""
         return 1
 
 
@@ -82,32 +82,33 @@ class Engine(Protocol[S, R]):
     packages: tuple[str, ...]  # whose versions, or absence, can change its numbers, besides numpy, scipy and entclip
 
     def start(self, experiment: Experiment, objective: Objective) -> S:
-        """The state before the first update; SpecError for what the engine cannot run."""
+        """Return the state before the first update; SpecError for what the engine cannot run."""
         ...
 
     def roll_out(self, state: S) -> tuple[S, R]:
-        """pi_old := pi, and the minibatches of a rollout."""
+        """Set pi_old := pi and return the minibatches of a rollout."""
         ...
 
     def step(self, state: S, rollout: R, minibatch: Minibatch, directive: Directive) -> tuple[S, Entry | None]:
-        """One update and its columns; None for an update that ledger.every leaves out."""
+        """Make one update and return its columns; None for an update that ledger.every leaves out."""
         ...
 
     def observe(self, state: S) -> dict[str, np.ndarray]:
-        """`entropy` per token (visits frozen at pi_old) and `sequence_entropy`, each (U,), nats; more where an engine has it."""
+        """Return `entropy` per token (visits frozen at pi_old) and `sequence_entropy`, each (U,), nats; more where an engine
+        has it."""
         ...
 
     def pack(self, state: S) -> dict[str, np.ndarray]:
-        """The arrays that a state between two rollouts consists of."""
+        """Return the arrays that a state between two rollouts consists of."""
         ...
 
     def unpack(self, state: S, arrays: Mapping[str, np.ndarray]) -> S:
-        """The state that `pack` stored, from the starting state; bit for bit."""
+        """Return the state that `pack` stored, from the starting state; bit for bit."""
         ...
 
 
 def refuse_adam(experiment: Experiment, engine: str) -> None:
-    """SpecError if the experiment asks for an optimiser that this engine does not have."""
+    """Raise SpecError if the experiment asks for an optimiser that this engine does not have."""
     optimizer = experiment.update.optimizer
     if optimizer != "sgd":
         raise SpecError(

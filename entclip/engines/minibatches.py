@@ -16,7 +16,7 @@ __all__ = ["entry_of", "fresh_minibatches", "scheme_of", "take_moments"]
 
 
 def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray], *, drawn: bool) -> Entry:
-    """The entry of one update of all units of a state."""
+    """Return the entry of one update of all units of a state."""
     return Entry(
         inner_step=minibatch.inner_step,
         rollout=state.rollout,
@@ -31,7 +31,7 @@ def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray],
 
 
 def take_moments(moments: AdvantageMoments, rows: slice | np.ndarray) -> AdvantageMoments:
-    """The moments of some units; those that are the same for every unit are left alone."""
+    """Return the moments of some units; those that are the same for every unit are left alone."""
 
     def cut(x: np.ndarray, own: int) -> np.ndarray:
         return x[rows] if x.ndim > own else x
@@ -55,7 +55,7 @@ def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], 
 
 
 def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[Minibatch, ...]:
-    """The minibatches of a rollout, epoch by epoch.
+    """Return the minibatches of a rollout, epoch by epoch.
 
     defined: whether the moments of the advantage are those of an action. Reused samples, and groups that shuffling cut apart,
     depend on the path so far: their minibatches are not fresh.
@@ -70,7 +70,7 @@ def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[
 
 
 def scheme_of(state: State) -> Scheme:
-    """The part of the update that does not change within a run."""
+    """Return the part of the update that does not change within a run."""
     spec, size = state.experiment.update, state.experiment.advantage.size
     pool = spec.batch if spec.minibatch == "groups" else spec.batch * spec.minibatches
     shared = (size - 1) / (pool - 1) if size > 1 else 0.0

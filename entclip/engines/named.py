@@ -26,7 +26,7 @@ DTYPES = ("float64", "float32", "bfloat16")
 
 
 def engine_named(name: str, device: str = "cpu", dtype: str = "float64") -> Engine[Any, Any]:
-    """The engine of that name; modules load when asked for.
+    """Return the engine of that name; modules load when asked for.
 
     Raises: SpecError for an unknown name, or a device or dtype that this engine does not have.
     """

@@ -76,7 +76,7 @@ def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, n
 
 
 def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.ndarray]:
-    """Every outcome of one minibatch in whole groups, for each unit's pi_old (U, A): Sums of (U, O, A) and weights (U, O).
+    """Return every outcome of one minibatch in whole groups, for each unit's pi_old (U, A): Sums of (U, O, A) and weights (U, O).
 
     Weights are the outcomes' exact probabilities. Raises: SpecError beyond a million outcomes or for continuous rewards.
     """

@@ -100,7 +100,7 @@ def _slots(
 def draw_advantages(
     experiment: Experiment, actions: np.ndarray, mean: np.ndarray | float, rng: np.random.Generator, *, mirror: bool = False
 ) -> np.ndarray:
-    """Advantages (U, B) of sampled actions (U, B), whole groups side by side.
+    """Return advantages (U, B) of sampled actions (U, B), whole groups side by side.
 
     mean: exact mean of the reward under pi_old, (U, 1) or a number, which the independent advantage takes off.
     mirror: the antithetic partner, with every reward replaced by its mirror image about the mean.
@@ -112,7 +112,7 @@ def draw_advantages(
 def draw_rewards(
     experiment: Experiment, shape: tuple[int, ...], rng: np.random.Generator, actions: np.ndarray | None = None
 ) -> np.ndarray:
-    """Rewards of the given shape; a table needs the actions."""
+    """Return rewards of the given shape; a table needs the actions."""
     reward = experiment.reward
     if isinstance(reward, TableReward):
         assert actions is not None
@@ -123,7 +123,7 @@ def draw_rewards(
 
 
 def advantages_of(experiment: Experiment, rewards: np.ndarray, mean: np.ndarray | float) -> np.ndarray:
-    """Advantages of rewards (..., B), whole groups side by side; mean is what the independent advantage takes off."""
+    """Return advantages of rewards (..., B), whole groups side by side; mean is what the independent advantage takes off."""
     advantage = experiment.advantage
     if isinstance(advantage, GroupRelative):
         return advantage.of_rewards(rewards.reshape(*rewards.shape[:-1], -1, advantage.size)).reshape(rewards.shape)
@@ -131,7 +131,7 @@ def advantages_of(experiment: Experiment, rewards: np.ndarray, mean: np.ndarray 
 
 
 def law_mean(experiment: Experiment) -> float:
-    """Mean of a reward that does not depend on the action."""
+    """Return the mean of a reward that does not depend on the action."""
     reward = experiment.reward
     assert not isinstance(reward, TableReward)
     return reward.mean if isinstance(reward, Gaussian) else float(reward.level_probs[0] @ reward.levels)
@@ -140,7 +140,7 @@ def law_mean(experiment: Experiment) -> float:
 def sums_of_slots(
     actions: np.ndarray, advantages: np.ndarray, size: int, keep: tuple[Keep, np.random.Generator] | None = None
 ) -> Sums:
-    """Sums per action from actions (U, B) and advantages (U, B) over `size` actions."""
+    """Return sums per action from actions (U, B) and advantages (U, B) over `size` actions."""
     units, batch = actions.shape
     cells = (np.arange(units)[:, None] * size + actions).ravel()
     flat = advantages.ravel()
@@ -164,7 +164,7 @@ def draw_sums(
     mirror: bool = False,
     keep: tuple[Keep, np.random.Generator] | None = None,
 ) -> Sums:
-    """One minibatch of `batch` fresh samples in whole groups for each unit, from pi_old (U, A); weights 1/R.
+    """Draw one minibatch of `batch` fresh samples in whole groups for each unit, from pi_old (U, A); weights 1/R.
 
     mirror: the antithetic partner, with every reward replaced by its mirror image about the mean.
     keep: random drop (control runs) and its stream.
@@ -202,7 +202,7 @@ def shuffled_slots(
     *,
     mirror: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A whole rollout of batch x minibatches samples in whole groups, in random order: actions and advantages (U, N)."""
+    """Draw a whole rollout of batch x minibatches samples in whole groups, in random order: actions and advantages (U, N)."""
     actions, rewards, order = rngs
     total = experiment.update.batch * experiment.update.minibatches
     slots, values = _slots(experiment, probs, total, (actions, rewards), mirror)

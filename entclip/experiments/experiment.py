@@ -160,11 +160,11 @@ class Experiment(_Part):
 
     @property
     def rollout_rules(self) -> RolloutSpec:
-        """[rollout], or its defaults where a language model's experiment leaves it out."""
+        """Return [rollout], or its defaults where a language model's experiment leaves it out."""
         return self.rollout or RolloutSpec()
 
     def cases(self) -> list[tuple[str, Experiment]]:
-        """The experiments of the grid with their labels; one unlabelled case without a grid."""
+        """Return the experiments of the grid with their labels; one unlabelled case without a grid."""
         if not self.grid:
             return [("", self)]
         base = self.model_dump(exclude={"grid"}, exclude_none=True)
@@ -182,18 +182,18 @@ class Experiment(_Part):
         return out
 
     def to_toml(self) -> str:
-        """The experiment as TOML; `load` reads it back to an equal object."""
+        """Return the experiment as TOML; `load` reads it back to an equal object."""
         return tomli_w.dumps(self.model_dump(exclude_none=True, exclude_defaults=False))
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Checksums of the files that its policies are read from, by path; {} where there are none."""
+        """Return checksums of the files that its policies are read from, by path; {} where there are none."""
         gridded = any(key.partition(".")[0] == "policy" for key in self.grid)
         return content_of_inputs(case.policy for case in ([case for _, case in self.cases()] if gridded else [self]))
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that name this experiment, its seed and the content of its input files included."""
+        """Return twelve hexadecimal digits that name this experiment, its seed and the content of its input files included."""
         text = json.dumps(self.model_dump(exclude={"description"}), sort_keys=True, default=str)
         if inputs := self.inputs:
             text += json.dumps(inputs, sort_keys=True)

@@ -15,7 +15,7 @@ _LABEL = 120  # bytes of UTF-8: labels are part of file names, which end at 255
 
 
 def flattened(grid: Any) -> Any:
-    """Tables inside the grid as dotted keys: `[grid.policy] vocab = [2, 3]` is `"policy.vocab" = [2, 3]`."""
+    """Return tables inside the grid as dotted keys: `[grid.policy] vocab = [2, 3]` is `"policy.vocab" = [2, 3]`."""
     if not isinstance(grid, Mapping):
         return grid
     out: dict[str, Any] = {}
@@ -26,7 +26,7 @@ def flattened(grid: Any) -> Any:
 
 
 def refuse_impossible(grid: Mapping[str, tuple[Any, ...]]) -> None:
-    """ValueError for a grid without cases, inside a grid, or with more cases than anybody runs."""
+    """Raise ValueError for a grid without cases, inside a grid, or with more cases than anybody runs."""
     for key, values in grid.items():
         if not values:
             raise ValueError(
@@ -41,7 +41,7 @@ def refuse_impossible(grid: Mapping[str, tuple[Any, ...]]) -> None:
 
 
 def label_of(values: Mapping[str, Any]) -> str:
-    """What a case is called, from the values of its keys."""
+    """Return what a case is called, from the values of its keys."""
     label = ",".join(_part(key, value) for key, value in values.items())
     if len(label.encode()) > _LABEL:
         raise ValueError(

@@ -20,7 +20,7 @@ _BLOCKS, _BLOCK = 256, 2**20
 
 
 def content_of_inputs(policies: Iterable[PolicySpec]) -> dict[str, str]:
-    """SHA-256 of each file or model folder that policies are read from, by its path as the experiment has it.
+    """Return SHA-256 of each file or model folder that policies are read from, by its path as the experiment has it.
 
     Of a file over 256 MiB the size and 256 blocks of 1 MiB, the first and the last among them: weights that were trained further
     differ everywhere. Of a folder, the files in it. Names that are no file here (a model of the hub) are left out, and so is what

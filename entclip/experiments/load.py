@@ -17,12 +17,12 @@ __all__ = ["experiment_names", "load"]
 
 
 def experiment_names() -> list[str]:
-    """Names of the experiments that ship with the package."""
+    """Return names of the experiments that ship with the package."""
     return sorted(p.name[:-5] for p in resources.files("entclip.experiments").iterdir() if p.name.endswith(".toml"))
 
 
 def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
-    """A shipped experiment by name, or a TOML file by path, with optional "key=value" overrides.
+    """Load a shipped experiment by name, or a TOML file by path, with optional "key=value" overrides.
 
     Raises: SpecError for an unknown name, unreadable file, TOML syntax error, unknown key or value out of range.
     """

@@ -268,7 +268,7 @@ class Arm(_Part):
         return self
 
     def build(self) -> Objective:
-        """The objective with this arm's parameters."""
+        """Return the objective with this arm's parameters."""
         widths = {k: v for k, v in (("low", self.low), ("high", self.high)) if v is not None}
         if not isinstance(self.objective, str):
             if widths:

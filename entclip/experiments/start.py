@@ -111,7 +111,7 @@ def _check_size(experiment: Experiment) -> None:
 
 
 def start_of(experiment: Experiment) -> Start:
-    """The contexts of an experiment, drawn once per seed and shared by its arms."""
+    """Return the contexts of an experiment, drawn once per seed and shared by its arms."""
     if experiment.policy.kind == "hidden":
         raise SpecError(
             'policy.kind = "hidden" has one head for all contexts, not a table per context: run it on the engine "head", with '
@@ -137,7 +137,7 @@ def start_of(experiment: Experiment) -> Start:
 
 
 def takeover_ratio(experiment: Experiment) -> float:
-    """Largest eta/(B pi_a) / log(1/pi_a) over contexts and actions, for a natural step; 0 for a euclidean one.
+    """Return the largest eta/(B pi_a) / log(1/pi_a) over contexts and actions, for a natural step; 0 for a euclidean one.
 
     From about 1 on, one sample of a rare action can move its logit by as much as it is short of the whole policy: a few contexts
     then collapse and carry the mean (docs/theory.md, heavy tails).

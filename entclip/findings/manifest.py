@@ -31,7 +31,7 @@ def git_commit() -> str:
 
 
 def refuse_run_folder(out: Path) -> None:
-    """SpecError if the folder is that of a run, which has a manifest of the same name."""
+    """Raise SpecError if the folder is that of a run, which has a manifest of the same name."""
     try:
         held = read_manifest(out)
     except (SpecError, DamagedFileError):

@@ -41,7 +41,8 @@ class IdentityError(RuntimeError):
 
 
 def standard_error(values: np.ndarray, pair: bool) -> float | None:
-    """Standard error of the mean over independent units (U,); antithetic pairs (first and second half) are averaged first."""
+    """Return the standard error of the mean over independent units (U,); antithetic pairs (first and second half) are averaged
+    first."""
     return _standard_errors(values[None], pair)[0]
 
 
@@ -160,7 +161,7 @@ class ArmLedger:
                 self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | own)
 
     def skip(self) -> None:
-        """An update that was not accounted: entropy moved, and no row says how."""
+        """Take an update that was not accounted: entropy moved, and no row says how."""
         self.skipped += 1
         self._rollout_skipped += 1
         self._entropy_expected = None
@@ -263,7 +264,7 @@ class ArmLedger:
         return out
 
     def summary(self) -> dict[str, Any]:
-        """The arm's object in the JSON of a run (verdicts are added by verdict.py)."""
+        """Return the arm's object in the JSON of a run (verdicts are added by verdict.py)."""
         rows = self.rows
         out = self._sums(rows, self.totals, math.fsum(s["unaccounted"] for s in self.summaries) if self._sparse else None)
         n = len(rows)

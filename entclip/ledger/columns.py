@@ -165,7 +165,7 @@ MEANS = tuple(c.name for c in COLUMNS if c.kind == "diagnostic" and c.filled == 
 
 
 def column_named(name: str) -> Column:
-    """The column of that name, or the one whose expectation it is.
+    """Return the column of that name, or the one whose expectation it is.
 
     Raises: ValueError for a name that the table does not have.
     """
@@ -176,7 +176,8 @@ def column_named(name: str) -> Column:
 
 
 def check_entry(names: Iterable[str]) -> None:
-    """ValueError for a column of an update that the table does not have or that no engine fills, and for one that is missing."""
+    """Raise ValueError for a column of an update that the table does not have or that no engine fills, and for one that is
+    missing."""
     given = set(names)
     for name in sorted(given):
         if (found := column_named(name)).filled != "engine":
@@ -187,6 +188,6 @@ def check_entry(names: Iterable[str]) -> None:
 
 
 def causes_in(names: Iterable[str]) -> list[str]:
-    """The causes among some names, in the order of the table."""
+    """Return the causes among some names, in the order of the table."""
     given = set(names)
     return [c.name for c in COLUMNS if c.kind == "cause" and c.name in given]

@@ -18,27 +18,27 @@ class Units(Protocol):
 
     @property
     def rollout(self) -> int:
-        """Index of the rollout."""
+        """Return the index of the rollout."""
 
     @property
     def replica(self) -> np.ndarray:
-        """Replica of each unit, (U,)."""
+        """Return replica of each unit, (U,)."""
 
     @property
     def weight(self) -> np.ndarray:
-        """d(s) x branch probability, mean over replicas, (U,); sums to the number of contexts."""
+        """Return d(s) x branch probability, mean over replicas, (U,); sums to the number of contexts."""
 
     @property
     def context_weight(self) -> np.ndarray:
-        """d(s) of each unit, (U,)."""
+        """Return d(s) of each unit, (U,)."""
 
     @property
     def shared(self) -> bool:
-        """True where contexts share parameters: only replicas are independent."""
+        """Tell whether contexts share parameters: only replicas are independent."""
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence."""
+        """Return the number of tokens of a sequence."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Entry:
 
 
 def pool_prefixes(columns: Mapping[str, np.ndarray], share: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns by prefix (u, N) as columns by unit (u,), each as the table says; share: weights d(s)/length of means, (u, N)."""
+    """Return columns by prefix (u, N) as columns by unit (u,), each as the table says; share: weights d(s)/length of means, (u,
+    N)."""
     pools: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "mean": lambda x: np.sum(share * x, axis=-1),
         "sum": lambda x: np.sum(x, axis=-1),

@@ -40,7 +40,7 @@ class SavedRun:
     manifest: Manifest
 
     def frame(self, kind: str = "updates") -> pd.DataFrame:
-        """A table: "updates", "rollouts" or "contexts", as `Ledger.to_frame` makes them."""
+        """Read a table: "updates", "rollouts" or "contexts", as `Ledger.to_frame` makes them."""
         if kind not in TABLES:
             raise ValueError(f"kind must be one of {sorted(TABLES)}, got {kind!r}.")
         path = self.folder / TABLES[kind]
@@ -55,18 +55,18 @@ class SavedRun:
         return frame
 
     def summary(self) -> dict[str, Any]:
-        """The JSON object of the run."""
+        """Return the JSON object of the run."""
         value = self._parsed("summary.json", parse_summary)
         if any(value[key] != there for key, there in self.manifest if key in value):
             raise DamagedFileError(f"{self.folder / 'summary.json'} is not of the run that {MANIFEST} names. {_AGAIN}")
         return value
 
     def toml(self) -> str:
-        """The experiment as text, to run it again."""
+        """Return the experiment as text, to run it again."""
         return self._parsed("experiment.toml", bytes.decode)
 
     def experiment(self) -> Experiment:
-        """The experiment that was run."""
+        """Return the experiment that was run."""
         return self._parsed("experiment.toml", lambda data: parse_experiment(parse_toml(data.decode(), "the experiment")))
 
     def _parsed(self, name: FileName, parse: Callable[[bytes], T]) -> T:
@@ -79,7 +79,7 @@ class SavedRun:
 
 
 def open_run(run: str | Path) -> SavedRun:
-    """A finished run, once all its files are known to be those that its manifest lists.
+    """Open a finished run, once all its files are known to be those that its manifest lists.
 
     Raises: SpecError if the folder holds no finished run; DamagedFileError if a file is missing, altered, or of another run.
     """
@@ -91,7 +91,7 @@ def open_run(run: str | Path) -> SavedRun:
 
 
 def read_frame(run: str | Path, kind: str = "updates") -> pd.DataFrame:
-    """A table of a saved run as a DataFrame: "updates", "rollouts" or "contexts".
+    """Read a table of a saved run as a DataFrame: "updates", "rollouts" or "contexts".
 
     Raises: SpecError if the folder holds no finished run; DamagedFileError if a file is missing, altered, or of another run.
     """
@@ -99,7 +99,7 @@ def read_frame(run: str | Path, kind: str = "updates") -> pd.DataFrame:
 
 
 def read_summary(run: str | Path) -> dict[str, Any]:
-    """The JSON object of a saved run.
+    """Read the JSON object of a saved run.
 
     Raises: SpecError if the folder holds no finished run; DamagedFileError if a file is missing, altered, or of another run.
     """
@@ -107,7 +107,8 @@ def read_summary(run: str | Path) -> dict[str, Any]:
 
 
 def read_ledger(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of updates and, by arm, summaries: of a run folder, of the ledger.parquet in one, or of a ledger without its folder.
+    """Return rows of updates and, by arm, summaries: of a run folder, of the ledger.parquet in one, or of a ledger without its
+    folder.
 
     The summaries of a ledger without its folder are empty. Raises: SpecError if there is no such path; DamagedFileError.
     """

@@ -55,7 +55,7 @@ class Listed(_Part):
 
     @classmethod
     def of(cls, data: bytes) -> Listed:
-        """The entry of a file with this content."""
+        """Return the entry of a file with this content."""
         return cls(size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -80,16 +80,16 @@ class Manifest(_Part):
 
     @property
     def name(self) -> RunName:
-        """The run's name."""
+        """Return the run's name."""
         return RunName(self.digest, self.engine, self.dtype, self.device)
 
     def to_bytes(self) -> bytes:
-        """The content of manifest.json."""
+        """Return the content of manifest.json."""
         return (json.dumps(self.model_dump(), indent=1) + "\n").encode()
 
 
 def read_manifest(run: Path) -> Manifest:
-    """The manifest of a finished run.
+    """Read the manifest of a finished run.
 
     Raises: SpecError if the folder holds no finished run; DamagedFileError if its manifest is damaged or of something else.
     """
@@ -120,7 +120,7 @@ def _unfinished(run: Path) -> str:
 
 @contextmanager
 def open_listed(run: Path, manifest: Manifest, name: FileName) -> Iterator[BufferedReader]:
-    """A file of a finished run, open for reading, once its content is known to be what the manifest lists.
+    """Open a file of a finished run for reading, once its content is known to be what the manifest lists.
 
     Raises: DamagedFileError if it is missing, altered, or of another run.
     """

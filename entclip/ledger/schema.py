@@ -41,7 +41,7 @@ _MAYBE_NULL = {"updates": ("gap_low", "gap_high"), "rollouts": (), "contexts": (
 
 
 def type_of(kind: str, name: str) -> Type:
-    """The type of a table's column. ValueError for a name that such a table cannot have."""
+    """Return the type of a table's column. ValueError for a name that such a table cannot have."""
     if name in _TEXT:
         return "text"
     if name in _KEYS[kind] or name in _COUNTS:
@@ -53,7 +53,7 @@ def type_of(kind: str, name: str) -> Type:
 
 
 def arrow_schema(kind: str, names: list[str]) -> Any:
-    """The Arrow schema of a table: text, int64, float64. A column's type does not depend on what is in it."""
+    """Return the Arrow schema of a table: text, int64, float64. A column's type does not depend on what is in it."""
     import pyarrow as pa
 
     types = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64()}
@@ -61,7 +61,7 @@ def arrow_schema(kind: str, names: list[str]) -> Any:
 
 
 def fault_of_types(kind: str, schema: Any) -> str | None:
-    """What is wrong with the columns of a file, in a few words; None if they are those of such a table."""
+    """Return what is wrong with the columns of a file, in a few words; None if they are those of such a table."""
     import pyarrow.types as types
 
     fits = {
@@ -85,7 +85,7 @@ def fault_of_types(kind: str, schema: Any) -> str | None:
 
 
 def fault_of_rows(kind: str, frame: pd.DataFrame) -> str | None:
-    """What is wrong with the rows of a table whose columns are right, in a few words; None if nothing is."""
+    """Return what is wrong with the rows of a table whose columns are right, in a few words; None if nothing is."""
     import numpy as np
 
     if frame.empty:

@@ -59,7 +59,7 @@ class _Summary(BaseModel):
 
 
 def parse_summary(data: bytes) -> dict[str, Any]:
-    """The JSON object of a run from the bytes of its file.
+    """Return the JSON object of a run from the bytes of its file.
 
     Raises: ValueError that says in a few words what is wrong with it.
     """

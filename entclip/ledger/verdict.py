@@ -35,7 +35,7 @@ class Verdict:
 
 
 def normal_score(t: float, units: int | None, skewness: float | None) -> float:
-    """A mean over its standard error as the normal score of the same tail, so that 5 means the same everywhere.
+    """Return a mean over its standard error as the normal score of the same tail, so that 5 means the same everywhere.
 
     First the skewness g of the units, which makes one tail of a mean of n heavier than the other: t + a t^2/3 + a^2 t^3/27 + a/6
     with a = g/sqrt(n), which is monotone in t (Hall 1992, J. R. Stat. Soc. B 54, 221). Then Student's t with n - 1 degrees of
@@ -101,14 +101,14 @@ def judge(arm: dict[str, Any]) -> dict[str, Any]:
 
 
 def verdict_of(summary: dict[str, Any]) -> Verdict:
-    """The run's verdict: reject if any arm is, agree if all are, else inconclusive."""
+    """Return the run's verdict: reject if any arm is, agree if all are, else inconclusive."""
     verdicts = [arm["verdict"] for arm in summary["arms"].values()]
     overall = "reject" if "reject" in verdicts else "agree" if all(v == "agree" for v in verdicts) else "inconclusive"
     return Verdict(overall, summary)
 
 
 def sample_plan(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each arm and part that is not identically 0: units needed for |expected| > 8 standard errors, from a pilot run.
+    """Compute for each arm and part that is not identically 0: units needed for |expected| > 8 standard errors, from a pilot run.
 
     The standard error falls as one over the square root of the units, so units = pilot units (8 se/|expected|)^2.
     """

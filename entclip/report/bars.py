@@ -88,7 +88,8 @@ def _caption(summary: Mapping[str, Any], keys: Sequence[str], arms: Mapping[str,
 
 
 def causes_figure(summary: Mapping[str, Any]) -> Figure:
-    """The figure of a run's totals: per arm a bar per cause, beside the total, with 95 % intervals and theory on top, in nats.
+    """Draw the figure of a run's totals: per arm a bar per cause, beside the total, with 95 % intervals and theory on top, in
+    nats.
 
     Up to eight arms share one panel; more are spread over rows of panels with one y-axis scale.
 

@@ -19,7 +19,7 @@ _SOME, _MUCH = 0.1, 0.5  # of the samples: so many without an advantage are a re
 
 
 def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) -> tuple[str, ...]:
-    """The sentences about one arm.
+    """Return the sentences about one arm.
 
     Args:
         rows: its updates. sums: of every part of the change. units: independent ones behind the standard errors, None if unknown.
@@ -36,7 +36,8 @@ def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) ->
 
 
 def share_without_advantage(rows: pd.DataFrame) -> float | None:
-    """Share of samples whose advantage is 0, in groups whose rewards are all equal: they move nothing and are never clipped.
+    """Return share of samples whose advantage is 0, in groups whose rewards are all equal: they move nothing and are never
+    clipped.
 
     In a control that drops samples at random, the dropped ones count, too. None for rows without the counts.
     """

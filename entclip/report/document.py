@@ -54,7 +54,7 @@ class Section:
 
 
 def document(run_folder: Path) -> list[Section]:
-    """The report of a finished run; the first section's title is the run's name. Raises what `open_run` raises."""
+    """Return the report of a finished run; the first section's title is the run's name. Raises what `open_run` raises."""
     from entclip.ledger.folder import open_run
     from entclip.report.explain import explain
 

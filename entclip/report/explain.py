@@ -53,7 +53,7 @@ class ArmStory:
 
 
 def explain(frame: pd.DataFrame, summaries: dict[str, Any]) -> list[ArmStory]:
-    """One story per case and arm, in the order of the ledger."""
+    """Return one story per case and arm, in the order of the ledger."""
     return [_story(name, rows, summaries.get(name)) for name, rows in by_arm(frame).items()]
 
 
@@ -115,7 +115,8 @@ def _fit(rows: pd.DataFrame) -> tuple[float, float, float, float, float] | None:
 
 
 def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
-    """Cumulative entropy change by cause over the accounted updates, one panel per arm; PNG, written whole or not at all.
+    """Draw the cumulative entropy change by cause over the accounted updates, one panel per arm; PNG, written whole or not at
+    all.
 
     Bands are two standard errors of an update added in quadrature: what the last point has beside its summary.
     """
@@ -169,7 +170,7 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
 
 
 def table(stories: list[ArmStory]) -> Any:
-    """A rich table of the stories."""
+    """Make a rich table of the stories."""
     from rich.table import Table
 
     names = [p for p in (*_PARTS, "unaccounted") if any(p == part for s in stories for part, _, _ in s.parts)]

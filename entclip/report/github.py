@@ -14,12 +14,12 @@ _SPECIAL = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {char: f"\\{char}" for cha
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """The tables of `tables` as GitHub markdown."""
+    """Write the tables of `tables` as GitHub markdown."""
     return _table(causes_grid(summary), signs=True) + "\n" + _table(clips_grid(summary), signs=True)
 
 
 def text(sections: Sequence[Section]) -> str:
-    """The sections as GitHub markdown; pictures by the names of their files."""
+    """Write the sections as GitHub markdown; pictures by the names of their files."""
     out = []
     for level, section in enumerate(sections):
         out.append(f"{'#' if level == 0 else '##'} {_escape(section.title)}")

@@ -35,6 +35,6 @@ _WORDS = {
 
 
 def glossary(columns: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Every word and what it means; parts of the change only if the tables have a column of theirs."""
+    """Return every word and what it means; parts of the change only if the tables have a column of theirs."""
     shown, parts = set(columns), {c.label for c in COLUMNS if c.look is not None} | {"verdict"}
     return tuple((word, text) for word, text in _WORDS.items() if word in shown or word not in parts)

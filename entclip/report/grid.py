@@ -82,7 +82,7 @@ def arms_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def shown_parts(arms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The causes and curvature; those that not every run has only if some arm has any."""
+    """Return the causes and curvature; those that not every run has only if some arm has any."""
     present = list(arms)
     return tuple(
         part
@@ -92,18 +92,18 @@ def shown_parts(arms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def has_theory(arms: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether any part has an expectation to stand beside: a language model's has none."""
+    """Tell whether any part has an expectation to stand beside: a language model's has none."""
     return any(value_of(arm, f"expected_{part}") is not None for arm in arms for part in PARTS)
 
 
 def origin(summary: Mapping[str, Any]) -> str:
-    """Which run this is, in one line."""
+    """Return which run this is, in one line."""
     fields = ", ".join(f"{key} {summary.get(key, '-')}" for key in ("engine", "seed", "rollouts", "digest"))
     return f"{summary.get('experiment', '-')}: {fields}"
 
 
 def accounted(arm: Mapping[str, Any]) -> str:
-    """How many of an arm's updates the parts are sums over, in words; empty if over all of them."""
+    """Return how many of an arm's updates the parts are sums over, in words; empty if over all of them."""
     updates, skipped = value_of(arm, "updates"), value_of(arm, "skipped")
     return f"{updates:g} of {updates + skipped:g} updates" if updates is not None and skipped else ""
 

@@ -17,7 +17,8 @@ _NOTHING = "-"  # of a number that is not there
 
 
 def table(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """Entropy change by cause in nats, arms as rows: each cause measured and, where known, its theory along the path.
+    """Tabulate the entropy change by cause in nats, arms as rows: each cause measured and, where known, its theory along the
+    path.
 
     Cells are text, standard errors in the last digits: -.0340(6) = -.0340 +- .0006. After a number of theory stands its check
     against the measured one: ok = agree, NO = reject, ? = inconclusive. Columns without any number are left out.

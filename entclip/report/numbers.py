@@ -12,7 +12,7 @@ _MAX_DECIMALS = 6
 
 
 def value_of(source: Mapping[str, Any], key: str) -> float | None:
-    """A number of the JSON object; missing, null and nan are None, "inf" is infinite."""
+    """Return a number of the JSON object; missing, null and nan are None, "inf" is infinite."""
     value = source.get(key)
     if value is None or isinstance(value, bool):
         return None
@@ -28,7 +28,7 @@ def fixed(value: float, decimals: int, sign: bool) -> str:
 
 
 def plain(value: float, sign: bool) -> str:
-    """About four significant digits, without an error."""
+    """Write about four significant digits, without an error."""
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     if value == 0:
@@ -41,7 +41,7 @@ def plain(value: float, sign: bool) -> str:
 
 
 def with_error(value: float | None, se: float | None, *, sign: bool = True) -> str:
-    """A number with its standard error in the last digits; without an error where there is none.
+    """Write a number with its standard error in the last digits; without an error where there is none.
 
     One digit of the error is shown, two if it starts with 1. "-" is no number, "(<1)" an error below the sixth decimal.
 
@@ -73,7 +73,7 @@ def with_error(value: float | None, se: float | None, *, sign: bool = True) -> s
 
 
 def half_width(arm: Mapping[str, Any], key: str) -> float | None:
-    """Half of the 95 % interval: Student's t, or normal for a result without units."""
+    """Return half of the 95 % interval: Student's t, or normal for a result without units."""
     se, units = value_of(arm, f"{key}_se"), value_of(arm, "units")
     if se is None or not math.isfinite(se):
         return None

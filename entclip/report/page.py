@@ -42,7 +42,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def html(run_folder: str | Path) -> str:
-    """The report of a finished run as one self-contained page: figures inside, no script, no request to anywhere.
+    """Return the report of a finished run as one self-contained page: figures inside, no script, no request to anywhere.
 
     Raises: SpecError if the folder is not that of a finished run, or a file of it is damaged.
     """
@@ -50,7 +50,7 @@ def html(run_folder: str | Path) -> str:
 
 
 def page(sections: list[Section]) -> str:
-    """The sections as a page; the first one's title is the page's."""
+    """Write the sections as a page; the first one's title is the page's."""
     first, *rest = sections
     name = escape(first.title)
     body = [f"<h1>{name}</h1>", *(_block(b) for b in first.blocks)]

@@ -16,7 +16,7 @@ __all__ = ["draw", "limits"]
 
 
 def limits(groups: Sequence[Stack]) -> tuple[float, float]:
-    """Ends of the scale on which all of these groups fit with their intervals."""
+    """Return ends of the scale on which all of these groups fit with their intervals."""
     ends = [0.0]
     for g in groups:
         half = g.half or 0.0
@@ -29,7 +29,7 @@ def limits(groups: Sequence[Stack]) -> tuple[float, float]:
 
 
 def draw(axes: Axes, groups: Sequence[Stack], parts: Sequence[str], theory: bool) -> None:
-    """The groups of one panel: theory, causes, measured change, from left to right."""
+    """Draw the groups of one panel: theory, causes, measured change, from left to right."""
     wide = 0.28 if theory else 0.38  # of the space of a group
     for i, stack in enumerate(groups):
         x = i if theory else i - wide / 2

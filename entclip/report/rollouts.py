@@ -37,7 +37,7 @@ _WIDE, _LEFT, _RIGHT, _GAP, _RUN = 11.2, 0.85, 0.55, 0.22, 0.62
 def rollouts_figure(
     frame: pd.DataFrame, arms: Sequence[str] | None = None, *, summary: Mapping[str, Any] | None = None
 ) -> Figure:
-    """Where entropy went, rollout by rollout: a panel per arm, in nats, all panels on one scale (one for each case).
+    """Draw where entropy went, rollout by rollout: a panel per arm, in nats, all panels on one scale (one for each case).
 
     In each group, from left to right: theory along the path of every cause (pale; only where the engine has it), the causes as
     they were measured, stacked up where they raised entropy and down where they lowered it, and in black the measured change

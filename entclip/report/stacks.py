@@ -35,13 +35,13 @@ class Stack:
 
     @property
     def expected_total(self) -> float | None:
-        """Theory of the whole change; None if some part that acted has none."""
+        """Return theory of the whole change; None if some part that acted has none."""
         known = all(part in self.expected for part, value in self.parts.items() if part != "remainder" and value != 0)
         return math.fsum(self.expected.values()) if self.expected and known else None
 
 
 def by_arm(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each arm, named as in the JSON object of a run: "arm", or "case/arm" in an experiment with cases."""
+    """Return the rows of each arm, named as in the JSON object of a run: "arm", or "case/arm" in an experiment with cases."""
     import pandas as pd
 
     cases = frame["case"] if "case" in frame else frame["arm"].map(lambda _: "")
@@ -53,7 +53,7 @@ def by_arm(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def stacks(
     frame: pd.DataFrame, arms: Sequence[str] | None = None, summary: Mapping[str, Any] | None = None
 ) -> dict[str, list[Stack]]:
-    """Per arm one `Stack` for each rollout, the run's own last (left out if there is one rollout).
+    """Return per arm one `Stack` for each rollout, the run's own last (left out if there is one rollout).
 
     Over 40 rollouts, neighbours are put together. Several rollouts have the sum of their intervals, which is the widest that
     theirs can be; the run's own comes from `summary` if that is given.

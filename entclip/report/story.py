@@ -54,7 +54,7 @@ def _reward(e: Experiment) -> str:
 
 
 def what_was_run(experiment: Experiment, summary: Mapping[str, Any]) -> str:
-    """The policy, the reward, the size of the run, and how it was computed."""
+    """Return the policy, the reward, the size of the run, and how it was computed."""
     cases = [case for _, case in experiment.cases()]
     policies, rewards = ({say(case) for case in cases} for say in (_policy, _reward))
     policy = policies.pop() if len(policies) == 1 else "policies that differ by case"
@@ -78,7 +78,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def arm_sentence(arm: Mapping[str, Any]) -> str:
-    """What entropy did, which parts moved it most, and how the theory fared."""
+    """Say what entropy did, which parts moved it most, and how the theory fared."""
     value, half = value_of(arm, "measured"), half_width(arm, "measured")
     start, end = (value_of(arm, f"entropy_{when}") for when in ("start", "end"))
     if value is None:
@@ -138,7 +138,7 @@ def _theory(arm: Mapping[str, Any]) -> str:
 
 
 def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where the numbers of this run stop to mean what they seem to."""
+    """Return where the numbers of this run stop to mean what they seem to."""
     arms, engine = arms_of(summary).values(), summary.get("engine")
     out = [
         "The parts add up to the measured change by construction (checked at every update); what first and second order leave "
@@ -185,7 +185,7 @@ def _remainder(summary: Mapping[str, Any]) -> str:
 
 
 def command(experiment: Experiment, made: Mapping[str, str]) -> str:
-    """The command that runs the experiment file again."""
+    """Return the command that runs the experiment file again."""
     engine, device, dtype = (made.get(key, "") for key in ("engine", "device", "dtype"))
     words = ["entclip", "llm" if engine == "llm" else "run", "experiment.toml"]
     if engine != "llm":

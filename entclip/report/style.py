@@ -50,7 +50,7 @@ DIVERGING: tuple[str, ...] = (
 
 
 def new_figure(wide: float, tall: float) -> Figure:
-    """An empty white figure of that size in inches, drawn without a display."""
+    """Return an empty white figure of that size in inches, drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -60,14 +60,14 @@ def new_figure(wide: float, tall: float) -> Figure:
 
 
 def png(fig: Figure) -> bytes:
-    """A figure as PNG, 150 dots per inch."""
+    """Write a figure as PNG, 150 dots per inch."""
     image = io.BytesIO()
     fig.savefig(image, format="png", dpi=150)
     return image.getvalue()
 
 
 def write_figure(fig: Figure, path: Path) -> None:
-    """A figure as PNG, written whole or not at all."""
+    """Write a figure as PNG, written whole or not at all."""
     from entclip.support.files import write_atomic
 
     write_atomic(path, png(fig))

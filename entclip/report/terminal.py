@@ -17,7 +17,7 @@ _COLOURS = {"agree": "green", "reject": "bold red", "inconclusive": "yellow"}
 
 
 def rich_table(grid: Grid) -> Table:
-    """A rich table; names go in as Text, so that brackets in them are no markup."""
+    """Make a rich table; names go in as Text, so that brackets in them are no markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -44,5 +44,5 @@ def rich_table(grid: Grid) -> Table:
 
 
 def tables(summary: Mapping[str, Any]) -> list[Table]:
-    """Two rich tables, one row per arm: the entropy change by cause beside theory; clip fractions, gaps and distances."""
+    """Make two rich tables, one row per arm: the entropy change by cause beside theory; clip fractions, gaps and distances."""
     return [rich_table(causes_grid(summary)), rich_table(clips_grid(summary))]

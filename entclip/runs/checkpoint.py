@@ -68,7 +68,7 @@ class Checkpoints:
         write_atomic(self._path(books), _signed(buffer.getvalue()))
 
     def load(self, engine: Engine[S, Any], books: ArmLedger, state: S) -> S:
-        """The state after the last whole rollout, or `state` if there is none. Raises as `open` does."""
+        """Return the state after the last whole rollout, or `state` if there is none. Raises as `open` does."""
         path = self._path(books)
         if not path.exists():
             return state
@@ -113,7 +113,7 @@ class Checkpoints:
         return record
 
     def clear(self) -> None:
-        """The run is whole: its ledger replaces the checkpoints."""
+        """Remove what is left: the run is whole, its ledger replaces the checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

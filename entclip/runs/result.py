@@ -25,7 +25,7 @@ class Ledger:
         self.arms: dict[str, ArmLedger] = {}
 
     def to_frame(self, kind: str = "updates") -> pd.DataFrame:
-        """Rows as a DataFrame: "updates" (one per arm and update), "rollouts" (one per arm and rollout) or "contexts"."""
+        """Return rows as a DataFrame: "updates" (one per arm and update), "rollouts" (one per arm and rollout) or "contexts"."""
         import pandas as pd
 
         source = {"updates": "rows", "rollouts": "summaries", "contexts": "details"}
@@ -34,13 +34,13 @@ class Ledger:
         return pd.DataFrame([row for arm in self.arms.values() for row in getattr(arm, source[kind])])
 
     def judged(self, arm: ArmLedger) -> dict[str, Any]:
-        """An arm's summary with its verdict."""
+        """Return an arm's summary with its verdict."""
         from entclip.ledger.verdict import judge
 
         return judge(arm.summary())
 
     def summary(self) -> dict[str, Any]:
-        """The run as one JSON-able object, with verdicts."""
+        """Return the run as one JSON-able object, with verdicts."""
         return {
             "experiment": self.experiment.name,
             "digest": self.name.digest,

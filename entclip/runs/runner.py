@@ -132,7 +132,7 @@ def _run_arm(
 
 
 def directive_for(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
-    """What a control arm copies from the arm it is like, in the same update."""
+    """Return what a control arm copies from the arm it is like, in the same update."""
     if arm.control is None:
         return Directive()
     row: dict[str, Any] = done[arm.control.like].rows[step]

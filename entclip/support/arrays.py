@@ -33,7 +33,7 @@ _KINDS = "biuf"
 
 
 def read_npy(path: str | os.PathLike[str], where: str) -> np.ndarray:
-    """The array of a .npy file of numbers; where: opens every message, such as "policy.path = 'x.npy'".
+    """Return the array of a .npy file of numbers; where: opens every message, such as "policy.path = 'x.npy'".
 
     Raises: SpecError for a file that cannot be read, is damaged, holds anything but numbers, or would fill the memory.
     """
@@ -42,7 +42,7 @@ def read_npy(path: str | os.PathLike[str], where: str) -> np.ndarray:
 
 
 def read_npz(source: str | os.PathLike[str] | bytes, names: Iterable[str], where: str) -> dict[str, np.ndarray]:
-    """The arrays of these names that a .npz file has; source: its path, or its bytes.
+    """Return the arrays of these names that a .npz file has; source: its path, or its bytes.
 
     Raises: SpecError as `read_npy`, and for an archive that is encrypted, compressed in another way, or far larger inside.
     """

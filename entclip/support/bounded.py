@@ -27,7 +27,7 @@ class TomlSyntaxError(SpecError):
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; a name that no file system takes has none."""
+    """Tell whether there is such a file or folder; a name that no file system takes has none."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -38,7 +38,7 @@ def exists(path: Path) -> bool:
 def open_regular(
     path: Path, where: str, *, fix: str = "", refused: type[Exception] = SpecError, unreadable: type[Exception] = SpecError
 ) -> Iterator[tuple[BufferedReader, int]]:
-    """A regular file open for reading, and its size.
+    """Open a regular file for reading, and its size.
 
     Raises: `refused`, in a message from `where` to `fix`, if there is no such file or it is no regular one; `unreadable` if the
         system does not let it be read.
@@ -59,7 +59,7 @@ def open_regular(
 
 
 def read_bounded(path: Path, limit: int, what: str) -> bytes:
-    """The bytes of a regular file; SpecError for any other kind, beyond `limit` bytes, and where reading fails."""
+    """Read the bytes of a regular file; SpecError for any other kind, beyond `limit` bytes, and where reading fails."""
     where = f"{what} {_named(path)}"
     with open_regular(path, where) as (file, size):
         try:
@@ -91,7 +91,7 @@ _TOKEN = re.compile(
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """TOML as plain data; where: what it is, for the message.
+    """Parse TOML as plain data; where: what it is, for the message.
 
     Raises: SpecError for over a megabyte, more than 32 tables or lists inside each other, numbers or keys of over 100 characters,
         and what is not TOML.
@@ -129,7 +129,8 @@ def _line(text: str, found: re.Match[str]) -> str:
 
 
 def refuse_deep(data: Any, where: str) -> None:
-    """SpecError for plain data with more than 32 tables or lists inside each other, which recursive functions would fall over."""
+    """Raise SpecError for plain data with more than 32 tables or lists inside each other, which recursive functions would fall
+    over."""
     level = [data]
     for _ in range(MAX_DEPTH + 1):
         level = [

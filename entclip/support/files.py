@@ -68,7 +68,7 @@ def write_through(path: Path, data: bytes) -> None:
 
 
 def open_file(path: Path, fix: str) -> AbstractContextManager[tuple[BufferedReader, int]]:
-    """A file that entclip wrote, open for reading, and its size; fix: what to do if it is not there.
+    """Return a file that entclip wrote, open for reading, and its size; fix: what to do if it is not there.
 
     Raises: DamagedFileError if there is no such file or something else has its name; StorageError if it cannot be read.
     """
@@ -76,7 +76,7 @@ def open_file(path: Path, fix: str) -> AbstractContextManager[tuple[BufferedRead
 
 
 def to_json(value: Any) -> str:
-    """JSON with infinities as "inf"; NaN is an error."""
+    """Write JSON with infinities as "inf"; NaN is an error."""
 
     def clean(x: Any) -> Any:
         if isinstance(x, dict):
@@ -91,7 +91,7 @@ def to_json(value: Any) -> str:
 
 
 def version_of(package: str) -> str | None:
-    """The installed version of a package, None where it is not installed."""
+    """Return the installed version of a package, None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -99,7 +99,7 @@ def version_of(package: str) -> str | None:
 
 
 def ask_git(*words: str) -> str:
-    """What git says in the checkout that this file is in; "" without git or a checkout."""
+    """Return what git says in the checkout that this file is in; "" without git or a checkout."""
     try:
         found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     except OSError:

@@ -15,12 +15,13 @@ _VERSION_2 = ("max", "current", "inactive_file")
 
 
 def available_bytes() -> int:
-    """Bytes that can still be allocated: the least of what the machine has free, the container allows and `ulimit -v` leaves."""
+    """Return bytes that can still be allocated: the least of what the machine has free, the container allows and `ulimit -v`
+    leaves."""
     return max(0, min((_machine(), *_containers(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")), *_address_space())))
 
 
 def gib(size: float) -> str:
-    """A number of bytes as a reader says it."""
+    """Write a number of bytes as a reader says it."""
     for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
         if size >= unit:
             return f"{size / unit:,.1f} {name}" if size < 1e6 * unit else f"{size / unit:.1e} {name}"

@@ -12,7 +12,7 @@ _KNOWN: dict[type, Any] = {}
 
 
 def namespace(array: Any) -> Any:
-    """array_namespace(array) of array-api-compat, remembered by type: the lookup takes 4 microseconds."""
+    """Return array_namespace(array) of array-api-compat, remembered by type: the lookup takes 4 microseconds."""
     kind = type(array)
     if kind not in _KNOWN:
         _KNOWN[kind] = array_namespace(array)

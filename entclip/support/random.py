@@ -19,11 +19,12 @@ _CELL_ELEMENTS = 2**13
 
 
 def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
-    """A generator of its own for this purpose and key."""
+    """Return a generator of its own for this purpose and key."""
     sequence = np.random.SeedSequence(seed, spawn_key=(_PURPOSES.index(purpose), *key))
     return np.random.Generator(np.random.PCG64DXSM(sequence))
 
 
 def cell_size(actions: int) -> int:
-    """Units per cell: as many as keep a units x actions block of float64 in a processor's cache. Part of every stream's key."""
+    """Return units per cell: as many as keep a units x actions block of float64 in a processor's cache. Part of every stream's
+    key."""
     return max(1, _CELL_ELEMENTS // actions)

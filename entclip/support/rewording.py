@@ -47,7 +47,7 @@ class ReportsInOurWords(ModelMetaclass):
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def dataclass(*, config: ConfigDict | None = None, frozen: bool = True) -> Callable[[type[T]], type[T]]:
-    """A frozen pydantic dataclass whose constructor reports wrong values as SpecError."""
+    """Return a frozen pydantic dataclass whose constructor reports wrong values as SpecError."""
 
     def decorate(cls: type[T]) -> type[T]:
         made: Any = pydantic.dataclasses.dataclass(frozen=frozen, config=config)(cls)
@@ -71,7 +71,8 @@ def dataclass(*, config: ConfigDict | None = None, frozen: bool = True) -> Calla
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: shortened in the middle; Python refuses to write out integers of thousands of digits."""
+    """Write a value as a message shows it: shortened in the middle; Python refuses to write out integers of thousands of
+    digits."""
     if isinstance(value, int) and value.bit_length() > 256:
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str | bytes)):
@@ -82,7 +83,7 @@ def shown(value: Any) -> str:
 
 
 def reworded(error: ValidationError, schema: Mapping[str, Any], data: Any) -> str:
-    """The findings of a validation, one a line; schema: the JSON schema of what was validated; data: the plain input."""
+    """Return the findings of a validation, one a line; schema: the JSON schema of what was validated; data: the plain input."""
     findings = error.errors(include_url=False)
     lines = list(dict.fromkeys(filter(None, (_finding(each, schema, data) for each in findings[: 4 * _MOST]))))
     if len(findings) > _MOST and len(lines) >= _MOST:

@@ -13,7 +13,7 @@ __all__ = ["checked_json"]
 
 
 def checked_json(data: bytes, model: type[BaseModel]) -> dict[str, Any]:
-    """The value of a JSON file that fits the model.
+    """Return the value of a JSON file that fits the model.
 
     Raises: ValueError that says in one line what the first thing is that does not fit.
     """

@@ -32,11 +32,11 @@ class Adjoint:
         self.overlap: Tensor | float = 0.0  # <g_t, pi_s>, (R, T, n)
 
     def add(self, rows: slice, entropy_gradient: Tensor, probs: Tensor, step: RowStep) -> None:
-        """One block; probs: pi of the minibatch's contexts, (R, n, v)."""
+        """Add one block; probs: pi of the minibatch's contexts, (R, n, v)."""
         self.overlap = self.overlap + entropy_gradient @ probs.mT
 
     def columns(self) -> dict[str, Tensor]:
-        """(R, T) of every cause."""
+        """Return (R, T) of every cause."""
         state, gradient = self.state, self.gradient
         at_samples = self._gradient_at_samples()  # (R, T, n B)
         kernel = state.products(state.hidden, state.hidden[gradient.contexts].mT)
@@ -70,7 +70,7 @@ class Explicit:
         self.sums: dict[str, Tensor] = {}
 
     def add(self, rows: slice, entropy_gradient: Tensor, probs: Tensor, step: RowStep) -> None:
-        """One block of <g_t, step_c h_t>: sum_a g_t(a) step_c(a, :) first, which is (R, T, d)."""
+        """Add one block of <g_t, step_c h_t>: sum_a g_t(a) step_c(a, :) first, which is (R, T, d)."""
         state, hidden = self.state, self.state.hidden[self.gradient.contexts]
         steps = {
             c: step.scale * state.products(logit_gradient(self.gradient, self.gradient.causes[c], probs, rows).mT, hidden)
@@ -80,7 +80,7 @@ class Explicit:
             self.sums[cause] = self.sums.get(cause, 0.0) + state.products(entropy_gradient, part)
 
     def columns(self) -> dict[str, Tensor]:
-        """(R, T) of every cause, momentum and weight decay included."""
+        """Return (R, T) of every cause, momentum and weight decay included."""
         out = dict.fromkeys(CAUSES, torch.zeros_like(self.state.log_z))
         return out | {c: torch.linalg.vecdot(total, self.state.hidden).double() for c, total in self.sums.items()}
 
@@ -93,7 +93,7 @@ class Expectation:
         self.sums: dict[str, tuple[Tensor, Tensor]] = {}  # <g_t, pi_s w_s> (R, T, n) and E_pi_s[w_s] (R, n)
 
     def add(self, change: Change, entropy_gradient: Tensor, probs: Tensor) -> None:
-        """One block; the change and pi in the minibatch's contexts, (R, n, v)."""
+        """Add one block; the change and pi in the minibatch's contexts, (R, n, v)."""
         for cause, w in expected_weights(change, self.moments, self.keep).items():
             # Without an action in the reward the unclipped weight is the same for all actions, and such a weight moves nothing.
             if cause == "unclipped" or not bool(torch.any(w != 0)):
@@ -103,7 +103,7 @@ class Expectation:
             self.sums[cause] = (dot + entropy_gradient @ pw.mT, mean + pw.sum(-1))
 
     def columns(self) -> dict[str, Tensor]:
-        """(R, T) of every cause."""
+        """Return (R, T) of every cause."""
         state, contexts = self.state, self.realised.gradient.contexts
         kernel = state.products(state.hidden, state.hidden[contexts].mT)
         d = torch.as_tensor(state.context_weight[: len(state.hidden)], dtype=kernel.dtype, device=kernel.device)[contexts]

@@ -31,7 +31,7 @@ class MeanGains:
         self._first: tuple[Tensor, Tensor] | None = None
 
     def add(self, gains: SignedGains, probs: Tensor) -> None:
-        """One block of gains and pi, (R, n, v)."""
+        """Add one block of gains and pi, (R, n, v)."""
         self.plus = self.plus + torch.linalg.vecdot(probs, gains.plus)
         self.minus = self.minus + torch.linalg.vecdot(probs, gains.minus)
         if self._first is None:
@@ -70,7 +70,7 @@ class ExpectedCurvature:
         self._add(f"y {name}", -(slope @ u.mT))
 
     def add(self, gains: SignedGains, ratio: Tensor, probs: Tensor, slope: Tensor, own: Tensor) -> None:
-        """One block: pi and dH/dlogits of all contexts, (R, T, v); gains, ratio and pi of the minibatch's, (R, n, v)."""
+        """Add one block: pi and dH/dlogits of all contexts, (R, T, v); gains, ratio and pi of the minibatch's, (R, n, v)."""
         q = probs - slope  # the Hessian is -diag(q) + y p' + p y' + p p'
         square = gains.plus_sq * self.plus_sq + gains.minus_sq * self.minus_sq
         weight = own * ratio * square  # of action a in tr(H_t S_s) = sum_a weight_a (e_a - pi_s)' H_t (e_a - pi_s)
@@ -99,7 +99,7 @@ class ExpectedCurvature:
         return -s[f"q {u} {v}"] + p_u * y_v + y_u * p_v + p_u * p_v
 
     def column(self) -> Tensor:
-        """eta^2/2 E d' H_t d, (R, T), nats."""
+        """Return eta^2/2 E d' H_t d, (R, T), nats."""
         s, batch, c = self.sums, self.batch, self.shared_group
         p, y = s["p own"], s["y own"]
         # sum_a weight_a (H pi_s)_a, and pi_s' H pi_s.

@@ -45,7 +45,7 @@ class Gradient:
 
 
 def sample_log_probs(state: HeadState, contexts: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """log r and log pi_old of sampled actions (R, n, B) in their contexts (n,)."""
+    """Return log r and log pi_old of sampled actions (R, n, B) in their contexts (n,)."""
     rounded = state.products.rounded
     hidden = rounded(state.hidden[contexts])
     replica = torch.arange(len(actions), device=actions.device)[:, None, None]
@@ -57,7 +57,8 @@ def sample_log_probs(state: HeadState, contexts: Tensor, actions: Tensor) -> tup
 
 
 def gradient_of(state: HeadState, contexts: Tensor, actions: Tensor, advantages: Tensor, keep: Keep | None) -> Gradient:
-    """Weights of the samples of a minibatch; with `keep` they are the survivors of a random drop (removed ones have A = 0)."""
+    """Return weights of the samples of a minibatch; with `keep` they are the survivors of a random drop (removed ones have A =
+    0)."""
     batch = actions.shape[-1]
     log_ratio, log_old = sample_log_probs(state, contexts, actions)
     ratio = importance_ratio(log_ratio, 0.0)
@@ -73,7 +74,7 @@ def gradient_of(state: HeadState, contexts: Tensor, actions: Tensor, advantages:
 
 
 def logit_gradient(gradient: Gradient, pushes: Tensor, probs: Tensor, rows: slice) -> Tensor:
-    """G (R, n, v) of a block from sample weights u (R, n, B) and pi of the minibatch's contexts (R, n, v)."""
+    """Return G (R, n, v) of a block from sample weights u (R, n, B) and pi of the minibatch's contexts (R, n, v)."""
     out = -pushes.sum(-1, keepdim=True) * probs
     place = gradient.actions - rows.start
     inside = (place >= 0) & (place < probs.shape[-1])

@@ -30,7 +30,7 @@ class Parameters:
 
 
 def parameters_of(experiment: Experiment) -> Parameters:
-    """The parameters of a policy of kind "hidden".
+    """Return the parameters of a policy of kind "hidden".
 
     Drawn: h_t uniform on the unit sphere, so that a context moves its own logits as in a table of its own; W normal, so that
     h_t W' has standard deviation sd; base_a = -exponent log a.
@@ -55,7 +55,7 @@ def parameters_of(experiment: Experiment) -> Parameters:
 
 
 def read_parameters(path: str, contexts: int | None = None) -> Parameters:
-    """`hidden`, `head` and optional `base` of a .npz file, the first `contexts` rows of hidden.
+    """Return `hidden`, `head` and optional `base` of a .npz file, the first `contexts` rows of hidden.
 
     Raises: SpecError if the file cannot be read, shapes do not fit, or a number is not finite.
     """
@@ -86,7 +86,8 @@ def read_parameters(path: str, contexts: int | None = None) -> Parameters:
 
 
 def necessary_bytes(experiment: Experiment, parameters: Parameters, itemsize: int, block: int) -> int:
-    """Bytes of a run: heads, displacements and Adam's moments before and after an update, and the temporaries of one block."""
+    """Return the bytes of a run: heads, displacements and Adam's moments before and after an update, and the temporaries of one
+    block."""
     replicas, adam = experiment.replicas, experiment.update.optimizer != "sgd"
     tables = 2 * replicas + 1 + (4 * replicas if adam else 0) + (replicas if experiment.update.rollouts > 1 else 0)
     return int(itemsize * (tables * math.prod(parameters.head.shape) + _TEMPORARIES * block))

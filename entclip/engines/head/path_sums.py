@@ -39,7 +39,7 @@ class Realised(NamedTuple):
 
 
 def path_sums(probs: Tensor, x: Tensor, step: Tensor) -> PathSums:
-    """The sums of one block (..., v), in float64; blocks add up."""
+    """Return the sums of one block (..., v), in float64; blocks add up."""
     sums = []
     for weight in (probs, probs * torch.expm1(step)):
         plain, mixed = [], []
@@ -64,7 +64,7 @@ def _derivatives(plain: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor, 
 
 
 def realised(sums: PathSums) -> Realised:
-    """What the step did, from the sums over all actions."""
+    """Return what the step did, from the sums over all actions."""
     plain, mixed, extra_plain, extra_mixed = sums
     growth = extra_plain[..., 0]  # sum p (e^d - 1) = Z'/Z - 1
     # sum p e^d (x + d) with the terms that cancel left out: sum p x = 0.

@@ -32,15 +32,15 @@ class Products:
         return self.rounded(a) @ self.rounded(b)
 
     def rounded(self, a: Tensor) -> Tensor:
-        """A factor as the product sees it."""
+        """Return a factor as the product sees it."""
         return a.bfloat16().to(a.dtype) if self.bfloat16 else a
 
     @property
     def eps(self) -> float:
-        """Rounding of a factor, 0 where it is that of the dtype."""
+        """Return the rounding of a factor, 0 where it is that of the dtype."""
         return float(torch.finfo(torch.bfloat16).eps) if self.bfloat16 else 0.0
 
 
 def blocks(vocab: int, width: int) -> Iterator[slice]:
-    """Ranges of actions, `width` at a time."""
+    """Yield ranges of actions, `width` at a time."""
     return (slice(a, min(a + width, vocab)) for a in range(0, vocab, width))

@@ -30,13 +30,14 @@ def _for_all(experiment: Experiment, values: np.ndarray) -> np.ndarray:
 
 
 def draw_uniforms(experiment: Experiment, rollout: int, contexts: int) -> np.ndarray:
-    """u (R, T, B) in [0, 1), which `draw_actions` turns into actions."""
+    """Return u (R, T, B) in [0, 1), which `draw_actions` turns into actions."""
     shape = (_drawn(experiment), contexts, experiment.update.batch)
     return _for_all(experiment, stream(experiment.seed, "actions", rollout).random(shape))
 
 
 def draw_actions(uniforms: Tensor, parts: Iterable[tuple[slice, Tensor]]) -> Tensor:
-    """The actions (R, T, B) at which the distribution function of pi_old passes u; parts: blocks of pi_old, (R or 1, T, v).
+    """Return the actions (R, T, B) at which the distribution function of pi_old passes u; parts: blocks of pi_old, (R or 1, T,
+    v).
 
     Sums run in float64: in float32 the last actions of a large vocabulary would have no chance.
     """
@@ -53,7 +54,7 @@ def draw_actions(uniforms: Tensor, parts: Iterable[tuple[slice, Tensor]]) -> Ten
 
 
 def draw_advantages(experiment: Experiment, rollout: int, contexts: int) -> np.ndarray:
-    """Advantages (R, T, B), whole groups side by side; rewards do not depend on the action."""
+    """Return advantages (R, T, B), whole groups side by side; rewards do not depend on the action."""
     shape = (_drawn(experiment), contexts, experiment.update.batch)
     rewards = draw_rewards(experiment, shape, stream(experiment.seed, "rewards", rollout))
     value = advantages_of(experiment, rewards, law_mean(experiment))
@@ -61,13 +62,14 @@ def draw_advantages(experiment: Experiment, rollout: int, contexts: int) -> np.n
 
 
 def subsets(experiment: Experiment, rollout: int, contexts: int) -> list[np.ndarray]:
-    """The contexts of each minibatch: a random partition, the same for all replicas and epochs, sizes equal to within one."""
+    """Return the contexts of each minibatch: a random partition, the same for all replicas and epochs, sizes equal to within
+    one."""
     order = stream(experiment.seed, "order", rollout).permutation(contexts)
     return [np.sort(part) for part in np.array_split(order, experiment.update.minibatches)]
 
 
 def survivors(experiment: Experiment, key: tuple[int, int, int], keep: Keep, advantages: Tensor) -> Tensor:
-    """Advantages (R, n, B) with those set to 0 that a random drop removes; key: rollout, epoch, minibatch."""
+    """Return advantages (R, n, B) with those set to 0 that a random drop removes; key: rollout, epoch, minibatch."""
     coins = stream(experiment.seed, "drop", *key).random((_drawn(experiment), *advantages.shape[1:]))
     chance = torch.where(advantages > 0, keep.plus, keep.minus)
     return torch.where(torch.as_tensor(_for_all(experiment, coins), device=advantages.device) < chance, advantages, 0.0)

@@ -48,12 +48,12 @@ class HeadState(State):
 
     @property
     def vocab(self) -> int:
-        """V."""
+        """Return V, the number of actions."""
         return len(self.base)
 
     @property
     def eps(self) -> float:
-        """Rounding of the arithmetic."""
+        """Return the rounding of the arithmetic."""
         return max(float(torch.finfo(self.hidden.dtype).eps), self.products.eps)
 
 
@@ -76,29 +76,29 @@ class Block(NamedTuple):
 
 
 def old_logits(state: HeadState, rows: slice) -> Tensor:
-    """Logits of pi_old of a range of actions, (1 or R, T, v)."""
+    """Return logits of pi_old of a range of actions, (1 or R, T, v)."""
     return state.products(state.hidden, state.head[:, rows].mT) + state.base[rows]
 
 
 def displacement(state: HeadState, moved: Tensor, rows: slice) -> Tensor:
-    """What a displacement (R, V, d) of the head adds to the logits of a range of actions, (R, T, v)."""
+    """Return what a displacement (R, V, d) of the head adds to the logits of a range of actions, (R, T, v)."""
     return state.products(state.hidden, moved[:, rows].mT)
 
 
 def block_of(state: HeadState, rows: slice) -> Block:
-    """log pi_old, log r and log pi of a range of actions."""
+    """Return log pi_old, log r and log pi of a range of actions."""
     return block_from(old_logits(state, rows), displacement(state, state.moved, rows), state.old_log_z, state.log_z)
 
 
 def block_from(logits: Tensor, displaced: Tensor, old_log_z: Tensor, log_z: Tensor) -> Block:
-    """The same from the two products and the normalisers (. , T), which are float64 and enter rounded once."""
+    """Return the same from the two products and the normalisers (. , T), which are float64 and enter rounded once."""
     old = logits - old_log_z[..., None].to(logits.dtype)
     log_ratio = displaced - (log_z - old_log_z)[..., None].to(logits.dtype)
     return Block(old, log_ratio, old + log_ratio)
 
 
 def normalised(state: HeadState) -> tuple[Tensor, Tensor]:
-    """log Z and entropy of every context, (R, T) float64, from the parameters alone, in one pass (online log-sum-exp)."""
+    """Return log Z and entropy of every context, (R, T) float64, from the parameters alone, in one pass (online log-sum-exp)."""
     shape = (len(state.moved), len(state.hidden))
     top = torch.full(shape, -1e30, dtype=torch.float64, device=state.hidden.device)
     total, mean = torch.zeros_like(top), torch.zeros_like(top)

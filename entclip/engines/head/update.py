@@ -43,7 +43,7 @@ def update(
     *,
     shared_group: float | None = None,
 ) -> tuple[HeadState, Columns]:
-    """The state after one update and its columns, each (R, T) float64.
+    """Return the state after one update and its columns, each (R, T) float64.
 
     moments: of the advantage, for the expectations of a plain step; None where they are not defined.
     sums_of: `block_sums`, or the same compiled.
@@ -164,7 +164,8 @@ def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> Mean
 def block_sums(
     objective: Objective, logits: Tensor, displaced: Tensor, after: Tensor, old_log_z: Tensor, log_z: Tensor, entropy: Tensor
 ) -> tuple[Tensor, PathSums, Columns]:
-    """dH/dlogits (R, T, v) and all sums of a block of actions, from the three products: a pure function, one kernel if compiled.
+    """Return dH/dlogits (R, T, v) and all sums of a block of actions, from the three products: a pure function, one kernel if
+    compiled.
 
     The logit step is the difference of two displacements' products, as the next update will see it.
     """

@@ -32,7 +32,7 @@ class TokenWeights:
 
     @classmethod
     def merged(cls, parts: Sequence[TokenWeights]) -> TokenWeights:
-        """The counts of several micro-batches; their weights are used up."""
+        """Return the counts of several micro-batches; their weights are used up."""
         low, high, positive, negative = (
             sum(getattr(part, name) for part in parts) for name in ("clipped_low", "clipped_high", "positive", "negative")
         )
@@ -40,7 +40,7 @@ class TokenWeights:
 
 
 def token_share(mask: Any, aggregation: str) -> Any:
-    """What each token of a minibatch counts, (N, R), summing to 1: mean over tokens, or over responses of their means."""
+    """Return what each token of a minibatch counts, (N, R), summing to 1: mean over tokens, or over responses of their means."""
     counted = mask.to(torch.float64)
     if aggregation == "token":
         return counted / counted.sum()
@@ -57,7 +57,7 @@ def token_weights(
     keep: Keep | None = None,
     survives: Any = None,
 ) -> TokenWeights:
-    """c(r, A) of each token, split by cause and scaled by its share of the minibatch.
+    """Return c(r, A) of each token, split by cause and scaled by its share of the minibatch.
 
     Args:
         log_probs, old_log_probs: log pi and log pi_old of the tokens taken, (N, R).
@@ -82,7 +82,8 @@ def token_weights(
 
 
 def carry(moments: dict[str, list[Any]], gradients: Mapping[str, list[Any]], beta: float) -> None:
-    """First moments by cause after an update: beta m + (1 - beta) g for each, in place; they add up to the optimiser's own."""
+    """Carry the first moments by cause through an update: beta m + (1 - beta) g for each, in place; they add up to the
+    optimiser's own."""
     for cause in dict.fromkeys([*moments, *gradients]):  # in this order in every process, unlike a set
         old, new = moments.get(cause), gradients.get(cause)
         if old is None:
@@ -101,7 +102,7 @@ def step_by_cause(
     slope: list[Any],
     moments: Mapping[str, list[Any]] | None = None,
 ) -> dict[str, float]:
-    """<slope, step of each cause> in nats, with the preconditioner of the step just taken held fixed; T13's convention.
+    """Return <slope, step of each cause> in nats, with the preconditioner of the step just taken held fixed; T13's convention.
 
     SGD: step = lr g. Adam: step = P [(1 - beta1) g + beta1 m], P = lr / (bc1 (sqrt(v/bc2) + eps)) with v after the step. A
     decoupled decay is -lr decay theta; adam's own enters as a gradient -decay theta. The rest is `momentum`, unless `moments` has

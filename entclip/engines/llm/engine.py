@@ -165,13 +165,13 @@ class LlmEngine:
         return state, entry
 
     def observe(self, state: LlmState) -> dict[str, np.ndarray]:
-        """Entropy of the probe contexts; of the last rollout its mean reward, pass@1, pass@k and response length."""
+        """Return the entropy of the probe contexts; of the last rollout its mean reward, pass@1, pass@k and response length."""
         with self._arithmetic():
             value = np.array([probe_entropy(replica.look()[0]) for replica in state.replicas])
         return {"entropy": value, "sequence_entropy": value, **state.log}
 
     def distributions(self, state: LlmState, rollout: LlmRollout) -> tuple[np.ndarray, np.ndarray]:
-        """log pi_old and log pi on the probe contexts, each (replicas, contexts x V)."""
+        """Return log pi_old and log pi on the probe contexts, each (replicas, contexts x V)."""
         with self._arithmetic():
             pairs = [(r.old, replica.look()[0]) for r, replica in zip(rollout.responses, state.replicas, strict=True)]
         old, new = (np.stack([torch.cat(pair[k]).double().cpu().numpy().ravel() for pair in pairs]) for k in (0, 1))

@@ -29,8 +29,8 @@ class Language:
 
 
 def load_language(name: str, device: str, dtype: str) -> Language:
-    """The tiny built-in model ("tiny"), or any that `entclip snapshot` takes. dtype bfloat16 trains float32 weights in autocast,
-    logits in float32.
+    """Load the tiny built-in model ("tiny"), or any that `entclip snapshot` takes. dtype bfloat16 trains float32 weights in
+    autocast, logits in float32.
 
     Raises: SpecError if it cannot be loaded, or the device is not there.
     """

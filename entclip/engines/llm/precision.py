@@ -40,13 +40,13 @@ class Float32Head(torch.nn.Linear):
     """An output layer that leaves autocast: a logit near 20 in bfloat16 is off by .06, and so would be its log-ratio."""
 
     def forward(self, hidden: Any) -> Any:
-        """Logits in the dtype of the weights."""
+        """Return logits in the dtype of the weights."""
         with torch.autocast(hidden.device.type, enabled=False):
             return super().forward(hidden.to(self.weight.dtype))
 
 
 def arithmetic(dtype: str, device: str) -> AbstractContextManager[Any]:
-    """A context in which the model computes in this dtype."""
+    """Return a context in which the model computes in this dtype."""
     if dtype == "float64":
         return _KeepDouble()
     if dtype == "bfloat16":

@@ -38,11 +38,11 @@ class Probe:
 
     @property
     def contexts(self) -> int:
-        """How many positions count."""
+        """Return how many positions count."""
         return int(sum(block.mask.sum() for block in self.blocks))
 
     def log_probs(self, logits_of: Any, block: Sequences) -> Any:
-        """log pi at a block's contexts, (contexts, V), in float32 or better."""
+        """Return log pi at a block's contexts, (contexts, V), in float32 or better."""
         return response_log_probs(logits_of, block, self.temperature, self.dtype, full=True)[block.mask]
 
 
@@ -55,19 +55,20 @@ class Curvature:
 
 
 def probe_log_probs(model: Any, probe: Probe) -> list[Any]:
-    """log pi (contexts, V) of each block, kept as pi_old."""
+    """Return log pi (contexts, V) of each block, kept as pi_old."""
     with torch.no_grad():
         return [probe.log_probs(model, block) for block in probe.blocks]
 
 
 def probe_entropy(log_probs: list[Any]) -> float:
-    """H, nats, from log pi of each block."""
+    """Return H, nats, from log pi of each block."""
     total = sum(float(entropy(x.double()).sum()) for x in log_probs)
     return total / sum(len(x) for x in log_probs)
 
 
 def entropy_gradient(model: Any, probe: Probe, parameters: list[Any]) -> tuple[list[Any], list[Any]]:
-    """log pi of each block, and the gradient of H for each parameter: T1 in parameter space (T13). One pass serves both."""
+    """Return log pi of each block, and the gradient of H for each parameter: T1 in parameter space (T13). One pass serves
+    both."""
     gradient, contexts = [torch.zeros_like(p) for p in parameters], probe.contexts
     seen = []
     for block in probe.blocks:
@@ -80,7 +81,7 @@ def entropy_gradient(model: Any, probe: Probe, parameters: list[Any]) -> tuple[l
 
 
 def curvature_along(before: list[Any], after: list[Any], mirrored: list[Any]) -> Curvature:
-    """The even part of the change of H along a parameter step, from log pi before it, after it, and after its negative.
+    """Return the even part of the change of H along a parameter step, from log pi before it, after it, and after its negative.
 
     (H(theta + d) - 2 H(theta) + H(theta - d)) / 2 is half the second directional derivative up to a fourth-order term, for one
     forward pass. What measured leaves beyond first order and this is then the odd part, from third order on: the remainder.
@@ -98,7 +99,7 @@ def curvature_along(before: list[Any], after: list[Any], mirrored: list[Any]) ->
 
 
 def distribution_columns(objective: Objective, new: list[Any], old: list[Any]) -> dict[str, float]:
-    """Probability and entropy-value excess of the clip sets, KL and log-ratio moments on whole distributions: means.
+    """Return probability and entropy-value excess of the clip sets, KL and log-ratio moments on whole distributions: means.
 
     kappa is the surprisal, the natural step's: the gaps are then those that Park et al. measure.
     """

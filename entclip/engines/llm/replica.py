@@ -32,18 +32,18 @@ class Replica:
 
     @property
     def parameters(self) -> list[Any]:
-        """What the optimiser trains."""
+        """Return what the optimiser trains."""
         trained: list[Any] = self.optimizer.param_groups[0]["params"]
         return trained
 
     def look(self) -> tuple[list[Any], list[Any]]:
-        """log pi on the probe contexts and the gradient of H, computed once per update."""
+        """Return log pi on the probe contexts and the gradient of H, computed once per update."""
         if self.now is None:
             self.now = entropy_gradient(self.language.model, self.probe, self.parameters)
         return self.now
 
     def pack(self) -> dict[str, np.ndarray]:
-        """All that training depends on: weights, the optimiser's state, moments by cause, lagging weights."""
+        """Return all that training depends on: weights, the optimiser's state, moments by cause, lagging weights."""
         out: dict[str, np.ndarray] = {}
         for name, parameter in self.language.model.named_parameters():
             out[f"value/{name}"] = parameter.detach().cpu().numpy()
@@ -82,7 +82,7 @@ class Replica:
             ]
 
     def log_probs(self, batch: Sequences, rules: RolloutSpec) -> Any:
-        """log pi of the response tokens, (N, R)."""
+        """Return log pi of the response tokens, (N, R)."""
         return response_log_probs(self.language.model, batch, rules.temperature, self.probe.dtype)
 
 
@@ -97,7 +97,7 @@ class Responses:
 
 
 def make_optimizer(update: UpdateSpec, model: Any) -> Any:
-    """torch's SGD, Adam or AdamW over all weights."""
+    """Make torch's SGD, Adam or AdamW over all weights."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if update.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=update.learning_rate)
@@ -106,7 +106,7 @@ def make_optimizer(update: UpdateSpec, model: Any) -> Any:
 
 
 def values_of(model: Any) -> dict[str, Any]:
-    """A copy of all weights."""
+    """Return a copy of all weights."""
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -118,7 +118,7 @@ def load_values(model: Any, values: Mapping[str, Any]) -> None:
 
 
 def pieces(batch: int, minibatches: int, rules: RolloutSpec) -> list[slice]:
-    """Rows of each forward pass: minibatch by minibatch, in micro-batches."""
+    """Return rows of each forward pass: minibatch by minibatch, in micro-batches."""
     micro = rules.micro_batch or batch
     return [
         slice(start + k, min(start + k + micro, start + batch))

@@ -27,7 +27,7 @@ def _seed(experiment: Experiment, purpose: Purpose, *key: int) -> int:
 
 
 def make_probe(experiment: Experiment, rules: RolloutSpec, task: Task, language: Language) -> Probe:
-    """Prompts of their own and the starting policy's responses to them: the same contexts for every arm and replica."""
+    """Return prompts of their own and the starting policy's responses to them: the same contexts for every arm and replica."""
     questions = task.ask(stream(experiment.seed, "probes"), rules.probes)
     prompts = pad_prompts(language, [q.text for q in questions], rules.max_new_tokens)
     made = generate(

@@ -32,12 +32,12 @@ class Sequences:
 
     @property
     def length(self) -> int:
-        """R, tokens of the longest response."""
+        """Return R, tokens of the longest response."""
         return int(self.mask.shape[1])
 
 
 def pad_prompts(language: Language, texts: Sequence[str], new_tokens: int) -> tuple[Any, Any]:
-    """Ids and attention mask (N, P) of prompts, padded on the left; SpecError if one leaves no room for its response."""
+    """Return ids and attention mask (N, P) of prompts, padded on the left; SpecError if one leaves no room for its response."""
     encoded = [language.encode(text) for text in texts]
     longest = max(map(len, encoded))
     if longest + new_tokens > language.limit:
@@ -109,7 +109,7 @@ def generate(language: Language, prompts: tuple[Any, Any], *, new_tokens: int, t
 
 
 def response_log_probs(logits_of: Any, batch: Sequences, temperature: float, dtype: Any, *, full: bool = False) -> Any:
-    """log pi of the response tokens, (N, R), or with `full` of all tokens at their positions, (N, R, V).
+    """Return log pi of the response tokens, (N, R), or with `full` of all tokens at their positions, (N, R, V).
 
     In float32 or better whatever the model computes in: in bfloat16 ratios are biased (arXiv:2603.11682). Positions that do not
     count hold 0.

@@ -98,7 +98,7 @@ class ReasoningGym:
 
 
 def task_named(name: str) -> Task:
-    """ "digits", "sums" or "reasoning_gym:NAME"; SpecError for others."""
+    """Return "digits", "sums" or "reasoning_gym:NAME"; SpecError for others."""
     if name == "digits":
         return Digits()
     if name == "sums":

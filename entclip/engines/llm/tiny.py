@@ -39,7 +39,7 @@ _SHAPE: dict[str, Any] = {
 
 
 def tiny_model(*, trained: bool = True) -> Any:
-    """The tiny model in float32; `trained=False` gives its initial weights."""
+    """Build the tiny model in float32; `trained=False` gives its initial weights."""
     model: Any
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

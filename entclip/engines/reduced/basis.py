@@ -28,7 +28,7 @@ HELD = 600.0
 
 
 def chebyshev(low: np.ndarray, high: np.ndarray, nodes: int) -> np.ndarray:
-    """Chebyshev points of the second kind on [low, high], descending, (..., nodes): both ends are nodes."""
+    """Return Chebyshev points of the second kind on [low, high], descending, (..., nodes): both ends are nodes."""
     if nodes == 1:
         return high[..., None]
     x = np.cos(np.pi * np.arange(nodes) / (nodes - 1))
@@ -65,7 +65,7 @@ class Places:
     share: np.ndarray
 
     def of(self, values: np.ndarray, unit: np.ndarray) -> np.ndarray:
-        """Values at the queries from those at the nodes, (U, n or more), of each query's unit."""
+        """Return values at the queries from those at the nodes, (U, n or more), of each query's unit."""
         out: np.ndarray = np.einsum("qm,qm->q", self.share, values[unit[:, None], self.index])
         return out
 
@@ -73,7 +73,7 @@ class Places:
 def places(
     nodes: np.ndarray, edges: np.ndarray, per_panel: int, row: np.ndarray, u: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """index, nodes and share of `Places`, (Q, m) each, of u (Q,) in the laws `row` (Q,); nodes, edges: of a Basis."""
+    """Return index, nodes and share of `Places`, (Q, m) each, of u (Q,) in the laws `row` (Q,); nodes, edges: of a Basis."""
     own = np.sum(u[:, None] < edges[row], axis=1)
     index = own[:, None] * per_panel + np.arange(per_panel)
     near = nodes[row[:, None], index]
@@ -84,7 +84,7 @@ def leave(
     number: np.ndarray, weight: np.ndarray, unit: np.ndarray, nodes: np.ndarray, edges: np.ndarray, per_panel: int,
     row: np.ndarray, u: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """number and weight (U, n) of each unit's nodes after actions at u (Q,) of the units (Q,) have left them."""
+    """Return number and weight (U, n) of each unit's nodes after actions at u (Q,) of the units (Q,) have left them."""
     index, near, share = places(nodes, edges, per_panel, row, u)
     at = (unit[:, None] * number.shape[1] + index).reshape(-1)
 
@@ -98,7 +98,7 @@ def leave(
 def flow(
     values: np.ndarray, unit: np.ndarray, nodes: np.ndarray, edges: np.ndarray, per_panel: int, row: np.ndarray, u: np.ndarray
 ) -> np.ndarray:
-    """Interpolated `values` (U, n) of each query's unit (Q,) at u (Q,), (Q,); the rest as for `places`."""
+    """Return interpolated `values` (U, n) of each query's unit (Q,) at u (Q,), (Q,); the rest as for `places`."""
     return Places(*places(nodes, edges, per_panel, row, u)).of(values, unit)
 
 
@@ -123,12 +123,12 @@ class Basis:
         return int(self.nodes.shape[1]) // self.per_panel
 
     def places(self, row: np.ndarray, u: np.ndarray) -> Places:
-        """Where u (Q,) of the laws `row` (Q,) lie."""
+        """Return where u (Q,) of the laws `row` (Q,) lie."""
         return Places(*places(self.nodes, self.edges, self.per_panel, row, u))
 
 
 def weights_of(nodes: np.ndarray, u: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """number and weight (m,) of the nodes of one panel for atoms at u (A,) that count for so many actions each."""
+    """Return number and weight (m,) of the nodes of one panel for atoms at u (A,) that count for so many actions each."""
     number, weight = np.zeros(len(nodes)), np.zeros(len(nodes))
     block, top = 2**16, nodes[0]
     for start in range(0, len(u), block):  # blocks of atoms bound the memory
@@ -168,7 +168,7 @@ def _edges(laws: Laws, row: int, first: int, count: int) -> np.ndarray:
 
 
 def basis_of(laws: Laws, first: int, per_panel: int, *, moving: bool = True) -> Basis:
-    """Nodes for the actions of rank `first` and beyond of every law; none if there are no such actions.
+    """Return nodes for the actions of rank `first` and beyond of every law; none if there are no such actions.
 
     moving: whether unsampled logits move. Where they do not, every sum is that of a cubic in u and one panel is enough.
     """

@@ -45,14 +45,14 @@ class Population:
         return int(self.basis.nodes.shape[1])
 
     def flow(self, values: np.ndarray, unit: np.ndarray, law: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Values (U, n) at the nodes interpolated in the units (Q,) at u (Q,), (Q,)."""
+        """Return values (U, n) at the nodes interpolated in the units (Q,) at u (Q,), (Q,)."""
         basis = self.basis
         return self.kernels.flow(values, unit, basis.nodes, basis.edges, basis.per_panel, law, u)
 
     def left(
         self, number: np.ndarray, weight: np.ndarray, unit: np.ndarray, law: np.ndarray, u: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """number and weight (U, n) after actions at u (Q,) of the units (Q,) have left the nodes."""
+        """Return number and weight (U, n) after actions at u (Q,) of the units (Q,) have left the nodes."""
         basis = self.basis
         number, weight = self.kernels.leave(number, weight, unit, basis.nodes, basis.edges, basis.per_panel, law, u)
         return number, weight
@@ -88,30 +88,31 @@ class Cell:
 
     @property
     def tracked(self) -> np.ndarray:
-        """Which of the tracked columns hold an action, boolean (u, c - n)."""
+        """Return which of the tracked columns hold an action, boolean (u, c - n)."""
         out: np.ndarray = np.arange(self.ids.shape[1]) < self.count[:, None]
         return out
 
     def at(self, log_probs: np.ndarray, old_log_probs: np.ndarray) -> Cell:
-        """The same columns at other log-probabilities."""
+        """Return the same columns at other log-probabilities."""
         probs = np.exp(log_probs)
         old_probs = probs if old_log_probs is log_probs else np.exp(old_log_probs)
         return replace(self, log_probs=log_probs, probs=probs, old_log_probs=old_log_probs, old_probs=old_probs)
 
     def slots(self, population: Population, row: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Which tracked action of its unit (Q,) each id (Q,) is, -1 where it is not tracked."""
+        """Return which tracked action of its unit (Q,) each id (Q,) is, -1 where it is not tracked."""
         slot = population.kernels.find(self.table.keys, self.table.slots, row, ids)
         out: np.ndarray = np.where(slot < self.count[row], slot, -1)
         return out
 
     def flow(self, log_probs: np.ndarray, population: Population, row: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """f(u) - u of unsampled actions with initial log-probabilities u in units `row`, (Q,); log_probs: (u, c), now or old."""
+        """Return f(u) - u of unsampled actions with initial log-probabilities u in units `row`, (Q,); log_probs: (u, c), now or
+        old."""
         moved = log_probs[:, : self.nodes] - population.basis.nodes[self.law]
         return population.flow(moved, row, self.law[row], u)
 
 
 def begin_cell(population: Population, law: np.ndarray, *, adam: bool) -> Cell:
-    """Units at their initial laws (u,), with the most probable actions tracked."""
+    """Return units at their initial laws (u,), with the most probable actions tracked."""
     laws, basis, first = population.laws, population.basis, population.first
     units, ranks = len(law), np.arange(first)
     row, rank = np.repeat(law, first), np.tile(ranks, units)
@@ -165,7 +166,7 @@ def _roomy(cell: Cell, kernels: Kernels, width: int) -> Cell:
 
 
 def track(cell: Cell, population: Population, actions: np.ndarray, *, scaled: bool = True) -> tuple[Cell, np.ndarray]:
-    """The same units with all of `actions` (u, B) tracked, and the columns of these actions, (u, B).
+    """Return the same units with all of `actions` (u, B) tracked, and the columns of these actions, (u, B).
 
     A newly tracked action leaves the sums over nodes and starts where the flow has brought it. scaled: Adam's m and v are
     interpolated relative to pi and pi^2, which they are proportional to along the flow where nothing decays.

@@ -20,13 +20,14 @@ LEAST, MOST = math.exp(-_LIMIT), math.exp(_LIMIT)
 
 
 def total(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """sum_c a_c b_c of each unit, (u,)."""
+    """Return sum_c a_c b_c of each unit, (u,)."""
     out: np.ndarray = np.einsum("uc,uc->u", a, b)
     return out
 
 
 def ratio_of(probs: np.ndarray, old_probs: np.ndarray) -> np.ndarray:
-    """policy.importance_ratio from probabilities that are there already, held in the same range; 1 where neither is one."""
+    """Return policy.importance_ratio from probabilities that are there already, held in the same range; 1 where neither is
+    one."""
     out = np.ones(probs.shape)
     np.divide(probs, old_probs, out=out, where=old_probs > 0)
     out.clip(LEAST, MOST, out=out)
@@ -34,7 +35,8 @@ def ratio_of(probs: np.ndarray, old_probs: np.ndarray) -> np.ndarray:
 
 
 def whole_weight(weight: np.ndarray, count: np.ndarray, width: int) -> np.ndarray:
-    """Weights of all columns (u, width) from those of nodes (u, n): 1 for the first `count` (u,) tracked actions, then 0."""
+    """Return weights of all columns (u, width) from those of nodes (u, n): 1 for the first `count` (u,) tracked actions, then
+    0."""
     n = weight.shape[1]
     return np.concatenate([weight, np.arange(width - n) < count[:, None]], axis=1)
 
@@ -60,23 +62,23 @@ class Columns:
 
     @classmethod
     def of(cls, log_probs: np.ndarray, weight: np.ndarray, probs: np.ndarray | None = None) -> Columns:
-        """From normalised log-probabilities."""
+        """Build from normalised log-probabilities."""
         probs = np.exp(log_probs) if probs is None else probs
         mass = weight * probs
         entropy = -np.sum(mass * log_probs, axis=1)  # pairwise sums: the ledger's identities hold it to a few ulps
         return cls(log_probs, weight, probs, mass, entropy, log_probs + entropy[:, None])
 
     def mean(self, x: np.ndarray) -> np.ndarray:
-        """E_pi[x], (u,)."""
+        """Return E_pi[x], (u,)."""
         return total(self.mass, x)
 
     def centred(self, x: np.ndarray) -> np.ndarray:
-        """x - E_pi[x]."""
+        """Return x - E_pi[x]."""
         out: np.ndarray = x - self.mean(x)[:, None]
         return out
 
     def moved(self, step: np.ndarray) -> tuple[Columns, np.ndarray]:
-        """The policy after a logit step (u, c), and what was taken off the logits to normalise it, (u,)."""
+        """Return the policy after a logit step (u, c), and what was taken off the logits to normalise it, (u,)."""
         logits = self.log_probs + step
         probs = np.exp(logits)
         z = total(self.weight, probs)[:, None]
@@ -92,7 +94,7 @@ class Columns:
         return Columns.of(logits, self.weight, probs), (top + log_z)[:, 0]
 
     def slopes(self, step: np.ndarray) -> Slopes:
-        """second = -kappa_3(l, d, d) - Var(d);  third = -kappa_4(l, d, d, d) - 2 kappa_3(d, d, d)."""
+        """Return second = -kappa_3(l, d, d) - Var(d);  third = -kappa_4(l, d, d, d) - 2 kappa_3(d, d, d)."""
         d = self.centred(step)
         pd = self.mass * d
         dl = d * self.excess
@@ -103,6 +105,6 @@ class Columns:
 
 
 def path_range(step: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """max d - min d over the columns that stand for actions, (u,)."""
+    """Return max d - min d over the columns that stand for actions, (u,)."""
     used = weight != 0
     return np.max(step, axis=1, where=used, initial=-np.inf) - np.min(step, axis=1, where=used, initial=np.inf)

@@ -67,7 +67,7 @@ def trace_terms(
     euclidean: bool, probs: np.ndarray, excess: np.ndarray, mass: np.ndarray, number: np.ndarray, ratio: np.ndarray,
     means: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:  # fmt: skip
-    """What each column's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
+    """Return what each column's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
 
     means: `p2`, `spread` and `form` of Standing, at each column. number: weights of sums without a factor of probability.
     """
@@ -91,7 +91,8 @@ def measure(
     log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
     number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
 ) -> tuple[Standing, np.ndarray, np.ndarray]:  # fmt: skip
-    """Sums of Policies, and the columns whose ratio is outside of `idle` (ends in it): unit and column, (D,) each, in order."""
+    """Return sums of Policies, and the columns whose ratio is outside of `idle` (ends in it): unit and column, (D,) each, in
+    order."""
     n, width = weight.shape[1], log_probs.shape[1]
     every = whole_weight(weight, count, width)
     now, ratio = Columns.of(log_probs, every, probs), ratio_of(probs, old_probs)
@@ -126,7 +127,8 @@ def measure(
 def move(
     log_probs: np.ndarray, probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, entropy: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Along]:
-    """log pi and pi (u, c) after a logit step (u, c), what was taken off the logits to normalise them (u,), and sums along it.
+    """Return log pi and pi (u, c) after a logit step (u, c), what was taken off the logits to normalise them (u,), and sums
+    along it.
 
     entropy: H before, as `measure` has it.
     """
@@ -144,7 +146,7 @@ def move(
 def largest_third(
     log_probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, points: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Largest and smallest |H'''| over evenly spaced points of the path, (u,) each; see drift/cumulants.py."""
+    """Return largest and smallest |H'''| over evenly spaced points of the path, (u,) each; see drift/cumulants.py."""
     start = Columns.of(log_probs, whole_weight(weight, count, log_probs.shape[1]))
     values = [np.abs(start.slopes(step).third)]
     for k in range(1, points):  # points of the path

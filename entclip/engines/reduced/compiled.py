@@ -11,7 +11,7 @@ __all__ = ["compiled"]
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function compiled when it is first called, without the interpreter's lock, and with numpy's rules for division.
+    """Return the function compiled when it is first called, without the interpreter's lock, and with numpy's rules for division.
 
     Kept on disk by its own file's date: after a change of a constant that it imports, touch that file. No fast-math: the same
     machine gives the same bits.

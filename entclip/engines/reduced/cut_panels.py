@@ -36,7 +36,7 @@ def _view_of(cell: Cell, columns: tuple[int | slice, slice]) -> View:
 
 
 def straddling(cell: Cell, population: Population, objective: Objective) -> np.ndarray:
-    """Units in which two nodes of one panel are on different pieces of the objective."""
+    """Return units in which two nodes of one panel are on different pieces of the objective."""
     n, m = cell.nodes, population.basis.per_panel
     if m == 1:
         return np.zeros(0, dtype=np.int64)  # a node alone is the actions it stands for
@@ -88,7 +88,7 @@ class _Unit:
 
 
 def cut(cell: Cell, population: Population, objective: Objective, unit: int) -> Policies:
-    """The policies of one unit with its panels of unsampled actions cut where a bound passes."""
+    """Return the policies of one unit with its panels of unsampled actions cut where a bound passes."""
     one, n, m = _Unit(cell, population, objective, unit), cell.nodes, population.basis.per_panel
     count = int(cell.count[unit])
     ids = cell.ids[unit, :count]

@@ -34,7 +34,7 @@ class Terms(NamedTuple):
 
 
 def idle_range(terms: Terms) -> tuple[float, float]:
-    """Ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
+    """Return ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
     by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
     return (math.nan, math.nan) if by_action else terms.objective.idle
 
@@ -58,13 +58,13 @@ class Changed:
         self.has_nodes = len(of_nodes) > 0
 
     def by_action(self, x: np.ndarray) -> np.ndarray | float:
-        """A moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these columns."""
+        """Return a moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these columns."""
         if x.shape[-1] == 1:
             return float(x[0]) if x.ndim == 1 else x[self.unit, 0]
         return x[self.column] if x.ndim == 1 else x[self.unit, self.column]
 
     def total(self, x: np.ndarray) -> np.ndarray:
-        """Sums over the columns of each unit, (u,)."""
+        """Return sums over the columns of each unit, (u,)."""
         return np.bincount(self.unit, x, minlength=self.units)
 
 
@@ -177,7 +177,7 @@ def expected_columns(standing: Standing, changed: Changed, change: Change, terms
 def step_variance(
     policies: Policies, objective: Objective, moments: AdvantageMoments, *, geometry: Geometry, batch: int
 ) -> np.ndarray:
-    """E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
+    """Return E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
     weight = whole_weight(policies.weight, policies.tracked, width)
     now, ratio = Columns.of(policies.log_probs, weight, policies.probs), ratio_of(policies.probs, policies.old_probs)

@@ -43,27 +43,27 @@ class Laws(Protocol):
     rows: int
 
     def log_prob(self, row: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        """log pi of a rank of a law, same shape as rank."""
+        """Return log pi of a rank of a law, same shape as rank."""
         ...
 
     def rank(self, row: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """The rank of an action's id."""
+        """Return the rank of an action's id."""
         ...
 
     def action(self, row: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        """The id of the action of a rank: its place in the list of logits, if there were one."""
+        """Return the id of the action of a rank: its place in the list of logits, if there were one."""
         ...
 
     def buckets(self, first: int) -> Buckets:
-        """Buckets of the ranks from `first` on."""
+        """Return buckets of the ranks from `first` on."""
         ...
 
     def atoms(self, row: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """u and counts (A,): sum over ranks first <= r < last of h(u_r) = sum of count h(u), for smooth h."""
+        """Return u and counts (A,): sum over ranks first <= r < last of h(u_r) = sum of count h(u), for smooth h."""
         ...
 
     def distinct(self, first: int, limit: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """The distinct log-probabilities from a rank on and their counts, (R, L), if there are at most `limit`."""
+        """Return the distinct log-probabilities from a rank on and their counts, (R, L), if there are at most `limit`."""
         ...
 
 
@@ -119,7 +119,7 @@ class ZipfLaw:
         return _stack([starts], [self.vocab], [self._u(starts + 1.0)])
 
     def atoms(self, row: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Exact for the first DIRECT ranks. Beyond, sum_{a=A}^{B} h(a) is the integral of h from A - 1/2 to B + 1/2 less a
+        """Count exactly the first DIRECT ranks. Beyond, sum_{a=A}^{B} h(a) is the integral of h from A - 1/2 to B + 1/2 less a
         24th of the change of h' between these ends (Euler-Maclaurin at midpoints). What is left out is 1.2e-3 of the change of
         the third derivative: for a polynomial of degree 20 on 2 nats of u below 1e-14 of the sum. The integral over log a is
         Gauss-Legendre's."""
@@ -239,7 +239,7 @@ def _normal_levels(spec: NormalLogitsSpec) -> LevelLaws:
 
 
 def laws_of(experiment: Experiment) -> tuple[Laws, np.ndarray]:
-    """The initial laws of an experiment, and which of them each context has, (C,).
+    """Return the initial laws of an experiment, and which of them each context has, (C,).
 
     Contexts of one law share it. Normal logits of more than 10^7 actions are not drawn: each of 65,536 levels has its expected
     number of actions, which is the law that a draw differs from by 1/sqrt(V).

@@ -49,7 +49,8 @@ NUMPY = _of("numpy", rows, basis, sums)
 
 
 def kernels_named(name: KernelName | None) -> Kernels:
-    """The kernels of that name; None: numba's where it is installed, else numpy's. Raises: SpecError if they cannot be had."""
+    """Return the kernels of that name; None: numba's where it is installed, else numpy's. Raises: SpecError if they cannot be
+    had."""
     if name == "numpy":
         return NUMPY
     if name not in (None, "numba"):

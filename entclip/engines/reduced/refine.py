@@ -14,7 +14,7 @@ __all__ = ["finer", "refined", "unresolved"]
 
 
 def unresolved(cell: Cell, basis: Basis) -> float:
-    """Estimated error of a unit's entropy from too few nodes, the worst of the cell, nats.
+    """Return the estimated error of a unit's entropy from too few nodes, the worst of the cell, nats.
 
     On each panel the largest of the last eighth of the Chebyshev coefficients of f(u) - u bounds the error of f; times the
     probability that the panel holds and 1 + |log pi| it is one of entropy.
@@ -39,7 +39,7 @@ def _last_coefficients(m: int) -> np.ndarray:
 
 
 def finer(population: Population) -> Population:
-    """The same laws with twice as many nodes on each panel."""
+    """Return the same laws with twice as many nodes on each panel."""
     basis, known = population.basis, population.bases
     nodes = 2 * basis.per_panel
     if nodes not in known:
@@ -49,7 +49,7 @@ def finer(population: Population) -> Population:
 
 
 def refined(cell: Cell, population: Population, more: Population, *, scaled: bool) -> Cell:
-    """A cell on the nodes of a finer population; tracked actions stay tracked, outside the sums over nodes."""
+    """Return a cell on the nodes of a finer population; tracked actions stay tracked, outside the sums over nodes."""
     laws, n = population.laws, cell.nodes
     old, new = population.basis, more.basis
     unit = np.repeat(np.arange(len(cell.count)), new.nodes.shape[1])

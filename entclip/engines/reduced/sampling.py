@@ -33,7 +33,7 @@ class Sampler:
     lift: np.ndarray
 
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """Ids of actions, (u, samples), independent draws of pi_old."""
+        """Return ids of actions, (u, samples), independent draws of pi_old."""
         units = len(self.tracked)
         x = rng.random((units, samples)) * (self.tracked + self.untracked)[:, None]
         row = np.broadcast_to(np.arange(units)[:, None], x.shape)
@@ -78,7 +78,7 @@ class Sampler:
 
 
 def sampler_of(cell: Cell, population: Population, buckets: Buckets) -> Sampler:
-    """A sampler of the cell's pi_old."""
+    """Return a sampler of the cell's pi_old."""
     n = cell.nodes
     up_to = np.cumsum(np.where(cell.tracked, cell.old_probs[:, n:], 0.0), axis=1)
     before = np.concatenate([np.zeros((len(up_to), 1)), up_to[:, :-1]], axis=1)

@@ -12,7 +12,7 @@ EMPTY = -1  # no id
 
 
 def last_at_most(table: np.ndarray, row: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Largest index i with table[row, i] <= value, or -1, same shape as row; rows of table (R, L) ascend."""
+    """Return the largest index i with table[row, i] <= value, or -1, same shape as row; rows of table (R, L) ascend."""
     if len(table) == 1:
         return np.searchsorted(table[0], value, side="right") - 1
     low, high = np.full(row.shape, -1), np.full(row.shape, table.shape[1])
@@ -26,8 +26,8 @@ def last_at_most(table: np.ndarray, row: np.ndarray, value: np.ndarray) -> np.nd
 
 
 def added_up(columns: np.ndarray, advantages: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Distinct (unit, column) pairs of samples (u, B), in order, and for each (D,) the sums of A+ and A- over B and the numbers
-    of samples with A > 0 and A < 0."""
+    """Return distinct (unit, column) pairs of samples (u, B), in order, and for each (D,) the sums of A+ and A- over B and the
+    numbers of samples with A > 0 and A < 0."""
     units, batch = columns.shape
     width, a = int(columns.max()) + 1, advantages.reshape(-1)
     keys, which = np.unique((np.arange(units)[:, None] * width + columns).reshape(-1), return_inverse=True)
@@ -46,7 +46,7 @@ def _home(ids: np.ndarray, size: int) -> np.ndarray:
 
 
 def find(keys: np.ndarray, slots: np.ndarray, row: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Slots of ids (Q,) in the hash tables of their rows, keys and slots (R, M); -1 where absent."""
+    """Return slots of ids (Q,) in the hash tables of their rows, keys and slots (R, M); -1 where absent."""
     mask, place = keys.shape[1] - 1, _home(ids, keys.shape[1])
     key = keys[row, place]
     out: np.ndarray = np.where(key == ids, slots[row, place], -1)
@@ -86,7 +86,7 @@ class IdTable:
 
     @classmethod
     def of(cls, ids: np.ndarray, count: np.ndarray, insert: Callable[..., None] = insert) -> IdTable:
-        """The table of the first count (R,) of ids (R, K), slot = position, with room for K."""
+        """Return the table of the first count (R,) of ids (R, K), slot = position, with room for K."""
         size = 1 << max(4, int(2 * ids.shape[1]).bit_length())
         keys, slots = np.full((len(ids), size), EMPTY, dtype=ids.dtype), np.zeros((len(ids), size), dtype=np.int32)
         row, slot = np.nonzero(np.arange(ids.shape[1]) < count[:, None])

@@ -31,13 +31,13 @@ class Pushes(NamedTuple):
     old_probs: np.ndarray
 
     def by_unit(self, x: np.ndarray, units: int) -> np.ndarray:
-        """Sums over a unit's actions, (..., u), of x (..., D)."""
+        """Return sums over a unit's actions, (..., u), of x (..., D)."""
         shape = (*x.shape[:-1], units)
         rows = np.arange(0, math.prod(shape), units)[:, None] + self.at[0]
         return np.bincount(rows.reshape(-1), x.reshape(-1), minlength=math.prod(shape)).reshape(shape)
 
     def pull(self, push: np.ndarray, units: int) -> np.ndarray:
-        """sum_b r_b W_b, (..., u): how hard the samples together push all other actions down.
+        """Return sum_b r_b W_b, (..., u): how hard the samples together push all other actions down.
 
         Advantages of whole groups cancel on-policy. Adam divides by the size of what is left, so rounding is set to 0.
         """
@@ -62,7 +62,7 @@ class Step:
     pull_size: np.ndarray | None = None  # of the absolute terms of pull_price, under Adam, (u,)
 
     def value(self, weights: np.ndarray) -> np.ndarray:
-        """The first-order change of entropy by causes whose weights are W (..., D), (..., u)."""
+        """Return the first-order change of entropy by causes whose weights are W (..., D), (..., u)."""
         units = len(self.total)
         own = self.pushes.by_unit(self.price * weights, units)
         if self.pull_price is None or self.scale is None:
@@ -72,7 +72,8 @@ class Step:
         return out
 
     def size(self, weights: np.ndarray) -> np.ndarray | float:
-        """The absolute terms that the values of causes with weights W (C, D) are sums of, (u,): what rounding is relative to.
+        """Return the absolute terms that the values of causes with weights W (C, D) are sums of, (u,): what rounding is
+        relative to.
 
         Under Adam causes cancel before the preconditioner sees them: what is left of a push and a pull may be a millionth of
         either, and its preconditioner near eta/eps. Each term then is as much larger than the step. 0 for plain steps, whose
@@ -94,7 +95,7 @@ class Optimizer:
     taken: int
 
     def step(self, cell: Cell, standing: Standing, pushes: Pushes, rate: np.ndarray) -> Step:
-        """The step of one update. standing: of the cell's policy; rate: eta d(s), (u,)."""
+        """Return the step of one update. standing: of the cell's policy; rate: eta d(s), (u,)."""
         if self.spec.optimizer != "sgd":
             return self._adam(cell, pushes, rate)
         unit = pushes.at[0]

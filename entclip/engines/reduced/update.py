@@ -37,13 +37,13 @@ class Draw:
 
     @classmethod
     def of(cls, columns: np.ndarray, advantages: np.ndarray, kernels: Kernels) -> Draw:
-        """From the column and the advantage of every sample, (u, B) each."""
+        """Make from the column and the advantage of every sample, (u, B) each."""
         unit, column, *sums = kernels.added_up(columns, advantages)
         return cls((unit, column), *sums)
 
 
 def policies_of(cell: Cell) -> Policies:
-    """A cell's policy beside pi_old."""
+    """Return a cell's policy beside pi_old."""
     return Policies(cell.log_probs, cell.probs, cell.old_log_probs, cell.old_probs, cell.weight, cell.number, cell.count)
 
 
@@ -58,7 +58,7 @@ def update_cell(
     rate: np.ndarray,
     keep: Keep | None = None,
 ) -> tuple[Cell, dict[str, np.ndarray]]:
-    """The cell after one update, and the columns of accounting.account, each (u,).
+    """Return the cell after one update, and the columns of accounting.account, each (u,).
 
     Args:
         draw: samples of tracked actions; with `keep`, the survivors of a random drop.

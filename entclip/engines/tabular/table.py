@@ -46,7 +46,7 @@ class TabularState(State):
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence."""
+        """Return the number of tokens of a sequence."""
         return self.tree.length
 
 
@@ -60,7 +60,7 @@ class TabularRollout(Rollout):
 
 
 def begin(experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
-    """The state before the first update: every replica of every context."""
+    """Return the state before the first update: every replica of every context."""
     start = start_of(experiment)
     refuse_adam(experiment, "this engine")
     contexts = len(start.log_probs)
@@ -90,7 +90,8 @@ class TabularBooks:
     """What engines whose state is a table observe and store."""
 
     def observe(self, state: TabularState) -> dict[str, np.ndarray]:
-        """Entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights d(s)/length."""
+        """Return entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights
+        d(s)/length."""
         value = entropy(state.log_probs)
         if state.visits is None:
             return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]}
@@ -100,11 +101,11 @@ class TabularBooks:
         }
 
     def pack(self, state: TabularState) -> dict[str, np.ndarray]:
-        """The arrays of a state between rollouts."""
+        """Return the arrays of a state between rollouts."""
         return {name: getattr(state, name) for name in _TABLES}
 
     def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
-        """A state from `pack`, for the arm of `state`."""
+        """Restore a state from `pack`, for the arm of `state`."""
         tables: dict[str, Any] = {name: arrays[name] for name in _TABLES}
         new = dataclasses.replace(state, **tables)
         new.origin = np.arange(len(new.weight))
@@ -117,7 +118,8 @@ def _with_prefix_axis(moments: AdvantageMoments) -> AdvantageMoments:
 
 
 def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState, TabularRollout]:
-    """pi_old := pi (unless a perturbation set it), the moments of the advantages under it, and the list of minibatches."""
+    """Set pi_old := pi (unless a perturbation set it), and return the moments of the advantages under it, and the list of
+    minibatches."""
     old = state.old_log_probs if keep_old else state.log_probs
     tree = state.tree
     probs = np.exp(tree.sequence_log_probs(old))
@@ -132,7 +134,7 @@ def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState,
 def update_block(
     state: TabularState, rollout: TabularRollout, minibatch: Minibatch, sums: Sums, rows: slice | np.ndarray, directive: Directive
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """One update of some units from sums per sequence (u, A): new log pi (u, N, V) and columns (u,)."""
+    """Make one update of some units from sums per sequence (u, A): new log pi (u, N, V) and columns (u,)."""
     scheme, tree = scheme_of(state), state.tree
     spec = state.experiment.update
     log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
@@ -152,7 +154,7 @@ def update_block(
 
 
 def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:
-    """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
+    """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     spec, total = state.experiment.update, 0.0
     for rows in cells:
         view = View.of(state.log_probs[rows], state.old_log_probs[rows])

@@ -39,7 +39,7 @@ class Taken:
 
 
 def take(objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advantage: Tensor, keep: Keep | None) -> Taken:
-    """Weights of samples one by one. keep: survival probabilities of a random drop, whose victims have advantage 0."""
+    """Return weights of samples one by one. keep: survival probabilities of a random drop, whose victims have advantage 0."""
     view, batch = View.of(log_probs, old_log_probs), advantage.shape[1]
     change = objective.change(view)
     gains = change.gains
@@ -79,7 +79,7 @@ def plain_columns(
     scheme: Scheme, before: Norm, after: Norm, sums: Columns, taken: Taken, slots: Slots, slot_log_probs: Tensor,
     pull: Tensor, rate: Tensor, vocab: int, eps: float, moments: AdvantageMoments | None,
 ) -> Columns:  # fmt: skip
-    """Columns (U,) of a euclidean or natural step: d_a = push_a at the slots, plus pull pi_a everywhere.
+    """Return columns (U,) of a euclidean or natural step: d_a = push_a at the slots, plus pull pi_a everywhere.
 
     Args:
         sums: POWERS, RATIO and, with moments, EXPECTED of the policy before the step.
@@ -164,7 +164,7 @@ def adam_columns(
     scheme: Scheme, before: Norm, after: Norm, sums: Columns, taken: Taken, slots: Slots, prices: Tensor,
     pull: Tensor, scale: Tensor, decays: bool, vocab: int, eps: float,
 ) -> Columns:  # fmt: skip
-    """Columns (U,) of an update by Adam. The split of causes follows T13's convention:
+    """Return columns (U,) of an update by Adam. The split of causes follows T13's convention:
 
     the preconditioner of the actual step, D = eta/(1 - b1^t)/(sqrt(v'/(1 - b2^t)) + eps), is held fixed, bias corrections and
     all; a cause is <grad H, D (1 - b1) g_cause> with its own policy gradient; `momentum` is <grad H, D b1 m>, the part of earlier

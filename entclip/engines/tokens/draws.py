@@ -31,7 +31,7 @@ _AHEAD_BYTES = 64 * 2**20
 
 
 def inverse_transform(logits: Tensor, log_z: Tensor, uniforms: np.ndarray) -> Tensor:
-    """Actions (U, N) that uniforms (U, N) in [0, 1) pick from the policies of logits (U, V)."""
+    """Return actions (U, N) that uniforms (U, N) in [0, 1) pick from the policies of logits (U, V)."""
     out = torch.empty(uniforms.shape, dtype=torch.int64, device=logits.device)
     for rows in row_blocks(logits):
         share = (torch.exp(logits[rows].double() - log_z[rows, None]) * 2.0**62).to(torch.int64)
@@ -59,7 +59,8 @@ class Draws:
             self._ahead = {k: (actions[:, s], values[:, s]) for k, s in enumerate(part)}
 
     def take(self, index: int, keep: Keep | None = None) -> tuple[Tensor, Tensor]:
-        """Actions (U, B) int64 and advantages (U, B) float64 of a minibatch, on the device; dropped samples have advantage 0."""
+        """Return actions (U, B) int64 and advantages (U, B) float64 of a minibatch, on the device; dropped samples have
+        advantage 0."""
         if index not in self._ahead:
             spec = self.experiment.update
             # One pass over pi_old serves several minibatches, as many as fit in a little memory.

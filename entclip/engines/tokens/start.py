@@ -21,7 +21,7 @@ _COPY_ROWS = 64
 
 
 def check_device(name: str) -> torch.device:
-    """The torch device of that name; SpecError where there is none."""
+    """Return the torch device of that name; SpecError where there is none."""
     if name not in ("cpu", "cuda"):
         raise SpecError(f'device = {name!r}: the tokens engine runs on "cpu" or "cuda".')
     if name == "cuda" and not torch.cuda.is_available():
@@ -57,7 +57,7 @@ def _first(experiment: Experiment) -> Experiment:
 
 
 def check_memory(experiment: Experiment, device: torch.device, dtype: torch.dtype) -> None:
-    """SpecError, before anything is allocated, if the tables of a run cannot fit."""
+    """Raise SpecError, before anything is allocated, if the tables of a run cannot fit."""
     spec = experiment.policy
     if isinstance(spec, AutoregressiveSpec):
         raise SpecError(
@@ -80,7 +80,7 @@ def check_memory(experiment: Experiment, device: torch.device, dtype: torch.dtyp
 
 
 def initial_tables(experiment: Experiment, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, np.ndarray]:
-    """Logits (U, V); pi_old's logits if a perturbation sets them apart; context weights d(s) of mean 1, (C,)."""
+    """Return logits (U, V); pi_old's logits if a perturbation sets them apart; context weights d(s) of mean 1, (C,)."""
     shared = _one_for_all(experiment)
     start = start_of(_first(experiment) if shared else experiment)
     contexts = getattr(experiment.policy, "contexts", None) if shared else len(start.weights)

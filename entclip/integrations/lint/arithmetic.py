@@ -19,7 +19,8 @@ _OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
 
 
 def evaluate(text: str, variables: Mapping[str, str | None]) -> int | None:
-    """The value of an expression of + - * / % and brackets, None where a name in it is no number here or it does not fit 64 bits.
+    """Return the value of an expression of + - * / % and brackets, None where a name in it is no number here or it does not fit
+    64 bits.
 
     Example:
         >>> evaluate("mini * (4 + $n)", {"mini": "8", "n": "1"})

@@ -47,12 +47,12 @@ class _Trained:
 
 
 def starts_trainer(text: str) -> bool:
-    """Whether a text holds a command of a library that is known here."""
+    """Tell whether a text holds a command of a library that is known here."""
     return any(re.search(rf"(^|[\s/\"'=]){library.entry}", text) for library in LIBRARIES.values())
 
 
 def options_of(text: str) -> Options:
-    """The options of the one training command of a script, or of all its commands where no trainer is known in them.
+    """Return the options of the one training command of a script, or of all its commands where no trainer is known in them.
 
     Raises: ValueError for several training commands that differ, or what `read_script` refuses.
     """

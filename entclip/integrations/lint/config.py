@@ -18,7 +18,7 @@ _DECIDES = re.compile(r"clip|loss|ratio|samples|agent|adaptive")
 
 
 def read_config(path_or_text: str | Path, library: str | None = None) -> TrainerConfig:
-    """A trainer configuration from a file or text; the library is detected where it is not named.
+    """Read a trainer configuration from a file or text; the library is detected where it is not named.
 
     Raises: ValueError if it cannot be read, no library or more than one fits, or a value that decides has the wrong type.
     """
@@ -29,7 +29,7 @@ def read_config(path_or_text: str | Path, library: str | None = None) -> Trainer
 
 
 def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
-    """The facts of a source that belongs to a library."""
+    """Return the facts of a source that belongs to a library."""
     library = library_named(name)
     renamed = tuple(key for key in source.values if key in library.older_keys and not library.knows(key))
     values = {library.renamed.get(key, key): value for key, value in source.values.items()}

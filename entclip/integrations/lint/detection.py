@@ -12,7 +12,7 @@ SHARE = 0.6  # of the keys that a library must know
 
 
 def detect_library(source: Source) -> tuple[str, str]:
-    """The library of a configuration and the evidence that decided.
+    """Return the library of a configuration and the evidence that decided.
 
     Raises: ValueError if the command is no training, no library fits (with the two nearest and what they lack), or several do.
     """

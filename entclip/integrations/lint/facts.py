@@ -87,7 +87,7 @@ class TrainerConfig:
     shell_defaults: tuple[str, ...] = ()
 
     def get(self, key: str) -> Fact:
-        """A key's value as configured, or the library's default."""
+        """Return a key's value as configured, or the library's default."""
         if key in self.values:
             return Fact(self.values[key], key, True)
         return Fact(self.library.defaults[key], key)
@@ -107,36 +107,36 @@ class Reader:
         return Fact(self.library.defaults[key], key)
 
     def number(self, key: str, optional: bool = False) -> Fact:
-        """A fact that must be a number (or unset, where optional)."""
+        """Return a fact that must be a number (or unset, where optional)."""
         fact = self(key)
         if not (fact.unknown or is_number(fact.value) or (optional and fact.value is None)):
             raise ValueError(f"{key} must be a number{' or unset' if optional else ''}, got {fact.value!r}.")
         return fact
 
     def bound(self, key: str, optional: bool = False) -> Fact:
-        """A width: a number at least 0."""
+        """Return a width: a number at least 0."""
         fact = self.number(key, optional)
         if is_number(fact.value) and not fact.value >= 0:
             raise ValueError(f"{key} must be at least 0, got {fact.value}: it is a width around 1, in [1 - low, 1 + high].")
         return fact
 
     def count(self, key: str) -> float | None:
-        """A positive number, or None where it is unresolved or unset."""
+        """Return a positive number, or None where it is unresolved or unset."""
         value = self.number(key, optional=True).value
         if is_number(value) and not (value >= 1 and value == int(value)):
             raise ValueError(f"{key} must be a whole number at least 1, got {value}: updates per rollout are counted with it.")
         return float(value) if is_number(value) else None
 
     def text(self, *keys: str) -> str:
-        """Keys with their values, for a message."""
+        """Return keys with their values, for a message."""
         return ", ".join(f"{key} = {shown(self(key).value)}" for key in keys)
 
 
 def either(first: Fact, second: Fact) -> Fact:
-    """The first fact, or the second where the first is unset."""
+    """Return the first fact, or the second where the first is unset."""
     return second if first.value is None else first
 
 
 def stated(*facts: Fact) -> str:
-    """Keys with their values as a message says them, defaults marked."""
+    """Return keys with their values as a message says them, defaults marked."""
     return ", ".join(dict.fromkeys(f"{f.key} = {shown(f.value)}{'' if f.explicit else ' (default)'}" for f in facts))

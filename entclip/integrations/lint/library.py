@@ -96,12 +96,12 @@ class Library:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """Every key of its configuration, dotted; `group.*` where anything below a group is accepted."""
+        """Return every key of its configuration, dotted; `group.*` where anything below a group is accepted."""
         return self._listed("keys.txt")
 
     @cached_property
     def older_keys(self) -> frozenset[str]:
-        """Keys of the version before its keys were renamed."""
+        """Return keys of the version before its keys were renamed."""
         return frozenset() if self.older_list is None else self._listed(self.older_list)
 
     @cached_property
@@ -110,7 +110,7 @@ class Library:
         return opened, frozenset(".".join(key.split(".")[:n]) for key in self.keys for n in range(1, key.count(".") + 1))
 
     def knows(self, key: str) -> bool:
-        """Whether the list has the key, a group of that name, or an open group above it."""
+        """Tell whether the list has the key, a group of that name, or an open group above it."""
         opened, groups = self._groups
         parts = key.split(".")
         if not self.open_groups.isdisjoint(parts):
@@ -118,16 +118,16 @@ class Library:
         return key in self.keys or key in groups or any(".".join(parts[:n]) in opened for n in range(1, len(parts)))
 
     def owns(self, key: str) -> bool:
-        """Whether a key is the library's, today or in the version before, in a group that only it has, or misspelt."""
+        """Tell whether a key is the library's, today or in the version before, in a group that only it has, or misspelt."""
         if self.knows(key) or key in self.older_keys or any(d.endswith(".") and key.startswith(d) for d in self.deciding):
             return True
         return bool(difflib.get_close_matches(key, self.keys, n=1, cutoff=MISSPELT))
 
     def decides(self, key: str) -> bool:
-        """Whether a key alone says that the configuration is this library's."""
+        """Tell whether a key alone says that the configuration is this library's."""
         return key in self.deciding or key.startswith(tuple(d for d in self.deciding if d.endswith(".")))
 
     def closest(self, key: str) -> str | None:
-        """The known key most like an unknown one, or None if nothing is near."""
+        """Return the known key most like an unknown one, or None if nothing is near."""
         found = difflib.get_close_matches(key, sorted(self.keys), n=1, cutoff=0.75)
         return found[0] if found else None

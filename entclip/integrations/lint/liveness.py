@@ -44,7 +44,7 @@ class Bias:
 
 
 def side_off(config: TrainerConfig, side: Literal["low", "high"]) -> bool | None:
-    """Whether a side never clips; None if unknown, True also where the objective has no such side."""
+    """Tell whether a side never clips; None if unknown, True also where the objective has no such side."""
     fact = config.low if side == "low" else config.high
     if fact.value is None:
         return True
@@ -58,7 +58,8 @@ def side_off(config: TrainerConfig, side: Literal["low", "high"]) -> bool | None
 
 
 def liveness(config: TrainerConfig) -> Liveness:
-    """Can a ratio leave the band? It cannot where the objective has none, both sides are off, or the ratio is always 1."""
+    """Tell whether a ratio can leave the band. It cannot where the objective has none, both sides are off, or the ratio is
+    always 1."""
     updates = config.updates
     if config.elsewhere:
         return Liveness("unknown", f"{', '.join(config.elsewhere)} may hold settings and cannot be read here.")
@@ -122,7 +123,7 @@ _READINGS = (
 
 
 def expected_bias(config: TrainerConfig) -> Bias:
-    """The sign that T6 and T10 predict for this objective, stated for random reward, where the unclipped term is 0."""
+    """Return the sign that T6 and T10 predict for this objective, stated for random reward, where the unclipped term is 0."""
     alive = liveness(config).alive
     if alive == "no":
         rest = (

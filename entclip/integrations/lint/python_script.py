@@ -12,7 +12,7 @@ __all__ = ["is_python", "keywords_of"]
 
 
 def is_python(text: str) -> bool:
-    """Whether a text that was given without a name is Python: it parses, and it imports something."""
+    """Tell whether a text that was given without a name is Python: it parses, and it imports something."""
     if "import " not in text:
         return False
     try:
@@ -23,7 +23,8 @@ def is_python(text: str) -> bool:
 
 
 def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """The library, the settings and what else could hold settings (`**kwargs`), from the one configuration that a script builds.
+    """Return the library, the settings and what else could hold settings (`**kwargs`), from the one configuration that a script
+    builds.
 
     Raises: ValueError if the script does not parse, or builds no configuration known here, or more than one.
     """

@@ -40,7 +40,8 @@ class Report:
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """One plain object; an infinite width is written "inf", and a value that is not in the configuration as its text."""
+        """Return one plain object; an infinite width is written "inf", and a value that is not in the configuration as its
+        text."""
         config = self.config
         return {
             "library": config.library.name,
@@ -62,7 +63,7 @@ class Report:
         }
 
     def to_text(self) -> str:
-        """The same for people."""
+        """Write the same for people."""
         config = self.config
         lines = [
             f"{config.library.release} ({config.evidence})",
@@ -95,19 +96,19 @@ class Report:
 
 
 def lint(config: TrainerConfig) -> Report:
-    """Everything entclip can say about a configuration without running it."""
+    """Say everything entclip can about a configuration without running it."""
     return Report(config, liveness(config), expected_bias(config), tuple(findings(config)))
 
 
 def lint_command(file: Path, library: str | None) -> Report:
-    """What `entclip lint FILE` does: read, then lint. ValueError for input that cannot be read."""
+    """Do what `entclip lint FILE` does: read, then lint. ValueError for input that cannot be read."""
     return lint(read_config(file, library))
 
 
 def convert_command(
     file: Path | None, to: str, library: str | None, low: float | None, high: float | None, cap: float | None
 ) -> str:
-    """What `entclip convert` does, from a file or from widths; ValueError unless exactly one of them is given."""
+    """Do what `entclip convert` does, from a file or from widths; ValueError unless exactly one of them is given."""
     given = [option for option, value in (("--eps-low", low), ("--eps-high", high), ("--cap", cap)) if value is not None]
     if file is not None:
         if given:

@@ -29,7 +29,7 @@ class Rule:
     checks: dict[str, Check] = field(default_factory=dict)
 
     def message(self, config: TrainerConfig) -> str | None:
-        """What to say of a configuration, None where the trap does not apply."""
+        """Return what to say of a configuration, None where the trap does not apply."""
         check = self.checks.get(config.library.name) or self.checks.get("")
         return None if check is None else check(config)
 
@@ -64,12 +64,12 @@ def rule(name: str, severity: Severity, library: str = "") -> Callable[[Check], 
 
 
 def rules() -> dict[str, Rule]:
-    """Every rule by id."""
+    """Return every rule by id."""
     return dict(_RULES)
 
 
 def findings(config: TrainerConfig) -> list[Finding]:
-    """The traps that apply to a configuration, errors first."""
+    """Return the traps that apply to a configuration, errors first."""
     said = [(r, r.message(config)) for r in rules().values()]
     found = [Finding(r.id, r.severity, message) for r, message in said if message is not None]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])

@@ -29,17 +29,17 @@ class Setting:
 
 
 def number(value: float) -> str:
-    """A width as text; a side that is off as 1.0e+9."""
+    """Return a width as text; a side that is off as 1.0e+9."""
     return "1.0e+9" if value >= OFF / 10 else f"{value:.10g}"
 
 
 def off_note(setting: Setting) -> list[str]:
-    """The line that explains 1.0e+9 where it is written."""
+    """Return the line that explains 1.0e+9 where it is written."""
     return ["1.0e+9 stands for a side that is off."] if setting.high == inf else []
 
 
 def plain(setting: Setting) -> Setting:
-    """GMPO's bounds as the interval of one token's ratio, for libraries without the geometric mean."""
+    """Return GMPO's bounds as the interval of one token's ratio, for libraries without the geometric mean."""
     if setting.kind != "geo_mean":
         return setting
     note = "GMPO's geometric mean is not converted: these are its log-space bounds as widths of one token's ratio."

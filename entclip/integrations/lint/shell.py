@@ -47,7 +47,7 @@ class Script:
 
 
 def read_script(text: str) -> Script:
-    """The commands of a script with literal variables and arrays put in.
+    """Return the commands of a script with literal variables and arrays put in.
 
     Raises: ValueError for a quotation that does not end, a script longer than MAX_SCRIPT or nested too deeply, or variables that
         multiply beyond MAX_EXPANDED.

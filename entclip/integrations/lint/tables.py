@@ -16,7 +16,7 @@ MAX_LEAVES = 20_000  # values of a table, aliases of YAML followed: the longest 
 
 
 def parse_table(text: str, kind: str) -> dict[str, Any]:
-    """The table of a YAML, JSON or TOML text. ValueError if it is not valid or no table, or its aliases multiply."""
+    """Return the table of a YAML, JSON or TOML text. ValueError if it is not valid or no table, or its aliases multiply."""
     try:
         if kind == "json":
             data = json.loads(text)
@@ -66,7 +66,7 @@ def _unwrapped(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def texts_in(data: Any) -> Iterator[str]:
-    """Every text of a table, and the words of a list of texts as one: where a job's file keeps the command that it runs."""
+    """Yield every text of a table, and the words of a list of texts as one: where a job's file keeps the command that it runs."""
     todo = [data]
     while todo:
         node = todo.pop()
@@ -82,7 +82,7 @@ def texts_in(data: Any) -> Iterator[str]:
 
 
 def flat_keys(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys. The tables of a list share their keys; one whose value differs between them is unresolved."""
+    """Yield dotted keys. The tables of a list share their keys; one whose value differs between them is unresolved."""
     for name, value in data.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict):
@@ -98,7 +98,7 @@ def flat_keys(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def leaf(value: Any) -> Any:
-    """A leaf: text that spells a number, a truth value, nothing or a list is read as such (PyYAML leaves 1e-6 as text)."""
+    """Return a leaf: text that spells a number, a truth value, nothing or a list is read as such (PyYAML leaves 1e-6 as text)."""
     if isinstance(value, list):
         return [leaf(item) for item in value]
     if isinstance(value, int) and abs(value) > 2**63:

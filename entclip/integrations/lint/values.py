@@ -19,12 +19,12 @@ class Unresolved:
 
 
 def is_number(value: Any) -> bool:
-    """A finite or infinite number, no truth value."""
+    """Tell whether a value is a number, finite or infinite, and no truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:
-    """A value as people write it: whole numbers without a point, None as unset, lists in brackets."""
+    """Return a value as people write it: whole numbers without a point, None as unset, lists in brackets."""
     if value is None:
         return "unset"
     return f"{value:g}" if is_number(value) else str(value)

@@ -18,7 +18,8 @@ Array = Any  # a number, or one for each path, (Q, 1)
 
 
 def columns_of(p: State, new: State, law: SampleLaw, geometry: Geometry, rate: float, batch: int) -> dict[str, float]:
-    """Expected parts of the entropy change from p to new; clip sets and fractions before the update. Means over paths."""
+    """Compute the expected parts of the entropy change from p to new; clip sets and fractions before the update. Means over
+    paths."""
     x = p.log_probs + p.entropy  # l + H
     kappa = -x if geometry == "natural" else -p.probs * x
     kappa = kappa - p.mean(kappa)

@@ -128,7 +128,7 @@ class ForecastArm:
             )
 
     def summary(self) -> dict[str, Any]:
-        """Sums and means over the run: expected_* where a ledger has both measured and expected."""
+        """Return sums and means over the run: expected_* where a ledger has both measured and expected."""
         rows = self.rows
         out: dict[str, Any] = {}
         for name in (n for n in rows[0] if n.startswith("expected_")):
@@ -155,7 +155,7 @@ class Forecast(Ledger):
     """A predicted run: `to_frame()` and `summary()` as a ledger has them, with expected_* columns and nothing measured."""
 
     def judged(self, arm: Any) -> dict[str, Any]:
-        """A forecast measures nothing, so nothing is judged."""
+        """Return the summary as it is: a forecast measures nothing, so nothing is judged."""
         out: dict[str, Any] = arm.summary()
         return out
 
@@ -203,7 +203,7 @@ def predict(experiment: Experiment, *, paths: int = PATHS) -> Forecast:
 
 
 def check_covered(case: Experiment) -> None:
-    """SpecError for what no population prediction covers."""
+    """Raise SpecError for what no population prediction covers."""
     u, kind = case.update, case.policy.kind
     if kind == "language_model":
         raise SpecError(

@@ -28,23 +28,23 @@ class SampleLaw:
 
     @property
     def largest(self) -> float:
-        """The largest |A|; two standard deviations of a normal one."""
+        """Return the largest |A|; two standard deviations of a normal one."""
         return float(np.max(np.abs(self.values))) if self.std is None else 2 * self.std
 
     @property
     def chance_plus(self) -> float:
-        """P(A > 0)."""
+        """Return P(A > 0)."""
         return 0.5 if self.std is not None else float(np.sum(self.probs[self.values > 0]))
 
     @property
     def chance_minus(self) -> float:
-        """P(A < 0)."""
+        """Return P(A < 0)."""
         return 0.5 if self.std is not None else float(np.sum(self.probs[self.values < 0]))
 
     @property
     def coupling(self) -> np.ndarray:
-        """N (2, 2): by the mean moves u = (u_+, u_-) of either sign's weight, u' N u = (G - 1) E[x_i x_j] - G (E x)^2, over B
-        that part of a minibatch's covariance that samples have by their mean and by their groups. Claim T11."""
+        """Return N (2, 2): by the mean moves u = (u_+, u_-) of either sign's weight, u' N u = (G - 1) E[x_i x_j] - G (E x)^2,
+        over B that part of a minibatch's covariance that samples have by their mean and by their groups. Claim T11."""
         m = np.array([self.moment("plus"), -self.moment("minus")])
         out: np.ndarray = -self.size * np.outer(m, m)
         pair = self.moments.pair
@@ -54,7 +54,7 @@ class SampleLaw:
         return out
 
     def transform(self, t: np.ndarray, plus: bool, minus: bool) -> np.ndarray:
-        """E[exp(-i t A')], A' the advantage where its sign is kept and 0 where it is not."""
+        """Return E[exp(-i t A')], A' the advantage where its sign is kept and 0 where it is not."""
         if self.std is None:
             kept = np.where(self.values > 0, plus, minus) * self.values
             out = np.zeros(t.shape, dtype=complex)
@@ -70,7 +70,7 @@ class SampleLaw:
 
 
 def sample_law(reward: RewardLaw, advantage: Advantage) -> SampleLaw:
-    """The law of A; SpecError where rewards depend on the action."""
+    """Return the law of A; SpecError where rewards depend on the action."""
     if isinstance(reward, TableReward):
         raise SpecError("predict: a table reward depends on the action; only random rewards are predicted. Simulate it instead.")
     moments = advantage.moments(reward, np.full(2, 0.5))

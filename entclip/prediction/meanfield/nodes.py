@@ -27,7 +27,7 @@ class Nodes:
 
 
 def pool(log_prob: np.ndarray, count: np.ndarray, width: float, rare: float = 1e-3) -> Nodes:
-    """Two nodes for each bin of `width` nats: Gauss's quadrature of the probabilities in it.
+    """Make two nodes for each bin of `width` nats: Gauss's quadrature of the probabilities in it.
 
     A bin keeps its count and the first three moments of its probabilities, so a smooth function of log pi is summed to fourth
     order in the width, and a bin of one or two distinct probabilities is kept as it is. Below log pi = -8 bins widen as the
@@ -64,7 +64,7 @@ def _coordinate(log_prob: np.ndarray) -> np.ndarray:
 
 
 def populations(log_probs: np.ndarray, width: float, kinds: int = 12) -> list[tuple[float, Nodes]]:
-    """Contexts (C, V) in groups of like entropy, as (share of contexts, nodes): sums over actions stand for one context.
+    """Return contexts (C, V) in groups of like entropy, as (share of contexts, nodes): sums over actions stand for one context.
 
     Contexts whose entropies lie within .3 nats (draws of one Dirichlet law) are one population; a language model's are not, and
     make up to `kinds` of them.

@@ -30,7 +30,7 @@ _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
 
 
 def predict_noise(experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float | None = None) -> Forecast:
-    """The columns of each inner step of one rollout when log-ratios have the given noise.
+    """Return the columns of each inner step of one rollout when log-ratios have the given noise.
 
     A named law: log r_a = x_a - log sum_b pi_b e^x_b, x_a Gaussian with standard deviation proportional to pi0_a^power (inv_sqrt:
     -1/2, flat: 0, sqrt: 1/2); its pi0-weighted root mean square grows as the square root of the updates, to `rms` at the last.

@@ -67,12 +67,12 @@ class Paths:
         return out
 
     def total(self, x: np.ndarray) -> np.ndarray:
-        """sum_a x_a on each path, (Q, 1)."""
+        """Return sum_a x_a on each path, (Q, 1)."""
         out: np.ndarray = x @ self.count[:, None]
         return out
 
     def mean(self, x: np.ndarray) -> np.ndarray:
-        """E_pi[x] on each path, (Q, 1)."""
+        """Return E_pi[x] on each path, (Q, 1)."""
         return self.total(self.probs * x)
 
     @cached_property
@@ -81,17 +81,17 @@ class Paths:
 
     @property
     def level(self) -> np.ndarray:
-        """Entropy without luck, (Q, 1): its mean over paths is the expected entropy."""
+        """Return entropy without luck, (Q, 1): its mean over paths is the expected entropy."""
         return self.entropy - self.luck
 
     @cached_property
     def change(self) -> Change:
-        """What the objective does to every entry."""
+        """Return what the objective does to every entry."""
         return self.objective.change(View(self.ratio, self.old_probs, self.log_probs))
 
     @property
     def gated(self) -> bool:
-        """Whether the objective's sets act on one sign of the advantage each."""
+        """Tell whether the objective's sets act on one sign of the advantage each."""
         return self.change.gated
 
     @cached_property
@@ -99,16 +99,16 @@ class Paths:
         return cells_of(self.change)
 
     def first(self, size: int) -> Paths:
-        """The first `size` paths."""
+        """Return the first `size` paths."""
         return replace(self, **{name: getattr(self, name)[:size] for name in ("log_probs", "old_log_probs", "luck")})
 
     def restarted(self) -> Paths:
-        """The start of a rollout: the old policy is the present one."""
+        """Start a rollout: the old policy is the present one."""
         return replace(self, old_log_probs=self.log_probs)
 
 
 def representatives(log_probs: np.ndarray, most: int) -> list[tuple[float, Nodes]]:
-    """Contexts (C, V) as (share of contexts, actions): the likeliest LARGEST one by one, the others pooled.
+    """Take contexts (C, V) as (share of contexts, actions): the likeliest LARGEST one by one, the others pooled.
 
     Equal contexts are one; of more than `most`, that many are kept, evenly spaced in the order of their entropies.
     """
@@ -135,7 +135,7 @@ def _entries(log_prob: np.ndarray) -> Nodes:
 
 
 def paths_of(nodes: Nodes, objective: Objective, size: int) -> Paths:
-    """All paths at the start.
+    """Make all paths at the start.
 
     A node of n > 1 actions is two entries of n/2 whose noises have correlation 2/n - 1: then the node's sum has the variance of n
     independent actions, and each entry that of one.
@@ -164,7 +164,7 @@ class Noise:
         self._rest = np.random.default_rng([1, width])
 
     def block(self, size: int, entries: int) -> Iterator[np.ndarray]:
-        """For each rollout (minibatches, size, entries)."""
+        """Yield for each rollout (minibatches, size, entries)."""
         from scipy.fft import idct
         from scipy.special import ndtri
 
@@ -179,7 +179,7 @@ class Noise:
 
 
 def path_step(p: Paths, law: SampleLaw, rate: float, batch: int, normal: np.ndarray) -> Paths:
-    """One minibatch along each path, from standard normal numbers (Q, K)."""
+    """Take one minibatch along each path, from standard normal numbers (Q, K)."""
     g = p.cells
     mean = p.probs * (law.moment("plus") * g.plus - law.moment("minus") * g.minus)
     noise = correlated(p, law, normal) / np.sqrt(batch)
@@ -193,7 +193,7 @@ def path_step(p: Paths, law: SampleLaw, rate: float, batch: int, normal: np.ndar
 
 
 def correlated(p: Paths, law: SampleLaw, normal: np.ndarray) -> np.ndarray:
-    """sqrt(B) (S - E S) of a minibatch along each path, (Q, K), linear in independent normals.
+    """Return sqrt(B) (S - E S) of a minibatch along each path, (Q, K), linear in independent normals.
 
     With D = pi0 r^2 q its covariance is sqrt(D) (1 + V N V') sqrt(D), V = (u_+, u_-)/sqrt(D), N = law.coupling. The root of the
     bracket is 1 + V X V' with X = N (1 + T)^-1, T^2 = 1 + V'V N: a root of two by two matrices, whatever the number of actions.
@@ -228,5 +228,5 @@ def _det(m: np.ndarray) -> np.ndarray:
 
 
 def block_size(paths: int, entries: int) -> int:
-    """How many of `paths` (both powers of 2) are worked off at once: arrays that stay in a processor's cache."""
+    """Return how many of `paths` (both powers of 2) are worked off at once: arrays that stay in a processor's cache."""
     return min(paths, max(32, 1 << int(np.log2(max(1, 16_384 // entries)))))

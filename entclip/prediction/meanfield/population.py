@@ -42,7 +42,7 @@ class Cells(NamedTuple):
 
 
 def cells_of(change: Change) -> Cells:
-    """What the objective does at each action of a view."""
+    """Return what the objective does at each action of a view."""
     gains = change.gains
     one = np.ones_like(gains.plus)
     parts = split_by_cause(change, one, one)
@@ -93,20 +93,20 @@ class Population:
 
     @cached_property
     def number(self) -> np.ndarray:
-        """Actions per context at each point, (K, N): sums over actions are sums with this weight."""
+        """Return actions per context at each point, (K, N): sums over actions are sums with this weight."""
         return self.nodes.count[:, None] * self.mass
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """Probability at each point, (K, N): means under pi are sums with this weight."""
+        """Return probability at each point, (K, N): means under pi are sums with this weight."""
         return self.number * self.probs
 
     def total(self, x: np.ndarray) -> float:
-        """sum_a x_a."""
+        """Return sum_a x_a."""
         return float(np.einsum("kn,kn->", self.number, x))
 
     def mean(self, x: np.ndarray) -> float:
-        """E_pi[x]."""
+        """Return E_pi[x]."""
         return float(np.einsum("kn,kn->", self.weight, x))
 
     @cached_property
@@ -115,7 +115,7 @@ class Population:
 
     @property
     def level(self) -> float:
-        """Expected entropy."""
+        """Return expected entropy."""
         return self.entropy
 
     def _change(self, ratio: np.ndarray, log_ratio: np.ndarray, row: slice | np.ndarray) -> Change:
@@ -133,12 +133,12 @@ class Population:
 
     @property
     def gated(self) -> bool:
-        """Whether the objective's sets act on one sign of the advantage each."""
+        """Tell whether the objective's sets act on one sign of the advantage each."""
         return self._edges[2].gated
 
     @cached_property
     def cells(self) -> Cells:
-        """What the objective does at every point; cells cut by a bound by their moments."""
+        """Return what the objective does at every point; cells cut by a bound by their moments."""
         n = self.mass.shape[1]
         edges, log_edges, change = self._edges
         ends, piece = np.stack(cells_of(change)), change.piece

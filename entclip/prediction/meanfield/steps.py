@@ -86,7 +86,7 @@ class CountedStep:
 
 
 def moments(p: Population, law: SampleLaw, rate: float, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of one natural minibatch's move of log r at every point, up to the common shift. Claim T11."""
+    """Return mean and variance of one natural minibatch's move of log r at every point, up to the common shift. Claim T11."""
     gains = p.cells
     m = gains.plus * law.moment("plus") - gains.minus * law.moment("minus")
     q = gains.plus_sq * law.moment("plus_sq") + gains.minus_sq * law.moment("minus_sq")
@@ -103,7 +103,7 @@ def _pairs(p: Population, law: SampleLaw) -> np.ndarray:
 
 
 def local_step(p: Population, law: SampleLaw, rate: float, batch: int) -> Population:
-    """Gaussian move with the mean and variance of each point, spread over lattice cells."""
+    """Make the Gaussian move with the mean and variance of each point, spread over lattice cells."""
     mean, variance = moments(p, law, rate, batch)
     h = p.step[:, None]
     centre, width = mean / h, np.maximum(variance, 0.0) / h**2

@@ -87,7 +87,7 @@ def _parameters(view: Comparison | None, adam: AdamScale | None) -> tuple[int, l
 
 
 def knows(objective: Objective) -> bool:
-    """Whether the kernels hold this very class of objective."""
+    """Tell whether the kernels hold this very class of objective."""
     return type(objective) in _KNOWN
 
 
@@ -138,7 +138,7 @@ def _run_dense(
 
 
 def measure(logits: Tensor) -> Norm:
-    """log Z and H of each row of (T, V): a pass that moves nothing, against the row's largest logit."""
+    """Return log Z and H of each row of (T, V): a pass that moves nothing, against the row's largest logit."""
     top = logits.amax(1).double()
     zero = torch.zeros_like(top)
     sums = _run_dense(logits, Norm(top, zero, zero), zero, None, None, logits, logits)
@@ -146,18 +146,18 @@ def measure(logits: Tensor) -> Norm:
 
 
 def look(logits: Tensor, norm: Norm, view: Comparison) -> Terms:
-    """POWERS and the sums of a view."""
+    """Return POWERS and the sums of a view."""
     return _run_dense(logits, norm, None, view, None, logits, logits)
 
 
 def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: Comparison | None = None) -> tuple[Norm, Terms]:
-    """theta_a += pull pi_a + push_a in place: one pass for the pull, then the slots' push in a second, tiny kernel."""
+    """Add pull pi_a + push_a to theta_a in place: one pass for the pull, then the slots' push in a second, tiny kernel."""
     sums = _run_dense(logits, norm, pull, view, None, logits, logits)
     return sparse_step(logits, next_norm(norm, sums, torch.finfo(logits.dtype).eps), slots), sums
 
 
 def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
-    """theta_a += push_a for the slots' actions in place; see reference.sparse_step."""
+    """Add push_a to theta_a for the slots' actions in place; see reference.sparse_step."""
     _check(logits)
     norms = torch.stack(norm, dim=1)
     out = torch.empty_like(norms)
@@ -173,7 +173,7 @@ def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
 def adam_step(
     logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: Comparison | None = None
 ) -> tuple[Norm, Terms, Tensor]:
-    """One update of Adam or AdamW in place: one pass with the pull alone, then the slots' own update in its place.
+    """Make one update of Adam or AdamW in place: one pass with the pull alone, then the slots' own update in its place.
 
     What the pass did to a slot is computed again in float64 and taken out of the sums; step_max and step_min still count it, so
     that they bound the steps and need not be reached. See reference.adam_step.

@@ -68,7 +68,7 @@ class Slots(NamedTuple):
 
     @property
     def used(self) -> Tensor:
-        """(T, B) boolean."""
+        """Return (T, B) boolean."""
         return torch.arange(self.actions.shape[1], device=self.actions.device) < self.count[:, None]
 
 
@@ -101,7 +101,7 @@ class AdamScale(NamedTuple):
 
 
 def distinct(actions: Tensor, push: Tensor) -> Slots:
-    """Slots of samples: actions (T, B) with repetitions, pushes (T, B) added up per action."""
+    """Make slots of samples: actions (T, B) with repetitions, pushes (T, B) added up per action."""
     order = torch.argsort(actions, dim=1, stable=True)
     ranked, amount = actions.gather(1, order), push.gather(1, order)
     new = torch.ones_like(ranked, dtype=torch.bool)

@@ -35,12 +35,12 @@ class Tile(NamedTuple):
 
 
 def block_bytes(device: str, vocab: int) -> int:
-    """Memory that an update takes beside the tables."""
+    """Return the memory that an update takes beside the tables."""
     return 8 * _TEMPORARIES * max(_BLOCK_ELEMENTS[device], vocab)
 
 
 def row_blocks(table: Tensor) -> Iterator[slice]:
-    """Slices of rows of a table (T, V) that bound the memory of what needs whole rows; results do not depend on them."""
+    """Yield slices of rows of a table (T, V) that bound the memory of what needs whole rows; results do not depend on them."""
     rows, vocab = table.shape
     size = max(1, _BLOCK_ELEMENTS[table.device.type] // vocab)
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
@@ -71,7 +71,7 @@ def _add_up(table: Tensor, one: Callable[[Tile], Terms]) -> Terms:
 
 
 def measure(logits: Tensor) -> Norm:
-    """log Z and H of each row of (T, V)."""
+    """Return log Z and H of each row of (T, V)."""
     top = logits.amax(-1).double()
     zero = torch.zeros_like(top)
     return next_norm(Norm(top, zero, zero), _add_up(logits, lambda tile: _next(logits[tile], top[tile.rows])))
@@ -146,14 +146,15 @@ def _next(stored: Tensor, log_z: Tensor) -> Terms:
 
 
 def next_norm(norm: Norm, sums: Terms, rounding: float = 0.0) -> Norm:
-    """Norm of the logits that a pass wrote, from its sums s0 and s1 (removed); rounding: of its arithmetic, relative to 1 + H."""
+    """Return the norm of the logits that a pass wrote, from its sums s0 and s1 (removed); rounding: of its arithmetic, relative
+    to 1 + H."""
     s0, s1 = sums.pop("s0"), sums.pop("s1")
     entropy = s0.log() - s1 / s0
     return Norm(norm.log_z + s0.log(), entropy, rounding * (1 + entropy))
 
 
 def look(logits: Tensor, norm: Norm, view: Comparison) -> Terms:
-    """POWERS and the sums of a view."""
+    """Return POWERS and the sums of a view."""
 
     def one(tile: Tile) -> Terms:
         _, x, k = _state_of(logits, norm, tile)
@@ -163,7 +164,7 @@ def look(logits: Tensor, norm: Norm, view: Comparison) -> Terms:
 
 
 def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view: Comparison | None = None) -> tuple[Norm, Terms]:
-    """theta_a += pull pi_a + push_a in place, pull (T,): the policy-gradient step with pull = -eta sum_b r_b W_b.
+    """Add pull pi_a + push_a to theta_a in place, pull (T,): the policy-gradient step with pull = -eta sum_b r_b W_b.
 
     Returns: the Norm of the new policy, and POWERS and the view's sums of the old one.
     """
@@ -182,7 +183,7 @@ def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view:
 
 
 def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
-    """theta_a += push_a for the slots' actions in place, O(slots) a row; log Z and H follow from the change of their terms.
+    """Add push_a to theta_a for the slots' actions in place, O(slots) a row; log Z and H follow from the change of their terms.
 
     With delta the change as stored, S0 = 1 + sum p expm1(delta) and S1 = -H + sum p [expm1(delta) (x + delta) + delta].
     Rounding: `error` bounds what all sparse steps since the last full pass have added to S0 and S1; removing most of the mass
@@ -205,7 +206,7 @@ def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
 def adam_terms(
     theta: Tensor, m: Tensor, v: Tensor, log_z: Tensor, entropy: Tensor, gradient: Tensor, adam: AdamScale
 ) -> tuple[Tensor, Tensor, Tensor, Terms, Tensor]:
-    """One Adam update of actions (T, N) in float64: theta', m', v', their terms of the ADAM sums, and the step's price.
+    """Make one Adam update of actions (T, N) in float64: theta', m', v', their terms of the ADAM sums, and the step's price.
 
     gradient: the policy gradient g (ascent). m' = b1 m + (1 - b1) g, v' = b2 v + (1 - b2) g^2, D = eta/(1 - b1^t)/(sqrt(v'/(1 -
     b2^t)) + eps), step d = D m' (- eta decay theta when decay is decoupled; coupled decay is part of g). With k = log pi + H and
@@ -232,7 +233,7 @@ def adam_terms(
 def adam_step(
     logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: Comparison | None = None
 ) -> tuple[Norm, Terms, Tensor]:
-    """One update of Adam or AdamW on the gradient push_a + pull pi_a (ascent), in place on logits, m and v.
+    """Make one update of Adam or AdamW on the gradient push_a + pull pi_a (ascent), in place on logits, m and v.
 
     Returns: the new Norm; ADAM, step_max, step_min and the view's sums; the slots' prices (T, B) of `adam_terms`.
     """

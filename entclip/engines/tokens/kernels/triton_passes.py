@@ -64,7 +64,7 @@ def dense(
     V: tl.constexpr, BLOCK: tl.constexpr, TILES: tl.constexpr, ROW: tl.constexpr, SUMS: tl.constexpr,
     STEP: tl.constexpr, VIEW: tl.constexpr, KIND: tl.constexpr, GATED: tl.constexpr, NATURAL: tl.constexpr, COUPLED: tl.constexpr,
 ):  # fmt: skip
-    """One program: TILES tiles of one row. STEP 0 none, 1 euclidean, 2 adam; VIEW 0 none, 1 RATIO, 2 RATIO and EXPECTED.
+    """Run one program: TILES tiles of one row. STEP 0 none, 1 euclidean, 2 adam; VIEW 0 none, 1 RATIO, 2 RATIO and EXPECTED.
 
     rows (T, ROW) float64: log Z, H, pull, log Z_old, eta/(1 - b1^t), decay factor. params float64: four of the objective, four
     moments, then b1, b2, 1/(1 - b2^t), eps, decay. partials (T, programs, SUMS) float64, extremes (T, programs, 4).
@@ -282,7 +282,7 @@ def dense(
 def sparse(
     logits, actions, push, count, norms, out, V: tl.constexpr, B: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """One program: the slots of one row, in float64. norms (T, 3): log Z, H, error; out likewise, of the new policy."""
+    """Run one program: the slots of one row, in float64. norms (T, 3): log Z, H, error; out likewise, of the new policy."""
     row = tl.program_id(0).to(tl.int64)
     log_z = tl.load(norms + row * 3)
     entropy = tl.load(norms + row * 3 + 1)

@@ -14,7 +14,7 @@ LIBRARIES = {library.name: library for library in (TRL, VERL, OPENRLHF, PRIME_RL
 
 
 def library_named(name: str) -> Library:
-    """What is known of one library; ValueError for a name that has no folder."""
+    """Return what is known of one library; ValueError for a name that has no folder."""
     if name not in LIBRARIES:
         raise ValueError(f"unknown library {name!r}: choose one of {', '.join(LIBRARIES)}.")
     return LIBRARIES[name]

@@ -11,7 +11,7 @@ __all__ = ["build"]
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:
-    """What OpenRLHF computes from its keys."""
+    """Return what OpenRLHF computes from its keys."""
     loss = read("actor.policy_loss_type")
     sequence = loss.value == "gspo"
     low, high = _openrlhf_widths(read)

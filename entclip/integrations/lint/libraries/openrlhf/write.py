@@ -8,7 +8,7 @@ __all__ = ["write"]
 
 
 def write(setting: Setting) -> Text:
-    """The lines that set this clip in OpenRLHF, and notes on what is lost."""
+    """Return the lines that set this clip in OpenRLHF, and notes on what is lost."""
     if setting.kind != "clip":
         return [], [f"it has no {setting.kind} loss, only ppo and gspo."]
     lines = [

@@ -13,7 +13,7 @@ _OLD_GROUP = "orchestrator.rollouts_per_example"
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:
-    """What prime-rl computes from its keys."""
+    """Return what prime-rl computes from its keys."""
     loss, algo = read("trainer.loss.type"), read("orchestrator.algo.type")
     old = _OLD_GROUP in read.values
     kind = {"default": "dppo_tv", "ipo": "ipo", "custom": "custom"}.get(str(loss.value), "unknown")

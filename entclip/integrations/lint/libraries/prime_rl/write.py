@@ -10,7 +10,7 @@ __all__ = ["write"]
 
 
 def write(setting: Setting) -> Text:
-    """The lines that set this clip in prime-rl, and notes on what is lost."""
+    """Return the lines that set this clip in prime-rl, and notes on what is lost."""
     if setting.kind != "dppo_tv":
         near = (
             f" A ratio bound 1 + {setting.high:g} moves a token of probability p by {setting.high:g} p, so no threshold fits "

@@ -16,7 +16,7 @@ _KINDS = {
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:
-    """What TRL computes from its keys."""
+    """Return what TRL computes from its keys."""
     loss, level = read("loss_type"), read("importance_sampling_level")
     kind = "unknown" if loss.unknown else _KINDS.get(str(loss.value), "unknown")
     low = read.bound("epsilon")

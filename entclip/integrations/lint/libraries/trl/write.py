@@ -8,7 +8,7 @@ __all__ = ["write"]
 
 
 def write(setting: Setting) -> Text:
-    """The lines that set this clip in TRL, and notes on what is lost."""
+    """Return the lines that set this clip in TRL, and notes on what is lost."""
     if setting.kind == "sapo":
         lines = [
             "loss_type: sapo",

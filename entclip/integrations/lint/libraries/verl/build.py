@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:
-    """What verl computes from its keys."""
+    """Return what verl computes from its keys."""
     # The fully asynchronous trainer's own configuration switches bypass mode on.
     async_, given = "fully_async" in read.command, read(_C + "bypass_mode")
     loss, bypass = read(_A + "policy_loss.loss_mode"), given.value is True or (async_ and not given.explicit)

@@ -9,7 +9,7 @@ _A = "actor_rollout_ref.actor."
 
 
 def write(setting: Setting) -> Text:
-    """The lines that set this clip in verl, and notes on what is lost."""
+    """Return the lines that set this clip in verl, and notes on what is lost."""
     widths = [f"{_A}clip_ratio_low={number(setting.low)}", f"{_A}clip_ratio_high={number(setting.high)}"]
     mode = f"{_A}policy_loss.loss_mode="
     if setting.kind == "sapo":
