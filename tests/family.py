@@ -21,6 +21,7 @@ def family(width: float) -> dict[str, dict[str, Any]]:
         "sapo": {"kind": "sapo", "tau_pos": 1.0, "tau_neg": 1.8},
         "ce_gppo": {"kind": "ce_gppo", "low": w, "high": w, "beta_low": 0.75, "beta_high": 0.5},
         "dppo_tv": {"kind": "dppo_tv", "delta": w / 50},
+        "flexible": {"kind": "flexible", "low": w, "high": 1.5 * w, "low_slope": -w / 2, "high_slope": -w},
     }
 
 

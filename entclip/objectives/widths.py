@@ -22,8 +22,8 @@ def check_widths(low: float, high: float) -> None:
         )
 
 
-def outside(view: View, low: float, high: float) -> tuple[Array, Array]:
-    """r < 1 - low and r > 1 + high, both strict: a ratio exactly on a bound is not clipped."""
+def outside(view: View, low: Array | float, high: Array | float) -> tuple[Array, Array]:
+    """r < 1 - low and r > 1 + high, both strict: a ratio exactly on a bound is not clipped. Widths may differ by action."""
     return view.ratio < 1 - low, view.ratio > 1 + high
 
 

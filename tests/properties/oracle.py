@@ -16,6 +16,7 @@ from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip
 from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.flexible import Flexible
 from entclip.objectives.none import NoClip
 from entclip.objectives.sapo import Sapo
 from entclip.rewards.advantage import Advantage, Independent
@@ -78,6 +79,9 @@ def published_weight(o: Objective, r: np.ndarray, a: np.ndarray, old: np.ndarray
         kept = np.where((a < 0) & (r < 1 - o.low), o.beta_low * (1 - o.low) * a, r * a)
         bound = o.beta_high * (1 + o.high) if o.high < math.inf else 0.0  # an infinite bound is never passed
         return np.where((a > 0) & (r > 1 + o.high), bound * a, kept)
+    if isinstance(o, Flexible):
+        low, high = clip_sets(o, r, old)
+        return np.where(((a > 0) & high) | ((a < 0) & low), 0.0, r * a)
     assert isinstance(o, DppoTv)
     moved = old * (r - 1)
     return np.where(((a > 0) & (moved > o.delta)) | ((a < 0) & (moved < -o.delta)), 0.0, r * a)
@@ -89,6 +93,9 @@ def clip_sets(o: Objective, r: np.ndarray, old: np.ndarray) -> tuple[np.ndarray,
         return np.zeros(r.shape, bool), np.zeros(r.shape, bool)
     if isinstance(o, DppoTv):
         return old * (r - 1) < -o.delta, old * (r - 1) > o.delta
+    if isinstance(o, Flexible):
+        pi = r * old
+        return r < 1 - (o.low + o.low_slope * pi), r > 1 + (o.high + o.high_slope * pi)
     return r < 1 - o.low, r > 1 + o.high
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from entclip.objectives.base import Objective
 from entclip.objectives.catalogue import PUBLISHED, kinds, parameters
 from entclip.objectives.clip import Clip
+from entclip.objectives.flexible import Flexible
 from entclip.policies.softmax import SoftmaxPolicy
 from entclip.rewards.advantage import Advantage, GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
@@ -234,9 +235,14 @@ PARAMETERS: dict[str, st.SearchStrategy[float]] = {
     "beta_high": st.floats(0, 2),
     "delta": st.one_of(st.sampled_from([0.0, 1e-3, 0.15, 1.0]), st.floats(0, 1)),
 }
+# Lines between widths that are multiples of 1/64: their differences and sums are exact, and stay within the limits.
+_ends = st.integers(0, 64).map(lambda n: n / 64)
+_lines = st.tuples(_ends, _ends, _ends, _ends).map(lambda w: Flexible(w[0], w[1], w[2] - w[0], w[3] - w[1]))
 OBJECTIVES: dict[str, st.SearchStrategy[Objective]] = {
-    kind: st.builds(kinds()[kind], **{name: PARAMETERS[name] for name in parameters(kind)}) for kind in PUBLISHED
-}
+    kind: st.builds(kinds()[kind], **{name: PARAMETERS[name] for name in parameters(kind)})
+    for kind in PUBLISHED
+    if kind != "flexible"
+} | {"flexible": _lines}
 objectives = st.one_of(*OBJECTIVES.values())
 
 bernoullis = st.builds(Bernoulli, st.one_of(st.just(0.5), st.floats(0.01, 0.99)))

@@ -21,6 +21,7 @@ from entclip.policies.softmax import Geometry, SoftmaxPolicy, kappa, log_softmax
 from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
 from tests.family import EDGES, members
+from tests.properties.oracle import published_weight
 from tests.seen import changed, seen, sets
 from tests.tolerances import IDENTITY, assert_identity
 
@@ -34,30 +35,6 @@ def clip_as_published(o: Clip | DualClip, r: np.ndarray, a: np.ndarray) -> np.nd
     """min(r A, clip(r) A), and for dual clip max(., cap A) where A < 0."""
     value = np.minimum(r * a, np.clip(r, 1 - o.low, 1 + o.high) * a)
     return np.where(a < 0, np.maximum(value, o.cap * a), value) if isinstance(o, DualClip) else value
-
-
-def published_weight(o: Objective, r: np.ndarray, a: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """c(r, A) of each paper, written without gains: the reference that the drift is summed from."""
-    if isinstance(o, NoClip):
-        return r * a
-    if isinstance(o, (Clip, DualClip)):
-        drop = ((a > 0) & (r > 1 + o.high)) | ((a < 0) & (r < 1 - o.low))
-        if isinstance(o, DualClip):
-            drop |= (a < 0) & (r > o.cap)
-        return np.where(drop, 0.0, r * a)
-    if isinstance(o, Cispo):
-        return np.clip(r, 1 - o.low, 1 + o.high) * a
-    if isinstance(o, Sapo):
-        half = np.where(a > 0, o.tau_pos, o.tau_neg) * (r - 1) / 2
-        return r * a / np.cosh(np.clip(half, -350, 350)) ** 2  # cosh overflows beyond: sech^2 is 0 there either way
-    if isinstance(o, CeGppo):
-        kept = r * a
-        kept = np.where((a < 0) & (r < 1 - o.low), o.beta_low * (1 - o.low) * a, kept)
-        bounded = o.beta_high * (1 + o.high) * a if o.high < INF else kept
-        return np.where((a > 0) & (r > 1 + o.high), bounded, kept)
-    assert isinstance(o, DppoTv)
-    change = old * (r - 1)
-    return np.where(((a > 0) & (change > o.delta)) | ((a < 0) & (change < -o.delta)), 0.0, r * a)
 
 
 # ---- T4: the weight is the gradient of the surrogate ------------------------------------------------------------------------

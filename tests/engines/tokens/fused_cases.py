@@ -10,13 +10,14 @@ from entclip.engines.tokens.engine import TokensEngine
 from entclip.engines.tokens.kernels import fused, reference
 from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, distinct
 from entclip.objectives.clip import Clip
+from entclip.support.errors import SpecError
 from tests.engines.tokens.test_engine import _conformance, assert_same_columns, batches_of, follow
 from tests.engines.tokens.test_reference import tables
 from tests.family import EDGES, members
 from tests.tolerances import IDENTITY
 
 DEVICE = "cpu" if fused.INTERPRETED else "cuda"
-OBJECTIVES = [*members(0.1).values(), *EDGES.values()]
+OBJECTIVES = [member for member in (*members(0.1).values(), *EDGES.values()) if fused.knows(member)]
 DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 
 
@@ -145,6 +146,18 @@ def test_engine_on_fused_kernels(geometry, objective, dtype):
     engine = TokensEngine(device=DEVICE, dtype=dtype, kernels="fused")
     for ours, theirs in follow(engine, experiment, batches_of(experiment)):
         assert_same_columns(ours.columns, theirs.columns, experiment.update.learning_rate, dtype)
+
+
+def test_objectives_that_the_kernels_do_not_hold_go_through_the_reference():
+    """Refused where the kernels were asked for by name; otherwise the columns are the numpy engine's."""
+    experiment = _conformance("euclidean", "flexible", "group")
+    objective = experiment.arm[0].build()
+    with pytest.raises(SpecError, match="kernels = 'fused' does not hold the objective 'flexible': leave kernels out"):
+        TokensEngine(device=DEVICE, kernels="fused").start(experiment, objective)
+    engine = TokensEngine(device=DEVICE, kernels="fused")
+    engine._fixed = False  # as on a GPU without a choice
+    for ours, theirs in follow(engine, experiment, batches_of(experiment)):
+        assert_same_columns(ours.columns, theirs.columns, experiment.update.learning_rate, "float64")
 
 
 def test_unknown_objectives_and_bad_tables_are_refused():
