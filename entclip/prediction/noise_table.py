@@ -1,7 +1,7 @@
 """The law of log-ratio noise as a table: rms of log(pi/pi_old) by pi_old, measured from log-probabilities, a run, or a file.
 
     >>> import numpy as np
-    >>> from entclip.noise_table import noise_law_of
+    >>> from entclip.prediction.noise_table import noise_law_of
     >>> old = np.log(np.full((100, 4), 0.25))
     >>> noise_law_of(old, old + 0.1).rms
     array([0.1])

@@ -60,7 +60,7 @@ class Logits:
             return -self.scale * np.log(rng.permutation(v) + 1.0)
         if self.kind == "lognormal":
             return self.scale * rng.standard_normal(v)
-        # Dirichlet: small concentrations underflow, as they do in entclip.policy.dirichlet.
+        # Dirichlet: small concentrations underflow, as they do in entclip.policies.laws.dirichlet.
         return np.log(np.maximum(rng.standard_gamma(self.scale, v), 1e-280))
 
 

@@ -1,8 +1,8 @@
 """The default model: a two-layer Llama of 140 thousand weights, trained on the digits task; its weights ship with the package.
 
 Its labels had a quarter of their digits replaced at random, so that the trained policy is unsure: .69 nats per token and 36
-right answers in a hundred. `python -m entclip.llm.tiny FILE` trains it again (half a minute on one core); the weights are a
-function of the constants below, up to what another processor, version of torch or number of threads rounds differently.
+right answers in a hundred. `python -m entclip.engines.llm.tiny FILE` trains it again (half a minute on one core); the weights
+are a function of the constants below, up to what another processor, version of torch or number of threads rounds differently.
 """
 
 from __future__ import annotations

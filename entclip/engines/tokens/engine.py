@@ -5,7 +5,7 @@ adds m and v. Tables are updated in place: `step` consumes the state that it is 
 
 Plain steps are accounted in one of two ways, which tests hold to each other:
     eager               accounting.account on blocks of rows in float64, whatever the tables' dtype (default on CPU)
-    reference, fused    a pass of entclip.kernels and tokens_books (default on CUDA: fused, or reference without triton)
+    reference, fused    a pass of `kernels` and columns.py (default on CUDA: fused, or reference without triton)
 Rewards that depend on the action, and random drops, are always accounted eagerly; Adam always goes through a kernel.
 """
 
