@@ -1,9 +1,9 @@
 """Does training the head alone show a language model's regime? The measurement behind docs/shared_parameters.md.
 
-    python -m entclip.findings.shared_parameters.measure --setting smollm2_sgd --hidden FILE.npz --out
-    docs/data/shared_parameters.json
-    python -m entclip.findings.shared_parameters.measure --draw docs/data/shared_parameters.json --out
-    docs/figures/shared_parameters.png
+    python -m entclip.findings.shared_parameters.measure --setting smollm2_sgd --hidden FILE.npz \\
+        --out docs/data/shared_parameters.json
+    python -m entclip.findings.shared_parameters.measure --draw docs/data/shared_parameters.json \\
+        --out docs/figures/shared_parameters.png
     python -m entclip.findings.shared_parameters.measure --tables docs/data/shared_parameters.json
 
 One rollout per arm on the head engine; per arm and antithetic pair: every part of the ledger, both gaps of T6 in the euclidean

@@ -61,8 +61,8 @@ INTERPRETED = not isinstance(dense, triton.JITFunction)
 def _check(table: Tensor) -> None:
     if not table.is_cuda and not INTERPRETED:
         raise ValueError(
-            f"the fused kernels run on CUDA tensors, got one on {table.device}: use entclip.engines.tokens.kernels.reference, or
-            set " "TRITON_INTERPRET=1 before triton is imported to interpret them."
+            f"the fused kernels run on CUDA tensors, got one on {table.device}: use entclip.engines.tokens.kernels.reference, or "
+            "set TRITON_INTERPRET=1 before triton is imported to interpret them."
         )
     if not table.is_contiguous():
         raise ValueError("the fused kernels need contiguous tables: call .contiguous() first.")
