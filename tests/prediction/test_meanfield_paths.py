@@ -77,8 +77,8 @@ def test_a_step_is_the_policy_gradient_step_of_its_weights() -> None:
     np.testing.assert_allclose(path_step(p, law, rate, batch, normal).log_probs, expected, atol=1e-13)
 
 
-def test_luck_is_the_linear_part_of_the_noise() -> None:
-    """Level = entropy - luck: mirrored noise changes it at second order only."""
+def test_the_linear_noise_is_what_mirrored_noise_cancels() -> None:
+    """Level = entropy - linear_noise: mirrored noise changes it at second order only."""
     p, law = state(), LAWS["independent"]
     normal = np.random.default_rng(1).standard_normal(p.log_probs.shape)
     odd = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 
-__all__ = ["Along", "Policies", "Standing", "largest_third", "measure", "move", "trace_terms"]
+__all__ = ["Policies", "PolicySums", "StepSums", "largest_third", "measure", "move", "trace_terms"]
 
 
 class Policies(NamedTuple):
@@ -27,32 +27,47 @@ class Policies(NamedTuple):
     tracked: np.ndarray
 
 
-class Standing(NamedTuple):
-    """Where a policy stands, (u,) each; x = l + H, s = pi - P2, E over pi, sums over actions.
+class PolicySums(NamedTuple):
+    """Sums over the actions of a policy beside pi_old, (u,) each; x = l + H, s = pi - P2, E over pi.
 
-    entropy, p2: H, E pi.   kappa: E[-pi x] of T5 (0 for natural steps, as the four that follow p2).
-    whole, first, second: E[(x+1)], E[(x+1) s], E[(x+1) s^2], of which quadratic forms of mean steps are made.
-    spread, form: E[s x] and pi' Hess(H) pi, up to the sign; trace: tr(Hess S) for (c/r)^2 = 1 (see trace_terms).
-    kl: KL(pi_old | pi); log_ratio_sq: E_old[log^2 ratio]; ratio_max: largest ratio of a column that stands for actions.
+    entropy           H
+    excess_0          E[x + 1],        of which, with the next two, quadratic forms of mean steps are made
+    p2                P2 = E[pi]
+    kappa             E[-pi x] of T5
+    excess_1          E[(x + 1) s]
+    excess_2          E[(x + 1) s^2]
+    surplus           E[s x]
+    probs_form        -pi' Hess(H) pi
+    trace             tr(Hess S) for (c/r)^2 = 1 (see trace_terms)
+    kl                KL(pi_old | pi)
+    log_ratio_sq      E_old[log^2 ratio]
+    ratio_max         largest ratio of a column that stands for actions
+
+    Natural steps need neither p2 nor the five after it: they are 0 there.
     """
 
     entropy: np.ndarray
-    whole: np.ndarray
+    excess_0: np.ndarray
     p2: np.ndarray
     kappa: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    spread: np.ndarray
-    form: np.ndarray
+    excess_1: np.ndarray
+    excess_2: np.ndarray
+    surplus: np.ndarray
+    probs_form: np.ndarray
     trace: np.ndarray
     kl: np.ndarray
     log_ratio_sq: np.ndarray
     ratio_max: np.ndarray
 
 
-class Along(NamedTuple):
-    """The entropy after a step, and at its start H'' and H''' along it (`end_third`: H''' at its end), Var_pi(d), <grad H, d>
-    and the sum of the absolute terms of that, (u,) each."""
+class StepSums(NamedTuple):
+    """Sums along a step d of the logits, (u,) each.
+
+    entropy           H after the step
+    second, third     H'' and H''' along it at its start;   end_third: H''' at its end
+    variance          Var_pi(d)
+    inner             <grad H, d>;   scale: the sum of the absolute terms of that
+    """
 
     entropy: np.ndarray
     second: np.ndarray
@@ -69,7 +84,7 @@ def trace_terms(
 ) -> np.ndarray:  # fmt: skip
     """Return what each column's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
 
-    means: `p2`, `spread` and `form` of Standing, at each column. number: weights of sums without a factor of probability.
+    means: `p2`, `surplus` and `probs_form` of PolicySums, at each column. number: weights of sums without a factor of pi.
     """
     if not euclidean:
         out: np.ndarray = ratio * (mass * (2 * excess + 1) - number * (excess + 1))
@@ -90,7 +105,7 @@ def trace_terms(
 def measure(
     log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
     number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
-) -> tuple[Standing, np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[PolicySums, np.ndarray, np.ndarray]:  # fmt: skip
     """Return sums of Policies, and the columns whose ratio is outside of `idle` (ends in it): unit and column, (D,) each, in
     order."""
     n, width = weight.shape[1], log_probs.shape[1]
@@ -117,7 +132,7 @@ def measure(
     old_mass *= log_ratio
     used = np.concatenate([np.ones(weight.shape, dtype=bool), every[:, n:] != 0], axis=1)
     unit, column = np.nonzero(used & ~((ratio >= idle[0]) & (ratio <= idle[1])))
-    standing = Standing(
+    standing = PolicySums(
         now.entropy, whole, p2, kappa, first, second, spread, form, trace, kl, total(old_mass, log_ratio),
         np.max(ratio, axis=1, where=every != 0, initial=0.0),
     )  # fmt: skip
@@ -126,7 +141,7 @@ def measure(
 
 def move(
     log_probs: np.ndarray, probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, entropy: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Along]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, StepSums]:
     """Return log pi and pi (u, c) after a logit step (u, c), what was taken off the logits to normalise them (u,), and sums
     along it.
 
@@ -136,7 +151,7 @@ def move(
     after, shift = now.moved(step)
     slopes, gradient = now.slopes(step), now.mass * (log_probs + entropy[:, None])
     gradient *= step
-    along = Along(
+    along = StepSums(
         after.entropy, slopes.second, slopes.third, after.slopes(step).third, slopes.variance, -np.sum(gradient, axis=1),
         np.sum(np.abs(gradient), axis=1),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
-from entclip.engines.reduced.column_sums import Policies, Standing, trace_terms
+from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
 from entclip.objectives.base import CAUSES, Change, Objective, SignedGains, View
 from entclip.objectives.drop import Keep, split_survivors, surviving
 from entclip.policies.softmax import Geometry
@@ -43,7 +43,7 @@ class Changed:
     """The columns whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and column; their log pi, pi, l + H,
     mass, ratio, pi_old and number; sums over each unit's."""
 
-    def __init__(self, policies: Policies, standing: Standing, unit: np.ndarray, column: np.ndarray) -> None:
+    def __init__(self, policies: Policies, standing: PolicySums, unit: np.ndarray, column: np.ndarray) -> None:
         self.unit, self.column, self.units = unit, column, len(policies.tracked)
         at, n = (unit, column), policies.weight.shape[1]
         self.probs, self.old_probs = policies.probs[at], policies.old_probs[at]
@@ -86,7 +86,7 @@ class _Form:
     natural: the step is w. euclidean: it is pi (w - E w), that is pi w at these columns and -E[w] pi at all.
     """
 
-    def __init__(self, standing: Standing, changed: Changed, geometry: Geometry) -> None:
+    def __init__(self, standing: PolicySums, changed: Changed, geometry: Geometry) -> None:
         self.changed, self.geometry, self.standing = changed, geometry, standing
         self.mass, self.probs = changed.mass, changed.probs
         self.weight = changed.mass * (changed.excess + 1)
@@ -104,9 +104,14 @@ class _Form:
 
     def __call__(self, u: _MeanStep, v: _MeanStep) -> np.ndarray:
         """u' Hess(H) v, (u,)."""
-        out = self.changed.total(u.weighted * v.own) - v.mean * u.total - u.mean * v.total + u.mean * v.mean * self.standing.whole
+        out = (
+            self.changed.total(u.weighted * v.own)
+            - v.mean * u.total
+            - u.mean * v.total
+            + u.mean * v.mean * self.standing.excess_0
+        )
         if self.geometry == "euclidean":
-            first, second = self.standing.first, self.standing.second
+            first, second = self.standing.excess_1, self.standing.excess_2
             out += u.pull * (v.mean * first - v.tilt) + v.pull * (u.mean * first - u.tilt) + u.pull * v.pull * second
         return -out
 
@@ -140,7 +145,7 @@ def _pair(form: _Form, changed: Changed, gains: SignedGains, moments: AdvantageM
     return out
 
 
-def expected_columns(standing: Standing, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
+def expected_columns(standing: PolicySums, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
     """Clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
 
     change: the objective's at the changed columns.
@@ -157,7 +162,7 @@ def expected_columns(standing: Standing, changed: Changed, change: Change, terms
     keep = Keep(1.0, 1.0) if terms.keep is None else terms.keep
     parts = split_survivors(change, keep.plus * up, keep.minus * down, terms.keep)
     gains = surviving(change, terms.keep).gains
-    means = (standing.p2[unit], standing.spread[unit], standing.form[unit])
+    means = (standing.p2[unit], standing.surplus[unit], standing.probs_form[unit])
     trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
     square = gains.plus_sq * up_sq + gains.minus_sq * down_sq
     if moments.action_dependent:  # all columns are changed

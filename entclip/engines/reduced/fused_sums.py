@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from entclip.engines.reduced.column_policy import LEAST, MOST, PADDING
-from entclip.engines.reduced.column_sums import Along, Standing
+from entclip.engines.reduced.column_sums import PolicySums, StepSums
 from entclip.engines.reduced.compiled import compiled
 
 __all__ = ["largest_third", "measure", "move"]
@@ -38,7 +38,7 @@ def _ratios(p, old_p, w, end, ratio, least, most, found, columns):
 
 @compiled
 def _euclidean(l, p, old, old_p, w, ratio, end, out):
-    """Standing but for ratio_max into `out`, from the sums of m pi^k l^j and m pi^k l^j r, m the mass of a column."""
+    """PolicySums but for ratio_max into `out`, from the sums of m pi^k l^j and m pi^k l^j r, m the mass of a column."""
     one = own = q1 = own1 = q2 = own2 = r0 = r1 = r1_own = r2 = r2_own = kl = square = 0.0
     for start in range(0, end, _BLOCK):
         a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = a12 = 0.0
@@ -148,13 +148,13 @@ def _measure(log_probs, probs, old_log_probs, old_probs, weight, number, count, 
 def measure(
     log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
     number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
-) -> tuple[Standing, np.ndarray, np.ndarray]:  # fmt: skip
-    out = np.empty((len(count), len(Standing._fields)))
+) -> tuple[PolicySums, np.ndarray, np.ndarray]:  # fmt: skip
+    out = np.empty((len(count), len(PolicySums._fields)))
     unit, column = np.empty((2, probs.size), dtype=np.int64)
     found = _measure(
         log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, idle[0], idle[1], out, unit, column
     )
-    return Standing(*np.ascontiguousarray(out.T)), unit[:found], column[:found]
+    return PolicySums(*np.ascontiguousarray(out.T)), unit[:found], column[:found]
 
 
 @compiled
@@ -266,11 +266,11 @@ def _move(log_probs, probs, step, weight, count, entropy, logits, new, shift, ou
 
 def move(
     log_probs: np.ndarray, probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, entropy: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Along]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, StepSums]:
     logits = log_probs + step
-    new, shift, out = np.exp(logits), np.empty(len(count)), np.empty((len(Along._fields), len(count)))
+    new, shift, out = np.exp(logits), np.empty(len(count)), np.empty((len(StepSums._fields), len(count)))
     _move(log_probs, probs, step, weight, count, entropy, logits, new, shift, out)
-    return logits, new, shift, Along(*out)
+    return logits, new, shift, StepSums(*out)
 
 
 @compiled

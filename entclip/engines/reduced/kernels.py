@@ -35,8 +35,8 @@ class Kernels:
     added_up: Arrays
     leave: Arrays
     flow: Callable[..., np.ndarray]
-    measure: Callable[..., tuple[sums.Standing, np.ndarray, np.ndarray]]
-    move: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray, sums.Along]]
+    measure: Callable[..., tuple[sums.PolicySums, np.ndarray, np.ndarray]]
+    move: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray, sums.StepSums]]
     largest_third: Arrays
 
 

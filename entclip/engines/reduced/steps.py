@@ -15,7 +15,7 @@ import numpy as np
 
 from entclip.engines.reduced.cell import Cell
 from entclip.engines.reduced.column_policy import Columns, total, whole_weight
-from entclip.engines.reduced.column_sums import Standing
+from entclip.engines.reduced.column_sums import PolicySums
 from entclip.experiments.sections import UpdateSpec
 from entclip.policies.softmax import Geometry
 
@@ -94,7 +94,7 @@ class Optimizer:
     geometry: Geometry
     taken: int
 
-    def step(self, cell: Cell, standing: Standing, pushes: Pushes, rate: np.ndarray) -> Step:
+    def step(self, cell: Cell, standing: PolicySums, pushes: Pushes, rate: np.ndarray) -> Step:
         """Return the step of one update. standing: of the cell's policy; rate: eta d(s), (u,)."""
         if self.spec.optimizer != "sgd":
             return self._adam(cell, pushes, rate)

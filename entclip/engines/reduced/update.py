@@ -10,7 +10,7 @@ from entclip.drift.cumulants import proved_remainder
 from entclip.engines.accounting import Scheme, check_finite
 from entclip.engines.reduced.cell import Cell, Population
 from entclip.engines.reduced.column_policy import path_range, ratio_of, whole_weight
-from entclip.engines.reduced.column_sums import Along, Policies
+from entclip.engines.reduced.column_sums import Policies, StepSums
 from entclip.engines.reduced.cut_panels import cut, straddling
 from entclip.engines.reduced.expected import Changed, Terms, expected_columns, idle_range
 from entclip.engines.reduced.kernels import Kernels
@@ -144,7 +144,7 @@ def _cut_expectations(cell: Cell, population: Population, terms: Terms, columns:
 
 
 def _remainder_bound(
-    cell: Cell, step: np.ndarray, along: Along, columns: dict[str, np.ndarray], kernels: Kernels, vocab: int
+    cell: Cell, step: np.ndarray, along: StepSums, columns: dict[str, np.ndarray], kernels: Kernels, vocab: int
 ) -> np.ndarray:
     """Bound on |remainder|: see accounting.remainder_bound, whose rule this is for sums over columns."""
     start, end = np.abs(along.third), np.abs(along.end_third)

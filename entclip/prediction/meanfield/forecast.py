@@ -24,14 +24,15 @@ from entclip.support.errors import SpecError
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
 
-WIDTH = 0.25  # of a bin of actions, in nats of log pi
-POINTS = 128  # of a lattice; twice as many where actions expected fewer than FEW times hold more than _RARE of probability
-_RARE = 0.05
-PATHS = 4096  # of the noise of euclidean steps, all contexts together
-_LEAST_PATHS = 32  # of one context
-_PARTS = 8  # of the paths of a context, whose means give the error of the whole
-MAX_REMAINDER = 0.2  # of the sum of absolute causes
-MAX_FROZEN = 1e-3  # probability of actions that sampling noise could carry to the whole policy
+BIN_WIDTH = 0.25  # nats of log pi: actions of one bin are pooled
+# A lattice has POINTS points, and twice as many where actions expected fewer than FEW times hold more than RARE_PROBABILITY.
+POINTS = 128
+RARE_PROBABILITY = 0.05
+PATHS = 4096  # paths of the noise of euclidean steps, all contexts together
+_LEAST_PATHS = 32  # paths that one context has at least
+_PARTS = 8  # the paths of a context are taken in so many parts, whose means give the error of the whole
+MAX_REMAINDER = 0.2  # largest share of the sum of absolute causes that a remainder may be
+MAX_FROZEN = 1e-3  # largest probability of actions that sampling noise could carry to the whole policy
 
 
 class ForecastArm:
@@ -118,7 +119,7 @@ class ForecastArm:
                 p = new
             entropy = p.entropy
             heavy = p.number > 1e-12
-            nodes = pool(p.log_probs[heavy], p.number[heavy], WIDTH)
+            nodes = pool(p.log_probs[heavy], p.number[heavy], BIN_WIDTH)
         self.frozen += weight * frozen
         if self.frozen > MAX_FROZEN:
             raise SpecError(
@@ -192,7 +193,7 @@ def predict(experiment: Experiment, *, paths: int = PATHS) -> Forecast:
         if case.update.geometry == "euclidean":
             kinds = representatives(start, paths // _LEAST_PATHS)
         else:
-            kinds = populations(start, WIDTH)
+            kinds = populations(start, BIN_WIDTH)
         books = [ForecastArm(label, arm.name, case, law, kinds, paths) for arm in case.arm]
         with ThreadPoolExecutor(2) as workers:
             for done in [workers.submit(book.fill, arm.build()) for arm, book in zip(case.arm, books, strict=True)]:
@@ -250,7 +251,7 @@ def _start(nodes: Nodes, objective: Objective, law: SampleLaw, case: Experiment)
     u = case.update
     rare = u.batch * nodes.prob < FEW
     # Single jumps leave peaks between which a bound acts: they need a finer lattice than smooth densities do.
-    points = 2 * POINTS if np.sum((nodes.count * nodes.prob)[rare]) > _RARE else POINTS
+    points = 2 * POINTS if np.sum((nodes.count * nodes.prob)[rare]) > RARE_PROBABILITY else POINTS
     middle = np.zeros((len(nodes.count), points))
     middle[:, points // 2] = 1.0
     jump = u.learning_rate * law.largest / (u.batch * nodes.prob)

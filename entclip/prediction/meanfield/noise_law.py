@@ -13,7 +13,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.objectives.base import Objective
 from entclip.prediction.meanfield.columns import columns_of
-from entclip.prediction.meanfield.forecast import POINTS, WIDTH, Forecast, ForecastArm, check_covered
+from entclip.prediction.meanfield.forecast import BIN_WIDTH, POINTS, Forecast, ForecastArm, check_covered
 from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import Nodes, populations
 from entclip.prediction.meanfield.population import Population
@@ -58,7 +58,7 @@ def predict_noise(experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float
     for label, case in experiment.cases():
         check_covered(case)
         sample = sample_law(case.reward, case.advantage)
-        kinds = populations(start_of(case).old_log_probs[:, 0, :], WIDTH)
+        kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
         u = case.update
         for arm in case.arm:
             book = ForecastArm(label, arm.name, case, sample, kinds)

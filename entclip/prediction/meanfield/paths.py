@@ -26,10 +26,10 @@ from entclip.prediction.meanfield.population import Cells, cells_of
 __all__ = ["Noise", "Paths", "block_size", "correlated", "path_step", "paths_of", "representatives"]
 
 LARGEST = 64  # actions that move one by one
-_WIDTH = 0.5  # of the bins of the others, in nats of log pi
-_LEADING = 32  # of them whose slow noise is laid out by Sobol points
-_WAVES = 8  # slowest components of their noise in time
-_COORDINATES = 2048  # of Sobol points, for all rollouts together
+_BIN_WIDTH = 0.5  # nats of log pi: the other actions are pooled in bins of this width
+_LEADING = 32  # actions whose slow noise is laid out by Sobol points
+_WAVES = 8  # slowest components in time of their noise that are
+_COORDINATES = 2048  # coordinates of a Sobol point, for all rollouts together
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class Paths:
 
     count (K,): actions that an entry stands for, so that sum_k count e^log_probs = 1 on each path. An entry of a pair has the
     entry before it as its twin: `twin` (K,) is the correlation of their noise, 0 for entries that are no second of a pair.
+    linear_noise (Q, 1): <grad H, noise of the steps so far>, the part of the entropy change that averages to 0 over paths.
     """
 
     log_probs: np.ndarray
     old_log_probs: np.ndarray
     count: np.ndarray
     twin: np.ndarray
-    luck: np.ndarray
+    linear_noise: np.ndarray
     objective: Objective
 
     @cached_property
@@ -81,8 +82,8 @@ class Paths:
 
     @property
     def level(self) -> np.ndarray:
-        """Return entropy without luck, (Q, 1): its mean over paths is the expected entropy."""
-        return self.entropy - self.luck
+        """Return the entropy without its linear noise, (Q, 1): its mean over paths is the expected entropy."""
+        return self.entropy - self.linear_noise
 
     @cached_property
     def change(self) -> Change:
@@ -100,7 +101,7 @@ class Paths:
 
     def first(self, size: int) -> Paths:
         """Return the first `size` paths."""
-        return replace(self, **{name: getattr(self, name)[:size] for name in ("log_probs", "old_log_probs", "luck")})
+        return replace(self, **{name: getattr(self, name)[:size] for name in ("log_probs", "old_log_probs", "linear_noise")})
 
     def restarted(self) -> Paths:
         """Start a rollout: the old policy is the present one."""
@@ -128,7 +129,7 @@ def _entries(log_prob: np.ndarray) -> Nodes:
     if not len(rest):
         return Nodes(few, np.ones(len(few)))
     left = float(np.sum(np.exp(rest)))
-    pooled = pool(rest - np.log(left), np.ones(len(rest)), _WIDTH)
+    pooled = pool(rest - np.log(left), np.ones(len(rest)), _BIN_WIDTH)
     order = np.argsort(-pooled.log_prob)
     logs, counts = pooled.log_prob[order] + np.log(left), pooled.count[order]
     return Nodes(np.concatenate([few, logs]), np.concatenate([np.ones(len(few)), counts]))
@@ -189,7 +190,7 @@ def path_step(p: Paths, law: SampleLaw, rate: float, batch: int, normal: np.ndar
     moved = p.log_probs + rate * (summed - p.probs * p.total(summed))
     top = moved.max(axis=1, keepdims=True)
     log_probs = moved - top - np.log(p.total(np.exp(moved - top)))
-    return replace(p, log_probs=log_probs, luck=p.luck + rate * linear)
+    return replace(p, log_probs=log_probs, linear_noise=p.linear_noise + rate * linear)
 
 
 def correlated(p: Paths, law: SampleLaw, normal: np.ndarray) -> np.ndarray:

@@ -16,10 +16,9 @@ from entclip.prediction.meanfield.population import Population
 
 __all__ = ["FEW", "CountedStep", "local_step", "moments"]
 
-FEW = 4  # samples of an action in a minibatch
-
-_NEAR = 24  # cells
-_TINY = 1e-13  # of mass: what transforms leave behind, which e^x would blow up
+FEW = 4  # an action with fewer expected samples in a minibatch moves by single jumps
+_NEAR = 24  # lattice points: an action that moves no further is spread over fewer neighbours
+_TINY = 1e-13  # mass below this is what transforms leave behind, which e^x would blow up
 
 
 def _normalised(p: Population, mass: np.ndarray) -> Population:
