@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -11,7 +11,7 @@ sys.path[:0] = [str(ROOT / "docs" / "_ext"), str(ROOT)]
 
 project = "entclip"
 author = copyright = "The entclip authors"
-version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+version = release = importlib.import_module("entclip").__version__
 
 extensions = [
     "myst_nb",

@@ -43,6 +43,8 @@ _WHERE = {
     "neutral_clip": "entclip.prediction.neutral",
 }
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Bernoulli",
     "Clip",

@@ -1,4 +1,4 @@
-"""Behind two commands: `entclip llm` trains a language model with the ledger inside, `entclip ledger` explains a ledger."""
+"""Commands about language models: llm, ledger, snapshot."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from entclip.cli.options import AsJson, Device, Out, Set, choose_arms, reward_section
-from entclip.cli.output import console, execute
-from entclip.experiments.experiment import Experiment, parse_experiment
-from entclip.experiments.load import load
-from entclip.experiments.overrides import apply_overrides
-from entclip.ledger.folder import read_ledger
-from entclip.report import with_error
-from entclip.report.explain import explain, ledger_figure, table
+from entclip.cli.options import AsJson, Csv, Device, Out, Quiet, Set, choose_arms, reward_section, usual
+from entclip.cli.output import Output
 from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
+    from entclip.experiments.experiment import Experiment
+    from entclip.report.grid import Grid
     from entclip.runs.result import Ledger
 
-
-__all__ = ["explain_command", "llm_experiment", "rollout_table", "write_metrics"]
+__all__ = ["ledger", "llm", "llm_experiment", "rollout_grid", "snapshot", "write_metrics"]
 
 
 def llm_experiment(
@@ -35,6 +30,10 @@ def llm_experiment(
     overrides: Sequence[str],
 ) -> Experiment:
     """Build the experiment of `entclip llm`: a named one or a file, then the options that were given, then --set."""
+    from entclip.experiments.experiment import parse_experiment
+    from entclip.experiments.load import load
+    from entclip.experiments.overrides import apply_overrides
+
     data = load(name).model_dump(exclude_none=True)
     kind = data["policy"]["kind"]
     if kind != "language_model":
@@ -60,25 +59,109 @@ def write_metrics(ledger: Ledger, out: Path) -> None:
     write_atomic(out / "metrics.jsonl", ("\n".join(lines) + "\n").encode())
 
 
-def rollout_table(ledger: Ledger) -> Any:
+def rollout_grid(ledger: Ledger) -> Grid:
     """Tabulate first and last rollout of each arm: reward, pass rates, response length, entropy."""
-    from rich.table import Table
+    from entclip.report.grid import text_grid
 
     frame = ledger.to_frame("rollouts")
     seen = [c for c in frame.columns if c in ("reward", "response_tokens", "flat_groups") or c.startswith("pass_at_")]
-    out = Table("arm", "rollout", "entropy", *(c.replace("pass_at_", "pass@").replace("_", " ") for c in seen))
-    out.title = "Rollouts: mean reward, share of prompts solved, tokens per response (means over replicas)"
+    shown = []
     for arm, rows in frame.groupby("arm", sort=False):
         for _, row in rows.iloc[[0, -1] if len(rows) > 1 else [0]].iterrows():
-            values = (f"{row[c]:.3f}" for c in seen)
-            out.add_row(str(arm), str(row["rollout"]), f"{row['entropy_before']:.4f} -> {row['entropy']:.4f}", *values)
-    return out
+            entropy = f"{row['entropy_before']:.4f} -> {row['entropy']:.4f}"
+            shown.append((str(arm), str(row["rollout"]), entropy, *(f"{row[c]:.3f}" for c in seen)))
+    title = "Rollouts: mean reward, share of prompts solved, tokens per response (means over replicas)"
+    columns = ("arm", "rollout", "entropy", *(c.replace("pass_at_", "pass@").replace("_", " ") for c in seen))
+    return text_grid(title, columns, shown)
 
 
-def explain_command(files: Sequence[Path], out: Path | None, as_json: bool, console: Any) -> str | None:
-    """Print tables and warnings of each ledger, and its figure; the JSON text instead if asked for."""
-    from entclip.support.files import prepare_file, to_json
+def _llm(key: str, otherwise: str = "") -> str:
+    return usual("llm", key, otherwise)
 
+
+def llm(
+    experiment: Annotated[str, typer.Argument(help="A shipped experiment about language models, or a TOML file.")] = "llm",
+    model: Annotated[
+        str | None,
+        typer.Option(help="tiny, smollm2-135m, a hub id, a folder or a .gguf file.", show_default=_llm("policy.model")),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="digits, sums or reasoning_gym:NAME.", show_default=_llm("rollout.task"))
+    ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            help="bernoulli:.5, gaussian:1 or rademacher (random); correct or format (judged).",
+            show_default=f"{_llm('reward.kind')}:{_llm('reward.p')}",
+        ),
+    ] = None,
+    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).", show_default="the widths of the arms")] = None,
+    eps_high: Annotated[
+        float | None, typer.Option(help="Width above 1 (inf: off).", show_default="the widths of the arms")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the optimiser.", show_default=_llm("update.learning_rate"))
+    ] = None,
+    rollouts: Annotated[int | None, typer.Option(help="Rollouts.", show_default=_llm("update.rollouts"))] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="Independent repetitions (pairs count twice).", show_default=_llm("replicas"))
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(help="Account for one update in this many.", show_default=_llm("ledger.every", "1"))
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.", show_default=_llm("seed", "0"))] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only these arms.", show_default="all")] = None,
+    device: Device = "cpu",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, float64 or bfloat16 (autocast over float32).")] = "float32",
+    set_: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    csv: Csv = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a language model by GRPO with the entropy ledger inside. Without options: the tiny model, random rewards."""
+    from entclip.cli.execute import execute
+    from entclip.support.files import prepare_folder
+
+    output = Output(as_json, csv, quiet)
+    keys = {
+        "policy.model": model, "rollout.task": task, "update.learning_rate": learning_rate, "update.rollouts": rollouts,
+        "replicas": replicas, "ledger.every": every, "seed": seed,
+    }  # fmt: skip
+    spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
+    if out is not None:
+        prepare_folder(out, ("metrics.jsonl",))
+    made = execute(spec, ("llm", device, dtype), out, output, judged=False)
+    if out is not None:
+        write_metrics(made, out)
+    if output.tables:
+        output.show(rollout_grid(made))
+
+
+def ledger(
+    files: Annotated[list[Path], typer.Argument(help="Folders of finished runs, or ledger.parquet files.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for causes.png.", show_default="beside the ledger")] = None,
+    as_json: AsJson = False,
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write the ledger, one row per arm and update, as CSV; - prints it instead of tables.",
+            show_default="none written",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Explain where a run's entropy went: causes with errors, warnings, one figure."""
+    import pandas as pd
+
+    from entclip.ledger.folder import read_ledger
+    from entclip.report.explain import explain, ledger_figure, stories_grid
+    from entclip.report.numbers import with_error
+    from entclip.support.files import prepare_file
+
+    output = Output(as_json, csv, quiet)
     found = [(file, *read_ledger(file)) for file in files]
     stories = {str(file): explain(frame, summaries) for file, frame, summaries in found}
     for index, (file, frame, _) in enumerate(found, 1):
@@ -87,104 +170,48 @@ def explain_command(files: Sequence[Path], out: Path | None, as_json: bool, cons
         picture = target / ("causes.png" if len(found) == 1 or out is None else f"causes-{index}.png")
         prepare_file(picture)
         ledger_figure(frame, picture)
-    if as_json:
-        return to_json({name: [story.__dict__ for story in each] for name, each in stories.items()})
+    if output.machine(
+        lambda: {name: [story.__dict__ for story in each] for name, each in stories.items()},
+        lambda: pd.concat([frame.assign(file=str(file)) for file, frame, _ in found], ignore_index=True),
+    ):
+        return
     for name, each in stories.items():
-        console.print(f"[bold]{name}[/bold]")
-        console.print(table(each))
+        output.tell(name, style="bold")
+        output.show(stories_grid(each))
         for story in each:
             if story.fit is not None:
                 slope, error, square, low, high = story.fit
-                console.print(
+                output.tell(
                     f"{story.name}: measured = {with_error(slope, error)} x first order over its updates, "
                     f"R^2 = {square:.3f} ({low:.3f} to {high:.3f}, 95 %)"
                 )
-            for warning in story.warnings:
-                console.print(f"[yellow]{story.name}: {warning}")
-    return None
-
-
-def llm(
-    experiment: Annotated[str, typer.Argument(help="A shipped experiment about language models, or a TOML file.")] = "llm",
-    model: Annotated[str | None, typer.Option(help="tiny, smollm2-135m, a hub id, a folder or a .gguf file.")] = None,
-    task: Annotated[str | None, typer.Option(help="digits, sums or reasoning_gym:NAME.")] = None,
-    reward: Annotated[
-        str | None, typer.Option(help="bernoulli:.5, gaussian:1 or rademacher (random); correct or format (judged).")
-    ] = None,
-    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
-    eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
-    rollouts: Annotated[int | None, typer.Option(help="Rollouts.")] = None,
-    replicas: Annotated[int | None, typer.Option(help="Independent repetitions (pairs count twice).")] = None,
-    every: Annotated[int | None, typer.Option(help="Account every so manieth update.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
-    arm: Annotated[list[str] | None, typer.Option(help="Only these arms.")] = None,
-    device: Device = "cpu",
-    dtype: Annotated[str, typer.Option("--dtype", help="float32, float64 or bfloat16 (autocast over float32).")] = "float32",
-    set_: Set = None,
-    out: Out = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a language model by GRPO with the entropy ledger inside. Without options: the tiny model, random rewards."""
-    from entclip.cli.models import llm_experiment, rollout_table, write_metrics
-    from entclip.support.files import prepare_folder
-
-    keys = {
-        "policy.model": model, "rollout.task": task, "update.learning_rate": learning_rate, "update.rollouts": rollouts,
-        "replicas": replicas, "ledger.every": every, "seed": seed,
-    }  # fmt: skip
-    spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
-    if out is not None:
-        prepare_folder(out, ("metrics.jsonl",))
-    ledger = execute(spec, ("llm", device, dtype), out, as_json, judged=False)
-    if out is not None:
-        write_metrics(ledger, out)
-    if not as_json:
-        console().print(rollout_table(ledger))
-
-
-def ledger(
-    files: Annotated[list[Path], typer.Argument(help="Folders of finished runs, or ledger.parquet files.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where causes.png goes (default: beside the ledger).")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Explain where a run's entropy went: causes with errors, warnings, one figure."""
-    from entclip.cli.models import explain_command
-
-    text = explain_command(files, out, as_json, console())
-    if text is not None:
-        typer.echo(text)
+        output.warn(f"{story.name}: {warning}" for story in each for warning in story.warnings)
 
 
 def snapshot(
     out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
     model: Annotated[str, typer.Option(help="smollm2-135m, a .gguf file, a saved folder or a hub id.")] = "smollm2-135m",
     contexts: Annotated[int, typer.Option(help="Next-token distributions to keep.")] = 256,
-    prompts: Annotated[Path | None, typer.Option(help="Text file, one prompt a line (default: the shipped ones).")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Text file, one prompt a line.", show_default="the shipped ones")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampled continuations.")] = 0,
     hidden: Annotated[
         bool, typer.Option("--hidden", help='Hidden states and output head instead, for policy.kind = "hidden" (engine head).')
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compress a language model's next-token distributions into a policy file (needs the llm extra)."""
-    from entclip.policies.from_model import snapshot_from_model
+    from entclip.policies.from_model import read_prompts, snapshot_from_model
     from entclip.support.files import prepare_file
 
+    output = Output(quiet=quiet)
     prepare_file(out)
-    lines = None
-    if prompts is not None:
-        try:
-            lines = [line.strip() for line in prompts.read_text().splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"cannot read --prompts {prompts}: {error}.") from None
+    lines = None if prompts is None else read_prompts(prompts)
     if hidden:
         from entclip.policies.hidden_from_model import hidden_from_model
 
-        rows, vocab, dim = hidden_from_model(out, model, lines, contexts=contexts, seed=seed)
-        console().print(
-            f'{rows} hidden states and a head of {vocab} x {dim} are in {out}; use policy.kind = "hidden", path = {out}'
-        )
+        rows, vocab, dim = hidden_from_model(out, model, lines, contexts=contexts, seed=seed, progress=not quiet)
+        output.say(f'{rows} hidden states and a head of {vocab} x {dim} are in {out}; use policy.kind = "hidden", path = {out}')
         return
-    made = snapshot_from_model(model, lines, contexts=contexts, seed=seed)
+    made = snapshot_from_model(model, lines, contexts=contexts, seed=seed, progress=not quiet)
     made.save(out)
-    console().print(f"{made.contexts} contexts over V = {made.vocab} actions are in {out}; use it with --policy snapshot:{out}")
+    output.say(f"{made.contexts} contexts over V = {made.vocab} actions are in {out}; use it with --policy snapshot:{out}")

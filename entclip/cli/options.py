@@ -1,8 +1,11 @@
-"""Short spellings on the command line as sections of an experiment, shared by the commands."""
+"""Options that commands share, and short spellings on the command line as sections of an experiment."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +13,33 @@ import typer
 
 from entclip.support.errors import SpecError
 
-__all__ = ["choose_arms", "number", "policy_section", "reward_section"]
+__all__ = [
+    "AsJson", "Csv", "Device", "Dtype", "EngineName", "Experiment", "Library", "Out", "Quiet", "Set", "choose_arms", "number",
+    "policy_section", "reward_section", "usual",
+]  # fmt: skip
+
+
+@cache
+def _shipped(experiment: str) -> dict[str, Any]:
+    """A shipped experiment as written: not validated, so that --help is quick."""
+    return tomllib.loads(resources.files("entclip.experiments").joinpath(f"{experiment}.toml").read_text("utf-8"))
+
+
+def usual(experiment: str, key: str, otherwise: str = "") -> str:
+    """Look up the value of a key in a shipped experiment, for --help to show as a default."""
+    value: Any = _shipped(experiment)
+    for part in key.split("."):
+        value = value.get(part, {})
+    return otherwise if value == {} else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _complete_experiment(incomplete: str) -> list[str]:
+    names = (p.name for p in resources.files("entclip.experiments").iterdir())
+    return sorted(name[:-5] for name in names if name.endswith(".toml") and name.startswith(incomplete))
+
+
+def _complete_engine(incomplete: str) -> list[str]:
+    return [name for name in ("sampled", "exact", "reduced", "tokens", "head") if name.startswith(incomplete)]
 
 
 def policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:
@@ -72,14 +101,31 @@ def choose_arms(data: dict[str, Any], eps_low: float | None, eps_high: float | N
     data["arm"] = [a for a in data["arm"] if a["name"] in names]
 
 
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the experiment.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the ledger (Parquet), summary and figure.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-EngineName = Annotated[
-    str, typer.Option("--engine", help="sampled, exact (every outcome), reduced (any vocabulary), tokens (torch), head (shared).")
+Experiment = Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.", autocompletion=_complete_experiment)]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the experiment.", show_default="none")
 ]
-
-
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the ledger (Parquet), summary and figure.", show_default="none written")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Csv = Annotated[
+    str | None,
+    typer.Option(
+        "--csv", metavar="FILE", show_default="none written",
+        help="Write the table's numbers, unrounded, as CSV; - prints them instead of tables.",
+    ),
+]  # fmt: skip
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only: no progress, no explanations.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", autocompletion=_complete_engine,
+        help="sampled, exact (every outcome), reduced (any vocabulary), tokens (torch), head (shared).",
+    ),
+]  # fmt: skip
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the torch engines.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float64 or float32, for the torch engines.")]
-Library = Annotated[str | None, typer.Option("--library", help="trl, verl, openrlhf or prime-rl (default: detected).")]
+Library = Annotated[
+    str | None, typer.Option("--library", help="trl, verl, openrlhf or prime-rl.", show_default="detected from the keys")
+]

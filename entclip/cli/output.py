@@ -1,103 +1,113 @@
-"""What commands print: the console, the progress bar, a run's tables, its exit code."""
+"""What commands print: tables for people, JSON or CSV for machines, and what --quiet leaves out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import contextmanager
+import os
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from entclip.experiments.experiment import Experiment
+from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
-    from entclip.runs.result import Ledger
+    import pandas as pd
+
+    from entclip.report.grid import Grid
+    from entclip.support.progress import Advance
+
+__all__ = ["Output", "console"]
+
+_PIPE = 80  # columns, where there is no terminal and COLUMNS does not say
+_LEAST = 20  # columns: below that no table can be read
 
 
-_Machine = tuple[str, str, str]  # engine, device, dtype
-_EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
-
-
-def console(stderr: bool = False) -> Any:
+def console() -> Any:
+    """Open standard output for rich: nothing printed is read as markup, and a pipe is 80 columns wide or as COLUMNS says."""
     from rich.console import Console
 
-    # Tables are wide; a pipe has no width of its own.
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    found = Console(**plain)
+    if found.is_terminal:
+        return found
+    wish = os.environ.get("COLUMNS", "")
+    usable = wish.isascii() and wish.isdigit() and len(wish) < 5
+    return Console(**plain, width=max(int(wish), _LEAST) if usable else _PIPE)
 
 
-@contextmanager
-def progress(experiment: Experiment, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    if quiet:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+@dataclass(frozen=True)
+class Output:
+    """Where the results of one command go.
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-    ) as bar:
-        u = experiment.update
-        per_arm = [c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for _, c in experiment.cases()]
-        task = bar.add_task(f"{experiment.name} ({u.geometry})", total=sum(per_arm))
-        yield lambda arm, done, total: bar.advance(task)
+    as_json, csv: --json prints one object and --csv - prints CSV, either of them instead of the tables; --csv FILE writes the
+        file beside them. quiet: neither progress nor explanations.
+    """
 
+    as_json: bool = False
+    csv: str | None = None
+    quiet: bool = False
 
-def execute(experiment: Experiment, machine: _Machine, out: Path | None, as_json: bool, judged: bool) -> Ledger:
-    """Run, save, print, draw; exit by the verdict when judged."""
-    from entclip.experiments.start import takeover_ratio
-    from entclip.ledger.verdict import verdict_of
-    from entclip.runs.runner import run as run_experiment
-    from entclip.support.files import prepare_folder, to_json
+    def __post_init__(self) -> None:
+        if self.csv is None:
+            return
+        if self.csv == "-":
+            if self.as_json:
+                raise SpecError("--json and --csv - both go to standard output: give --csv a file, or choose one.")
+            return
+        from entclip.support.files import prepare_file
 
-    if out is not None:
-        prepare_folder(out, ("figure.png",))
-    engine, device, dtype = machine
-    # The reduced engine's tables are too large to look at; those of shared parameters take no natural step.
-    ratios = {label: 0.0 if engine in ("reduced", "head", "llm") else takeover_ratio(case) for label, case in experiment.cases()}
-    worst = max(ratios, key=lambda label: ratios[label])
-    if ratios[worst] > 1:
-        typer.echo(
-            f"warning: {worst or experiment.name}: a single sample can make a rare action take the policy over, eta/(B pi_min) "
-            f"is {ratios[worst]:.2g} times log(1/pi_min): raise update.batch or policy.floor, or lower update.learning_rate.",
-            err=True,
-        )
-    with progress(experiment, quiet=as_json) as advance:
-        ledger = run_experiment(experiment, engine, device=device, dtype=dtype, out=out, progress=advance)
-    summary = ledger.summary()
-    if as_json:
-        typer.echo(to_json(summary))
-    else:
-        show(summary)
-    if out is not None:
-        from entclip.report import figure
+        prepare_file(Path(self.csv))
 
-        figure(summary, out / "figure.png")
-        if not as_json:
-            console().print(f"Ledger, summary and figure are in {out}")
-    verdict = verdict_of(summary).verdict
-    if judged:
-        if not as_json:
-            console().print(f"Verdict: [bold]{verdict}[/bold]")
-        raise typer.Exit(_EXIT[verdict])
-    return ledger
+    @property
+    def tables(self) -> bool:
+        """Whether standard output is for people."""
+        return not self.as_json and self.csv != "-"
 
+    def progress(self, title: str, total: int, first: str = "") -> AbstractContextManager[Advance]:
+        """Show progress on standard error, as `support.progress` shows it."""
+        from entclip.support.progress import progress
 
-def show(summary: dict[str, Any]) -> None:
-    from entclip.report import tables
+        return progress(title, total, first=first, quiet=self.quiet)
 
-    terminal = console()
-    for table in tables(summary):
-        terminal.print(table)
-    for name, arm in summary["arms"].items():
-        if arm["collapses"]:
-            terminal.print(
-                f"[yellow]{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy) and carry "
-                f"the mean; the median change is {arm['measured_median']:+.4f} nats."
-            )
+    def machine(self, value: Callable[[], Any], frame: Callable[[], pd.DataFrame]) -> bool:
+        """Print or write what --json and --csv ask for; True if it took the place of the tables."""
+        from entclip.support.files import to_json, write_atomic
+
+        if self.csv is not None:
+            text = frame().to_csv(index=False, lineterminator="\n").encode()
+            if self.csv == "-":
+                typer.echo(text, nl=False)  # bytes: UTF-8 whatever the terminal's encoding
+                return True
+            write_atomic(Path(self.csv), text)
+        if self.as_json:
+            typer.echo(to_json(value()))
+        return self.as_json
+
+    def show(self, *grids: Grid) -> None:
+        """Print tables, with their notes unless --quiet is given."""
+        from entclip.report.terminal import Blocks
+
+        screen = console()
+        for grid in grids:
+            screen.print(Blocks(grid, notes=not self.quiet))
+
+    def say(self, text: str) -> None:
+        """Print what is good to know and no result."""
+        if not self.quiet:
+            self.tell(text)
+
+    def tell(self, text: str, style: str = "") -> None:
+        """Print a sentence of the result; lines break between words only, so that a path can be copied."""
+        screen = console()
+        lines = textwrap.fill(text, screen.width, break_long_words=False, break_on_hyphens=False)
+        screen.print(lines, style=style or None, soft_wrap=True)
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Print what a reader must know before believing the tables, each text once."""
+        for text in dict.fromkeys(texts):
+            self.tell(text, style="yellow")

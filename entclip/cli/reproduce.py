@@ -9,50 +9,58 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from entclip.cli.options import Quiet
+from entclip.cli.output import Output
 from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from entclip.findings.data import Catalogue, RunSpec
-    from entclip.runs.runner import Progress as Report
+    from entclip.findings.data import Catalogue, Finding, RunSpec
+    from entclip.runs.runner import Progress
 
 __all__ = ["reproduce"]
 
 
 def reproduce(
-    names: Annotated[list[str] | None, typer.Argument(help="Findings or runs (default: all); see --list.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for page, figures, data, runs and manifest.json.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Findings or runs; see --list.", show_default="all of them")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for page, figures, data, runs and manifest.json.", show_default="required"),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Smaller runs, no language model: under five minutes on two cores.")
     ] = False,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(
-            "--reuse", help="Finished runs made elsewhere, taken where their digest is the same: run folders, summaries."
+            "--reuse",
+            help="Finished runs made elsewhere, taken where their digest is the same: run folders, summaries.",
+            show_default="none",
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="Only list findings and runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON instead of tables.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make every table and figure of the findings again. Interrupted, the same command goes on where it stopped."""
     from entclip.findings.data import load_catalogue
     from entclip.support.files import to_json
 
-    catalogue = load_catalogue()
+    catalogue, output = load_catalogue(), Output(as_json, quiet=quiet)
     chosen = catalogue.chosen(names or [])
     if show:
-        _show_catalogue(catalogue, quick, as_json)
+        _list(catalogue, quick, output)
         return
     if out is None:
         raise SpecError("entclip reproduce writes a folder: give one with --out, for example --out results/findings.")
-    manifest = _make(catalogue, chosen, names or [], out, quick, reuse or [], as_json)
+    manifest = _make(catalogue, chosen, names or [], out, quick, reuse or [], output)
     if as_json:
         typer.echo(to_json(manifest))
 
 
 def _make(
-    catalogue: Catalogue, chosen: list[RunSpec], names: list[str], out: Path, quick: bool, reuse: list[Path], quiet: bool
+    catalogue: Catalogue, chosen: list[RunSpec], names: list[str], out: Path, quick: bool, reuse: list[Path], output: Output
 ) -> dict[str, Any]:
     from entclip.findings.figures import draw
     from entclip.findings.manifest import manifest_of, refuse_run_folder, versions
@@ -68,7 +76,7 @@ def _make(
     refuse_run_folder(out)
     items, made, found = [], [], versions()
     with folder_lock(out):
-        with progress(chosen, quick, quiet) as (report, say):
+        with _progress(chosen, quick, output) as (report, say):
             for spec in chosen:
                 item = make(spec, quick, out, elsewhere=elsewhere, progress=report, versions=found)
                 items.append(item)
@@ -84,62 +92,51 @@ def _make(
         words = ["entclip reproduce", *names, *(["--quick"] if quick else []), *(f"--reuse {p}" for p in reuse), f"--out {out}"]
         manifest = manifest_of(out, words, quick, items, made, time.perf_counter() - start)
         write_atomic(out / "manifest.json", to_json(manifest).encode())
-    if not quiet:
-        _show_findings(catalogue, results)
-        typer.echo(f"findings.md, figures, data, runs and manifest.json are in {out} ({manifest['wall_s']:.0f} s)")
+    if output.tables:
+        _show_findings(catalogue, catalogue.asked(names), results, output)
+        output.say(f"findings.md, figures, data, runs and manifest.json are in {out} ({manifest['wall_s']:.0f} s)")
     return manifest
 
 
 @contextmanager
-def progress(
-    chosen: list[RunSpec], quick: bool, quiet: bool
-) -> Iterator[tuple[Callable[[RunSpec], Report | None], Callable[[Any], None]]]:
-    """Show a bar per run and a line when it is done; nothing with --json."""
-    if quiet:
-        yield (lambda spec: None), (lambda item: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def _progress(
+    chosen: list[RunSpec], quick: bool, output: Output
+) -> Iterator[tuple[Callable[[RunSpec], Progress | None], Callable[[Any], None]]]:
+    """Show progress over the updates of all runs, and a line when each of them is done."""
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        whole = bar.add_task("all runs", total=len(chosen))
-        part = bar.add_task("", total=None, visible=False)
+    def updates(spec: RunSpec) -> int:
+        cases = [case for _, case in spec.spec(quick).cases()]
+        return sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for c in cases)
 
-        def report(spec: RunSpec) -> Report:
-            cases = [case for _, case in spec.spec(quick).cases()]
-            total = sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for c in cases)
-            bar.reset(part, total=total, description=spec.name, visible=True)
-            return lambda arm, done, of: bar.advance(part)
+    with output.progress("all runs", sum(map(updates, chosen))) as advance:
+
+        def report(spec: RunSpec) -> Progress:
+            return lambda arm, done, of: advance()
 
         def say(item: Any) -> None:
             seconds = (item.data or {}).get("wall_s")
             took = "" if item.status != "run" or seconds is None else f" {seconds:.0f} s"
-            console.print(f"{item.name}: {item.status}{took}{f' ({item.detail})' if item.detail else ''}", highlight=False)
-            bar.advance(whole)
+            if not output.quiet:
+                typer.echo(f"{item.name}: {item.status}{took}{f' ({item.detail})' if item.detail else ''}", err=True)
 
         yield report, say
 
 
-def _show_findings(catalogue: Catalogue, results: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _show_findings(catalogue: Catalogue, asked: list[Finding], results: dict[str, Any], output: Output) -> None:
     from entclip.findings.verdicts import count, finding_verdict, judge_finding
+    from entclip.report.grid import text_grid
 
-    table = Table("finding", "verdict", "reproduced / contradicted / open / not run", title="Findings")
-    for finding in catalogue.findings:
+    rows = []
+    for finding in asked:
         judged = judge_finding(catalogue.contrasts(finding), results)
-        table.add_row(finding.title, finding_verdict(judged), " / ".join(str(n) for n in count(judged)))
-    Console().print(table)
+        rows.append((finding.title, finding_verdict(judged), " / ".join(str(n) for n in count(judged))))
+    columns = ("finding", "verdict", "reproduced / contradicted / open / not run")
+    output.show(text_grid("Findings", columns, rows, prose=("finding", "verdict")))
 
 
-def _show_catalogue(catalogue: Catalogue, quick: bool, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _list(catalogue: Catalogue, quick: bool, output: Output) -> None:
     from entclip.findings.runs import command_of
+    from entclip.report.grid import text_grid
     from entclip.support.files import to_json
 
     findings = [
@@ -150,11 +147,10 @@ def _show_catalogue(catalogue: Catalogue, quick: bool, as_json: bool) -> None:
         {"run": r.name, "regime": r.regime, "command": command_of(r, quick), "skipped": r.quick_skip if quick else ""}
         for r in catalogue.run
     ]
-    if as_json:
+    if not output.tables:
         typer.echo(to_json({"findings": findings, "runs": runs}))
         return
     for title, rows in (("Findings", findings), ("Runs", runs)):
-        table = Table(*rows[0], title=title)
-        for row in rows:
-            table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
-        Console().print(table)
+        columns = [name for name in rows[0] if any(row[name] for row in rows)]
+        texts = ([", ".join(v) if isinstance(v := row[name], list) else str(v) for name in columns] for row in rows)
+        output.show(text_grid(title, columns, texts, prose=columns[1:]))

@@ -1,48 +1,93 @@
-"""Commands that simulate: drift, list, run, check, report, compare, bench."""
+"""Commands that simulate: drift, run, check, bench."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entclip.cli.options import AsJson, Device, Dtype, EngineName, Out, Set, choose_arms, policy_section, reward_section
-from entclip.cli.output import console, execute, progress, show
-from entclip.experiments.experiment import parse_experiment
-from entclip.experiments.load import experiment_names, load
-from entclip.experiments.overrides import apply_overrides
+from entclip.cli.execute import Machine, execute, simulate
+from entclip.cli.options import (
+    AsJson,
+    Csv,
+    Device,
+    Dtype,
+    EngineName,
+    Experiment,
+    Out,
+    Quiet,
+    Set,
+    choose_arms,
+    policy_section,
+    reward_section,
+    usual,
+)
+from entclip.cli.output import Output
 from entclip.support.errors import SpecError
+
+if TYPE_CHECKING:
+    from entclip.experiments.experiment import Experiment as Spec
+
+
+def _headline(key: str, otherwise: str = "") -> str:
+    return usual("headline", key, otherwise)
 
 
 def drift(
     policy: Annotated[
-        str | None, typer.Option(help="zipf:1.2, dirichlet:2, peaked:5, uniform, snapshot:NAME or FILE.npy.")
+        str | None,
+        typer.Option(
+            help="zipf:1.2, dirichlet:2, peaked:5, uniform, snapshot:NAME or FILE.npy.",
+            show_default=f"{_headline('policy.kind')}:{_headline('policy.alpha')}",
+        ),
     ] = None,
-    vocab: Annotated[int | None, typer.Option(help="Actions V.")] = None,
-    contexts: Annotated[int | None, typer.Option(help="Contexts.")] = None,
-    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).")] = None,
-    eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).")] = None,
-    reward: Annotated[str | None, typer.Option(help="bernoulli:.5, gaussian:1 or rademacher.")] = None,
-    group_size: Annotated[int | None, typer.Option(help="Group-relative advantages of this size; 0: independent.")] = None,
-    geometry: Annotated[str | None, typer.Option(help="natural or euclidean.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Step eta.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per context and minibatch.")] = None,
-    minibatches: Annotated[int | None, typer.Option(help="Updates per rollout.")] = None,
-    rollouts: Annotated[int | None, typer.Option(help="Rollouts.")] = None,
-    replicas: Annotated[int | None, typer.Option(help="Independent repetitions.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
-    arm: Annotated[list[str] | None, typer.Option(help="Only these arms.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Actions V.", show_default=_headline("policy.vocab"))] = None,
+    contexts: Annotated[int | None, typer.Option(help="Contexts.", show_default=_headline("policy.contexts"))] = None,
+    eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).", show_default="the widths of six arms")] = None,
+    eps_high: Annotated[
+        float | None, typer.Option(help="Width above 1 (inf: off).", show_default="the widths of six arms")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="bernoulli:.5, gaussian:1 or rademacher.", show_default=_headline("reward.kind"))
+    ] = None,
+    group_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Group-relative advantages of this size; 0: independent.", show_default=f"0, {_headline('advantage.kind')}"
+        ),
+    ] = None,
+    geometry: Annotated[str | None, typer.Option(help="natural or euclidean.", show_default=_headline("update.geometry"))] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step eta.", show_default=_headline("update.learning_rate"))] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Samples per context and minibatch.", show_default=_headline("update.batch"))
+    ] = None,
+    minibatches: Annotated[
+        int | None, typer.Option(help="Updates per rollout.", show_default=_headline("update.minibatches"))
+    ] = None,
+    rollouts: Annotated[int | None, typer.Option(help="Rollouts.", show_default=_headline("update.rollouts"))] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="Independent repetitions.", show_default=_headline("replicas", "1"))
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.", show_default=_headline("seed", "0"))] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only these arms.", show_default="all")] = None,
     engine: EngineName = "sampled",
     device: Device = "cpu",
     dtype: Dtype = "float64",
     set_: Set = None,
     out: Out = None,
     as_json: AsJson = False,
+    csv: Csv = None,
+    quiet: Quiet = False,
     judged: Annotated[bool, typer.Option("--check", help="Exit 1 if the theory is rejected, 3 if inconclusive.")] = False,
 ) -> None:
     """Simulate random-reward drift: six clip settings, theory beside simulation. Without options: the headline experiment."""
+    from entclip.experiments.experiment import parse_experiment
+    from entclip.experiments.load import load
+    from entclip.experiments.overrides import apply_overrides
+
+    output = Output(as_json, csv, quiet)
     data = load("headline").model_dump(exclude_none=True)
     if policy is not None:
         data["policy"] = policy_section(policy, vocab, contexts)
@@ -60,40 +105,29 @@ def drift(
     data |= {k: v for k, v in {"replicas": replicas, "seed": seed}.items() if v is not None}
     choose_arms(data, eps_low, eps_high, arm)
     apply_overrides(data, set_ or [])
-    execute(parse_experiment(data), (engine, device, dtype), out, as_json, judged)
-
-
-def list_experiments(as_json: AsJson = False) -> None:
-    """List the experiments that ship with entclip."""
-    from rich.table import Table
-
-    from entclip.support.files import to_json
-
-    found = [(name, load(name)) for name in experiment_names()]
-    if as_json:
-        typer.echo(to_json([{"name": n, "claims": e.claims, "description": e.description} for n, e in found]))
-        return
-    table = Table("experiment", "claims", "cases x arms", "what it shows")
-    for name, e in found:
-        table.add_row(name, " ".join(e.claims), f"{len(e.cases())} x {len(e.arm)}", e.description)
-    console().print(table)
+    execute(parse_experiment(data), (engine, device, dtype), out, output, judged)
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")],
+    experiment: Experiment,
     engine: EngineName = "sampled",
     device: Device = "cpu",
     dtype: Dtype = "float64",
     set_: Set = None,
     out: Out = None,
     as_json: AsJson = False,
+    csv: Csv = None,
+    quiet: Quiet = False,
 ) -> None:
     """Run an experiment; with --out an interrupted run resumes from its last whole rollout."""
-    execute(load(experiment, set_ or []), (engine, device, dtype), out, as_json, judged=False)
+    from entclip.experiments.load import load
+
+    output = Output(as_json, csv, quiet)
+    execute(load(experiment, set_ or []), (engine, device, dtype), out, output, judged=False)
 
 
 def check(
-    experiment: Annotated[str, typer.Argument(help="A shipped experiment or a TOML file.")],
+    experiment: Experiment,
     engine: EngineName = "sampled",
     device: Device = "cpu",
     dtype: Dtype = "float64",
@@ -103,68 +137,42 @@ def check(
     set_: Set = None,
     out: Out = None,
     as_json: AsJson = False,
+    csv: Csv = None,
+    quiet: Quiet = False,
 ) -> None:
     """Judge every cause against its expectation: exit 0 agree, 1 reject, 3 inconclusive."""
-    spec = load(experiment, set_ or [])
-    if not plan:
-        execute(spec, (engine, device, dtype), out, as_json, judged=True)
-        return
-    from rich.table import Table
+    from entclip.experiments.load import load
+
+    output, spec, machine = Output(as_json, csv, quiet), load(experiment, set_ or []), (engine, device, dtype)
+    if plan:
+        _plan(spec, machine, out, output)
+    else:
+        execute(spec, machine, out, output, judged=True)
+
+
+def _plan(spec: Spec, machine: Machine, out: Path | None, output: Output) -> None:
+    import pandas as pd
 
     from entclip.ledger.verdict import sample_plan
-    from entclip.runs.runner import run as run_experiment
-    from entclip.support.files import to_json
+    from entclip.report.grid import text_grid
 
-    with progress(spec, quiet=as_json) as advance:
-        pilot = run_experiment(spec, engine, device=device, dtype=dtype, out=out, progress=advance)
-        rows = sample_plan(pilot.summary())
-    if as_json:
-        typer.echo(to_json(rows))
+    rows = sample_plan(simulate(spec, machine, out, output).summary())
+    if output.machine(lambda: rows, lambda: pd.DataFrame(rows)):
         return
-    table = Table(
-        "arm",
-        "part",
-        "expected (nats)",
-        "residual s.e.",
-        "units now",
-        "units needed",
-        title="Units (contexts x replicas) for 8 standard errors",
+    columns = ("arm", "part", "expected (nats)", "residual s.e.", "units now", "units needed")
+    shown = (
+        (r["arm"], r["part"], f"{r['expected']:+.3e}", f"{r['se']:.1e}", str(r["units"]), str(r["units_needed"])) for r in rows
     )
-    for row in rows:
-        table.add_row(
-            row["arm"], row["part"], f"{row['expected']:+.3e}", f"{row['se']:.1e}", str(row["units"]), str(row["units_needed"])
-        )
-    console().print(table)
-
-
-def report(
-    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where the files go (default: the run folder).")] = None,
-) -> None:
-    """Report of a finished run: tables here; report.html (one page, nothing else needed), report.md and figures as files."""
-    from entclip.ledger.folder import read_summary
-    from entclip.report import write_report
-
-    summary, target = read_summary(run_folder), out or run_folder
-    files = write_report(run_folder, target)
-    show(summary)
-    console().print(f"{', '.join(files)} are in {target}")
-
-
-def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    second: Annotated[Path, typer.Argument(help="Folder of another.")],
-) -> None:
-    """Set two runs side by side: differences with their standard errors."""
-    from entclip.ledger.folder import read_summary
-    from entclip.report import comparison
-
-    console().print(comparison(read_summary(first), read_summary(second)))
+    output.show(text_grid("Units (contexts x replicas) for 8 standard errors", columns, shown))
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="sampled, kernels, reduced, head, llm (default: all).")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda, for kernels and head.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="sampled, kernels, reduced, head, llm.", show_default="all of them")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu or cuda, for kernels and head.", show_default="each its own")
+    ] = None,
 ) -> None:
     """Measure speed as ratios measured in one run, from a source checkout: see docs/performance.md."""
     import subprocess

@@ -199,12 +199,21 @@ class Catalogue(_Part):
                 raise SpecError(f"no finding or run named {name!r}: entclip reproduce --list shows them.")
         return [run for run in self.run if not wanted or run.name in wanted]
 
+    def asked(self, names: Iterable[str]) -> list[Finding]:
+        """Return the findings of these names and those that judge runs of these names; all without names."""
+        wanted = set(names)
+        return [
+            finding
+            for finding in self.findings
+            if not wanted or finding.id in wanted or wanted & {contrast.run for contrast in self.contrasts(finding)}
+        ]
+
 
 def load_catalogue() -> Catalogue:
     """Load the shipped catalogue; SpecError if it is not consistent in itself."""
     data: dict[str, Any] = {}
     for name in _FILES:
-        data |= tomllib.loads(resources.files("entclip.findings").joinpath(name).read_text())
+        data |= tomllib.loads(resources.files("entclip.findings").joinpath(name).read_text("utf-8"))
     try:
         return Catalogue.model_validate(data)
     except ValidationError as error:

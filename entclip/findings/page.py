@@ -76,7 +76,7 @@ def render(catalogue: Catalogue, results: Results) -> str:
     drawn = {(j.contrast.run, j.label, j.contrast.column) for j in seen if j.se is not None and j.contrast.sign is not None}
     kinds = sorted(finding_verdict(judged) for judged in verdicts.values())
     quick = {data.get("mode") for data in results.values()} == {"quick"}
-    text = Template(resources.files("entclip.findings").joinpath("page.md").read_text())
+    text = Template(resources.files("entclip.findings").joinpath("page.md").read_text("utf-8"))
     return text.substitute(
         size=_QUICK if quick else "",
         number=len(kinds),

@@ -98,7 +98,7 @@ def read_data(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((folder / "data" / "findings").glob("*.json")):
         try:
-            value = json.loads(path.read_text())
+            value = json.loads(path.read_text("utf-8"))
             found[str(value["run"])] = value
         except (OSError, ValueError, KeyError) as error:
             raise DamagedFileError(f"{path} is not data of a finding ({error}): delete it and make it again.") from None
@@ -214,7 +214,7 @@ def make(
 def _record(path: Path) -> dict[str, Any]:
     """How a kept run was made: its time and versions."""
     try:
-        made: dict[str, Any] = json.loads(path.read_text())
+        made: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return {"wall_s": made["wall_s"], "versions": made["versions"]}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedFileError(f"{path} does not hold what it should ({error}): remove it to make that run again.") from None

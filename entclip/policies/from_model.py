@@ -16,19 +16,18 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
 from entclip.policies.decoding import decode
 from entclip.policies.pretrained import SMOLLM2, encode_prompt, load_model, stop_tokens
 from entclip.policies.snapshot import Snapshot, compress
 from entclip.policies.softmax import log_softmax
+from entclip.support.progress import progress as progress_of
 
 __all__ = ["choose_contexts", "read_prompts", "respond", "snapshot_from_model"]
 
@@ -88,24 +87,22 @@ def snapshot_from_model(
         prompt_share: part of the contexts that lies inside prompts, 0 to 1; where either kind runs short the
             other fills up.
         licence: of the model, noted in the file; default "Apache-2.0" for "smollm2-135m", else "unknown".
-        progress: show bars on standard error.
+        progress: show it on standard error.
     Returns: Snapshot; `.save(path)` writes it.
     Raises: ValueError for bad arguments or a model that cannot be loaded; ImportError if transformers is
         missing.
     """
     texts = read_prompts() if prompts is None else tuple(prompts)
     _validate(texts, contexts, seed, max_new_tokens, dtype, prompt_share)
-    lm, tokenizer, name = load_model(model, dtype, device)
-
-    def bar(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
-        return track(items, title, total, console=Console(stderr=True), disable=not progress)
-
-    prefixes = [encode_prompt(tokenizer, text) for text in texts]
-    stop = stop_tokens(lm, tokenizer)
-    sequences = []
-    for i, ids in bar(enumerate(prefixes), "sampling responses", len(texts)):
-        # Keyed by prompt, so that adding prompts leaves the responses of the others alone.
-        sequences.append(respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])))
+    with progress_of("sampling responses", len(texts), first="loading the model", quiet=not progress) as advance:
+        lm, tokenizer, name = load_model(model, dtype, device)
+        prefixes = [encode_prompt(tokenizer, text) for text in texts]
+        stop = stop_tokens(lm, tokenizer)
+        sequences = []
+        for i, ids in enumerate(prefixes):
+            # Keyed by prompt, so that adding prompts leaves the responses of the others alone.
+            sequences.append(respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])))
+            advance()
     # A third key: a stream apart from every prompt's.
     places = choose_contexts(prefixes, sequences, contexts, prompt_share, np.random.default_rng([seed, 0, 1]))
 
@@ -113,12 +110,14 @@ def snapshot_from_model(
     for c, place in enumerate(places):
         rows.setdefault(place[0], []).append(c)
     log_probs: npt.NDArray[np.float64] | None = None
-    for i, wanted in bar(rows.items(), "reading distributions", len(rows)):
-        # Logits at index t - 1 are those after t tokens of context.
-        values = _log_probs(lm, sequences[i], [places[c][1] - 1 for c in wanted])
-        if log_probs is None:
-            log_probs = np.empty((len(places), values.shape[-1]))
-        log_probs[wanted] = values
+    with progress_of("reading distributions", len(rows), quiet=not progress) as advance:
+        for i, wanted in rows.items():
+            # Logits at index t - 1 are those after t tokens of context.
+            values = _log_probs(lm, sequences[i], [places[c][1] - 1 for c in wanted])
+            if log_probs is None:
+                log_probs = np.empty((len(places), values.shape[-1]))
+            log_probs[wanted] = values
+            advance()
     assert log_probs is not None  # contexts >= 1
 
     about = {

@@ -14,6 +14,7 @@ import numpy as np
 from entclip.policies.from_model import choose_contexts, read_prompts, respond
 from entclip.policies.pretrained import SMOLLM2, encode_prompt, load_model, stop_tokens
 from entclip.support.files import write_atomic
+from entclip.support.progress import progress as progress_of
 
 __all__ = ["hidden_from_model"]
 
@@ -27,19 +28,25 @@ def hidden_from_model(
     seed: int = 0,
     max_new_tokens: int = 64,
     prompt_share: float = 0.25,
+    progress: bool = True,
 ) -> tuple[int, int, int]:
     """Write `hidden` (T, d), `head` (V, d) and `base` (V,) to a .npz file; contexts are chosen as for a snapshot.
 
-    hidden is what the output layer reads, so logits = base + hidden head' (checked on every context, to 1e-3).
+    hidden is what the output layer reads, so logits = base + hidden head' (checked on every context, to 1e-3). `progress` shows
+    on standard error how far the responses are.
     Returns: T, V, d.
     Raises: ValueError for a model whose logits are not linear in its last hidden states, or bad arguments.
     """
     texts = read_prompts() if prompts is None else tuple(prompts)
-    lm, tokenizer, _ = load_model(model, "float32", "cpu")
-    torch: Any = importlib.import_module("torch")
-    prefixes = [encode_prompt(tokenizer, text) for text in texts]
-    stop = stop_tokens(lm, tokenizer)
-    sequences = [respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])) for i, ids in enumerate(prefixes)]
+    with progress_of("sampling responses", len(texts), first="loading the model", quiet=not progress) as advance:
+        lm, tokenizer, _ = load_model(model, "float32", "cpu")
+        torch: Any = importlib.import_module("torch")
+        prefixes = [encode_prompt(tokenizer, text) for text in texts]
+        stop = stop_tokens(lm, tokenizer)
+        sequences = []
+        for i, ids in enumerate(prefixes):
+            sequences.append(respond(lm, ids, max_new_tokens, stop, np.random.default_rng([seed, i])))
+            advance()
     places = choose_contexts(prefixes, sequences, contexts, prompt_share, np.random.default_rng([seed, 0, 1]))
     layer = lm.get_output_embeddings()
     head = layer.weight.detach().float().numpy()

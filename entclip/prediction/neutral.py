@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +13,7 @@ from entclip.experiments.sections import Arm
 from entclip.prediction.meanfield import predict
 from entclip.prediction.meanfield.forecast import PATHS
 from entclip.support.errors import SpecError
+from entclip.support.workers import in_threads
 
 __all__ = ["STANDARD", "NeutralPoint", "neutral_clip"]
 
@@ -53,7 +53,13 @@ class NeutralPoint:
     outside: tuple[str, ...]
 
 
-def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[float] = tuple(STANDARD)) -> list[NeutralPoint]:
+def neutral_clip(
+    experiment: Experiment,
+    target: float = 0.0,
+    highs: Iterable[float] = tuple(STANDARD),
+    *,
+    progress: Callable[[], None] | None = None,
+) -> list[NeutralPoint]:
     """Find for each eps_high the eps_low whose predicted entropy change per rollout is `target` nats. Claim T12.
 
     The arms of the experiment are ignored; everything else is its configuration. F(eps_low) is predicted (T11) and solved by
@@ -64,6 +70,7 @@ def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[fl
     Args:
         experiment: one case (no grid), random reward.
         target: nats per rollout; 0 keeps entropy still.
+        progress: called after each high width.
     Raises: SpecError for a grid, a high width below 0 or NaN, or for what `predict` does not cover.
     """
     highs = tuple(highs)
@@ -73,8 +80,14 @@ def neutral_clip(experiment: Experiment, target: float = 0.0, highs: Iterable[fl
         raise SpecError(f"neutral: target must be finite, got {target}: it is in nats per rollout.")
     if bad := [h for h in highs if not h >= 0]:
         raise SpecError(f"neutral: eps_high = {bad[0]} must be at least 0: it is the width above 1 (inf: off).")
-    with ThreadPoolExecutor(2) as workers:
-        return list(workers.map(lambda high: _solve(experiment, target, high), highs))
+
+    def one(high: float) -> NeutralPoint:
+        point = _solve(experiment, target, high)
+        if progress is not None:
+            progress()
+        return point
+
+    return in_threads(one, highs, 2)
 
 
 def _drift(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,11 +151,11 @@ def _values(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTable:
+def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: Callable[[], None] | None = None) -> NoiseTable:
     """Simulate the experiment's first rollout without clipping and measure its noise law.
 
     Units are contexts x replicas, of a language model its replicas: contexts of one model move together. With the seed of a saved
-    run this is that run's own first rollout, as its unclipped arm has it.
+    run this is that run's own first rollout, as its unclipped arm has it. `progress` is called after each of its updates.
     Raises: SpecError for a grid, a perturbation, or sequences.
     """
     from entclip.engines.base import Directive
@@ -171,6 +172,8 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0) -> NoiseTa
     state, rollout = engine.roll_out(engine.start(experiment, NoClip()))
     for minibatch in rollout:
         state, _ = engine.step(state, rollout, minibatch, Directive())
+        if progress is not None:
+            progress()
     try:
         if model:
             old, new = engine.distributions(state, rollout)

@@ -5,14 +5,13 @@ nothing is computed that is not in them, except combined errors in `comparison`.
 """
 
 from entclip.report.bars import causes_figure, figure
-from entclip.report.difference import comparison
 from entclip.report.files import write_report
 from entclip.report.github import markdown
 from entclip.report.notebook import table
 from entclip.report.numbers import with_error
 from entclip.report.page import html
 from entclip.report.rollouts import rollouts_figure
-from entclip.report.terminal import tables
+from entclip.report.terminal import comparison, tables
 
 __all__ = [
     "causes_figure", "comparison", "figure", "html", "markdown", "rollouts_figure", "table", "tables", "with_error",

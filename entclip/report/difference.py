@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entclip.report.grid import Cell, Grid, arms_of, origin, shown_parts
 from entclip.report.numbers import value_of, with_error
 from entclip.report.style import CAUSES
-from entclip.report.terminal import rich_table
 from entclip.support.errors import SpecError
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-__all__ = ["comparison"]
+__all__ = ["comparison_grid"]
 
 
 _WHOLE = ("measured",)  # of all updates, whether they have a row or not
 
 
-def comparison(a: Mapping[str, Any], b: Mapping[str, Any]) -> Table:
-    """Run b minus run a, per arm in both: measured, its control-variate mean and each cause, with combined errors and z.
+def comparison_grid(a: Mapping[str, Any], b: Mapping[str, Any]) -> Grid:
+    """Tabulate run b minus run a, per arm in both: measured, its control-variate mean and each cause, with combined errors and z.
 
     Raises: SpecError for runs whose entropies are different quantities.
     """
@@ -56,7 +52,7 @@ def comparison(a: Mapping[str, Any], b: Mapping[str, Any]) -> Table:
     if not common:
         notes.append("The runs have no arm in common.")
     columns = ("arm", "units", "measured", "control variate", *(CAUSES[key][0] for key in keys[2:]))
-    return rich_table(Grid("Difference of two runs, b - a", columns, tuple(rows), tuple(notes)))
+    return Grid("Difference of two runs, b - a", columns, tuple(rows), tuple(notes))
 
 
 def _cell(pair: tuple[Mapping[str, Any], Mapping[str, Any]], key: str) -> Cell:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.ledger.columns import COLUMNS
 from entclip.report.cautions import cautions, share_without_advantage
+from entclip.report.grid import Grid, text_grid
 from entclip.report.numbers import with_error
 from entclip.report.stacks import by_arm
 from entclip.report.style import CAUSE_LINES, new_figure, write_figure
@@ -22,7 +23,7 @@ from entclip.report.style import CAUSES as LOOKS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ArmStory", "explain", "ledger_figure", "table"]
+__all__ = ["ArmStory", "explain", "ledger_figure", "stories_grid"]
 
 _CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause")
 _PARTS = (*_CAUSES, "curvature", "remainder")
@@ -169,21 +170,19 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
     write_figure(fig, path)
 
 
-def table(stories: list[ArmStory]) -> Any:
-    """Make a rich table of the stories."""
-    from rich.table import Table
-
+def stories_grid(stories: list[ArmStory]) -> Grid:
+    """Tabulate the parts of every arm's entropy change, an arm a row."""
     names = [p for p in (*_PARTS, "unaccounted") if any(p == part for s in stories for part, _, _ in s.parts)]
     partly = any(story.updates[0] < story.updates[1] for story in stories)
     flat = any(story.without_advantage for story in stories)
     columns = ["arm", "units", *(["accounted"] if partly else []), *(["no advantage"] if flat else []), "entropy", "measured"]
-    out = Table(*columns, *(LOOKS[p][0] for p in names))
-    out.title = "Where entropy went (nats, standard error in the last digits, over independent units)"
+    rows = []
     for story in stories:
         found = {part: with_error(value, error) for part, value, error in story.parts}
         cells = [story.name, "-" if story.units is None else str(story.units)]
         cells += ["{} of {}".format(*story.updates)] if partly else []
         cells += ["-" if story.without_advantage is None else f"{story.without_advantage:.0%}"] if flat else []
         cells += [f"{story.entropy[0]:.4f} -> {story.entropy[1]:.4f}", with_error(*story.measured)]
-        out.add_row(*cells, *(found.get(p, "0") for p in names))
-    return out
+        rows.append((*cells, *(found.get(p, "0") for p in names)))
+    title = "Where entropy went (nats, standard error in the last digits, over independent units)"
+    return text_grid(title, (*columns, *(LOOKS[p][0] for p in names)), rows)

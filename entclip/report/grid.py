@@ -6,7 +6,7 @@ along the path" wherever it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "has_theory",
     "origin",
     "shown_parts",
+    "text_grid",
 ]
 
 PARTS = tuple(c.name for c in COLUMNS if c.kind == "cause" or c.expected or c.quiet)
@@ -69,12 +70,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table before it is rendered for a terminal or as markdown."""
+    """A table before it is rendered for a terminal or as markdown.
+
+    prose: names of the columns that hold sentences, which may wrap; the others but the first hold numbers, which may not.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    prose: tuple[str, ...] = ()
+
+
+def text_grid(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, prose: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Grid:
+    """Make a grid of one line per field, from plain text."""
+    return Grid(title, tuple(columns), tuple(tuple(map(Cell, row)) for row in rows), tuple(notes), tuple(prose))
 
 
 def arms_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

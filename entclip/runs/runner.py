@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,6 +20,7 @@ from entclip.runs.result import Ledger
 from entclip.runs.save import save_run
 from entclip.runs.versions import versions_behind
 from entclip.support.errors import SpecError
+from entclip.support.workers import in_threads
 
 __all__ = ["check", "directive_for", "run"]
 
@@ -76,15 +76,9 @@ def _run_cases(
 
         free = [arm for arm in case.arm if arm.control is None]
         stop.clear()
-        with ThreadPoolExecutor(max(1, jobs) if machine.concurrent else 1) as pool:
-            futures = [pool.submit(one, arm) for arm in free]
-            try:
-                done |= {arm.name: future.result() for arm, future in zip(free, futures, strict=True)}
-            except BaseException:
-                # An interrupt or an error ends the other arms at their next update instead of waiting for their last.
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        # An interrupt or an error ends the other arms at their next update instead of waiting for their last.
+        books = in_threads(one, free, max(1, jobs) if machine.concurrent else 1, stop.set)
+        done |= {arm.name: found for arm, found in zip(free, books, strict=True)}
         for arm in case.arm:
             if arm.control is not None:
                 done[arm.name] = one(arm)

@@ -173,6 +173,7 @@ def test_citation_is_that_of_the_citation_file() -> None:
     text = (DOCS / "cite.md").read_text()
     paper = cited["references"][0]
     people = " and ".join(f"{p['family-names']}, {p['given-names']}" for p in paper["authors"])
+    assert cited["version"] == entclip.__version__
     for part in (cited["title"], cited["version"], cited["license"], paper["title"], str(paper["year"]), people):
         assert f"{{{part}}}" in text, part
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from rich.table import Table
 
 from entclip import load, predict, report
 from entclip.ledger.columns import OPTIONAL_CAUSES
 from entclip.objectives.base import CAUSES
 from entclip.report import style
+from entclip.report.grid import text_grid
 from entclip.report.numbers import half_width
+from entclip.report.terminal import Blocks
 from entclip.support.errors import SpecError
 
 HEADLINE = {
@@ -54,7 +55,7 @@ def run(arms: dict[str, dict[str, Any]] | None = None, **changes: Any) -> dict[s
     return head | {"arms": {n: arm(*v) for n, v in HEADLINE.items()} if arms is None else arms} | changes
 
 
-def text(*tables: Table, width: int = 120) -> str:
+def text(*tables: Blocks, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     for table in tables:
         console.print(table)
@@ -101,7 +102,7 @@ def test_parts_are_those_of_the_ledger() -> None:
     assert list(style.CAUSES) == ["measured", "measured_cv", *CAUSES, *OPTIONAL_CAUSES, "curvature", "remainder", "unaccounted"]
 
 
-@pytest.mark.parametrize("width", [110, 120, 140])
+@pytest.mark.parametrize("width", [40, 80, 110, 140])
 def test_tables_fit_the_terminal_and_label_theory(width: int) -> None:
     shown = text(*report.tables(run()), width=width)
     assert max(map(len, shown.splitlines())) <= width
@@ -114,12 +115,36 @@ def test_tables_fit_the_terminal_and_label_theory(width: int) -> None:
     assert shown.isascii() or "─" in shown
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_every_block_repeats_the_first_column_and_no_column_is_lost(width: int) -> None:
+    for table in report.tables(run()):
+        lines = text(table, width=width).splitlines()
+        heads = [i for i, line in enumerate(lines) if set(line.strip()) == {"─"}]
+        assert (len(heads) == 1) == (width == 200)
+        words: list[str] = []
+        for start, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+            assert lines[start - 1].startswith("arm ")
+            assert [name for name in HEADLINE if any(line.startswith(f"{name} ") for line in lines[start:end])] == list(HEADLINE)
+            words += " ".join(lines[max(start - 3, 0) : start]).split()
+        for column in table.grid.columns:
+            assert set(column.split()) <= set(words)
+
+
+def test_a_number_wider_than_the_terminal_folds_and_prose_wraps() -> None:
+    grid = text_grid("t", ("arm", "number", "words"), [("a", "1234567890" * 3, "one two three " * 20)], prose=("words",))
+    lines = text(Blocks(grid), width=24).splitlines()
+    assert max(map(len, lines)) <= 24
+    flat = "".join(" ".join(lines).split())
+    assert flat.count("three") == 20
+    assert sum(flat.count(d) for d in "1234567890") == 30
+    assert "…" not in flat
+
+
 def test_other_is_shown_only_where_some_arm_has_it() -> None:
-    assert "other" not in [c.header.plain for c in report.tables(run())[0].columns]
+    assert "other" not in report.tables(run())[0].grid.columns
     with_other = run()
     with_other["arms"]["both"]["other"] = 0.01
-    columns = report.tables(with_other)[0].columns
-    assert "other" in [c.header.plain for c in columns]
+    assert "other" in report.tables(with_other)[0].grid.columns
     assert max(map(len, text(*report.tables(with_other), width=120).splitlines())) <= 120
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 
 from entclip.engines.llm.task import Digits
 from entclip.support.files import write_atomic
+from entclip.support.progress import progress
 from entclip.support.random import stream
 
 __all__ = ["CHARACTERS", "tiny_model", "train"]
@@ -51,22 +52,20 @@ def tiny_model(*, trained: bool = True) -> Any:
 
 def train(model: Any, steps: int = _STEPS) -> None:
     """Teach the model the task in place, from its corrupted labels."""
-    from rich.console import Console
-    from rich.progress import track
-
     rng = stream(0, "tasks", 0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
-    # One short line in a log, a bar in a terminal.
-    for _ in track(range(steps), "training the tiny model", console=Console(stderr=True), transient=True):
-        ids, start = _examples(rng)
-        tokens = torch.from_numpy(ids)
-        logits = model(input_ids=tokens[:, :-1]).logits[:, start - 1 :]
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, start:].flatten())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+    with progress("training the tiny model", steps) as advance:
+        for _ in range(steps):
+            ids, start = _examples(rng)
+            tokens = torch.from_numpy(ids)
+            logits = model(input_ids=tokens[:, :-1]).logits[:, start - 1 :]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, start:].flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            advance()
 
 
 def _examples(rng: np.random.Generator) -> tuple[np.ndarray, int]:

@@ -128,7 +128,7 @@ def _main() -> None:
     if args.tables is not None:
         from entclip.findings.shared_parameters.tables import arm_table, noise_table
 
-        data = json.loads(args.tables.read_text())
+        data = json.loads(args.tables.read_text("utf-8"))
         for name, setting in data.items():
             if name != "edges":
                 print(f"`{name}`:\n\n{arm_table(setting)}\n")
@@ -139,14 +139,14 @@ def _main() -> None:
     if args.draw is not None:
         from entclip.findings.shared_parameters.figure import figure
 
-        figure(json.loads(args.draw.read_text()), args.out)
+        figure(json.loads(args.draw.read_text("utf-8")), args.out)
         return
     experiment = _experiment(args.setting, args.hidden, args.contexts)
     dtype = "float32" if args.setting.startswith("smollm2") else "float64"
     about = {"replicas": experiment.replicas, "contexts": len(parameters_of(experiment).hidden), "dtype": dtype}
     about["update"] = json.loads(experiment.update.model_dump_json())
     for name, kept in measure(experiment, dtype, args.arms):
-        everything: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"edges": EDGES}
+        everything: dict[str, Any] = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {"edges": EDGES}
         before = everything.get(args.setting, {})
         arms = before["arms"] if before.get("about") == about else {}
         everything[args.setting] = {"about": about, "arms": arms | {name: kept}}

@@ -62,14 +62,14 @@ class Report:
             "bias": {"clip_low": self.bias.low, "clip_high": self.bias.high, "net": self.bias.net, "text": self.bias.text},
         }
 
-    def to_text(self) -> str:
-        """Write the same for people."""
+    def to_text(self, width: int = 80) -> str:
+        """Write the same for people, in lines of at most `width` characters (longer only where one word is)."""
         config = self.config
         lines = [
             f"{config.library.release} ({config.evidence})",
             "",
             f"Clip alive: {self.liveness.alive}",
-            _wrapped(self.liveness.reason, "  "),
+            f"  {self.liveness.reason}",
             "",
             "Bounds",
             *(f"  {line}" for line in _bound_lines(config)),
@@ -78,12 +78,12 @@ class Report:
             *(f"  {name}: {_fact_text(fact)}" for name, fact in _facts(config).items()),
             "",
             "Expected entropy bias of the clip (first order, random reward)",
-            _wrapped(self.bias.text, "  "),
+            f"  {self.bias.text}",
             "",
             f"Findings: {len(self.findings)}",
         ]
         for finding in self.findings:
-            lines += [f"  {finding.severity}: {finding.id}", _wrapped(finding.message, "    "), f"    see {finding.link}"]
+            lines += [f"  {finding.severity}: {finding.id}", f"    {finding.message}", f"    see {finding.link}"]
         if config.shell_defaults:
             lines += ["", "Shell defaults taken (the environment may override them)", f"  {', '.join(config.shell_defaults)}"]
         missing = [f"{key} = {value}" for key, value in config.values.items() if isinstance(value, Unresolved)]
@@ -92,7 +92,7 @@ class Report:
         if config.unknown_keys:
             lines += ["", f"Unknown keys (not in {config.library.release}, not used here): {len(config.unknown_keys)}"]
             lines += [f"  {key}{f' (nearest known: {closest})' if closest else ''}" for key, closest in config.unknown_keys]
-        return "\n".join(lines)
+        return "\n".join(_wrapped(line, width) for line in lines)
 
 
 def lint(config: TrainerConfig) -> Report:
@@ -120,9 +120,11 @@ def convert_command(
     return convert(Clip(*widths) if cap is None else DualClip(*widths, cap), to)
 
 
-def _wrapped(text: str, indent: str) -> str:
+def _wrapped(line: str, width: int) -> str:
+    """The line in several, as deep in as its first."""
+    indent = line[: len(line) - len(line.lstrip())]
     return textwrap.fill(
-        text, 110, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        line.lstrip(), width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -21,8 +21,7 @@ P_k = sum_a pi0_a^k, m2 = E[A^2], M = E|A|/2:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +37,7 @@ from entclip.prediction.meanfield import predict
 from entclip.prediction.meanfield.forecast import MAX_REMAINDER, check_covered
 from entclip.prediction.meanfield.law import sample_law
 from entclip.support.errors import SpecError
+from entclip.support.workers import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,6 +235,7 @@ def phase_map(
     points: int = 9,
     arms: Sequence[str] = ("both",),
     hold: Literal["eta", "sigma"] = "eta",
+    progress: Callable[[], None] | None = None,
 ) -> pd.DataFrame:
     """Predict an experiment over a plane: one row per cell and arm, in nats per run. Claims T6, T9, T11.
 
@@ -244,6 +245,7 @@ def phase_map(
         x, y: an Axis, or a name for `points` values over its usual range.
         arms: of none, both, low_only, high_only.
         hold: what stays when the policy, B or K changes: the learning rate, or sigma. A `step` axis sets sigma itself.
+        progress: called after each cell.
 
     Returns: a DataFrame. ix, iy, the two coordinates and arm name the row; `groups` follow; then the forecast: expected_* terms
         and total (expected_measured), gaps, clip fractions; dominance = (|clip_low| + |clip_high|)/|curvature|; inequality: are
@@ -270,10 +272,12 @@ def phase_map(
         place: dict[str, float] = {x.name: x.values[cell[0]], y.name: y.values[cell[1]]}
         case = case_at(experiment, place, arms, hold)
         key = {"ix": cell[0], "iy": cell[1]} | place
-        return [key | {"arm": a} | groups(case) | row for a, row in _forecast(case).items()]
+        found = [key | {"arm": a} | groups(case) | row for a, row in _forecast(case).items()]
+        if progress is not None:
+            progress()
+        return found
 
-    with ThreadPoolExecutor(2) as workers:
-        rows = [row for cell in workers.map(one, places) for row in cell]
+    rows = [row for cell in in_threads(one, places, 2) for row in cell]
     if all(row["status"] == "refused" for row in rows):
         raise SpecError(str(rows[0]["reason"]))
     frame = pd.DataFrame(rows)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from entclip.policies.softmax import Geometry
 from entclip.prediction.maps.phase_map import _FLOOR, ROOM, Cell, _causes, case_at
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
+from entclip.support.workers import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["spread", "verify"]
 
 
-def verify(frame: pd.DataFrame, cells: Iterable[Cell], *, units: int = 512) -> pd.DataFrame:
+def verify(
+    frame: pd.DataFrame, cells: Iterable[Cell], *, units: int = 512, progress: Callable[[], None] | None = None
+) -> pd.DataFrame:
     """Return a copy of a map with the given cells (ix, iy) simulated and judged, every arm of them.
 
     measured is the control-variate mean of the sampled engine over at least `units` contexts x replicas, or the raw mean where
@@ -31,7 +33,7 @@ def verify(frame: pd.DataFrame, cells: Iterable[Cell], *, units: int = 512) -> p
     than 5 standard errors. Otherwise, and where 3 standard errors exceed both the causes and .001 nat, inconclusive. Where that
     room exceeds the total, agreement on size does not include the sign: read measured_sign.
 
-    The simulation starts from the map's own policies (the experiment's seed).
+    The simulation starts from the map's own policies (the experiment's seed). `progress` is called after each cell.
     Raises: SpecError for a cell that is not on the map or was refused.
     """
     out = frame.copy()
@@ -50,9 +52,14 @@ def verify(frame: pd.DataFrame, cells: Iterable[Cell], *, units: int = 512) -> p
         case = case_at(base, {a: float(rows[a].iloc[0]) for a in axes}, arms, hold)
         contexts = len(start_of(case).old_log_probs)
         jobs.append((rows, case.model_copy(update={"replicas": max(case.replicas, math.ceil(units / contexts))})))
-    with ThreadPoolExecutor(2) as workers:
-        results = list(workers.map(lambda job: run(job[1], jobs=1).summary()["arms"], jobs))
-    for (rows, case), found in zip(jobs, results, strict=True):
+
+    def simulated(job: tuple[Any, Experiment]) -> dict[str, Any]:
+        found: dict[str, Any] = run(job[1], jobs=1).summary()["arms"]
+        if progress is not None:
+            progress()
+        return found
+
+    for (rows, case), found in zip(jobs, in_threads(simulated, jobs, 2), strict=True):
         for index, arm in rows["arm"].items():
             m = found[arm]
             # The control variates lose their use, and gain noise, where the steps are too large for second order.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
+from entclip.experiments.sections import Arm
 from entclip.experiments.start import start_of
 from entclip.objectives.base import CAUSES, Objective
 from entclip.prediction.meanfield.columns import columns_of
@@ -21,6 +21,7 @@ from entclip.prediction.meanfield.population import Population
 from entclip.prediction.meanfield.steps import FEW, CountedStep, local_step, moments
 from entclip.runs.result import Ledger
 from entclip.support.errors import SpecError
+from entclip.support.workers import in_threads
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
 
@@ -161,7 +162,7 @@ class Forecast(Ledger):
         return out
 
 
-def predict(experiment: Experiment, *, paths: int = PATHS) -> Forecast:
+def predict(experiment: Experiment, *, paths: int = PATHS, progress: Callable[[], None] | None = None) -> Forecast:
     """Predict every arm of a random-reward experiment without drawing a sample. Claim T11.
 
     Natural steps: the density of log r of pooled actions is carried through each minibatch, by exact counts under hard clips and
@@ -171,6 +172,7 @@ def predict(experiment: Experiment, *, paths: int = PATHS) -> Forecast:
     Args:
         paths: quadrature points of euclidean steps, all contexts together; at least 32 for each of up to paths/32 contexts. The
             error of the quadrature falls like one over their square root or faster, the cost grows in proportion.
+        progress: called after each arm of each case.
     Returns: a Forecast with the columns of a ledger, expected_* filled. Arms state `discretisation`: the entropy that pooling
         between rollouts lost (natural) or the standard error over eight parts of the quadrature (euclidean);
         `frozen_probability`, that of actions so rare that a rollout's noise could take the policy over: they are held still; and
@@ -195,9 +197,13 @@ def predict(experiment: Experiment, *, paths: int = PATHS) -> Forecast:
         else:
             kinds = populations(start, BIN_WIDTH)
         books = [ForecastArm(label, arm.name, case, law, kinds, paths) for arm in case.arm]
-        with ThreadPoolExecutor(2) as workers:
-            for done in [workers.submit(book.fill, arm.build()) for arm, book in zip(case.arm, books, strict=True)]:
-                done.result()
+
+        def fill(pair: tuple[ForecastArm, Arm]) -> None:
+            pair[0].fill(pair[1].build())
+            if progress is not None:
+                progress()
+
+        in_threads(fill, zip(books, case.arm, strict=True), 2)
         for arm, book in zip(case.arm, books, strict=True):
             forecast.arms[f"{label}/{arm.name}" if label else arm.name] = book  # type: ignore[assignment]
     return forecast

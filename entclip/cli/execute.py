@@ -1,0 +1,103 @@
+"""What `drift`, `run`, `check` and `llm` share: run an experiment, save it, print it, exit by its verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from entclip.cli.output import Output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from entclip.experiments.experiment import Experiment
+    from entclip.runs.result import Ledger
+    from entclip.runs.runner import Progress
+
+__all__ = ["Machine", "arms_frame", "execute", "show_run", "simulate"]
+
+Machine = tuple[str, str, str]  # engine, device, dtype
+_EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
+# What happens before the first update is done, where it can take minutes.
+_FIRST = {"llm": "; loading the model, then the first update", "head": "; making the head", "tokens": "; filling the tables"}
+
+
+def simulate(experiment: Experiment, machine: Machine, out: Path | None, output: Output) -> Ledger:
+    """Make the ledger of a run, with progress and the warning that belongs before it."""
+    from entclip.runs.runner import run
+
+    engine, device, dtype = machine
+    _warn_of_takeovers(experiment, engine)
+    u = experiment.update
+    total = sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for _, c in experiment.cases())
+    title, first = f"{experiment.name} ({u.geometry})", f"{total:,} updates{_FIRST.get(engine, '')}"
+    with output.progress(title, total, first) as advance:
+        each: Progress = lambda arm, done, of: advance()  # noqa: E731
+        return run(experiment, engine, device=device, dtype=dtype, out=out, progress=each)
+
+
+def execute(experiment: Experiment, machine: Machine, out: Path | None, output: Output, judged: bool) -> Ledger:
+    """Run, save, print, draw; exit by the verdict when judged."""
+    from entclip.ledger.verdict import verdict_of
+    from entclip.support.files import prepare_folder
+
+    if out is not None:
+        prepare_folder(out, ("figure.png",))
+    ledger = simulate(experiment, machine, out, output)
+    summary = ledger.summary()
+    tables = not output.machine(lambda: summary, lambda: arms_frame(summary))
+    if tables:
+        show_run(summary, output)
+    if out is not None:
+        from entclip.report import figure
+
+        figure(summary, out / "figure.png")
+        if tables:
+            output.say(f"Ledger, summary and figure are in {out}")
+    if judged:
+        verdict = verdict_of(summary).verdict
+        if tables:
+            output.tell(f"Verdict: {verdict}", style="bold")
+        raise typer.Exit(_EXIT[verdict])
+    return ledger
+
+
+def arms_frame(summary: dict[str, Any]) -> pd.DataFrame:
+    """Make one row per arm with every number of the summary, unrounded."""
+    import pandas as pd
+
+    def plain(value: Any) -> Any:
+        return "; ".join(map(str, value)) if isinstance(value, list) else value
+
+    return pd.DataFrame([{"arm": name} | {key: plain(v) for key, v in arm.items()} for name, arm in summary["arms"].items()])
+
+
+def show_run(summary: dict[str, Any], output: Output) -> None:
+    """Print the tables of a run, and what collapsed."""
+    from entclip.report.grid import causes_grid, clips_grid
+
+    output.show(causes_grid(summary), clips_grid(summary))
+    output.warn(
+        f"{name}: {arm['collapses']} contexts collapsed (lost over 1 nat and half their entropy) and carry "
+        f"the mean; the median change is {arm['measured_median']:+.4f} nats."
+        for name, arm in summary["arms"].items()
+        if arm["collapses"]
+    )
+
+
+def _warn_of_takeovers(experiment: Experiment, engine: str) -> None:
+    from entclip.experiments.start import takeover_ratio
+
+    # The reduced engine's tables are too large to look at; those of shared parameters take no natural step.
+    if engine in ("reduced", "head", "llm"):
+        return
+    ratios = {label: takeover_ratio(case) for label, case in experiment.cases()}
+    worst = max(ratios, key=lambda label: ratios[label])
+    if ratios[worst] > 1:
+        typer.echo(
+            f"warning: {worst or experiment.name}: a single sample can make a rare action take the policy over, eta/(B pi_min) "
+            f"is {ratios[worst]:.2g} times log(1/pi_min): raise update.batch or policy.floor, or lower update.learning_rate.",
+            err=True,
+        )

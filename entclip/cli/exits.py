@@ -1,0 +1,139 @@
+"""How a command ends: its exit code and, where something went wrong, one message on standard error."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from typing import NoReturn, TextIO
+
+import typer
+
+__all__ = ["run_command"]
+
+BAD_INPUT, INTERNAL, STORAGE, INTERRUPTED, CLOSED_PIPE = 2, 70, 74, 130, 141
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_PATIENCE = 0.5  # seconds that an interrupt leaves to running threads for ending at their next step
+_ASCII = {"±": "+-", "→": "->", "…": "...", "─": "-", "━": "-", "–": "-"}
+_NO_ROOM = ("allocate memory", "out of memory", "can't start new thread", "failed to map segment")
+_interrupted = threading.Event()
+
+
+def run_command(app: typer.Typer) -> NoReturn:
+    """Run the command that the arguments name, and leave the process with its exit code."""
+    if not sys.warnoptions:  # unless asked for: what a library says about its next release is no matter of the run
+        warnings.simplefilter("ignore", FutureWarning)
+    _degrade()
+    _interrupted.clear()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _on_interrupt)
+    try:
+        code = _invoke(app)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except BaseException as error:
+        # A module that was interrupted while it was imported may have turned the interrupt into another error.
+        if _interrupted.is_set():
+            _leave_interrupted()
+        code = _code_of(error)
+    sys.exit(code)
+
+
+def _invoke(app: typer.Typer) -> int:
+    command = typer.main.get_command(app)
+    if "_ENTCLIP_COMPLETE" in os.environ:
+        command(prog_name="entclip")  # a shell asks what may follow; this never returns
+    try:
+        # Not command(): it turns an interrupt and a closed pipe into exit codes of its own, without a word.
+        with command.make_context("entclip", sys.argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as left:
+        return int(left.exit_code)
+    return 0
+
+
+def _code_of(error: BaseException) -> int:
+    """The exit code for what ended the command, after saying what it was."""
+    # Rich answers a closed pipe by SystemExit(1), which is the code for a rejected theory.
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        _forget_output()
+        return CLOSED_PIPE
+    if not isinstance(error, Exception):
+        raise error
+    # Usage errors are click's, which typer may carry inside itself: they are known by their way to show themselves.
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return BAD_INPUT
+    if isinstance(error, OSError):
+        # Of the system, not of the input: a full disk, a limit, a permission.
+        _forget_output(sys.stdout)
+        full = error.errno in _FULL and not error.filename
+        return _say(f"error: {f'the output cannot be written: {error.strerror}.' if full else error}", STORAGE)
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in _NO_ROOM)
+    ):
+        detail = next(iter(str(error).splitlines()), "")
+        cause = f"error: out of memory{f' ({detail})' if detail else ''}"
+        return _say(f"{cause}. Use fewer contexts, replicas or actions, a smaller batch, or a machine with more.", BAD_INPUT)
+    if isinstance(error, ValueError) or (isinstance(error, ImportError) and "install" in str(error)):
+        return _say(f"error: {error}", BAD_INPUT)
+    import traceback
+
+    traceback.print_exception(error)
+    return _say("internal error: please report it with the lines above.", INTERNAL)
+
+
+def _say(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        typer.echo(text, err=True)
+    return code
+
+
+def _on_interrupt(signum: int, frame: object) -> NoReturn:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _leave_interrupted() -> NoReturn:
+    """Say so and end the process, whatever its threads are doing: a library's own threads would have it wait or abort."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _say("interrupted. A run with --out goes on from its last whole rollout when the same command is given again.", INTERRUPTED)
+    until = time.monotonic() + _PATIENCE
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(INTERRUPTED)
+
+
+def _forget_output(*streams: TextIO) -> None:
+    """Send what is still buffered nowhere: Python would try to write it again when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams or (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+
+
+def _degrade() -> None:
+    """Print what an encoding cannot show as the nearest ASCII, instead of failing."""
+
+    def nearest(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        return "".join(_ASCII.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+    codecs.register_error("entclip", nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="entclip")

@@ -1,0 +1,57 @@
+"""Tables of what was predicted: a forecast by arm, neutral widths, simulated cells of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from entclip.report.grid import Grid, text_grid
+
+__all__ = ["cells_grid", "forecast_grid", "neutral_grid"]
+
+
+def forecast_grid(summary: Mapping[str, Any], noise: str | None = None) -> Grid:
+    """Tabulate the predicted parts of each arm in nats: of the run, or of one rollout with given noise, where nothing moves."""
+    other = ("other",) if any(arm["expected_other"] for arm in summary["arms"].values()) else ()
+    parts = ("clip_low", "clip_high", *other, "curvature", *(() if noise else ("remainder", "measured")))
+    title = f"{summary['experiment']}: predicted entropy change in nats, {summary['rollouts']} rollouts (no simulation)"
+    if noise:
+        title = f"{summary['experiment']}: expected terms of one rollout in nats, log-ratio noise {noise} (no dynamics)"
+    rows = []
+    for name, arm in summary["arms"].items():
+        values = [f"{arm[f'expected_{p}']:+.3g}" if noise else f"{arm[f'expected_{p}']:+.4f}" for p in parts]
+        shares = [f"{arm[f'clip_fraction_{side}']:.5f}" for side in ("low", "high")]
+        gaps = ["" if arm[f"gap_{side}"] is None else f"{arm[f'gap_{side}']:+.3f}" for side in ("low", "high")]
+        rows.append((name, *values, *shares, *gaps))
+    named = ("total" if p == "measured" else p for p in parts)
+    return text_grid(title, ("arm", *named, "clip fraction low", "clip fraction high", "gap_low", "gap_high"), rows)
+
+
+def neutral_grid(name: str, target: float, points: Iterable[Mapping[str, Any]]) -> Grid:
+    """Tabulate the neutral eps_low of each eps_high, its slopes, and the drift at the usual and the outermost widths."""
+    rows = []
+    for p in points:
+        usual = ("", "") if p["usual"] is None else (f"{p['usual']:g}", f"{p['drift_usual']:+.4f}")
+        low = "none"
+        if p["low"] is not None and p["low_error"] is not None:
+            low = f"{p['low']:.4f} +- " + (f"{p['low_error']:.4f}" if p["low_error"] >= 5e-5 else "<.0001")
+        slopes = ("" if p[k] is None else f"{p[k]:+.3f}" for k in ("slope", "by_high", "by_rate"))
+        rows.append((f"{p['high']:g}", *usual, low, *slopes, f"{p['drift_closed']:+.4f}", f"{p['drift_off']:+.4f}"))
+    columns = (
+        "eps_high", "usual eps_low", "drift there", "neutral eps_low", "d drift / d eps_low", "d eps_low / d eps_high",
+        "d eps_low / d log eta", "drift at eps_low .01", "drift at eps_low 1",
+    )  # fmt: skip
+    title = f"{name}: eps_low for an entropy change of {target:+g} nats per rollout (predicted; drifts per rollout)"
+    return text_grid(title, columns, rows)
+
+
+def cells_grid(x: str, y: str, cells: Iterable[Mapping[str, Any]]) -> Grid:
+    """Tabulate cells of a phase map that were simulated, with their predicted and their measured change."""
+    rows = (
+        (
+            f"{c[x]:.4g}", f"{c[y]:.4g}", c["status"], f"{c['expected_measured']:+.5f}",
+            f"{c['measured']:+.5f} ({c['measured_se']:.5f})", c["verdict"],
+        )
+        for c in cells
+    )  # fmt: skip
+    return text_grid("Simulated cells", (x, y, "status", "predicted (nats)", "measured (s.e.)", "verdict"), rows)
