@@ -48,6 +48,8 @@ def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], 
         minus=change(moments.minus, 1),
         plus_sq=change(moments.plus_sq, 1),
         minus_sq=change(moments.minus_sq, 1),
+        plus_fourth=change(moments.plus_fourth, 1),
+        minus_fourth=change(moments.minus_fourth, 1),
         pair=None
         if pair is None
         else PairMoments(change(pair.plus_plus, 2), change(pair.minus_minus, 2), change(pair.plus_minus, 2)),

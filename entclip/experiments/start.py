@@ -24,7 +24,7 @@ from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
-__all__ = ["Start", "start_of", "takeover_ratio"]
+__all__ = ["Start", "single_push", "start_of", "takeover_ratio"]
 
 _MAX_TABLE = 4 * 2**30  # bytes; a run holds a few of them
 
@@ -142,13 +142,27 @@ def takeover_ratio(experiment: Experiment) -> float:
     From about 1 on, one sample of a rare action can move its logit by as much as it is short of the whole policy: a few contexts
     then collapse and carry the mean (docs/theory.md, heavy tails).
     """
+    push, rare = _pushes(experiment)
+    return float(np.max(push / -rare))
+
+
+def single_push(experiment: Experiment) -> float:
+    """Return the largest eta/(B pi_a), how far one sample with |A| = 1 moves a logit by a natural step; 0 for a euclidean one.
+
+    From about 1 on, expected curvature is carried by samples so rare that a run may hardly draw them (drift/rare_samples.py).
+    """
+    return float(np.max(_pushes(experiment)[0]))
+
+
+def _pushes(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
+    """eta/(B d pi_a) of the rarest action of each context and prefix, and its log-probability; 0 and -1 for euclidean steps."""
     u = experiment.update
     if u.geometry != "natural":
-        return 0.0
+        return np.zeros(1), -np.ones(1)
     start = start_of(experiment)
     rare = start.old_log_probs.min(axis=-1)
     visits = 1.0 if start.tree.length == 1 else start.tree.visits(start.old_log_probs)
-    return float(np.max(u.learning_rate / (u.batch * visits * np.exp(rare)) / -rare))
+    return u.learning_rate / (u.batch * visits * np.exp(rare)), rare
 
 
 MAX_LISTED = 10**7  # actions of a law that is drawn or given as a list

@@ -101,7 +101,7 @@ def read_data(folder: Path) -> dict[str, dict[str, Any]]:
             value = json.loads(path.read_text("utf-8"))
             found[str(value["run"])] = value
         except (OSError, ValueError, KeyError) as error:
-            raise DamagedFileError(f"{path} is not data of a finding ({error}): delete it and make it again.") from None
+            raise SpecError(f"{path} is not data of a finding ({error}): delete it and run entclip reproduce again.") from None
     return found
 
 

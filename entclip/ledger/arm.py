@@ -173,6 +173,10 @@ class ArmLedger:
             for name, value in zip(names, values, strict=True):
                 for totals in (self.totals, self.rollout_totals):
                     totals[name] = totals.get(name, 0.0) + value
+            if "_rare_variance" in entry.columns:
+                self.totals["_rare_variance"] = (
+                    self.totals.get("_rare_variance", 0.0) + entry.columns["_rare_variance"] * state.context_weight**2
+                )
 
     def end_rollout(self, state: Units, start: Mapping[str, np.ndarray], end: Mapping[str, np.ndarray]) -> None:
         """Close a rollout: sums, collapses, and for sequences their entropy and its part from visiting prefixes differently.
@@ -279,6 +283,10 @@ class ArmLedger:
         out |= {"entropy_start": self.entropy_start, "entropy_end": self.entropy_end, "updates": n, "skipped": self.skipped}
         if self.totals:
             out["measured_median"] = float(np.median(self.totals["measured"]))
+            rare = self.totals.get("_rare_variance")
+            if rare is not None:
+                per_unit = _independent(rare[None], self.experiment.antithetic)[0]
+                out["curvature_rare_se"] = math.sqrt(math.fsum(per_unit)) / len(per_unit)
             out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * self.drawn for s in ("low", "high")}
         if self.summaries and "visitation" in self.summaries[-1]:
             out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]

@@ -54,7 +54,8 @@ class Column:
             (what the identities are checked with; a name that begins with _ is kept nowhere).
         description: what it is, in one sentence.
         label: its word in tables and text. legend: in figures, where that is another.
-        prefixes: how an autoregressive engine pools it over prefixes: mean with weights d(s)/length, sum, or max.
+        prefixes: how an autoregressive engine pools it over prefixes: mean with weights d(s)/length, sum, max, or variance (of
+            such a mean: the weights are squared).
         units: how a row of the ledger pools it over units: mean with the units' weights, or max.
         expected: an engine may know its expectation given the path before the update.
         optional: not every engine, optimiser or experiment has it.
@@ -71,7 +72,7 @@ class Column:
     description: str
     label: str = ""
     legend: str = ""
-    prefixes: Literal["mean", "sum", "max"] = "mean"
+    prefixes: Literal["mean", "sum", "max", "variance"] = "mean"
     units: Literal["mean", "max"] = "mean"
     expected: bool = False
     optional: bool = False
@@ -118,6 +119,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("_scale", "nats", "check", "sum of the absolute terms that identity (b) adds up: what rounding is relative to."),
     Column("_bound", "nats", "check", "bound on the remainder: identity (c); absent where steps are not steps of logits.",
            optional=True),
+    Column("_rare_variance", "nats^2", "check", "variance of the curvature that single rare samples make: natural steps only.",
+           prefixes="variance", optional=True),
     Column("pi_low", "1", "diagnostic", "probability of the actions beyond the low bound."),
     Column("pi_high", "1", "diagnostic", "probability of the actions beyond the high bound."),
     Column("mass_low", "kappa", "diagnostic", "pi_low times gap_low."),
@@ -141,6 +144,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("flat_groups", "1", "diagnostic", "share of groups whose rewards are all equal.", filled="rollout", optional=True),
     Column("samples", "samples", "diagnostic", "samples of an update per unit; of sequences, their tokens.", filled="ledger"),
     Column("measured_median", "nats", "diagnostic", "median over units of the measured change.", filled="ledger"),
+    Column("curvature_rare_se", "nats", "diagnostic",
+           "standard error that rare samples alone give the curvature of a run, from theory along the path: natural steps only.",
+           filled="ledger", optional=True),
     Column("log_ratio_rms", "1", "diagnostic", "root mean square log-ratio under pi_old.", filled="ledger"),
     Column("gap_low", "kappa", "diagnostic",
            "entropy value of the actions beyond the low bound, minus the policy's mean.", filled="ledger"),

@@ -64,5 +64,6 @@ def pool_prefixes(columns: Mapping[str, np.ndarray], share: np.ndarray) -> dict[
         "mean": lambda x: np.sum(share * x, axis=-1),
         "sum": lambda x: np.sum(x, axis=-1),
         "max": lambda x: np.max(x, axis=-1),
+        "variance": lambda x: np.sum(share**2 * x, axis=-1),
     }
     return {name: pools[column_named(name).prefixes](value) for name, value in columns.items()}

@@ -2,7 +2,10 @@
 
 Each part (four causes and curvature) is judged by its residual, realised minus expected, whose standard error can be hundreds of
 times smaller than that of the part itself. reject: |z| > 5. agree: |expected| > 8 standard errors, or both identically 0.
-Otherwise inconclusive: the run is too small to tell the theory from none, or a clip acted on fewer than ten samples. Exact
+Otherwise inconclusive: the run is too small to tell the theory from none, or its standard error cannot be believed, which
+`why_PART` explains. A clip acted on fewer than ten samples; or a natural step's expected curvature is carried by samples so rare
+that the run has hardly drawn any (drift/rare_samples.py). Then the units scatter little, about a value far from the mean, and no
+correction made from their own moments sees it; theory knows the variance along the path, and the larger error judges. Exact
 engines have no standard error: there the residual must vanish up to rounding.
 """
 
@@ -53,7 +56,13 @@ def normal_score(t: float, units: int | None, skewness: float | None) -> float:
 
 
 def _judge_part(
-    value: float, expected: float | None, se: float | None, exact: bool, units: int | None, skewness: float | None
+    value: float,
+    expected: float | None,
+    se: float | None,
+    exact: bool,
+    units: int | None,
+    skewness: float | None,
+    rare_se: float = 0.0,
 ) -> tuple[float | None, str]:
     if expected is None:
         return None, "not tested"
@@ -63,6 +72,8 @@ def _judge_part(
         return None, "agree" if abs(residual) <= floor * (1 + abs(expected)) else "reject"
     if se is None:
         return None, "inconclusive"
+    if rare_se > se:  # of theory: it has neither Student's spread nor the sample's skewness
+        se, units = rare_se, None
     z = normal_score(residual / se, units, skewness)
     if abs(z) > REJECT_Z:
         return z, "reject"
@@ -75,15 +86,24 @@ def judge(arm: dict[str, Any]) -> dict[str, Any]:
     exact = arm["measured_se"] is None and "units" not in arm
     verdicts = []
     for part in PARTS:
-        z, verdict = _judge_part(
+        asked = (
             arm[part], arm[f"expected_{part}"], arm[f"residual_{part}_se"], exact, arm.get("units"),
             arm.get(f"residual_{part}_skewness"),
         )  # fmt: skip
+        rare_se = arm.get(f"{part}_rare_se") or 0.0
+        z, verdict = _judge_part(*asked, rare_se)
+        if verdict == "inconclusive" and _judge_part(*asked)[1] != "inconclusive":
+            out[f"why_{part}"] = (
+                "the expectation is carried by samples that this run has hardly drawn: in theory they give a standard error of "
+                f"{rare_se:.2g}, {arm[f'residual_{part}_se']:.2g} was seen. Use a larger update.batch, a smaller "
+                "update.learning_rate, or a policy with a floor."
+            )
         # Hardly any sample was clipped: the scatter of the residual is then that of the expectation alone, and no score is a
         # normal's. Had one more sample been clipped, the same run would have scored otherwise.
         events = arm.get(f"clip_events_{part.removeprefix('clip_')}") if part.startswith("clip_") else None
         if verdict == "reject" and not exact and events is not None and events < MIN_EVENTS:
             verdict = "inconclusive"
+            out[f"why_{part}"] = f"{events:.0f} samples were clipped, and a standard error means little below {MIN_EVENTS}."
         out[f"z_{part}"], out[f"verdict_{part}"] = z, verdict
         # A part of expectation 0 that is not identically 0 (unclipped under random reward) has nothing to be told from: it can
         # be rejected, but its standing open must not keep every run open.
@@ -118,6 +138,7 @@ def sample_plan(summary: dict[str, Any]) -> list[dict[str, Any]]:
             expected, se = arm[f"expected_{part}"], arm[f"residual_{part}_se"]
             if expected is None or se is None or abs(expected) < _ROUNDING:
                 continue
+            se = max(se, arm.get(f"{part}_rare_se") or 0.0)
             needed = math.ceil(arm["units"] * (AGREE_RATIO * se / abs(expected)) ** 2)
             rows.append(
                 {"arm": name, "part": part, "expected": expected, "se": se, "units": arm["units"], "units_needed": max(needed, 2)}

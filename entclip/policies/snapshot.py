@@ -33,7 +33,7 @@ import numpy.typing as npt
 from entclip.policies import snapshot_file
 from entclip.policies.softmax import log_softmax
 from entclip.support.bounded import exists
-from entclip.support.errors import DamagedFileError, SpecError
+from entclip.support.errors import SpecError
 
 __all__ = ["BUNDLED", "ENTROPY_TOLERANCE", "Snapshot", "compress", "read"]
 
@@ -197,7 +197,7 @@ def read(path_or_name: str | os.PathLike[str]) -> Snapshot:
     Everything is checked: V, K, counts, order, finite values, a sum of 1, and the entropy against the
     measured one.
 
-    Raises: SpecError if there is no such file or name; DamagedFileError if it is truncated, damaged or not a snapshot.
+    Raises: ValueError if there is no such file or name, or if it is truncated, damaged or not a snapshot.
     Example:
         >>> read("smollm2-135m").vocab
         49152
@@ -214,7 +214,7 @@ def read(path_or_name: str | os.PathLike[str]) -> Snapshot:
         )
     vocab, arrays, about = snapshot_file.decode(source, where)
     snapshot = Snapshot(vocab=vocab, about=MappingProxyType(about), **arrays)
-    _check(snapshot, where, snapshot_file.FIX, DamagedFileError)
+    _check(snapshot, where, snapshot_file.FIX)
     return snapshot
 
 
@@ -265,12 +265,12 @@ def _places(values: npt.ArrayLike | None, contexts: int) -> Array:
     return np.full(contexts, -1, np.int32) if values is None else np.asarray(values, np.int32)
 
 
-def _check(s: Snapshot, where: str, fix: str, error: type[ValueError] = SpecError) -> None:
-    """Raise `error` at the first broken promise; the entropy comes last, on arrays known to be sound."""
+def _check(s: Snapshot, where: str, fix: str) -> None:
+    """Raise ValueError at the first broken promise; the entropy comes last, on arrays known to be sound."""
 
     def require(good: bool | np.bool_, cause: str) -> None:
         if not good:
-            raise error(f"{where}: {cause}. {fix}")
+            raise SpecError(f"{where}: {cause}. {fix}")
 
     shape, bins, v = s.top_ids.shape, s.tail_counts.shape, s.vocab
     require(s.contexts >= 1 and 1 <= s.keep <= v, f"{s.contexts} contexts, K = {s.keep}, V = {v}")

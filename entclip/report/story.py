@@ -134,7 +134,8 @@ def _theory(arm: Mapping[str, Any]) -> str:
         said.append(f"theory agrees with what was measured for {', '.join(found['agree'])}")
     if found["inconclusive"]:
         said.append(f"too little data to judge {', '.join(found['inconclusive'])}")
-    return ", ".join(said)
+    reasons = (f"{CAUSES[part][0]}: {arm[f'why_{part}']}".rstrip(".") for part in PARTS if arm.get(f"why_{part}"))
+    return "; ".join((", ".join(said), *reasons))
 
 
 def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...]:

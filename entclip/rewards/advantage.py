@@ -18,9 +18,10 @@ from entclip.rewards.reward import DiscreteReward, Gaussian, RewardLaw
 from entclip.support.numbers import NotNegative
 from entclip.support.rewording import dataclass
 
-__all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "PairMoments"]
+__all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "Moment", "PairMoments"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+Moment = Literal["plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth"]
 _MAX_GROUP_SUMS = 200_000
 
 
@@ -40,6 +41,7 @@ class AdvantageMoments:
     Attributes:
         level_probs: P(level | action), (V, L) for action-dependent rewards; (1, 1), all ones, when the action does not matter.
         plus, minus: E[A+ | level], E[A- | level], (..., L).   plus_sq, minus_sq: E[A+^2 | level], E[A-^2 | level], (..., L).
+        plus_fourth, minus_fourth: E[A+^4 | level], E[A-^4 | level], (..., L): how far the square of one sample scatters.
         pair: PairMoments, or None when samples are independent.
     """
 
@@ -48,9 +50,11 @@ class AdvantageMoments:
     minus: np.ndarray
     plus_sq: np.ndarray
     minus_sq: np.ndarray
+    plus_fourth: np.ndarray
+    minus_fourth: np.ndarray
     pair: PairMoments | None = None
 
-    def by_action(self, name: Literal["plus", "minus", "plus_sq", "minus_sq"]) -> np.ndarray:
+    def by_action(self, name: Moment) -> np.ndarray:
         """Return the named moment given the action, (..., V) or (..., 1): sum_l P(l|a) E[. | l]."""
         value: np.ndarray = getattr(self, name) @ self.level_probs.T
         return value
@@ -90,6 +94,13 @@ def _signed(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(a, 0.0), np.maximum(-a, 0.0)
 
 
+def _powers(a: np.ndarray) -> dict[str, np.ndarray]:
+    """Moments of an advantage of known value, by name."""
+    plus, minus = _signed(a)
+    squares, fourths = {"plus_sq": plus**2, "minus_sq": minus**2}, {"plus_fourth": plus**4, "minus_fourth": minus**4}
+    return {"plus": plus, "minus": minus, **squares, **fourths}
+
+
 @dataclass(frozen=True, config=_CONFIG)
 class Independent:
     """A = reward minus its exact mean under the old policy in that context; samples do not interact."""
@@ -108,10 +119,10 @@ class Independent:
         """Return the exact moments of the advantage under pi_old (..., V). Claim T7."""
         if isinstance(reward, Gaussian):
             mean, square = np.full(1, reward.std / math.sqrt(2 * math.pi)), np.full(1, reward.std**2 / 2)
-            return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square)
+            fourth = 6 * square**2  # half of 3 sd^4
+            return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, fourth, fourth)
         values, given_action, law = _level_laws(reward, old_probs)
-        plus, minus = _signed(self.values(values, law))
-        return _from_levels(given_action, law, dict(plus=plus, minus=minus, plus_sq=plus**2, minus_sq=minus**2), None)
+        return _from_levels(given_action, law, _powers(self.values(values, law)), None)
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -154,11 +165,10 @@ class GroupRelative:
         for reference, own in self._references(values):
             gaps = values - reference
             others, chance = self._sums_of_others(gaps, law, self.size - 1)
-            plus, minus = _signed(self._advantage(gaps[own, None], others))
-            rows.append([chance @ table.T for table in (plus, minus, plus**2, minus**2)])
+            tables = _powers(self._advantage(gaps[own, None], others))
+            rows.append({name: chance @ table.T for name, table in tables.items()})
             pairs.append(self._pair_moments(gaps, own, law))
-        columns = (np.concatenate(x, -1) for x in zip(*rows, strict=True))
-        levels = dict(zip(("plus", "minus", "plus_sq", "minus_sq"), columns, strict=True))
+        levels = {name: np.concatenate([row[name] for row in rows], -1) for name in rows[0]}
         pair = PairMoments(*(np.concatenate(x, -2) for x in zip(*pairs, strict=True)))
         return _from_levels(given_action, law, levels, pair)
 
@@ -223,25 +233,26 @@ class GroupRelative:
         g = self.size
         if self.scale == "none":
             m, m2 = reward.std * math.sqrt((g - 1) / (2 * math.pi * g)), reward.std**2 * (g - 1) / g
+            m4 = 3 * m2**2
         else:
             shrink = (g - self.ddof) / g
-            first, second = self._eps_factors(reward.std)
+            first, second, last = self._eps_factors(reward.std)
             log_m = math.lgamma((g - 1) / 2) - math.lgamma(g / 2)
             m = math.sqrt(shrink * (g - 1) / math.pi) / 2 * math.exp(log_m) * first
             m2 = shrink * second
+            m4 = 3 * shrink**2 * (g - 1) / (g + 1) * last  # a coordinate of the unit sphere in G - 1 dimensions
         rho = -1 / (g - 1)
         root = math.sqrt(max(1 - rho**2, 0.0))
         same = m2 * (root + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
         opposite = m2 * (root - rho * math.acos(rho)) / (2 * math.pi)
-        mean, square = np.full(1, m), np.full(1, m2 / 2)
+        mean, square, fourth = (np.full(1, x) for x in (m, m2 / 2, m4 / 2))
         pair = PairMoments(*(np.full((1, 1), x) for x in (same, same, opposite)))
-        return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, pair)
+        return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, fourth, fourth, pair)
 
-    def _eps_factors(self, std: float) -> tuple[float, float]:
-        """Return E[s/(s+eps)] and E[(s/(s+eps))^2]: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the
-        direction."""
+    def _eps_factors(self, std: float) -> tuple[float, float, float]:
+        """Return E[(s/(s+eps))^k], k = 1, 2, 4: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the direction."""
         if self.eps == 0:
-            return 1.0, 1.0
+            return 1.0, 1.0, 1.0
         from scipy import integrate, stats
 
         law = stats.chi(self.size - 1)
@@ -260,7 +271,7 @@ class GroupRelative:
             )
             return float(value)
 
-        return factor(1), factor(2)
+        return factor(1), factor(2), factor(4)
 
 
 Advantage = Annotated[Independent | GroupRelative, Field(discriminator="kind")]

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from entclip.support.bounded import open_regular
-from entclip.support.errors import DamagedFileError, SpecError
+from entclip.support.errors import SpecError
 from entclip.support.memory import available_bytes, gib
 
 __all__ = ["read_npy", "read_npz"]
@@ -35,8 +35,7 @@ _KINDS = "biuf"
 def read_npy(path: str | os.PathLike[str], where: str) -> np.ndarray:
     """Return the array of a .npy file of numbers; where: opens every message, such as "policy.path = 'x.npy'".
 
-    Raises: SpecError for a file that cannot be read, holds anything but numbers, or would fill the memory; DamagedFileError for
-        one that is no whole .npy file.
+    Raises: SpecError for a file that cannot be read, is damaged, holds anything but numbers, or would fill the memory.
     """
     with open_regular(Path(path), where) as (file, size), _damage(where, ".npy", size):
         return _array(file, size, _limit(), where)
@@ -45,7 +44,7 @@ def read_npy(path: str | os.PathLike[str], where: str) -> np.ndarray:
 def read_npz(source: str | os.PathLike[str] | bytes, names: Iterable[str], where: str) -> dict[str, np.ndarray]:
     """Return the arrays of these names that a .npz file has; source: its path, or its bytes.
 
-    Raises: as `read_npy`; SpecError, too, for an archive that is encrypted, compressed in another way, or far larger inside.
+    Raises: SpecError as `read_npy`, and for an archive that is encrypted, compressed in another way, or far larger inside.
     """
     opened = _in_memory(source) if isinstance(source, bytes) else open_regular(Path(source), where)
     with opened as (file, size), _damage(where, ".npz", size), zipfile.ZipFile(_InPieces(file, size)) as archive:
@@ -87,12 +86,12 @@ def _damage(where: str, kind: str, size: int) -> Iterator[None]:
     """numpy, zipfile, zlib and struct raise a dozen kinds of errors on damaged bytes: one message for all."""
     try:
         yield
-    except (SpecError, DamagedFileError):
+    except SpecError:
         raise
     except MemoryError:
         raise SpecError(f"{where}: the memory that is free does not hold it.") from None
     except Exception as error:
-        raise DamagedFileError(f"{where} of {size} bytes cannot be read as a {kind} file of numbers: {error}.") from None
+        raise SpecError(f"{where} of {size} bytes cannot be read as a {kind} file of numbers: {error}.") from None
 
 
 class _InPieces:
@@ -117,8 +116,7 @@ def _array(stream: Any, size: int, limit: int, where: str) -> np.ndarray:
     needed, there = math.prod(shape) * dtype.itemsize, size - header
     if needed != there:
         claimed = " x ".join(map(str, shape)) or "one"
-        claims = f"its header claims {claimed} numbers, {gib(needed)}, but {gib(there)} follow."
-        raise DamagedFileError(f"{where} is damaged: {claims}")
+        raise SpecError(f"{where} is damaged: its header claims {claimed} numbers, {gib(needed)}, but {gib(there)} follow.")
     if needed > limit:
         raise SpecError(f"{where} holds {gib(needed)} of numbers. {_ends(limit)}")
     flat = np.empty(needed, np.uint8)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import entclip.policies.snapshot
 import entclip.rewards.advantage
-from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
+from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent, Moment
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
 from tests.tolerances import assert_identity
 
@@ -35,7 +36,7 @@ def test_groups_are_on_the_last_axis_whatever_comes_before() -> None:
 
 def moments_of(value: AdvantageMoments) -> list[np.ndarray]:
     pair = [] if value.pair is None else [value.pair.plus_plus, value.pair.minus_minus, value.pair.plus_minus]
-    return [value.level_probs, value.plus, value.minus, value.plus_sq, value.minus_sq, *pair]
+    return [value.level_probs, *(getattr(value, name) for name in get_args(Moment)), *pair]
 
 
 def test_a_reward_that_ignores_the_action_has_one_level() -> None:
@@ -45,37 +46,37 @@ def test_a_reward_that_ignores_the_action_has_one_level() -> None:
             got = advantage.moments(reward, np.full(5, 0.2))
             assert not got.action_dependent
             assert got.level_probs.tolist() == [[1.0]]
-            assert [x.shape for x in (got.plus, got.minus, got.plus_sq, got.minus_sq)] == [(1,)] * 4
-            for name in ("plus", "minus", "plus_sq", "minus_sq"):
+            assert [getattr(got, name).shape for name in get_args(Moment)] == [(1,)] * 6
+            for name in get_args(Moment):
                 np.testing.assert_array_equal(got.by_action(name), getattr(got, name))
             assert (got.pair is None) == isinstance(advantage, Independent)
-            assert all(x.shape == (1, 1) for x in moments_of(got)[5:])
+            assert all(x.shape == (1, 1) for x in moments_of(got)[7:])
 
 
 def test_one_row_of_level_chances_per_action() -> None:
     """Whether the reward depends on the action is the number of rows: two actions suffice, however many levels there are."""
     for rows, levels in ((2, 1), (2, 2), (1, 1), (1, 2)):
-        moments = AdvantageMoments(np.full((rows, levels), 1 / levels), *(np.ones(levels),) * 4)
+        moments = AdvantageMoments(np.full((rows, levels), 1 / levels), *(np.ones(levels),) * 6)
         assert moments.action_dependent is (rows == 2)
 
 
 def test_independent_gaussian_moments() -> None:
     """E[A+] = sd/sqrt(2 pi), E[A+^2] = sd^2/2: half of E|A| and of the variance, for each sign; the mean does not enter."""
     got = Independent().moments(Gaussian(4.0, 3.0), np.full(2, 0.5))
-    m, half = 3 / math.sqrt(2 * math.pi), 9 / 2
-    for name, want in (("plus", m), ("minus", m), ("plus_sq", half), ("minus_sq", half)):
-        assert_identity(got.by_action(name), np.array([want]), np.full(1, 9.0))
+    m, half, fourth = 3 / math.sqrt(2 * math.pi), 9 / 2, 3 * 81 / 2
+    for name, want in zip(get_args(Moment), (m, m, half, half, fourth, fourth), strict=True):
+        assert_identity(got.by_action(name), np.array([want]), np.full(1, 9.0 if want < 9 else fourth))
     assert got.pair is None
 
 
 def test_moments_given_the_action_sum_over_its_levels() -> None:
     """sum_l P(l|a) E[. | l] with chances of levels that are neither 0 nor 1."""
     share = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
-    tables = [np.array([[1.0, 2.0], [3.0, 5.0]]) + k for k in range(4)]
+    tables = [np.array([[1.0, 2.0], [3.0, 5.0]]) + k for k in range(6)]
     got = AdvantageMoments(share, *tables)
     assert got.action_dependent
     assert got.pair is None
-    for name, table in zip(("plus", "minus", "plus_sq", "minus_sq"), tables, strict=True):
+    for name, table in zip(get_args(Moment), tables, strict=True):
         want = [[math.fsum(share[a] * row) for a in range(3)] for row in table]
         assert_identity(got.by_action(name), np.array(want), np.full((2, 3), 10.0))
 
@@ -85,7 +86,7 @@ def test_moments_given_the_action_sum_over_its_levels() -> None:
 def test_gaussian_groups_of_three_with_eps_against_the_chi_law(eps: float, ddof: int) -> None:
     """G = 3: the length of the centred rewards over sd is chi with 2 degrees of freedom, density x exp(-x^2/2), and the direction
     is uniform on a circle, so A+ of one sample is cos+ times sqrt(2/3) times length/(length/sqrt(3 - ddof) + eps).
-    E cos+ = 1/pi and E cos+^2 = 1/4."""
+    E cos+ = 1/pi, E cos+^2 = 1/4 and E cos+^4 = 3/16."""
     sd = 0.8
     x, weights = np.polynomial.legendre.leggauss(300)
     x, weights = 7 * (x + 1), 7 * weights  # [0, 14]: the density beyond is exp(-98)
@@ -93,8 +94,9 @@ def test_gaussian_groups_of_three_with_eps_against_the_chi_law(eps: float, ddof:
     scaled = sd * x / (sd * x / math.sqrt(3 - ddof) + eps)
     got = GroupRelative(3, "std", ddof, eps=eps).moments(Gaussian(0.0, sd), np.full(2, 0.5))  # type: ignore[arg-type]
     m, m2 = (math.sqrt(2 / 3) / math.pi * density @ scaled, 2 / 3 / 4 * density @ scaled**2)
+    m4 = (2 / 3) ** 2 * 3 / 16 * density @ scaled**4
     # The nearest pole, at x = -eps sqrt(3 - ddof)/sd <= -.06, leaves these nodes an error of (1 + sqrt(.12/7))^-600 = 1e-32.
-    for name, want in (("plus", m), ("minus", m), ("plus_sq", m2), ("minus_sq", m2)):
+    for name, want in zip(get_args(Moment), (m, m, m2, m2, m4, m4), strict=True):
         assert_identity(got.by_action(name), np.array([want]), np.full(1, 10.0))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent
+from entclip.rewards.advantage import AdvantageMoments, GroupRelative, Independent, Moment
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, TableReward
 from tests.tolerances import IDENTITY, assert_identity, assert_within_se, within_se
 
@@ -16,13 +17,14 @@ ANY = np.full(4, 0.25)  # an old policy: action-independent rewards must not dep
 
 
 def summary(moments: AdvantageMoments) -> dict[str, float]:
-    """The seven numbers of T7 for a reward that ignores the action."""
+    """The numbers of T7 for a reward that ignores the action, and the fourth moment."""
     assert moments.pair is not None
     return {
         "plus": moments.plus.item(),
         "minus": moments.minus.item(),
         "plus_sq": moments.plus_sq.item(),
         "minus_sq": moments.minus_sq.item(),
+        "fourth": moments.plus_fourth.item() + moments.minus_fourth.item(),
         "pp": moments.pair.plus_plus.item(),
         "mm": moments.pair.minus_minus.item(),
         "pm": moments.pair.plus_minus.item(),
@@ -98,6 +100,7 @@ def test_t7_two_levels_against_enumeration(reward: Bernoulli | Rademacher, group
     want = {
         "plus": chance @ plus[:, 0], "minus": chance @ minus[:, 0],
         "plus_sq": chance @ plus[:, 0] ** 2, "minus_sq": chance @ minus[:, 0] ** 2,
+        "fourth": chance @ (plus[:, 0] ** 4 + minus[:, 0] ** 4),
         "pp": chance @ (plus[:, 0] * plus[:, 1]), "mm": chance @ (minus[:, 0] * minus[:, 1]),
         "pm": chance @ (plus[:, 0] * minus[:, 1]),
     }  # fmt: skip
@@ -136,8 +139,9 @@ def test_t7_action_dependent_rewards_against_enumeration(table: tuple[float, ...
         chance = np.prod(probs[outcomes], axis=-1)
         for a in range(3):
             given = (outcomes[:, 0] == a) * chance / probs[a]
-            for name, x in (("plus", plus), ("minus", minus), ("plus_sq", plus**2), ("minus_sq", minus**2)):
-                assert_identity(moments.by_action(name)[c, a], given @ x[:, 0], size)
+            powers = (plus, minus, plus**2, minus**2, plus**4, minus**4)
+            for name, x in zip(get_args(Moment), powers, strict=True):
+                assert_identity(moments.by_action(name)[c, a], given @ x[:, 0], size**2)
             for b in range(3):
                 both = (outcomes[:, 0] == a) * (outcomes[:, 1] == b) * chance / (probs[a] * probs[b])
                 i, j = (int(np.flatnonzero(moments.level_probs[x])[0]) for x in (a, b))
@@ -195,6 +199,7 @@ def gaussian_sample(group: GroupRelative, sd: float, groups: int) -> tuple[dict[
     p, m, pq, mq = plus.sum(-1), minus.sum(-1), (plus**2).sum(-1), (minus**2).sum(-1)
     pairs = g * (g - 1)
     per_group = {"plus": p / g, "minus": m / g, "plus_sq": pq / g, "minus_sq": mq / g,
+                 "fourth": (plus**4 + minus**4).sum(-1) / g,
                  "pp": (p**2 - pq) / pairs, "mm": (m**2 - mq) / pairs, "pm": p * m / pairs}  # fmt: skip
     return {k: float(v.mean()) for k, v in per_group.items()}, {
         k: float(v.std(ddof=1)) / math.sqrt(groups) for k, v in per_group.items()

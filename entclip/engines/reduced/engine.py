@@ -22,7 +22,7 @@ from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, 
 from entclip.engines.reduced.basis import basis_of
 from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
 from entclip.engines.reduced.column_policy import Columns, whole_weight
-from entclip.engines.reduced.expected import step_variance
+from entclip.engines.reduced.expected import rare_variance, step_variance
 from entclip.engines.reduced.initial_laws import Buckets, Laws, laws_of
 from entclip.engines.reduced.kernels import KernelName, kernels_named
 from entclip.engines.reduced.refine import finer, refined, unresolved
@@ -72,6 +72,7 @@ class ReducedRollout(Rollout):
     moments: AdvantageMoments
     mean: np.ndarray | float
     slots: Samples | None = None
+    rare_variance: np.ndarray | None = None  # of the curvature of a natural step from rare samples, at its start, (U,)
 
 
 class ReducedEngine:
@@ -169,6 +170,8 @@ class ReducedEngine:
         rollout = ReducedRollout(minibatches=fresh_minibatches(experiment), samplers=samplers, moments=moments, mean=mean)
         if experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=_shuffled(state, rollout))
+        if experiment.update.geometry == "natural":
+            rollout = dataclasses.replace(rollout, rare_variance=_rare_variance(state, rollout))
         return state, rollout
 
     def step(
@@ -208,6 +211,8 @@ class ReducedEngine:
             cells.append(new)
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(rate)))[rows] = value
+        if rollout.rare_variance is not None and minibatch.fresh:
+            columns["_rare_variance"] = rollout.rare_variance * (rate / spec.learning_rate) ** 4
         entry = entry_of(state, minibatch, columns, drawn=self.drawn)
         return dataclasses.replace(state, cells=tuple(cells), taken=state.taken + 1), entry
 
@@ -344,6 +349,17 @@ def _shuffled(state: ReducedState, rollout: ReducedRollout) -> Samples:
         index = order.permuted(np.broadcast_to(np.arange(count), drawn.shape), axis=1)
         out.actions[rows], out.advantages[rows] = (np.take_along_axis(x, index, axis=1) for x in (drawn, values))
     return out
+
+
+def _rare_variance(state: ReducedState, rollout: ReducedRollout) -> np.ndarray:
+    """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
+    spec, parts = state.experiment.update, []
+    for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
+        moments = take_moments(rollout.moments, rows)
+        parts.append(
+            rare_variance(policies_of(cell), state.objective, moments, learning_rate=spec.learning_rate, batch=spec.batch)
+        )
+    return np.concatenate(parts)
 
 
 def _matched_rate(state: ReducedState, rollout: ReducedRollout, scheme: Scheme, target: float) -> float:

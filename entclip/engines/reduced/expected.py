@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from entclip.drift.rare_samples import rare_sample_variance
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
 from entclip.objectives.base import CAUSES, Change, Objective, SignedGains, View
@@ -18,7 +19,7 @@ from entclip.objectives.drop import Keep, split_survivors, surviving
 from entclip.policies.softmax import Geometry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 
-__all__ = ["Changed", "Terms", "expected_columns", "idle_range", "step_variance"]
+__all__ = ["Changed", "Terms", "expected_columns", "idle_range", "rare_variance", "step_variance"]
 
 
 class Terms(NamedTuple):
@@ -176,6 +177,22 @@ def expected_columns(standing: PolicySums, changed: Changed, change: Change, ter
         out[f"expected_{cause}"] = terms.rate * changed.total(value * parts[cause])
     pair = _pair(_Form(standing, changed, terms.geometry), changed, gains, moments, terms.shared_group)
     out["expected_curvature"] = terms.rate**2 / 2 * (noise / terms.batch + (1 - 1 / terms.batch) * pair)
+    return out
+
+
+def rare_variance(
+    policies: Policies, objective: Objective, moments: AdvantageMoments, *, learning_rate: float, batch: int
+) -> np.ndarray:
+    """Return the variance that rare samples give a natural step's curvature, (u,); see drift.rare_samples."""
+    width, n = policies.probs.shape[1], policies.weight.shape[1]
+    weight = whole_weight(policies.weight, policies.tracked, width)
+    now = Columns.of(policies.log_probs, weight, policies.probs)
+    change = objective.change(View(ratio_of(policies.probs, policies.old_probs), policies.old_probs, policies.log_probs))
+    number = np.concatenate([policies.number, weight[:, n:]], axis=1)
+    out: np.ndarray = rare_sample_variance(
+        policies.log_probs, policies.old_log_probs, now.entropy, change, moments, learning_rate=learning_rate, batch=batch,
+        number=number,
+    )  # fmt: skip
     return out
 
 

@@ -21,6 +21,7 @@ from entclip.engines.tabular.table import (
     begin,
     begin_rollout,
     matched_rate,
+    rare_variance,
     update_block,
 )
 from entclip.experiments.experiment import Experiment
@@ -50,6 +51,9 @@ class SampledEngine(TabularBooks):
         state, rollout = begin_rollout(state, keep_old=perturbed)
         if state.experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=self._shuffled(state, rollout))
+        if state.experiment.update.geometry == "natural":
+            cells = (rows for rows, _, _ in self._cells(state, rollout.old_sequence_probs.shape[-1]))
+            rollout = dataclasses.replace(rollout, rare_variance=rare_variance(state, rollout, cells))
         return state, rollout
 
     def _cells(self, state: TabularState, actions: int) -> list[tuple[slice, int, bool]]:

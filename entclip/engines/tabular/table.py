@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from entclip.drift.rare_samples import rare_sample_variance
 from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import account
 from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_adam
@@ -30,6 +31,7 @@ __all__ = [
     "begin",
     "begin_rollout",
     "matched_rate",
+    "rare_variance",
     "update_block",
 ]
 
@@ -57,6 +59,7 @@ class TabularRollout(Rollout):
     old_sequence_probs: np.ndarray
     moments: AdvantageMoments
     slots: tuple[np.ndarray, np.ndarray] | None = None
+    rare_variance: np.ndarray | None = None  # of the curvature of a natural step from rare samples, at its start, (U,)
 
 
 def begin(experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
@@ -150,7 +153,26 @@ def update_block(
     new, columns = account(
         scheme, log_probs, old, Sums(*map(tree.per_token, sums)), moments, learning_rate=rate, visits=visits, keep=directive.keep
     )
-    return new, _per_unit(columns, visits, tree.length)
+    pooled = _per_unit(columns, visits, tree.length)
+    if rollout.rare_variance is not None and minibatch.fresh:
+        scale = 1.0 if directive.learning_rate is None else directive.learning_rate / spec.learning_rate
+        pooled["_rare_variance"] = rollout.rare_variance[rows] * scale**4
+    return new, pooled
+
+
+def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[slice]) -> np.ndarray:
+    """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
+    spec, out = state.experiment.update, np.empty(len(state.log_probs))
+    for rows in cells:
+        log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
+        change = state.objective.change(View.of(log_probs, old))
+        moments = _with_prefix_axis(take_moments(rollout.moments, rows))
+        visits = None if state.visits is None else state.visits[rows]
+        value = rare_sample_variance(
+            log_probs, old, entropy(log_probs), change, moments, learning_rate=spec.learning_rate, batch=spec.batch, visits=visits
+        )
+        out[rows] = _per_unit({"_rare_variance": value}, visits, state.tree.length)["_rare_variance"]
+    return out
 
 
 def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:

@@ -12,63 +12,39 @@ Rewards that depend on the action, and random drops, are always accounted eagerl
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import RunawayError, account
-from entclip.engines.base import Directive, Minibatch, Rollout, State
+from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.samples import Sums
 from entclip.engines.tokens import columns as tokens_books
 from entclip.engines.tokens.draws import Draws
+from entclip.engines.tokens.expected import matched_rate, moments_of, rare_variance
 from entclip.engines.tokens.kernels import reference
 from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Tensor, distinct
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.engines.tokens.start import check_device, check_memory, initial_tables
+from entclip.engines.tokens.state import TokensRollout, TokensState, log_probs_of
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
-from entclip.objectives.base import Objective, View
+from entclip.objectives.base import Objective
 from entclip.objectives.drop import Keep
 from entclip.policies.softmax import entropy, log_softmax
-from entclip.rewards.advantage import AdvantageMoments, PairMoments
-from entclip.rewards.reward import TableReward
+from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.errors import SpecError
 from entclip.support.extras import install
 
-__all__ = ["TokensEngine", "TokensRollout", "TokensState"]
+__all__ = ["TokensEngine"]
 
 Kernels = Literal["eager", "reference", "fused"]
 _RESET = 1e-12  # rounding that sparse steps may add to log Z and H before a full pass measures them again
 _SETTLED_ROWS = 16  # copied at a time
-_MAX_LEVEL_BYTES = 2**30
-
-
-@dataclass(kw_only=True)
-class TokensState(State):
-    """Logits (U, V) of every unit and log Z, H of their policies; pi_old from the first rollout on; Adam's moments."""
-
-    logits: Tensor
-    norm: Norm
-    old_logits: Tensor | None = None
-    old_log_z: Tensor | None = None
-    moments: tuple[Tensor, Tensor] | None = None
-    updates: int = 0
-    kernel: Any = reference  # the module of passes that knows the objective
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokensRollout(Rollout):
-    """The samples of a rollout, drawn when used, and the exact moments of their advantages under pi_old."""
-
-    draws: Draws
-    moments: AdvantageMoments
 
 
 class TokensEngine:
@@ -138,12 +114,15 @@ class TokensEngine:
             old.copy_(state.logits)
             state = dataclasses.replace(state, old_logits=old, old_log_z=state.norm.log_z.clone())
         draws = Draws(experiment, state.rollout, state.old_logits, state.old_log_z)
-        moments = _moments(state)
-        return state, TokensRollout(minibatches=fresh_minibatches(experiment), draws=draws, moments=moments)
+        rollout = TokensRollout(minibatches=fresh_minibatches(experiment), draws=draws, moments=moments_of(state))
+        if experiment.update.geometry == "natural":
+            rollout = dataclasses.replace(rollout, rare_variance=rare_variance(state, rollout))
+        return state, rollout
 
     def step(
         self, state: TokensState, rollout: TokensRollout, minibatch: Minibatch, directive: Directive
     ) -> tuple[TokensState, Entry]:
+        spec = state.experiment.update
         actions, advantages = self._samples(state, rollout, minibatch, directive)
         adam = state.moments is not None
         if adam and directive.step_variance is not None:
@@ -155,6 +134,8 @@ class TokensEngine:
             state, columns = self._eager(state, rollout, minibatch, actions, advantages, rate, directive.keep)
         else:
             state, columns = self._plain(state, rollout, minibatch, actions, advantages, rate)
+        if rollout.rare_variance is not None and minibatch.fresh:
+            columns["_rare_variance"] = rollout.rare_variance * (rate / spec.learning_rate) ** 4
         values = torch.stack(list(columns.values())).cpu().numpy()
         named = dict(zip(columns, values, strict=True))
         _check_finite(named)
@@ -196,7 +177,7 @@ class TokensEngine:
         spec = state.experiment.update
         eta = spec.learning_rate if directive.learning_rate is None else directive.learning_rate
         if directive.step_variance is not None:
-            eta = _matched_rate(state, rollout, directive.step_variance)
+            eta = matched_rate(state, rollout, directive.step_variance)
         rate = torch.full_like(state.norm.log_z, eta)
         if spec.geometry == "euclidean" and state.experiment.weights is not None:
             rate = rate * torch.as_tensor(state.context_weight, device=self.device)
@@ -211,7 +192,7 @@ class TokensEngine:
         log_z = torch.empty_like(state.norm.log_z)
         whole: dict[str, Tensor] = {}
         for rows in row_blocks(logits):
-            log_probs, old = _log_probs(state, rows)
+            log_probs, old = log_probs_of(state, rows)
             sums = _dense_sums(actions[rows], advantages[rows], log_probs)
             moments = take_moments(rollout.moments, rows) if minibatch.fresh else None
             new, columns = account(scheme, log_probs, old, sums, moments, learning_rate=rate[rows, None], keep=keep)
@@ -329,59 +310,9 @@ def _check_finite(columns: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def _log_probs(state: TokensState, rows: slice) -> tuple[Tensor, Tensor]:
-    """log pi and log pi_old of a block of rows, float64."""
-    assert state.old_logits is not None
-    assert state.old_log_z is not None
-    tables = ((state.logits, state.norm.log_z), (state.old_logits, state.old_log_z))
-    new, old = (table[rows].double() - log_z[rows, None] for table, log_z in tables)
-    return new, old
-
-
 def _dense_sums(actions: Tensor, advantages: Tensor, like: Tensor) -> Sums:
     """Sums per action (rows, V) of samples (rows, B)."""
     batch = actions.shape[1]
     up, down = advantages.clamp(min=0), (-advantages).clamp(min=0)
     values = (up / batch, down / batch, (up > 0).double(), (down > 0).double())
     return Sums(*(torch.zeros_like(like).scatter_add_(1, actions, value) for value in values))  # type: ignore[arg-type]
-
-
-def _moments(state: TokensState) -> AdvantageMoments:
-    """Exact moments of the advantages under pi_old; units apart only where the reward depends on the action."""
-    experiment = state.experiment
-    reward, advantage = experiment.reward, experiment.advantage
-    if not isinstance(reward, TableReward):
-        return advantage.moments(reward, np.ones((1, 1)))
-    vocab = state.logits.shape[1]
-    size = 8 * vocab * len(reward.levels)
-    if size > _MAX_LEVEL_BYTES:
-        raise SpecError(
-            f"reward.values has {len(reward.levels)} distinct values over {vocab} actions: their table takes {size / 2**30:.1f} "
-            "GiB. Use fewer distinct values (rounded ones)."
-        )
-    assert state.old_logits is not None
-    parts = [
-        advantage.moments(reward, torch.exp(_log_probs(state, rows)[1]).cpu().numpy()) for rows in row_blocks(state.old_logits)
-    ]
-
-    def join(arrays: list[np.ndarray], own: int) -> np.ndarray:
-        return np.concatenate(arrays) if arrays[0].ndim > own else arrays[0]
-
-    pair = None
-    if parts[0].pair is not None:
-        names = ("plus_plus", "minus_minus", "plus_minus")
-        pair = PairMoments(*(join([getattr(p.pair, n) for p in parts], 2) for n in names))
-    single = {n: join([getattr(p, n) for p in parts], 1) for n in ("plus", "minus", "plus_sq", "minus_sq")}
-    return AdvantageMoments(parts[0].level_probs, **single, pair=pair)
-
-
-def _matched_rate(state: TokensState, rollout: TokensRollout, target: float) -> float:
-    """The learning rate whose expected Var_pi(step), averaged over units, is `target`."""
-    spec, total = state.experiment.update, 0.0
-    for rows in row_blocks(state.logits):
-        view = View.of(*_log_probs(state, rows))
-        change = state.objective.change(view)
-        moments = take_moments(rollout.moments, rows)
-        variance = expected_step_variance(view.log_probs, view.ratio, change, moments, geometry=spec.geometry, batch=spec.batch)
-        total += float(state.weight[rows] @ variance.cpu().numpy())
-    return math.sqrt(target * float(state.weight.sum()) / total)

@@ -456,7 +456,7 @@ def test_refusals_name_the_limit(monkeypatch):
         run(huge.model_copy(update={"update": _adam_experiment("adam").update}), "tokens")
     with pytest.raises(SpecError, match="one token per sequence"):
         run(_experiment(policy={"kind": "autoregressive", "vocab": 2, "length": 2}), "tokens")
-    monkeypatch.setattr("entclip.engines.tokens.engine._MAX_LEVEL_BYTES", 100)
+    monkeypatch.setattr("entclip.engines.tokens.expected._MAX_LEVEL_BYTES", 100)
     with pytest.raises(SpecError, match="3 distinct values over 8 actions"):
         run(_experiment(reward={"kind": "table", "values": [1, 0, 0, 0, 1, 0, 0, 0.5]}), "tokens")
     arms = [{"name": "a"}, {"name": "b", "control": {"kind": "match_kl", "like": "a"}}]
