@@ -90,8 +90,8 @@ def _larger_than_the_clips(rows: pd.DataFrame, sums: Sums, units: int | None) ->
     if size := larger("unclipped"):
         walk = "Under a random reward plain steps average it to 0"
         yield f"the unclipped part ({size}) is larger than both clip terms. {walk}: " + (
-            "it is told from 0 here, so that the reward depends on the action, or what successive steps do together beyond first "
-            "order is booked to the later one by momentum."
+            "it is told from 0 here, so either the reward depends on the action, or momentum books to the later of successive "
+            "steps what they do together beyond first order."
             if _told(rows, *sums["unclipped"], units)
             else "mostly a random walk, which antithetic pairs cancel to first order."
         )

@@ -73,7 +73,7 @@ def test_parts_larger_than_the_clips_are_named_one_by_one() -> None:
     assert "mostly a random walk" in walk
     told = said(*drawn, units=6, unclipped_se=0.01)
     assert "mostly a random walk" not in told
-    assert "it is told from 0 here, so that the reward depends on the action, or what successive steps do together" in told
+    assert "it is told from 0 here, so either the reward depends on the action, or momentum books to the later of" in told
     # Momentum is a line of its own: neither part alone is larger than the clips, and their sum is nowhere.
     assert said(*four(**ALIVE, unclipped=-0.02, momentum=-0.02)) == ""
     loud = said(*four(**ALIVE, unclipped=-0.0001, momentum=0.05))

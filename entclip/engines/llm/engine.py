@@ -17,8 +17,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from entclip.engines.llm.probe import probe_entropy
 from entclip.engines.llm.replica import Replica, Responses, make_optimizer, values_of
 from entclip.engines.llm.respond import make_probe, respond
 from entclip.engines.llm.task import task_named
+from entclip.engines.llm.threads import threads_for
 from entclip.engines.llm.train import update
 from entclip.engines.minibatches import fresh_minibatches
 from entclip.experiments.experiment import Experiment
@@ -81,6 +82,11 @@ class LlmEngine:
     def _arithmetic(self) -> AbstractContextManager[Any]:
         return arithmetic(self.dtype, self.device)
 
+    @contextmanager
+    def _computing(self, model: Any) -> Iterator[None]:
+        with threads_for(model), self._arithmetic():
+            yield
+
     def start(self, experiment: Experiment, objective: Objective) -> LlmState:
         spec = experiment.policy
         if not isinstance(spec, LanguageModelSpec):
@@ -99,7 +105,7 @@ class LlmEngine:
         language = load_language(spec.model, self.device, self.dtype)
         pairs = experiment.replicas // 2 if experiment.antithetic else experiment.replicas
         _LOG.info("generating %d responses as probe contexts", rules.probes)
-        with self._arithmetic():
+        with self._computing(language.model):
             probe = make_probe(experiment, rules, task, language)
         replicas = []
         for index in range(experiment.replicas):
@@ -122,7 +128,7 @@ class LlmEngine:
     def roll_out(self, state: LlmState) -> tuple[LlmState, LlmRollout]:
         task = task_named(state.experiment.rollout_rules.task)
         u, made = state.experiment.update, []
-        with self._arithmetic():
+        with self._computing(state.replicas[0].language.model):
             for index, replica in enumerate(state.replicas):
                 _say(state, index, f"generating {u.batch * u.minibatches} responses")
                 made.append(respond(state.experiment, replica, task, state.rollout))
@@ -138,7 +144,7 @@ class LlmEngine:
         accounted = (state.rollout * per_rollout + minibatch.inner_step) % state.experiment.ledger.every == 0
         staleness = state.experiment.rollout_rules.staleness
         rows = []
-        with self._arithmetic():
+        with self._computing(state.replicas[0].language.model):
             for index, (replica, responses) in enumerate(zip(state.replicas, rollout.responses, strict=True)):
                 _say(state, index, f"update {minibatch.inner_step + 1} of {per_rollout}")
                 if staleness and minibatch.inner_step == per_rollout - staleness:
@@ -166,13 +172,13 @@ class LlmEngine:
 
     def observe(self, state: LlmState) -> dict[str, np.ndarray]:
         """Return the entropy of the probe contexts; of the last rollout its mean reward, pass@1, pass@k and response length."""
-        with self._arithmetic():
+        with self._computing(state.replicas[0].language.model):
             value = np.array([probe_entropy(replica.look()[0]) for replica in state.replicas])
         return {"entropy": value, "sequence_entropy": value, **state.log}
 
     def distributions(self, state: LlmState, rollout: LlmRollout) -> tuple[np.ndarray, np.ndarray]:
         """Return log pi_old and log pi on the probe contexts, each (replicas, contexts x V)."""
-        with self._arithmetic():
+        with self._computing(state.replicas[0].language.model):
             pairs = [(r.old, replica.look()[0]) for r, replica in zip(rollout.responses, state.replicas, strict=True)]
         old, new = (np.stack([torch.cat(pair[k]).double().cpu().numpy().ravel() for pair in pairs]) for k in (0, 1))
         return old, new

@@ -13,6 +13,7 @@ from entclip.engines.llm.engine import LlmEngine
 from entclip.engines.llm.probe import probe_entropy, probe_log_probs
 from entclip.engines.llm.replica import load_values, values_of
 from entclip.engines.llm.sampling import response_log_probs
+from entclip.engines.llm.threads import threads_for
 from entclip.objectives.base import CAUSES
 from entclip.objectives.drop import Keep
 from entclip.policies.softmax import entropy
@@ -406,3 +407,20 @@ def test_it_says_what_it_is_doing_before_each_long_step(small, caplog):
     caplog.clear()
     run(spec, "llm", dtype="float32")
     assert not caplog.records  # nobody asked
+
+
+def test_a_small_model_keeps_to_one_thread_whatever_torch_has(small, monkeypatch):
+    """The ledger is then the same, and a busy machine does not make its threads wait for each other."""
+    from entclip.engines.llm import engine as module
+
+    inside = []
+    update = module.update
+    monkeypatch.setattr(module, "update", lambda *args: (inside.append(torch.get_num_threads()), update(*args))[1])
+    spec = small("update.minibatches=2", "replicas=1")
+    alone = run(spec, "llm", dtype="float32").to_frame()
+    torch.set_num_threads(2)
+    assert run(spec, "llm", dtype="float32").to_frame().equals(alone)
+    assert torch.get_num_threads() == 2
+    assert inside == [1] * 4
+    with threads_for(torch.nn.Linear(1, 10**7 + 1, bias=False)):
+        assert torch.get_num_threads() == 2
