@@ -29,7 +29,7 @@ def simulate(experiment: Experiment, machine: Machine, out: Path | None, output:
     from entclip.runs.runner import run
 
     engine, device, dtype = machine
-    _warn_of_takeovers(experiment, engine)
+    _warn_of_single_samples(experiment, engine)
     u = experiment.update
     total = sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for _, c in experiment.cases())
     title, first = f"{experiment.name} ({u.geometry})", f"{total:,} updates{_FIRST.get(engine, '')}"
@@ -75,7 +75,7 @@ def arms_frame(summary: dict[str, Any]) -> pd.DataFrame:
 
 
 def show_run(summary: dict[str, Any], output: Output) -> None:
-    """Print the tables of a run, and what collapsed."""
+    """Print the tables of a run, what collapsed, and which parts could not be judged."""
     from entclip.report.grid import causes_grid, clips_grid
 
     output.show(causes_grid(summary), clips_grid(summary))
@@ -85,10 +85,16 @@ def show_run(summary: dict[str, Any], output: Output) -> None:
         for name, arm in summary["arms"].items()
         if arm["collapses"]
     )
+    output.warn(
+        f"{name}: no verdict on {key.removeprefix('why_').replace('_', ' ')}: {why}"
+        for name, arm in summary["arms"].items()
+        for key, why in arm.items()
+        if key.startswith("why_")
+    )
 
 
-def _warn_of_takeovers(experiment: Experiment, engine: str) -> None:
-    from entclip.experiments.start import takeover_ratio
+def _warn_of_single_samples(experiment: Experiment, engine: str) -> None:
+    from entclip.experiments.start import single_push, takeover_ratio
 
     # The reduced engine's tables are too large to look at; those of shared parameters take no natural step.
     if engine in ("reduced", "head", "llm"):
@@ -99,5 +105,15 @@ def _warn_of_takeovers(experiment: Experiment, engine: str) -> None:
         typer.echo(
             f"warning: {worst or experiment.name}: a single sample can make a rare action take the policy over, eta/(B pi_min) "
             f"is {ratios[worst]:.2g} times log(1/pi_min): raise update.batch or policy.floor, or lower update.learning_rate.",
+            err=True,
+        )
+        return
+    pushes = {label: single_push(case) for label, case in experiment.cases()}
+    worst = max(pushes, key=lambda label: pushes[label])
+    if pushes[worst] > 1:
+        typer.echo(
+            f"warning: {worst or experiment.name}: a single sample of the rarest action moves its logit by eta/(B pi_min) = "
+            f"{pushes[worst]:.2g}: curvature may be carried by samples that this run hardly draws. Raise update.batch or "
+            "policy.floor, or lower update.learning_rate.",
             err=True,
         )

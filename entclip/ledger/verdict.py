@@ -86,16 +86,14 @@ def judge(arm: dict[str, Any]) -> dict[str, Any]:
     exact = arm["measured_se"] is None and "units" not in arm
     verdicts = []
     for part in PARTS:
-        asked = (
-            arm[part], arm[f"expected_{part}"], arm[f"residual_{part}_se"], exact, arm.get("units"),
-            arm.get(f"residual_{part}_skewness"),
-        )  # fmt: skip
-        rare_se = arm.get(f"{part}_rare_se") or 0.0
-        z, verdict = _judge_part(*asked, rare_se)
-        if verdict == "inconclusive" and _judge_part(*asked)[1] != "inconclusive":
+        se, rare_se = arm[f"residual_{part}_se"], arm.get(f"{part}_rare_se") or 0.0
+        z, verdict = _judge_part(
+            arm[part], arm[f"expected_{part}"], se, exact, arm.get("units"), arm.get(f"residual_{part}_skewness"), rare_se
+        )
+        if verdict == "inconclusive" and se is not None and rare_se > se:
             out[f"why_{part}"] = (
                 "the expectation is carried by samples that this run has hardly drawn: in theory they give a standard error of "
-                f"{rare_se:.2g}, {arm[f'residual_{part}_se']:.2g} was seen. Use a larger update.batch, a smaller "
+                f"{rare_se:.2g}, {se:.2g} was seen. Use a larger update.batch, a smaller "
                 "update.learning_rate, or a policy with a floor."
             )
         # Hardly any sample was clipped: the scatter of the residual is then that of the expectation alone, and no score is a

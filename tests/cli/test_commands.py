@@ -127,6 +127,20 @@ def test_takeovers_are_announced_and_collapses_reported():
     assert "take the policy over" not in entclip("drift", *SMALL).stderr
 
 
+def test_samples_too_rare_to_be_drawn_are_announced_and_leave_a_reason():
+    """Below the step at which one sample takes the policy over, and above the one from which rare samples carry curvature."""
+    steps = ["--batch", "8", "--minibatches", "16", "--rollouts", "3", "--learning-rate", ".69"]
+    policy = ["--policy", "zipf:1", "--vocab", "8", "--contexts", "16"]
+    done = entclip("drift", *policy, *steps, "--check")
+    assert done.returncode == 3, done.stdout + done.stderr
+    told = " ".join(done.stderr.split())
+    assert "a single sample of the rarest action moves its logit by eta/(B pi_min) = 1.9" in told
+    assert "take the policy over" not in told
+    said = " ".join(done.stdout.split())
+    assert "no verdict on curvature: the expectation is carried by samples that this run has hardly drawn" in said
+    assert "single sample" not in entclip("drift", *SMALL).stderr
+
+
 def test_small_run_is_inconclusive_and_says_so():
     done = entclip(
         "check", "headline", "--set", "policy.contexts=4", "--set", "update.rollouts=1", "--set", "update.minibatches=4"
