@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,18 +30,12 @@ class Named:
 
 def old_names(model, *, input_ids, past_key_values=None, use_cache):
     logits, cache = decode(model, input_ids, past_key_values)
-    return _Output(logits=logits, past_key_values=cache)
+    return SimpleNamespace(logits=logits, past_key_values=cache)
 
 
 def new_names(model, *, input_ids, cache=None, use_cache):
     logits, cache = decode(model, input_ids, cache)
-    return _Output(logits=logits, cache=cache)
-
-
-class _Output(dict):
-    @property
-    def logits(self):
-        return self["logits"]
+    return SimpleNamespace(logits=logits, cache=cache)
 
 
 @pytest.mark.parametrize("names", [None, old_names, new_names])
@@ -62,7 +57,7 @@ def test_a_user_sees_no_warning_and_none_stops_a_run():
     """PYTHONWARNINGS=error turns any warning, a deprecation in another library included, into a traceback."""
     settings = ["--model", "untrained", "--rollouts", "1", "--replicas", "2", "--arm", "both", "--set", "update.minibatches=2"]
     done = subprocess.run(
-        [sys.executable, "-m", "entclip", "llm", *settings, "--json"],
+        [sys.executable, "-m", "entclip", "llm", *settings, "--json", "--quiet"],
         env=os.environ | {"PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
