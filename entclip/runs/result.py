@@ -18,7 +18,7 @@ class Ledger:
     """A run's books: `to_frame()` for rows, `summary()` for the JSON object of the run."""
 
     def __init__(self, experiment: Experiment, engine: str, device: str = "cpu", dtype: str = "float64") -> None:
-        self.experiment = experiment
+        self.experiment, self.engine, self.device, self.dtype = experiment, engine, device, dtype
         # As they are when the run starts: input files may be gone or others when the ledger is read.
         self.inputs = experiment.inputs
         self.name = RunName(experiment.digest, engine, dtype, device)
@@ -44,9 +44,9 @@ class Ledger:
         return {
             "experiment": self.experiment.name,
             "digest": self.name.digest,
-            "engine": self.name.engine,
-            "device": self.name.device,
-            "dtype": self.name.dtype,
+            "engine": self.engine,
+            "device": self.device,
+            "dtype": self.dtype,
             "seed": self.experiment.seed,
             "rollouts": self.experiment.update.rollouts,
             "arms": {name: self.judged(arm) for name, arm in self.arms.items()},

@@ -97,9 +97,9 @@ def _run_arm(
     stop: Event,
 ) -> ArmLedger:
     books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
-    if (now := ledger.experiment.inputs) != ledger.inputs:
-        changed = next(path for path in {**ledger.inputs, **now} if now.get(path) != ledger.inputs.get(path))
-        raise SpecError(f"{changed} changed while the run was reading it: run the experiment again.")
+    for path, content in case.inputs.items():
+        if content != ledger.inputs.get(path):
+            raise SpecError(f"{path} changed while the run was reading it: run the experiment again.")
     if checkpoints is not None:
         state = checkpoints.load(engine, books, state)
     name = f"{label}/{arm.name}" if label else arm.name

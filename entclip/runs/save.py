@@ -68,6 +68,7 @@ def _publish(folder: Path, files: Mapping[FileName, bytes], manifest: Manifest) 
     try:
         try:
             for (temporary, _), (_, data) in zip(staged, content, strict=True):
+                temporary.unlink(missing_ok=True)  # of a process that was killed
                 write_through(temporary, data)
             for temporary, path in staged[:-1]:
                 os.replace(temporary, path)

@@ -26,7 +26,7 @@ def prepare_folder(out: Path, names: Iterable[str] = ()) -> None:
     """Make the output folder and prove that it and the files of these names can be written, before any work is done."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".write-test-{os.getpid()}"
+        probe = out / f".write-test-{secrets.token_hex(8)}"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -60,8 +60,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_through(path: Path, data: bytes) -> None:
-    """Write a file that is not in use yet, down to the disk: renaming it then shows it whole. OSError as the system has it."""
-    with open(path, "wb") as file:
+    """Write a file that is not there, down to the disk: renaming it then shows it whole. OSError as the system has it."""
+    with open(path, "xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

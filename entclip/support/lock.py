@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from entclip.support.errors import SpecError
@@ -44,7 +44,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
         write_atomic(holder, json.dumps(about).encode())
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -213,3 +213,16 @@ def test_an_error_while_saving_is_the_systems_and_not_the_inputs(tmp_path, monke
     run(small(), out=tmp_path, progress=lambda arm, done, total: rollouts.append(arm))
     assert rollouts == [], "taken up from the checkpoints, with nothing to do again"
     assert json.loads((tmp_path / MANIFEST).read_text())["seed"] == 0
+
+
+def test_what_a_killed_process_left_is_not_written_through(tmp_path):
+    """A staged name may be taken: by half a file, or by a link, whose target is nobody's business."""
+    (tmp_path / "mine").write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".ledger.parquet.tmp").symlink_to(tmp_path / "mine")
+    (folder / ".summary.json.tmp").write_text("half")
+    run(small(), out=folder)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert read_summary(folder)["seed"] == 0
+    assert not list(folder.glob(".*.tmp"))
