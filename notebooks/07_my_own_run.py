@@ -144,9 +144,9 @@ books[
 #
 # ## 5. Save a run and report it
 #
-# With `out=` a run is kept in a folder, and resumes if it is interrupted. manifest.json lists the other files with their checksums;
-# readers check it. The same from a shell: `entclip run headline --set policy.contexts=32 --out results/mine` and `entclip report
-# results/mine`.
+# With `out=` a run is kept in a folder, and resumes if it is interrupted. manifest.json lists the other files with their
+# checksums; readers check it. The same from a shell: `entclip run headline --set policy.contexts=32 --out results/mine` and
+# `entclip report results/mine`.
 
 # %%
 run(load("headline", ["policy.contexts=32", "update.rollouts=2"]), out=folder / "mine")
