@@ -47,7 +47,7 @@ beta: 0.0
 learning_rate: 1.0e-6
 """)
 trl = lint(read_config(folder / "grpo.yaml", "trl"))
-print(trl.to_text())
+print(trl.to_text(everything=True))
 
 # %% [markdown]
 # **The clip is inert.** All four accumulation steps make one update, and the first update of a rollout never clips, so both

@@ -13,6 +13,8 @@ from entclip.cli.options import AsJson, Library
 def lint(
     file: Annotated[Path, typer.Argument(help="A trainer's YAML, JSON or TOML, or a script with its command line.")],
     library: Library = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every finding in full, every setting, all unknown keys.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a finding is an error or the clip cannot act.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a trainer's clip is alive, which epsilon is where, which traps apply, which way it moves entropy."""
@@ -21,7 +23,9 @@ def lint(
     from entclip.support.files import to_json
 
     report = lint_command(file, library)
-    typer.echo(to_json(report.to_json()) if as_json else report.to_text(console().width))
+    typer.echo(to_json(report.to_json()) if as_json else report.to_text(console().width, everything=everything))
+    if strict and report.amiss:
+        raise typer.Exit(1)
 
 
 def convert(

@@ -29,6 +29,8 @@ from entclip.objectives.dual_clip import DualClip
 
 __all__ = ["Report", "convert", "convert_command", "lint", "lint_command", "read_config"]
 
+MOST = 3  # findings of a short answer
+
 
 @dataclass(frozen=True)
 class Report:
@@ -62,8 +64,40 @@ class Report:
             "bias": {"clip_low": self.bias.low, "clip_high": self.bias.high, "net": self.bias.net, "text": self.bias.text},
         }
 
-    def to_text(self, width: int = 80) -> str:
-        """Write the same for people, in lines of at most `width` characters (longer only where one word is)."""
+    @property
+    def amiss(self) -> bool:
+        """Tell whether something is wrong as set: a finding that is an error, or a clip that cannot act."""
+        return self.liveness.alive == "no" or any(finding.severity == "error" for finding in self.findings)
+
+    def to_text(self, width: int = 80, *, everything: bool = False) -> str:
+        """Write the same for people, in lines of at most `width` characters (longer only where one word is).
+
+        everything: all findings in full, every setting that matters and all keys that are not known; else the answer, and the
+        three findings that matter most of those that are not true of nearly every file.
+        """
+        lines = self._everything() if everything else self._answer(width)
+        return "\n".join(_wrapped(line, width) for line in lines)
+
+    def _answer(self, width: int) -> list[str]:
+        """Ten lines or so; what is cut short is whole with --all."""
+        config = self.config
+        telling = [finding for finding in self.findings if not finding.common]
+        left = len(self.findings) - len(telling[:MOST])
+        keys = [f"{key} (did you mean {closest}?)" for key, closest in config.unknown_keys if closest]
+        keys += [key for key in config.doubtful if not any(known.startswith(f"{key} ") for known in keys)]
+        lines = [
+            f"{config.library.release} ({config.evidence})",
+            _cut(f"Clip alive: {self.liveness.alive}. {self.liveness.reason}", 2 * width - 10),
+            _bounds_in_short(config),
+            f"On entropy: {_first_sentence(self.bias.text)}",
+            *(_cut(f"{f.severity}: {f.id}: {f.message}", width) for f in telling[:MOST]),
+        ]
+        if keys:
+            lines.append(_cut(f"Unknown keys that could matter: {', '.join(keys)}", 2 * width))
+        more = f"{left} more finding{'s' if left != 1 else ''}, " if left else ""
+        return [*lines, f"{more}each in full, every setting and how to read the signs: --all"]
+
+    def _everything(self) -> list[str]:
         config = self.config
         lines = [
             f"{config.library.release} ({config.evidence})",
@@ -92,7 +126,28 @@ class Report:
         if config.unknown_keys:
             lines += ["", f"Unknown keys (not in {config.library.release}, not used here): {len(config.unknown_keys)}"]
             lines += [f"  {key}{f' (nearest known: {closest})' if closest else ''}" for key, closest in config.unknown_keys]
-        return "\n".join(_wrapped(line, width) for line in lines)
+        return lines
+
+
+def _cut(text: str, length: int) -> str:
+    return textwrap.shorten(text, length, placeholder=" ...")
+
+
+def _bounds_in_short(config: TrainerConfig) -> str:
+    """The bounds without the keys that set them; a star marks the library's default."""
+    if config.space not in _ACTS:
+        return f"No bound on the ratio ({config.objective.key} = {config.objective.value})"
+    parts = [("eps_low", config.low, side_off(config, "low")), ("eps_high", config.high, side_off(config, "high"))]
+    texts = [f"{name} = {shown(f.value)}{'' if f.explicit else ' *'}{' (off)' if off else ''}" for name, f, off in parts]
+    if is_number(config.cap.value):
+        texts.append(f"cap = {shown(config.cap.value)}{'' if config.cap.explicit else ' *'}")
+    unit = {"ratio": "", "log_ratio": " in the log-ratio", "probability": " in probability", "divergence": " in divergence"}
+    marked = " (* the library's default)" if any(text.endswith("*") or " * " in text for text in texts) else ""
+    return f"Bounds{unit[config.space]}: {', '.join(texts)}{marked}"
+
+
+def _first_sentence(text: str) -> str:
+    return text if ". " not in text else text[: text.index(". ") + 1]
 
 
 def lint(config: TrainerConfig) -> Report:

@@ -22,10 +22,14 @@ _RULES: dict[str, Rule] = {}
 
 @dataclass(frozen=True)
 class Rule:
-    """id: also its heading in docs/lint.md. checks: message or None, for every library (key "") or for the one named."""
+    """id: also its heading in docs/lint.md. checks: message or None, for every library (key "") or for the one named.
+
+    common: it is true of nearly every file, so a short answer leaves it out.
+    """
 
     id: str
     severity: Severity
+    common: bool = False
     checks: dict[str, Check] = field(default_factory=dict)
 
     def message(self, config: TrainerConfig) -> str | None:
@@ -41,20 +45,21 @@ class Finding:
     id: str
     severity: Severity
     message: str
+    common: bool = False
 
     @property
     def link(self) -> str:
         return f"docs/lint.md#{self.id}"
 
 
-def rule(name: str, severity: Severity, library: str = "") -> Callable[[Check], Check]:
+def rule(name: str, severity: Severity, library: str = "", *, common: bool = False) -> Callable[[Check], Check]:
     """Register a check under an id, for every library or for the one whose folder it lies in.
 
     Raises: ValueError if the id has that check already, or another severity.
     """
 
     def register(check: Check) -> Check:
-        known = _RULES.setdefault(name, Rule(name, severity))
+        known = _RULES.setdefault(name, Rule(name, severity, common))
         if known.severity != severity or library in known.checks:
             raise ValueError(f"rule {name!r} is registered already for {library or 'every library'}, as {known.severity}.")
         known.checks[library] = check
@@ -71,5 +76,5 @@ def rules() -> dict[str, Rule]:
 def findings(config: TrainerConfig) -> list[Finding]:
     """Return the traps that apply to a configuration, errors first."""
     said = [(r, r.message(config)) for r in rules().values()]
-    found = [Finding(r.id, r.severity, message) for r, message in said if message is not None]
+    found = [Finding(r.id, r.severity, message, r.common) for r, message in said if message is not None]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])

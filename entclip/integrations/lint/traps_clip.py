@@ -146,7 +146,7 @@ def _mask(config: TrainerConfig) -> str | None:
     )
 
 
-@rule("dual-clip-on", "info")
+@rule("dual-clip-on", "info", common=True)
 def _dual(config: TrainerConfig) -> str | None:
     if not is_number(config.cap.value) or config.cap.value >= NEVER or config.space != "ratio" or liveness(config).alive == "no":
         return None

@@ -9,7 +9,7 @@ from entclip.integrations.lint.values import is_number, shown
 __all__: list[str] = []
 
 
-@rule("entropy-differences", "info")
+@rule("entropy-differences", "info", common=True)
 def _differences(config: TrainerConfig) -> str | None:
     if not config.entropy_logged:
         return None
@@ -89,7 +89,7 @@ def _kl(config: TrainerConfig) -> str | None:
     )
 
 
-@rule("engine-mismatch", "warn")
+@rule("engine-mismatch", "warn", common=True)
 def _mismatch(config: TrainerConfig) -> str | None:
     if config.engine_correction.value not in (False, None, "off"):
         return None
@@ -100,7 +100,7 @@ def _mismatch(config: TrainerConfig) -> str | None:
     )
 
 
-@rule("low-precision-log-probs", "warn")
+@rule("low-precision-log-probs", "warn", common=True)
 def _precision(config: TrainerConfig) -> str | None:
     if config.log_prob_dtype.value != "bf16":
         return None

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from entclip.cli.app import app
 from entclip.experiments.sections import Arm
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.detection import detect_library
@@ -167,8 +169,8 @@ def test_bounds_name_both_notations():
     assert got["low"]["ratio"] == pytest.approx(0.670320046)
     assert got["high"]["ratio"] == pytest.approx(1.491824698)
     plain = lint(read_config("epsilon: 0.2\nepsilon_high: 0.28"))
-    assert "eps_high = 0.28: no gradient where A > 0 and ratio > 1.28; from epsilon_high" in plain.to_text()
-    assert "eps_low = 0.2: no gradient where A < 0 and ratio < 0.8; from epsilon" in plain.to_text()
+    assert "eps_high = 0.28: no gradient where A > 0 and ratio > 1.28; from epsilon_high" in plain.to_text(everything=True)
+    assert "eps_low = 0.2: no gradient where A < 0 and ratio < 0.8; from epsilon" in plain.to_text(everything=True)
 
 
 def test_defaults_are_marked_as_such():
@@ -273,7 +275,7 @@ def test_scripts_with_arrays_and_defaults_are_read():
     assert config.values[A + "entropy_coeff"] == Unresolved("$(set-under-a-condition)")
     assert config.values[A + "ppo_mini_batch_size"] == 64
     assert config.shell_defaults == ("BATCH=512", "HIGH=0.28")
-    assert "the environment may override" in lint(config).to_text()
+    assert "the environment may override" in lint(config).to_text(everything=True)
 
 
 @pytest.mark.parametrize(
@@ -440,7 +442,7 @@ def test_any_text_is_read_or_refused(text):
         return
     got = lint(config)
     json.dumps(got.to_json())
-    assert got.to_text()
+    assert got.to_text(everything=True)
 
 
 # Unknown keys
@@ -451,7 +453,7 @@ def test_unknown_keys_are_reported_with_the_nearest_known():
     assert config.unknown_keys == (("epsilon_hi", "epsilon_high"), ("num_iteration", "num_iterations"), ("zzz", None))
     assert config.high.value == 0.2
     assert config.updates.count == 1
-    assert "num_iteration (nearest known: num_iterations)" in lint(config).to_text()
+    assert "num_iteration (nearest known: num_iterations)" in lint(config).to_text(everything=True)
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
@@ -590,3 +592,31 @@ def test_objective_kinds_of_the_report_exist():
     """Names that the report shares with entclip's objectives mean the same there."""
     for kind in ("clip", "dual_clip", "cispo", "sapo", "dppo_tv"):
         assert objective(kind)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_short_answer_is_short_and_says_what_it_leaves_out(name):
+    got = report(name)
+    lines = got.to_text().splitlines()
+    assert len(lines) <= 14
+    assert all(len(line) <= 80 or " " not in line.strip() for line in lines)
+    told = [f for f in got.findings if not f.common][:3]
+    assert [f.id for f in told] == [line.split(": ")[1] for line in lines if line.startswith(("error: ", "warn: ", "info: "))]
+    left = len(got.findings) - len(told)
+    assert "--all" in lines[-1]
+    assert not left or lines[-1].startswith(f"{left} more finding")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("epsilon: 0.2\nnum_iterations: 2\n", 0),
+        ("epsilon: 0.2\ngradient_accumulation_steps: 8\n", 1),
+        ("epsilon_high: 0.3\nloss_type: cispo\nnum_iterations: 2\n", 1),
+    ],
+)
+def test_strict_fails_on_an_error_or_a_clip_that_cannot_act(tmp_path, text, code):
+    (tmp_path / "c.yaml").write_text(text)
+    done = CliRunner().invoke(app, ["lint", "--strict", str(tmp_path / "c.yaml")])
+    assert done.exit_code == code
+    assert CliRunner().invoke(app, ["lint", str(tmp_path / "c.yaml")]).exit_code == 0

@@ -42,7 +42,7 @@ def _entropy_temperature(config: TrainerConfig) -> str | None:
     )
 
 
-@rule("merged-clip-metric", "info", "openrlhf")
+@rule("merged-clip-metric", "info", "openrlhf", common=True)
 def _merged(config: TrainerConfig) -> str | None:
     return (
         "ppo_clip_ratio adds low and high clip events into one number. Their effects on entropy are opposite, so the width to "

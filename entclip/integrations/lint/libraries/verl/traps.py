@@ -82,7 +82,7 @@ def _dynamic(config: TrainerConfig) -> str | None:
     )
 
 
-@rule("merged-clip-metric", "info", "verl")
+@rule("merged-clip-metric", "info", "verl", common=True)
 def _merged(config: TrainerConfig) -> str | None:
     if config.kind != "dual_clip":
         return None
