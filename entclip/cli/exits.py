@@ -31,8 +31,7 @@ def run_command(app: typer.Typer) -> NoReturn:
         warnings.simplefilter("ignore", FutureWarning)
     _degrade()
     _interrupted.clear()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _on_interrupt)
+    before = signal.signal(signal.SIGINT, _on_interrupt)
     try:
         code = _invoke(app)
         for stream in (sys.stdout, sys.stderr):
@@ -42,6 +41,8 @@ def run_command(app: typer.Typer) -> NoReturn:
         if _interrupted.is_set():
             _leave_interrupted()
         code = _code_of(error)
+    finally:
+        signal.signal(signal.SIGINT, before)
     sys.exit(code)
 
 

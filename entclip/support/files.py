@@ -101,7 +101,7 @@ def version_of(package: str) -> str | None:
 def ask_git(*words: str) -> str:
     """Return what git says in the checkout that this file is in; "" without git or a checkout."""
     try:
-        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, encoding="utf-8", check=False)
     except OSError:
         return ""
     return found.stdout.strip()
