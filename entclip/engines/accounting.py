@@ -15,7 +15,7 @@ from entclip.drift.cumulants import directional_derivatives, entropy_gradient, l
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
 from entclip.drift.steps import logit_step, step_adjoint
-from entclip.objectives.base import CAUSES, Objective, View
+from entclip.objectives.base import CAUSES, Objective, View, sample_counts
 from entclip.objectives.drop import Keep, split_survivors, surviving
 from entclip.policies.softmax import Array, Geometry, entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
@@ -97,7 +97,7 @@ def _account(
 ) -> tuple[Array, dict[str, Array]]:
     xp = namespace(log_probs)
     geometry, objective = scheme.geometry, scheme.objective
-    view, probs = View.of(log_probs, old_log_probs), xp.exp(log_probs)
+    view = View.of(log_probs, old_log_probs)
     ratio, old_probs, change = view.ratio, view.old_probs, objective.change(view)
     gains = change.gains
     flat_rate = learning_rate if isinstance(learning_rate, float) else learning_rate[..., 0]
@@ -149,15 +149,8 @@ def _account(
 
     stats = clip_set_stats(change, log_probs, geometry)
     columns |= {"pi_low": stats.pi_low, "pi_high": stats.pi_high, "mass_low": stats.mass_low, "mass_high": stats.mass_high}
-    low, high = (xp.astype(s, probs.dtype) for s in (change.low, change.high))
-    if change.gated:
-        columns["clip_count_low"] = xp.sum(sums.n_minus * low, axis=-1)
-        columns["clip_count_high"] = xp.sum(sums.n_plus * high, axis=-1)
-    else:
-        signed = sums.n_plus + sums.n_minus
-        columns["clip_count_low"] = xp.sum(signed * low, axis=-1)
-        columns["clip_count_high"] = xp.sum(signed * high, axis=-1)
-    columns |= {"count_plus": xp.sum(sums.n_plus, axis=-1), "count_minus": xp.sum(sums.n_minus, axis=-1)}
+    counts = sample_counts(change, sums.n_plus, sums.n_minus)
+    columns |= {name: xp.sum(value, axis=-1) for name, value in counts.items()}
     log_ratio = log_probs - old_log_probs
     columns["kl"] = -xp.sum(old_probs * log_ratio, axis=-1)
     columns["log_ratio_sq"] = xp.sum(old_probs * log_ratio**2, axis=-1)

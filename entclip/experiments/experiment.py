@@ -105,10 +105,19 @@ class Experiment(_Part):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"arms need distinct names and there must be at least one, got {names}.")
         for index, arm in enumerate(self.arm):
-            if arm.control is not None and arm.control.like not in names[:index]:
+            if arm.control is None:
+                continue
+            if arm.control.like not in names[:index]:
                 raise ValueError(
                     f"arm {arm.name}: control.like = {arm.control.like!r} must name an arm listed before it, "
                     f"one of {names[:index]}."
+                )
+            like = self.arm[names.index(arm.control.like)].build()
+            if arm.control.kind == "drop" and not like.hard:
+                raise ValueError(
+                    f'arm {arm.name}: control.kind = "drop" removes the share of samples that arm {arm.control.like} removes, '
+                    f"but its objective, {like.kind}, removes none whole: it changes their weights. Use control.kind = "
+                    '"match_kl", or the control of an arm that clips.'
                 )
 
     def _check_language(self) -> None:

@@ -237,7 +237,7 @@ class RolloutSpec(_Part):
 class ControlSpec(_Part):
     """A control tied to an arm listed before it.
 
-    drop: remove samples at random, sign by sign, in the share that arm `like` clips in the same update.
+    drop: remove samples at random, sign by sign, in the share whose gradient arm `like` removed in the same update.
     match_kl: scale the learning rate of each update so that its expected KL step is the one arm `like` took.
     """
 

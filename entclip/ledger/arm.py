@@ -21,6 +21,7 @@ from entclip.ledger.columns import (
     EXPECTED,
     MEANS,
     OPTIONAL_CAUSES,
+    OPTIONAL_MEANS,
     PARTS,
     SCHEMA_VERSION,
     SUMMED,
@@ -144,6 +145,7 @@ class ArmLedger:
         }  # fmt: skip
         kept = [*names, *MEANS]
         row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
+        row |= {n: mean(c[n]) for n in OPTIONAL_MEANS if n in c}
         if entry.drawn:
             parts = {f"{n}_se": c[n] for n in _ADDED if n in c}
             parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}

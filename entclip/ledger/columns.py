@@ -19,6 +19,7 @@ __all__ = [
     "EXPECTED",
     "MEANS",
     "OPTIONAL_CAUSES",
+    "OPTIONAL_MEANS",
     "PARTS",
     "SCHEMA_VERSION",
     "SUMMED",
@@ -136,6 +137,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("step_variance", "1", "diagnostic", "Var_pi of the logit step: twice the update's KL step to leading order."),
     Column("count_plus", "samples", "diagnostic", "samples with A > 0, per unit.", prefixes="sum"),
     Column("count_minus", "samples", "diagnostic", "samples with A < 0, per unit.", prefixes="sum"),
+    Column("removed_plus", "samples", "diagnostic", "samples with A > 0 whose gradient was removed whole, per unit.",
+           prefixes="sum", optional=True),
+    Column("removed_minus", "samples", "diagnostic", "samples with A < 0 whose gradient was removed whole, per unit.",
+           prefixes="sum", optional=True),
     Column("ratio_max", "1", "diagnostic", "largest ratio of any action.", prefixes="max", units="max"),
     Column("sequence_entropy", "nats", "diagnostic", "entropy of whole sequences.", filled="rollout"),
     Column("reward", "1", "diagnostic", "mean reward of the rollout.", filled="rollout", optional=True),
@@ -167,7 +172,9 @@ OPTIONAL_CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause" and c.optio
 PARTS = tuple(c.name for c in COLUMNS if c.expected)
 SUMMED = (*PARTS, "remainder", "measured")  # of every run
 EXPECTED = tuple(f"expected_{name}" for name in PARTS)
-MEANS = tuple(c.name for c in COLUMNS if c.kind == "diagnostic" and c.filled == "engine" and c.units == "mean" and not c.detail)
+_MEANS = tuple(c for c in COLUMNS if c.kind == "diagnostic" and c.filled == "engine" and c.units == "mean" and not c.detail)
+MEANS = tuple(c.name for c in _MEANS if not c.optional)
+OPTIONAL_MEANS = tuple(c.name for c in _MEANS if c.optional)
 
 
 def column_named(name: str) -> Column:

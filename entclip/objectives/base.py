@@ -30,6 +30,7 @@ __all__ = [
     "View",
     "clip_events",
     "kinds",
+    "sample_counts",
     "split_by_cause",
     "weight",
 ]
@@ -212,3 +213,21 @@ def clip_events(change: Change, advantage: Array) -> ClipEvents:
     if change.gated:
         return ClipEvents(change.low & (advantage < 0), change.high & (advantage > 0))
     return ClipEvents(change.low & (advantage != 0), change.high & (advantage != 0))
+
+
+def sample_counts(change: Change, n_plus: Array, n_minus: Array) -> dict[str, Array]:
+    """The ledger's counts of samples from how many had A > 0 and A < 0, of each action (..., V) or each sample.
+
+    clip_count_low, clip_count_high: those that a side acted on. removed_plus, removed_minus: those whose gradient was removed
+    whole, by sign, whatever removed it; a drop control takes its shares from them.
+    """
+    either, gains = n_plus + n_minus, change.gains
+    of_low, of_high = (n_minus, n_plus) if change.gated else (either, either)
+    return {
+        "clip_count_low": of_low * change.low,
+        "clip_count_high": of_high * change.high,
+        "count_plus": n_plus,
+        "count_minus": n_minus,
+        "removed_plus": n_plus * (gains.plus == 0),
+        "removed_minus": n_minus * (gains.minus == 0),
+    }

@@ -132,10 +132,7 @@ def directive_for(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
     row: dict[str, Any] = done[arm.control.like].rows[step]
     if arm.control.kind == "match_kl":
         return Directive(step_variance=row["step_variance"])
-    shares = [
-        row[f"clip_count_{side}"] / max(row[f"count_{sign}"], 1e-300) for side, sign in (("high", "plus"), ("low", "minus"))
-    ]
-    return Directive(keep=Keep(1 - shares[0], 1 - shares[1]))
+    return Directive(keep=Keep(*(1 - row[f"removed_{sign}"] / max(row[f"count_{sign}"], 1e-300) for sign in ("plus", "minus"))))
 
 
 def check(experiment: Experiment, engine: str = "sampled", **options: Any) -> Verdict:

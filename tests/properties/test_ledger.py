@@ -134,6 +134,8 @@ def test_diagnostics(batch) -> None:
     assert c["clip_count_low"] == np.sum(low & acts[0])
     assert c["clip_count_high"] == np.sum(high & acts[1])
     assert (c["count_plus"], c["count_minus"]) == (np.sum(a > 0), np.sum(a < 0))
+    up, down = (g[actions] == 0 for g in changed(batch.objective, pair.ratio, pair.old_probs).gains[:2])
+    assert (c["removed_plus"], c["removed_minus"]) == (np.sum(up & (a > 0)), np.sum(down & (a < 0)))
     log_ratio = pair.log_p - pair.log_old
     assert_identity(c["kl"][0], -(pair.old_probs @ log_ratio), pair.old_probs @ np.abs(log_ratio))
     assert_identity(c["log_ratio_sq"][0], pair.old_probs @ log_ratio**2, pair.old_probs @ log_ratio**2)

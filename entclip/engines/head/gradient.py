@@ -16,32 +16,23 @@ import torch
 from torch import Tensor
 
 from entclip.engines.head.state import HeadState
-from entclip.objectives.base import View, clip_events
+from entclip.objectives.base import View, sample_counts
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 
-__all__ = ["Counts", "Gradient", "gradient_of", "logit_gradient", "sample_log_probs"]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Samples per context of the minibatch, each (R, n): by sign, and those that a side clipped."""
-
-    plus: Tensor
-    minus: Tensor
-    low: Tensor
-    high: Tensor
+__all__ = ["Gradient", "gradient_of", "logit_gradient", "sample_log_probs"]
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """One minibatch: its contexts (n,), actions (R, n, B), u = r W of each sample in total and by cause, (R, n, B)."""
+    """One minibatch: its contexts (n,), actions (R, n, B), u = r W of each sample in total and by cause, (R, n, B); what the
+    ledger counts, per context (R, n)."""
 
     contexts: Tensor
     actions: Tensor
     total: Tensor
     causes: dict[str, Tensor]
-    counts: Counts
+    counts: dict[str, Tensor]
 
 
 def sample_log_probs(state: HeadState, contexts: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,8 +59,8 @@ def gradient_of(state: HeadState, contexts: Tensor, actions: Tensor, advantages:
     plus, minus = advantages.clamp(min=0) * d / batch, (-advantages).clamp(min=0) * d / batch
     weights = split_survivors(change, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    hits = (advantages > 0, advantages < 0, *clip_events(change, advantages))
-    counts = Counts(*(x.sum(-1).double() for x in hits))
+    each = sample_counts(change, (advantages > 0).double(), (advantages < 0).double())
+    counts = {name: x.sum(-1) for name, x in each.items()}
     return Gradient(contexts, actions, ratio * total, {cause: ratio * w for cause, w in weights.items()}, counts)
 
 

@@ -221,9 +221,8 @@ def _columns(state: HeadState, path: PathSums, sums: Columns, causes: Columns) -
 
 def _counts(state: HeadState, gradient: Gradient) -> Columns:
     """Samples per context and how many were clipped; 0 outside the minibatch."""
-    counts, out = gradient.counts, {}
-    names = {"clip_count_low": counts.low, "clip_count_high": counts.high, "count_plus": counts.plus, "count_minus": counts.minus}
-    for name, value in names.items():
+    out: Columns = {}
+    for name, value in gradient.counts.items():
         out[name] = torch.zeros_like(state.log_z)
         out[name][:, gradient.contexts] = value
     return out

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from entclip.objectives.base import Objective, View, clip_events
+from entclip.objectives.base import Objective, View, sample_counts
 from entclip.objectives.drop import Keep, split_survivors
 
 __all__ = ["TokenWeights", "carry", "step_by_cause", "token_share", "token_weights"]
@@ -24,19 +24,14 @@ class TokenWeights:
     """Weights on grad log pi of each token by cause, (N, R), and counts of the tokens that count."""
 
     by_cause: dict[str, Any]
-    clipped_low: float
-    clipped_high: float
-    positive: float
-    negative: float
+    counts: dict[str, float]
     ratio_max: float
 
     @classmethod
     def merged(cls, parts: Sequence[TokenWeights]) -> TokenWeights:
         """Return the counts of several micro-batches; their weights are used up."""
-        low, high, positive, negative = (
-            sum(getattr(part, name) for part in parts) for name in ("clipped_low", "clipped_high", "positive", "negative")
-        )
-        return cls({}, low, high, positive, negative, max(part.ratio_max for part in parts))
+        counts = {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
+        return cls({}, counts, max(part.ratio_max for part in parts))
 
 
 def token_share(mask: Any, aggregation: str) -> Any:
@@ -70,13 +65,10 @@ def token_weights(
     if survives is not None:
         plus, minus = plus * survives, minus * survives
     split = split_survivors(change, plus, minus, keep)
-    events = clip_events(change, plus - minus)
+    counts = sample_counts(change, (plus > 0).double() * mask, (minus > 0).double() * mask)
     return TokenWeights(
         {cause: (ratio * weight * share).to(log_probs.dtype) for cause, weight in split.items()},
-        float((events.low & mask).sum()),
-        float((events.high & mask).sum()),
-        float(((plus > 0) & mask).sum()),
-        float(((minus > 0) & mask).sum()),
+        {name: float(each.sum()) for name, each in counts.items()},
         float(ratio[mask].max()),
     )
 

@@ -76,11 +76,8 @@ def update(
         "step_variance": second.step_variance,
         "_inner": float(sum(x.sum(dtype=torch.float64) for x in products)),
         "_scale": float(sum(x.abs().sum(dtype=torch.float64) for x in products)),
-        "clip_count_low": counts.clipped_low * per_token,
-        "clip_count_high": counts.clipped_high * per_token,
-        "count_plus": counts.positive * per_token,
-        "count_minus": counts.negative * per_token,
         "ratio_max": counts.ratio_max,
+        **{name: number * per_token for name, number in counts.counts.items()},
         **distribution_columns(objective, now, responses.old),
     }
 

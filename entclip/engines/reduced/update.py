@@ -15,7 +15,7 @@ from entclip.engines.reduced.cut_panels import cut, straddling
 from entclip.engines.reduced.expected import Changed, Terms, expected_columns, idle_range
 from entclip.engines.reduced.kernels import Kernels
 from entclip.engines.reduced.steps import Optimizer, Pushes
-from entclip.objectives.base import CAUSES, View
+from entclip.objectives.base import CAUSES, View, sample_counts
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -116,14 +116,7 @@ def _update(
     columns |= expected_columns(standing, changed, both.at(slice(len(ratio), None)), terms)
     if changed.has_nodes:
         _cut_expectations(cell, population, terms, columns)
-    either = draw.n_plus + draw.n_minus
-    of_low, of_high = (draw.n_minus, draw.n_plus) if change.gated else (either, either)
-    counts = {
-        "clip_count_low": of_low * change.low,
-        "clip_count_high": of_high * change.high,
-        "count_plus": draw.n_plus,
-        "count_minus": draw.n_minus,
-    }
+    counts = sample_counts(change, draw.n_plus, draw.n_minus)
     columns |= dict(zip(counts, pushes.by_unit(np.stack(list(counts.values())), len(rate)), strict=True))
     columns |= {"kl": standing.kl, "log_ratio_sq": standing.log_ratio_sq, "ratio_max": standing.ratio_max}
     new = replace(cell, log_probs=log_probs, probs=probs, shift=cell.shift + shift, moments=step.moments)

@@ -14,7 +14,7 @@ import torch
 from entclip.drift.cumulants import proved_remainder
 from entclip.engines.accounting import Scheme
 from entclip.engines.tokens.kernels.passes import Norm, Slots, Tensor
-from entclip.objectives.base import ClipEvents, Objective, View, clip_events
+from entclip.objectives.base import Objective, View, sample_counts
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.policies.softmax import importance_ratio
 from entclip.rewards.advantage import AdvantageMoments
@@ -27,7 +27,7 @@ Columns = dict[str, Tensor]
 @dataclass(frozen=True)
 class Taken:
     """A minibatch at the policies it is used with, each (U, B): log pi, log pi_old, ratio, advantage, c/(r B) by cause and in
-    total, and the samples that a side acts on."""
+    total, and what the ledger counts."""
 
     log_probs: Tensor
     old_log_probs: Tensor
@@ -35,7 +35,7 @@ class Taken:
     advantage: Tensor
     weights: dict[str, Tensor]
     total: Tensor
-    events: ClipEvents
+    counts: dict[str, Tensor]
 
 
 def take(objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advantage: Tensor, keep: Keep | None) -> Taken:
@@ -46,13 +46,12 @@ def take(objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advanta
     plus, minus = advantage.clamp(min=0) / batch, (-advantage).clamp(min=0) / batch
     weights = split_survivors(change, plus, minus, keep)
     total = plus * gains.plus - minus * gains.minus
-    return Taken(log_probs, old_log_probs, view.ratio, advantage, weights, total, clip_events(change, advantage))
+    counts = sample_counts(change, (advantage > 0).double(), (advantage < 0).double())
+    return Taken(log_probs, old_log_probs, view.ratio, advantage, weights, total, counts)
 
 
 def _counts(taken: Taken) -> Columns:
-    a, events = taken.advantage, taken.events
-    counted = {"clip_count_low": events.low, "clip_count_high": events.high, "count_plus": a > 0, "count_minus": a < 0}
-    return {name: mask.double().sum(-1) for name, mask in counted.items()}
+    return {name: each.sum(-1) for name, each in taken.counts.items()}
 
 
 def _view_columns(sums: Columns, mean_value: Tensor) -> Columns:

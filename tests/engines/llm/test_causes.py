@@ -48,8 +48,8 @@ def test_weights_are_the_gradient_of_the_clipped_surrogate(aggregation):
     found = token_weights(clip, new, old, advantages, mask, share)
     torch.testing.assert_close(sum(found.by_cause.values()), gradient, rtol=1e-10, atol=1e-14)
     clipped = ((torch.exp(new - old) > 1.28) & (advantages > 0) & mask).sum()
-    assert found.clipped_high == float(clipped) > 0
-    assert found.clipped_low == float(((torch.exp(new - old) < 0.8) & (advantages < 0) & mask).sum()) > 0
+    assert found.counts["clip_count_high"] == float(clipped) > 0
+    assert found.counts["clip_count_low"] == float(((torch.exp(new - old) < 0.8) & (advantages < 0) & mask).sum()) > 0
     assert found.ratio_max == pytest.approx(float(torch.exp(new - old)[mask].max()), rel=1e-14)
 
 
