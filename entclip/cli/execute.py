@@ -57,9 +57,11 @@ def execute(experiment: Experiment, machine: Machine, out: Path | None, output: 
         if tables:
             output.say(f"Ledger, summary and figure are in {out}")
     if judged:
+        from entclip.report.story import over_units
+
         verdict = verdict_of(summary).verdict
         if tables:
-            output.tell(f"Verdict: {verdict}", style="bold")
+            output.tell(f"Verdict: {verdict}{over_units(summary['arms'].values())}", style="bold")
         raise typer.Exit(_EXIT[verdict])
     return ledger
 

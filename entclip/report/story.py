@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from entclip.report.grid import PARTS, accounted, arms_of, has_theory
@@ -13,7 +13,7 @@ from entclip.report.style import CAUSES
 if TYPE_CHECKING:
     from entclip.experiments.experiment import Experiment
 
-__all__ = ["arm_sentence", "command", "limits", "what_was_run"]
+__all__ = ["arm_sentence", "command", "limits", "over_units", "what_was_run"]
 
 _ROUNDING = 1e-12  # nats
 _ENGINES = {
@@ -83,7 +83,7 @@ def arm_sentence(arm: Mapping[str, Any]) -> str:
     start, end = (value_of(arm, f"entropy_{when}") for when in ("start", "end"))
     if value is None:
         return "Nothing was measured."
-    size = f"{with_error(value, value_of(arm, 'measured_se'))} nats{_over_units(arm)}"
+    size = f"{with_error(value, value_of(arm, 'measured_se'))} nats{over_units((arm,))}"
     if half is not None and abs(value) <= half:
         ends = " to ".join(plain(end, True) for end in (value - half, value + half))
         said = [f"no entropy change that can be told from zero: {size}, 95 % interval {ends}"]
@@ -110,12 +110,15 @@ def arm_sentence(arm: Mapping[str, Any]) -> str:
     return "; ".join(said) + "."
 
 
-def _over_units(arm: Mapping[str, Any]) -> str:
-    """What a standard error stands on; empty for an exact engine, which needs none."""
-    units = value_of(arm, "units")
-    if units is None:
+def over_units(arms: Iterable[Mapping[str, Any]]) -> str:
+    """What the standard errors and verdicts of some arms stand on; empty for an exact engine, which needs none."""
+    units = [n for arm in arms if (n := value_of(arm, "units")) is not None]
+    if not units:
         return ""
-    return " in one independent unit (no standard error)" if units == 1 else f" over {units:,.0f} independent units"
+    if max(units) == 1:
+        return " in one independent unit (no standard error)"
+    least, most = (f"{n:,.0f}" for n in (min(units), max(units)))
+    return f" over {most if least == most else f'{least} to {most}'} independent units"
 
 
 def _theory(arm: Mapping[str, Any]) -> str:

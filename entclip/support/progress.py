@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +12,15 @@ __all__ = ["Advance", "progress"]
 
 Advance = Callable[[], None]
 _EVERY = 60.0  # seconds between plain lines
-_FIRST = 5.0  # seconds until the first estimate of a plain line
+_FIRST = 5.0  # seconds until the first estimate of a plain line, and between what is said before any part is done
+_SILENT = 2.0  # seconds without a part, after which a bar says what is going on
 
 
 @contextmanager
 def progress(title: str, total: int, *, first: str = "", quiet: bool = False) -> Iterator[Advance]:
     """Yield a function to call after each of `total` parts; threads may share it.
+
+    What the package logs meanwhile ("generating 256 responses") is shown while a part is long in coming.
 
     Args:
         title: what is being done; it may hold what a user wrote.
@@ -30,7 +34,9 @@ def progress(title: str, total: int, *, first: str = "", quiet: bool = False) ->
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
-        yield _Lines(title, total, first).advance
+        lines = _Lines(title, total, first)
+        with _listening(lines.note):
+            yield lines.advance
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -40,11 +46,38 @@ def progress(title: str, total: int, *, first: str = "", quiet: bool = False) ->
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"{title}: {first}" if first else title, total=total)
+        moved = time.monotonic()
 
         def advance() -> None:
+            nonlocal moved
+            moved = time.monotonic()
             bar.update(task, advance=1, description=title)
 
-        yield advance
+        def note(text: str) -> None:
+            if time.monotonic() - moved > _SILENT:
+                bar.update(task, description=text)
+
+        with _listening(note):
+            yield advance
+
+
+@contextmanager
+def _listening(note: Callable[[str], None]) -> Iterator[None]:
+    """Pass on what the package logs as information."""
+
+    class _Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            note(record.getMessage())
+
+    log, handler = logging.getLogger("entclip"), _Notes()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 class _Lines:
@@ -53,17 +86,27 @@ class _Lines:
     def __init__(self, title: str, total: int, first: str) -> None:
         self.title, self.total, self.done = title, total, 0
         self.start, self.due, self.lock = time.monotonic(), _FIRST, threading.Lock()
+        self.moved = self.said = 0.0  # seconds after the start
         _say(f"{title}: {first}" if first else title)
 
     def advance(self) -> None:
         with self.lock:
             self.done += 1
-            taken = time.monotonic() - self.start
+            self.moved = taken = time.monotonic() - self.start
             if taken < self.due or self.done == self.total:
                 return
-            self.due = taken + _EVERY
+            self.due, self.said = taken + _EVERY, taken
             left = taken * (self.total - self.done) / self.done
             _say(f"{self.title}: {self.done:,} of {self.total:,} in {_words(taken)}, about {_words(left)} left")
+
+    def note(self, text: str) -> None:
+        """Say what is going on while no part gets done: after five seconds, then ever less often, down to once a minute."""
+        with self.lock:
+            taken = time.monotonic() - self.start
+            least = _EVERY if self.done else min(max(_FIRST, taken / 8), _EVERY)
+            if taken - max(self.said, self.moved) >= least:
+                self.said = taken
+                _say(f"{self.title}: {text} ({_words(taken)} so far)")
 
 
 def _say(line: str) -> None:

@@ -18,7 +18,10 @@ def in_threads(work: Callable[[T], R], items: Iterable[T], workers: int, stop: C
     Args:
         stop: called first when an error or an interrupt ends the wait, so that running work can end at its next step. Work
             that has not begun is cancelled. An interrupt does not wait for running work, an error does.
+        workers: one is the caller's own thread, where an interrupt ends the work at once and nothing is left to stop.
     """
+    if workers == 1:
+        return [work(item) for item in items]
     pool = ThreadPoolExecutor(workers)
     try:
         futures = [pool.submit(work, item) for item in items]

@@ -16,7 +16,7 @@ from entclip.cli.app import app
 from entclip.report.document import document
 from entclip.report.github import text
 from entclip.report.page import page
-from entclip.report.story import arm_sentence, limits, what_was_run
+from entclip.report.story import arm_sentence, limits, over_units, what_was_run
 from entclip.support.errors import DamagedFileError, SpecError
 from tests.folders import relist
 
@@ -149,6 +149,7 @@ def test_sentences_state_what_was_found():
     )
     alone = arm_sentence(arm | {"units": 1, "measured_se": None})
     assert alone.startswith("entropy fell: -.0340 nats in one independent unit (no standard error) (from 3.8000")
+    assert over_units(({"units": 6}, {"units": 12})) == " over 6 to 12 independent units"
     assert arm_sentence({"measured": -0.034}).startswith("entropy fell: -.0340 nats;")  # an exact engine
     assert "entropy rose" in arm_sentence(arm | {"measured": 0.034})
     partly = arm_sentence(arm | {"updates": 17, "skipped": 303, "unaccounted": 0.006, "unaccounted_se": 0.0004})

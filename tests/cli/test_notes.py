@@ -1,0 +1,62 @@
+"""What a command says while the first part of its work is long in coming."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from entclip.support import progress as module
+from entclip.support.progress import progress
+
+LOG = logging.getLogger("entclip.somewhere")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_say_what_is_going_on_until_parts_get_done(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("llm", 3, first="3 updates") as advance:
+        for seconds, text in ((1, "loading"), (5, "generating"), (8, "a"), (11, "b"), (80, "c"), (89, "d"), (133, "e")):
+            clock[0] = 100 + seconds
+            LOG.info(text)
+        clock[0] = 240
+        advance()
+        LOG.info("f")
+        clock[0] = 301
+        LOG.info("g")
+    LOG.info("afterwards")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "llm: 3 updates", "llm: generating (5 s so far)", "llm: b (11 s so far)", "llm: c (1 min 20 s so far)",
+        "llm: e (2 min 13 s so far)", "llm: 1 of 3 in 2 min 20 s, about 4 min 40 s left", "llm: g (3 min 21 s so far)",
+    ]  # fmt: skip
+
+
+def test_quiet_is_quiet_and_the_log_is_left_as_it_was(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("entclip")
+    before = log.level, list(log.handlers)
+    with progress("llm", 1, quiet=True):
+        clock[0] += 100
+        LOG.info("loading")
+    with pytest.raises(KeyError), progress("llm", 1):
+        raise KeyError
+    assert (log.level, list(log.handlers)) == before
+    assert capsys.readouterr().err == "llm\n"
+
+
+def test_a_bar_says_it_too(clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress("llm", 3, first="3 updates") as advance:
+        advance()
+        LOG.info("[soon]")
+        clock[0] += 3
+        LOG.info("[generating]")
+    err = capsys.readouterr().err
+    assert "[generating]" in err  # no markup
+    assert "[soon]" not in err
