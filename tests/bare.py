@@ -1,4 +1,4 @@
-"""python -m tests.bare PROGRAM: every entclip command in README's shell blocks where only the core is installed (make bare).
+"""python -m tests.bare PROGRAM: the commands of README and docs/api/commands.md where only the core is installed (make bare).
 
 A command must end well, or with exit code 2 and one line that names what to install. One that still works after a minute passes,
 since a missing package shows at once.
@@ -20,6 +20,7 @@ FILES = {
     "my_grpo_config.yaml": "epsilon: 0.2\nepsilon_high: 0.28\nnum_generations: 16\nnum_iterations: 2\n",
     "my_experiment.toml": (ROOT / "entclip" / "experiments" / "theorem1.toml").read_text("utf-8"),
 }
+PAGES = ("README.md", "docs/api/commands.md")
 SECONDS = 60
 
 
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in FILES.items():
             (Path(folder) / name).write_text(text, "utf-8")
-        for command in commands((ROOT / "README.md").read_text("utf-8")):
+        for command in commands("".join((ROOT / page).read_text("utf-8") for page in PAGES)):
             if refused & set(command):  # a folder that a refused command would have written
                 continue
             try:
