@@ -20,20 +20,28 @@ __all__ = ["Machine", "arms_frame", "execute", "show_run", "simulate"]
 
 Machine = tuple[str, str, str]  # engine, device, dtype
 _EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
-# What happens before the first update is done, where it can take minutes.
-_FIRST = {"llm": "; loading the model, then the first update", "head": "; making the head", "tokens": "; filling the tables"}
+_LONG = 60.0  # seconds from which the expected time is said beforehand
 
 
 def simulate(experiment: Experiment, machine: Machine, out: Path | None, output: Output) -> Ledger:
     """Make the ledger of a run, with progress and the warning that belongs before it."""
+    from entclip.engines.facts import updates_of
+    from entclip.engines.registry import facts_of
+    from entclip.runs.foresight import foresee, refuse_too_large
     from entclip.runs.runner import run
+    from entclip.support.foresight import duration
 
     engine, device, dtype = machine
+    refuse_too_large(experiment, engine, device, dtype)
     _warn_of_single_samples(experiment, engine)
-    u = experiment.update
-    total = sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for _, c in experiment.cases())
-    title, first = f"{experiment.name} ({u.geometry})", f"{total:,} updates{_FIRST.get(engine, '')}"
-    with output.progress(title, total, first) as advance:
+    total = sum(updates_of(case) for _, case in experiment.cases())
+    seconds, beginning = foresee(experiment, engine, device, dtype).seconds, facts_of(engine).beginning
+    first = (
+        f"{total:,} updates"
+        + (f", about {duration(seconds)}" if seconds > _LONG else "")
+        + (f"; {beginning}" if beginning else "")
+    )
+    with output.progress(f"{experiment.name} ({experiment.update.geometry})", total, first) as advance:
         each: Progress = lambda arm, done, of: advance()  # noqa: E731
         return run(experiment, engine, device=device, dtype=dtype, out=out, progress=each)
 
@@ -96,10 +104,11 @@ def show_run(summary: dict[str, Any], output: Output) -> None:
 
 
 def _warn_of_single_samples(experiment: Experiment, engine: str) -> None:
+    from entclip.engines.registry import facts_of
     from entclip.experiments.start import single_push, takeover_ratio
 
-    # The reduced engine's tables are too large to look at; those of shared parameters take no natural step.
-    if engine in ("reduced", "head", "llm"):
+    # Tables that no engine lists are too large to look at; shared parameters take no natural step.
+    if not facts_of(engine).lists_actions:
         return
     ratios = {label: takeover_ratio(case) for label, case in experiment.cases()}
     worst = max(ratios, key=lambda label: ratios[label])

@@ -121,6 +121,7 @@ def llm(
 ) -> None:
     """Train a language model by GRPO with the entropy ledger inside. Without options: the tiny model, random rewards."""
     from entclip.cli.execute import execute
+    from entclip.engines.registry import usual_engine
     from entclip.support.files import prepare_folder
 
     output = Output(as_json, csv, quiet)
@@ -131,7 +132,7 @@ def llm(
     spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
     if out is not None:
         prepare_folder(out, ("metrics.jsonl",))
-    made = execute(spec, ("llm", device, dtype), out, output, judged=False)
+    made = execute(spec, (usual_engine(spec.policy.kind).name, device, dtype), out, output, judged=False)
     if out is not None:
         write_metrics(made, out)
     if output.tables:

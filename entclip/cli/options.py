@@ -39,7 +39,9 @@ def _complete_experiment(incomplete: str) -> list[str]:
 
 
 def _complete_engine(incomplete: str) -> list[str]:
-    return [name for name in ("sampled", "exact", "reduced", "tokens", "head") if name.startswith(incomplete)]
+    from entclip.engines.registry import ENGINES
+
+    return [name for name, facts in ENGINES.items() if name.startswith(incomplete) and not facts.trains_models]
 
 
 def policy_section(text: str, vocab: int | None, contexts: int | None) -> dict[str, Any]:

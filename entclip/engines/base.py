@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from entclip.engines.facts import EngineFacts
+from entclip.engines.registry import ENGINES
 from entclip.engines.samples import Samples, Sums
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
@@ -15,7 +17,7 @@ from entclip.objectives.base import Objective
 from entclip.objectives.drop import Keep
 from entclip.support.errors import SpecError
 
-__all__ = ["Directive", "Engine", "Minibatch", "Rollout", "State", "refuse_adam"]
+__all__ = ["Directive", "Engine", "Minibatch", "Rollout", "State", "refuse_optimizer"]
 
 
 @dataclass(kw_only=True)
@@ -76,10 +78,7 @@ R = TypeVar("R", bound=Rollout)
 class Engine(Protocol[S, R]):
     """Functions of a state passed in and out; the only randomness is keyed by the experiment's seed."""
 
-    name: str
-    drawn: bool
-    concurrent: bool  # arms may run at the same time in threads
-    packages: tuple[str, ...]  # whose versions, or absence, can change its numbers, besides numpy, scipy and entclip
+    facts: EngineFacts
 
     def start(self, experiment: Experiment, objective: Objective) -> S:
         """Return the state before the first update; SpecError for what the engine cannot run."""
@@ -107,11 +106,12 @@ class Engine(Protocol[S, R]):
         ...
 
 
-def refuse_adam(experiment: Experiment, engine: str) -> None:
-    """Raise SpecError if the experiment asks for an optimiser that this engine does not have."""
+def refuse_optimizer(facts: EngineFacts, experiment: Experiment) -> None:
+    """Raise SpecError if the experiment asks for an optimiser that the engine does not have."""
     optimizer = experiment.update.optimizer
-    if optimizer != "sgd":
+    if optimizer not in facts.optimizers:
+        others = [f.name for f in ENGINES.values() if optimizer in f.optimizers]
         raise SpecError(
-            f'update.optimizer = {optimizer!r}: {engine} takes plain steps only ("sgd"); the engines reduced, tokens and head '
-            "have Adam."
+            f"update.optimizer = {optimizer!r}: the {facts.name} engine takes plain steps only, {' or '.join(facts.optimizers)}; "
+            f"the engines {', '.join(others)} have it."
         )

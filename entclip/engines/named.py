@@ -6,11 +6,13 @@ from importlib import import_module
 from typing import Any
 
 from entclip.engines.base import Engine
+from entclip.engines.facts import EngineFacts
+from entclip.engines.registry import ENGINES, facts_of
 from entclip.support.errors import SpecError
 from entclip.support.extras import check_docstrings, not_installed
 
 __all__ = ["engine_named"]
-_ENGINES = {
+_CLASSES = {
     "sampled": ("entclip.engines.tabular.sampled", "SampledEngine"),
     "exact": ("entclip.engines.tabular.exact", "ExactEngine"),
     "reduced": ("entclip.engines.reduced.engine", "ReducedEngine"),
@@ -20,33 +22,31 @@ _ENGINES = {
 }
 
 
-_TORCH = {"tokens", "head", "llm"}
-_EXTRA = {"tokens": "torch", "head": "torch", "llm": "llm"}  # brings all that the engine imports, whichever package lacks first
-DTYPES = ("float64", "float32", "bfloat16")
-
-
-def engine_named(name: str, device: str = "cpu", dtype: str = "float64") -> Engine[Any, Any]:
-    """Return the engine of that name; modules load when asked for.
+def engine_named(name: str, device: str = "cpu", dtype: str | None = None) -> Engine[Any, Any]:
+    """Return the engine of that name; modules load when asked for. dtype: None for the engine's usual one.
 
     Raises: SpecError for an unknown name, or a device or dtype that this engine does not have.
     """
-    if name not in _ENGINES:
-        raise SpecError(f"unknown engine {name!r}: choose one of {', '.join(sorted(_ENGINES))}.")
-    if dtype not in DTYPES:
-        raise SpecError(f"dtype = {dtype!r}: choose one of {', '.join(DTYPES)}.")
-    if name not in _TORCH and (device, dtype) != ("cpu", "float64"):
-        raise SpecError(
-            f"the {name} engine runs on the CPU in float64, not on device {device!r} in {dtype}: leave both out, or use one of "
-            f"the engines {', '.join(sorted(_TORCH))}."
-        )
-    if name == "llm":
-        check_docstrings("the llm engine")
-    module, attribute = _ENGINES[name]
+    facts = facts_of(name)
+    _check_machine(facts, device, facts.dtypes[0] if dtype is None else dtype)
+    if facts.needs_docstrings:
+        check_docstrings(f"the {name} engine")
+    module, attribute = _CLASSES[name]
     try:
         kind = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        if name not in _EXTRA or error.name is None or error.name.startswith("entclip"):
+        if not facts.extra or error.name is None or error.name.startswith("entclip"):
             raise
-        raise SpecError(not_installed(f"the {name} engine", error.name, _EXTRA[name])) from None
-    engine: Engine[Any, Any] = kind(device=device, dtype=dtype) if name in _TORCH else kind()
+        raise SpecError(not_installed(f"the {name} engine", error.name, facts.extra)) from None
+    chosen = {"device": device, "dtype": dtype or facts.dtypes[0]} if len(facts.devices) > 1 else {}
+    engine: Engine[Any, Any] = kind(**chosen)
     return engine
+
+
+def _check_machine(facts: EngineFacts, device: str, dtype: str) -> None:
+    """Raise SpecError for a device or dtype that the engine does not have."""
+    for key, value, own in (("device", device.split(":")[0], facts.devices), ("dtype", dtype, facts.dtypes)):
+        if value not in own:
+            others = [f.name for f in ENGINES.values() if value in (f.devices if key == "device" else f.dtypes)]
+            instead = f"or an engine that has it: {', '.join(others)}" if others else "no engine has it"
+            raise SpecError(f"{key} = {value!r}: the {facts.name} engine has {' or '.join(own)} only; use that, {instead}.")

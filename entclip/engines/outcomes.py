@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from entclip.engines.samples import Sums, _level_values, _sums_of_counts
+from entclip.engines.tabular.facts import MAX_OUTCOMES, multisets
 from entclip.experiments.experiment import Experiment
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import DiscreteReward, Gaussian
 from entclip.support.errors import SpecError
 
-__all__ = ["MAX_OUTCOMES", "enumerate_all"]
-MAX_OUTCOMES = 1_000_000
+__all__ = ["enumerate_all"]
 
 
-def _too_many(count: int, what: str) -> SpecError:
+def _too_many(count: float, what: str) -> SpecError:
+    number = f"{count:,.0f}" if count < 1e15 else f"{count:.1e}"
     return SpecError(
-        f"the exact engine would enumerate {count:,} {what}, over its limit of {MAX_OUTCOMES:,}: use fewer actions, a smaller "
+        f"the exact engine would enumerate {number} {what}, over its limit of {MAX_OUTCOMES:,}: use fewer actions, a smaller "
         "batch or fewer minibatches, or the sampled engine."
     )
 
@@ -91,6 +92,9 @@ def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.n
         # Atoms are (action, level); an outcome is how many samples fell on each.
         given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
         used = np.flatnonzero(given.ravel())
+        count = multisets(len(used), batch)
+        if count > 1.001 * MAX_OUTCOMES:  # known at once; getting there one sample at a time takes minutes
+            raise _too_many(count, "outcomes of one minibatch")
         atom_probs = (probs[:, :, None] * given).reshape(units, -1)[:, used]
         support, law = np.zeros((1, len(used))), np.ones((units, 1))
         for _ in range(batch):  # one convolution per sample

@@ -91,6 +91,9 @@ class FileSpec(_Part):
     contexts: Count | None = None
 
 
+_DRAWN = {"vocab": 512, "contexts": 32, "dim": 16, "sd": 2.0, "exponent": 1.0}
+
+
 class HiddenSpec(_Part):
     """Shared parameters, the last layer of a model: logits = base + h_t W', with hidden states h_t (T, d) and a head W (V, d).
 
@@ -118,6 +121,10 @@ class HiddenSpec(_Part):
                 "them (contexts may limit what is read)."
             )
         return self
+
+    def sizes(self) -> dict[str, float]:
+        """Return vocab, contexts, dim, sd and exponent of parameters that are drawn, defaults filled in."""
+        return {name: default if (value := getattr(self, name)) is None else value for name, default in _DRAWN.items()}
 
 
 class AutoregressiveSpec(_Part):

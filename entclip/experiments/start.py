@@ -16,17 +16,19 @@ from entclip.experiments.sections import (
     UniformSpec,
     ZipfSpec,
 )
+from entclip.experiments.shape import shape_of
 from entclip.policies import laws
 from entclip.policies.logits_file import read_logits
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import log_softmax
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
+from entclip.support.memory import available_bytes, gib
 from entclip.support.random import stream
 
 __all__ = ["Start", "single_push", "start_of", "takeover_ratio"]
 
-_MAX_TABLE = 4 * 2**30  # bytes; a run holds a few of them
+_COPIES = 4  # of the table of all policies while they are made
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,20 @@ def _perturbed(old: np.ndarray, spec: PerturbationSpec, seed: int) -> np.ndarray
 
 
 def _check_size(experiment: Experiment) -> None:
-    """Tables that no machine here should try to hold are refused with their size."""
-    spec = experiment.policy
-    size = 8 * (getattr(spec, "contexts", None) or 1) * getattr(spec, "vocab", 1)
-    if size > _MAX_TABLE:
+    """Tables that this machine cannot hold are refused with their size, before they are made."""
+    spec, shape = experiment.policy, shape_of(experiment)
+    size, available = 8.0 * shape.contexts * shape.prefixes * shape.vocab, available_bytes()
+    if _COPIES * size > available:
         # Laws that the reduced engine has to list as well are refused here for it, too.
         closed = spec.kind in ("zipf", "uniform", "peaked")
         unlisted = experiment.perturbation is None and (
             closed or (isinstance(spec, NormalLogitsSpec) and spec.vocab > MAX_LISTED)
         )
         instead = ', or the engine "reduced", which does not list them' if unlisted else ""
+        rows = f"{shape.contexts:,} contexts" + (f" x {shape.prefixes:,} prefixes" if shape.prefixes > 1 else "")
         raise SpecError(
-            f"policy.contexts x policy.vocab is a table of {size / 2**30:.1f} GiB in float64, over the limit of "
-            f"{_MAX_TABLE / 2**30:.0f} GiB: use fewer contexts or actions{instead}."
+            f"the policies of {rows} x {shape.vocab:,} actions are a table of {gib(size)} in float64, of which making it takes "
+            f"{_COPIES}, but {gib(available)} are free: use fewer contexts or actions{instead}."
         )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from entclip.engines.registry import DEFAULT
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.load import load
 from entclip.findings.exact import EXACT
@@ -39,7 +40,7 @@ class RunSpec(_Part):
     regime: Text
     experiment: str | None = None
     exact: str | None = None
-    engine: str = "sampled"
+    engine: str = DEFAULT
     dtype: str = "float64"
     full: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from entclip.engines.named import engine_named
+from entclip.engines.registry import DEFAULT, facts_of
 from entclip.findings.data import Catalogue, RunSpec
 from entclip.findings.exact import EXACT
 from entclip.ledger.folder import read_summary
@@ -35,7 +36,6 @@ _KEPT = (
     "entropy_start", "entropy_end", "updates", "skipped",
 )  # fmt: skip
 _EVENTS = ("clip_events_low", "clip_events_high")
-_BY_RESPONSE = "llm"  # its ledger counts clipped tokens in units of a response
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def command_of(spec: RunSpec, quick: bool) -> str:
     """Return what a reader types to make this run alone."""
     if spec.exact is not None:
         return f"entclip reproduce {spec.name}{' --quick' if quick else ''}"
-    if spec.engine == "llm":
+    if facts_of(spec.engine).trains_models:
         words = ["entclip llm", str(spec.experiment)]
     else:
-        words = ["entclip run", str(spec.experiment), *(["--engine", spec.engine] if spec.engine != "sampled" else [])]
+        words = ["entclip run", str(spec.experiment), *(["--engine", spec.engine] if spec.engine != DEFAULT else [])]
     for override in spec.overrides(quick):
         words += ["--set", f"'{override}'" if any(c in override for c in ' "[') else override]
     return " ".join(words)
@@ -73,7 +73,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _kept_arms(summary: dict[str, Any]) -> dict[str, Any]:
-    columns = _KEPT if summary["engine"] == _BY_RESPONSE else (*_KEPT, *_EVENTS)
+    # The ledger of a model in training counts clipped tokens in units of a response: those are no events.
+    columns = _KEPT if facts_of(summary["engine"]).trains_models else (*_KEPT, *_EVENTS)
     return {name: {c: arm[c] for c in columns if c in arm} for name, arm in summary["arms"].items()}
 
 
@@ -101,7 +102,7 @@ def read_data(folder: Path) -> dict[str, dict[str, Any]]:
             value = json.loads(path.read_text("utf-8"))
             found[str(value["run"])] = value
         except (OSError, ValueError, KeyError) as error:
-            raise SpecError(f"{path} is not data of a finding ({error}): delete it and run entclip reproduce again.") from None
+            raise DamagedFileError(f"{path} is not data of a finding ({error}): delete it and make it again.") from None
     return found
 
 

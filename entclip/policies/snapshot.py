@@ -33,9 +33,9 @@ import numpy.typing as npt
 from entclip.policies import snapshot_file
 from entclip.policies.softmax import log_softmax
 from entclip.support.bounded import exists
-from entclip.support.errors import SpecError
+from entclip.support.errors import DamagedFileError, SpecError
 
-__all__ = ["BUNDLED", "ENTROPY_TOLERANCE", "Snapshot", "compress", "read"]
+__all__ = ["BUNDLED", "ENTROPY_TOLERANCE", "Snapshot", "compress", "read", "sizes"]
 
 BUNDLED = ("smollm2-135m",)  # names that `read` finds inside the package
 ENTROPY_TOLERANCE = 1e-3  # nats, the largest loss that a snapshot may have
@@ -197,25 +197,38 @@ def read(path_or_name: str | os.PathLike[str]) -> Snapshot:
     Everything is checked: V, K, counts, order, finite values, a sum of 1, and the entropy against the
     measured one.
 
-    Raises: ValueError if there is no such file or name, or if it is truncated, damaged or not a snapshot.
+    Raises: SpecError if there is no such file or name; DamagedFileError if it is truncated, damaged or not a snapshot.
     Example:
         >>> read("smollm2-135m").vocab
         49152
     """
+    source, where = _source(path_or_name)
+    vocab, arrays, about = snapshot_file.decode(source, where)
+    snapshot = Snapshot(vocab=vocab, about=MappingProxyType(about), **arrays)
+    _check(snapshot, where, snapshot_file.FIX, DamagedFileError)
+    return snapshot
+
+
+def sizes(path_or_name: str | os.PathLike[str]) -> tuple[int, int]:
+    """Read contexts C and actions V of a snapshot, not its distributions.
+
+    Raises: ValueError as `read`, for what is looked at.
+    """
+    return snapshot_file.sizes(*_source(path_or_name))
+
+
+def _source(path_or_name: str | os.PathLike[str]) -> tuple[str | bytes, str]:
+    """Return where the bytes are, and how messages begin."""
     name = os.fspath(path_or_name)
     where = f"cannot read the snapshot {name!r}"
-    source: str | bytes = name
     if name in BUNDLED:
-        source = importlib.resources.files("entclip").joinpath("data", f"{name}.npz").read_bytes()
-    elif not exists(Path(name)) or Path(name).is_dir():
+        return importlib.resources.files("entclip").joinpath("data", f"{name}.npz").read_bytes(), where
+    if not exists(Path(name)) or Path(name).is_dir():
         raise SpecError(
             f"{where}: there is no such file. Give a shipped name ({', '.join(BUNDLED)}) or the path of a file made by "
             "`entclip snapshot`."
         )
-    vocab, arrays, about = snapshot_file.decode(source, where)
-    snapshot = Snapshot(vocab=vocab, about=MappingProxyType(about), **arrays)
-    _check(snapshot, where, snapshot_file.FIX)
-    return snapshot
+    return name, where
 
 
 def _normalised(row: Array, c: int) -> npt.NDArray[np.float64]:
@@ -265,12 +278,12 @@ def _places(values: npt.ArrayLike | None, contexts: int) -> Array:
     return np.full(contexts, -1, np.int32) if values is None else np.asarray(values, np.int32)
 
 
-def _check(s: Snapshot, where: str, fix: str) -> None:
-    """Raise ValueError at the first broken promise; the entropy comes last, on arrays known to be sound."""
+def _check(s: Snapshot, where: str, fix: str, error: type[ValueError] = SpecError) -> None:
+    """Raise `error` at the first broken promise; the entropy comes last, on arrays known to be sound."""
 
     def require(good: bool | np.bool_, cause: str) -> None:
         if not good:
-            raise SpecError(f"{where}: {cause}. {fix}")
+            raise error(f"{where}: {cause}. {fix}")
 
     shape, bins, v = s.top_ids.shape, s.tail_counts.shape, s.vocab
     require(s.contexts >= 1 and 1 <= s.keep <= v, f"{s.contexts} contexts, K = {s.keep}, V = {v}")

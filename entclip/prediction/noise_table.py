@@ -160,6 +160,7 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: 
     """
     from entclip.engines.base import Directive
     from entclip.engines.named import engine_named
+    from entclip.engines.registry import usual_engine
 
     if experiment.grid:
         raise SpecError("noise: the experiment has a grid; choose one of its cases by --set.")
@@ -168,7 +169,7 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: 
     if experiment.policy.kind == "autoregressive":
         raise SpecError("noise: sequences are not covered: give noise_law_of the log-probabilities of their tokens.")
     model = experiment.policy.kind == "language_model"
-    engine: Any = engine_named("llm", dtype="float32") if model else engine_named("sampled")
+    engine: Any = engine_named(usual_engine(experiment.policy.kind).name)
     state, rollout = engine.roll_out(engine.start(experiment, NoClip()))
     for minibatch in rollout:
         state, _ = engine.step(state, rollout, minibatch, Directive())

@@ -70,13 +70,21 @@ def _share(arm: Mapping[str, Any]) -> str:
     return f"{updates:.0f} of {updates + skipped:.0f}" if updates is not None and skipped else "all"
 
 
+def _measures(run: Mapping[str, Any]) -> str:
+    """Say whose entropy a run's ledger has."""
+    from entclip.engines.registry import ENGINES
+
+    facts = ENGINES.get(str(run.get("engine")))
+    return facts.measures if facts else "contexts that are not known here"
+
+
 def _refuse_different_quantities(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-    if (a.get("engine") == "llm") == (b.get("engine") == "llm"):
+    if _measures(a) == _measures(b):
         return
-    said = []
-    for run in sorted((a, b), key=lambda run: run.get("engine") != "llm"):
-        of = "a language model on its probe contexts" if run.get("engine") == "llm" else "all contexts of the experiment"
-        said.append(f"{run.get('experiment', '-')} (engine {run.get('engine', '-')}) measures the entropy of {of}")
+    said = [
+        f"{run.get('experiment', '-')} (engine {run.get('engine', '-')}) measures the entropy of {_measures(run)}"
+        for run in sorted((a, b), key=_measures)
+    ]
     raise SpecError(
         f"cannot compare: {', '.join(said)}. Their difference means nothing: compare runs of one kind, or read them side by side "
         "with entclip report."

@@ -11,19 +11,19 @@ from entclip.report.numbers import half_width, plain, value_of, with_error
 from entclip.report.style import CAUSES
 
 if TYPE_CHECKING:
+    from entclip.engines.facts import EngineFacts
     from entclip.experiments.experiment import Experiment
 
 __all__ = ["arm_sentence", "command", "limits", "over_units", "what_was_run"]
 
 _ROUNDING = 1e-12  # nats
-_ENGINES = {
-    "sampled": "simulated by drawing samples",
-    "tokens": "simulated by drawing samples (torch)",
-    "exact": "computed from every possible outcome with its probability, so that there is no sampling error",
-    "reduced": "simulated from the exact laws of the counts, at a cost that does not grow with the vocabulary",
-    "head": "simulated with shared parameters, as in the last layer of a model",
-    "llm": "trained for real, with the entropy ledger inside",
-}
+
+
+def _facts(engine: object) -> EngineFacts | None:
+    """Return the facts of the engine that a summary names; None for one of another version."""
+    from entclip.engines.registry import ENGINES  # loads numpy, which a report of plain JSON can do without
+
+    return ENGINES.get(str(engine))
 
 
 def _policy(e: Experiment) -> str:
@@ -66,10 +66,11 @@ def what_was_run(experiment: Experiment, summary: Mapping[str, Any]) -> str:
     rollouts = int(summary.get("rollouts") or 0)
     cells = f", in {len(cases)} cases" if len(cases) > 1 else ""
     independent = f", in {_count(max(units), 'independent unit')}" if units else ""
-    settings, engine = _count(len(experiment.arm), "setting"), str(summary.get("engine"))
+    settings, facts = _count(len(experiment.arm), "setting"), _facts(summary.get("engine"))
+    how = facts.words if facts else f"by the engine {summary.get('engine')}"
     return (
         f"This run puts {settings} of the clip of PPO/GRPO (arms) on {policy}{cells}, under {reward}. Each arm makes "
-        f"{_count(rollouts, 'rollout')} of {each}{independent}, {_ENGINES.get(engine, f'by the engine {engine}')}."
+        f"{_count(rollouts, 'rollout')} of {each}{independent}, {how}."
     )
 
 
@@ -143,7 +144,7 @@ def _theory(arm: Mapping[str, Any]) -> str:
 
 def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...]:
     """Return where the numbers of this run stop to mean what they seem to."""
-    arms, engine = arms_of(summary).values(), summary.get("engine")
+    arms, facts = arms_of(summary).values(), _facts(summary.get("engine"))
     out = [
         "The parts add up to the measured change by construction (checked at every update); what first and second order leave "
         f"unexplained is the remainder: at most {_remainder(summary)} of the other parts here."
@@ -153,7 +154,7 @@ def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...
             "Theory along the path is an expectation given the policies that this run visited, before each update. It is no "
             "forecast: entclip predict makes one from the configuration alone."
         )
-    elif engine == "llm":
+    elif facts and facts.trains_models:
         out.append(
             "A language model has no expectation to check its parts against. They are first-order parts of the steps that were "
             "taken, and entropy is that of the fixed probe contexts: other contexts may differ."
@@ -165,10 +166,13 @@ def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...
             "Adam's steps are not linear in the causes: how they are split is a convention, and what earlier minibatches left "
             "in its first moment is booked as momentum, or with its cause, as ledger.momentum says."
         )
-    if engine not in ("llm", "head"):
+    if not (facts and facts.shares_parameters):
+        from entclip.engines.registry import ENGINES
+
+        shared = " and ".join(f.name for f in ENGINES.values() if f.shares_parameters)
         out.append(
             "Every context is a table of its own. A network moves all contexts through shared parameters: signs may carry over, "
-            "sizes need not (engines head and llm)."
+            f"sizes need not (engines {shared})."
         )
     out.append(
         "The signs of the clips are not universal. They depend on the policy, through gap_low and gap_high in the second table."
@@ -191,8 +195,9 @@ def _remainder(summary: Mapping[str, Any]) -> str:
 def command(experiment: Experiment, made: Mapping[str, str]) -> str:
     """Return the command that runs the experiment file again."""
     engine, device, dtype = (made.get(key, "") for key in ("engine", "device", "dtype"))
-    words = ["entclip", "llm" if engine == "llm" else "run", "experiment.toml"]
-    if engine != "llm":
+    facts = _facts(engine)
+    words = ["entclip", "llm", "experiment.toml"] if facts and facts.trains_models else ["entclip", "run", "experiment.toml"]
+    if not (facts and facts.trains_models):
         words += ["--engine", engine]
     if (device, dtype) != ("cpu", "float64"):
         words += ["--device", device, "--dtype", dtype]

@@ -16,6 +16,7 @@ from entclip.ledger.verdict import Verdict, verdict_of
 from entclip.objectives.drop import Keep
 from entclip.runs.checkpoint import Checkpoints
 from entclip.runs.folder import run_folder
+from entclip.runs.foresight import refuse_too_large
 from entclip.runs.result import Ledger
 from entclip.runs.save import save_run
 from entclip.runs.versions import versions_behind
@@ -51,6 +52,7 @@ def run(
         be resumed from; StorageError if a file cannot be written; IdentityError if the books do not balance.
     """
     machine = engine_named(engine, device, dtype)
+    refuse_too_large(experiment, engine, device, dtype, jobs)
     ledger = Ledger(experiment, engine, device, dtype)
     if out is None:
         _run_cases(ledger, machine, None, jobs, progress)
@@ -77,7 +79,7 @@ def _run_cases(
         free = [arm for arm in case.arm if arm.control is None]
         stop.clear()
         # An interrupt or an error ends the other arms at their next update instead of waiting for their last.
-        books = in_threads(one, free, max(1, jobs) if machine.concurrent else 1, stop.set)
+        books = in_threads(one, free, max(1, jobs) if machine.facts.concurrent else 1, stop.set)
         done |= {arm.name: found for arm, found in zip(free, books, strict=True)}
         for arm in case.arm:
             if arm.control is not None:

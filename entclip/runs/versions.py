@@ -14,4 +14,4 @@ _ALWAYS = ("numpy", "scipy", "pandas", "pyarrow", "entclip")
 
 def versions_behind(engine: Engine[Any, Any]) -> dict[str, str]:
     """Return version by package, "not installed" for one that the engine would use if it were there."""
-    return {name: version_of(name) or "not installed" for name in (*_ALWAYS, *engine.packages)}
+    return {name: version_of(name) or "not installed" for name in (*_ALWAYS, *engine.facts.packages)}

@@ -41,7 +41,7 @@ def _machine() -> int:
 
 
 def _containers(membership: Path, root: Path) -> Iterator[int]:
-    """What each control group of this process, of either version, has left; its cache of files can be had back."""
+    """Yield what each control group of this process, of either version, has left; its cache of files can be had back."""
     try:
         lines = membership.read_text("ascii").splitlines()
     except (OSError, ValueError):

@@ -128,7 +128,7 @@ _EXPECTED = {
 
 
 def _wrong(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """What is wrong with a value and what it should be."""
+    """Say what is wrong with a value and what it should be."""
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         bound = context[key]
@@ -163,7 +163,7 @@ def _unknown_key(path: Sequence[str], key: Any, value: Any, nodes: Sequence[Mapp
 
 
 def _place(location: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tuple[list[str], list[Mapping[str, Any]]]:
-    """A place as the file writes it, and the schemas that hold there.
+    """Find a place as the file writes it, and the schemas that hold there.
 
     Pydantic's location also names the member of a union that was tried, which is no key of the file. Entries of a list go by
     their name where they have one.
@@ -193,7 +193,7 @@ def _place(location: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tup
 
 
 def _options(node: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A schema with its references followed and its unions opened; a union told apart by `kind` stays until the kind is known."""
+    """Follow the references of a schema and open its unions; one told apart by `kind` stays until the kind is known."""
     if "$ref" in node:
         return _options(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], schema)
     if "discriminator" in node:

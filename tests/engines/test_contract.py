@@ -19,9 +19,13 @@ SMALL = ["policy.contexts=3", "policy.vocab=8", "update.minibatches=2", "update.
     ("name", "options", "message"),
     [
         ("smapled", {}, "unknown engine 'smapled'"),
-        ("sampled", {"device": "cuda"}, "runs on the CPU in float64, not on device 'cuda'"),
-        ("exact", {"dtype": "float32"}, "not on device 'cpu' in float32"),
-        ("sampled", {"dtype": "float16"}, "dtype = 'float16': choose one of float64, float32"),
+        ("sampled", {"device": "cuda"}, "the sampled engine has cpu only; use that, or an engine that has it: tokens, head, llm"),
+        (
+            "exact",
+            {"dtype": "float32"},
+            "the exact engine has float64 only; use that, or an engine that has it: tokens, head, llm",
+        ),
+        ("sampled", {"dtype": "float16"}, "dtype = 'float16': the sampled engine has float64 only; use that, no engine has it"),
     ],
 )
 def test_engines_that_are_not_there(name, options, message):
@@ -45,18 +49,19 @@ def test_optimisers_that_do_not_fit(overrides, message):
 @pytest.mark.parametrize("engine", ["sampled", "exact"])
 def test_adam_is_refused_where_it_does_not_exist(engine):
     spec = load("headline", [*SMALL, "update.geometry=euclidean", "update.optimizer=adamw", "update.weight_decay=0.1"])
-    with pytest.raises(SpecError, match="takes plain steps only"):
+    with pytest.raises(SpecError, match="takes plain steps only, sgd; the engines reduced, tokens, head, llm have it"):
         run(spec, engine)
 
 
-def test_tables_beyond_memory_are_refused_before_they_are_made():
+def test_tables_beyond_memory_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr("entclip.experiments.start.available_bytes", lambda: 16 * 2**30)
     spec = load("headline", ['policy={kind="zipf", vocab=1000000000, contexts=8}'])
     with pytest.raises(SpecError, match=r"59\.6 GiB.*reduced"):
         start_of(spec)
     # Drawn laws are lists on every engine: the advice to use the reduced one would come back to itself.
     spec = load("headline", ['policy={kind="normal_logits", vocab=1000000, contexts=1000}', "update.geometry=euclidean"])
     with pytest.raises(SpecError, match=r"7\.5 GiB.*use fewer contexts or actions\.$"):
-        run(spec, "reduced")
+        start_of(spec)
     spec = load("headline", ['policy={kind="normal_logits", vocab=1000000000, contexts=1}'])
     with pytest.raises(SpecError, match=r'7\.5 GiB.*the engine "reduced"'):
         start_of(spec)

@@ -15,7 +15,7 @@ import pytest
 
 from entclip.support import arrays
 from entclip.support.arrays import read_npy, read_npz
-from entclip.support.errors import SpecError
+from entclip.support.errors import DamagedFileError, SpecError
 
 MEMORY = 2**24  # bytes that refusing may take
 
@@ -85,7 +85,7 @@ def test_what_numpy_writes_is_read_back(tmp_path: Path, dtype: str, shape: tuple
 )  # fmt: skip
 def test_headers_are_not_believed(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "x.npy").write_bytes(data)
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises((SpecError, DamagedFileError)) as caught:
         read_npy(tmp_path / "x.npy", "it")
     assert str(caught.value).startswith("it ")
     assert message in str(caught.value)
@@ -113,7 +113,7 @@ def test_sparse_files(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path, name: str, message: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     for read in (lambda: read_npy(tmp_path / name, "it"), lambda: read_npz(tmp_path / name, ("x",), "it")):
-        with pytest.raises(SpecError) as caught:
+        with pytest.raises((SpecError, DamagedFileError)) as caught:
             read()
         assert str(caught.value) == message
 
@@ -149,7 +149,7 @@ def _members(count: int) -> Callable[[zipfile.ZipFile], None]:
 def test_archives_are_not_believed(tmp_path: Path, fill: Callable[[zipfile.ZipFile], None], message: str) -> None:
     path = archive(tmp_path, fill)
     tracemalloc.start()
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises((SpecError, DamagedFileError)) as caught:
         read_npz(path, ("x",), "it")
     assert tracemalloc.get_traced_memory()[1] < MEMORY
     tracemalloc.stop()
@@ -178,7 +178,7 @@ def test_flags_and_lies_in_the_list_of_members(tmp_path: Path) -> None:
         (42, struct.pack("<I", 10**9), "cannot be read as a .npz file"),  # where the member begins
     ):
         path.write_bytes(data[: place + offset] + value + data[place + offset + len(value) :])
-        with pytest.raises(SpecError) as caught:
+        with pytest.raises((SpecError, DamagedFileError)) as caught:
             read_npz(path, ("x",), "it")
         assert message in str(caught.value)
 
@@ -192,7 +192,7 @@ def test_every_flipped_byte_is_an_error_or_harmless(tmp_path: Path) -> None:
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
         try:
             found = read_npz(path, ("x",), "it")
-        except SpecError:
+        except (SpecError, DamagedFileError):
             continue
         assert "x" not in found or np.array_equal(found["x"], array)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,8 +23,10 @@ import torch
 from torch import Tensor
 
 from entclip.engines.base import Directive, Minibatch
+from entclip.engines.free_memory import free_bytes
+from entclip.engines.head.facts import BLOCK, HEAD
 from entclip.engines.head.gradient import gradient_of
-from entclip.engines.head.parameters import necessary_bytes, parameters_of
+from entclip.engines.head.parameters import parameters_of
 from entclip.engines.head.products import Products, blocks
 from entclip.engines.head.samples import draw_actions, draw_advantages, draw_uniforms, subsets, survivors
 from entclip.engines.head.state import HeadRollout, HeadState, block_of, normalised
@@ -41,8 +42,6 @@ from entclip.support.errors import SpecError
 
 __all__ = ["HeadEngine"]
 
-_BLOCK = {"cpu": 2**21, "cuda": 2**25}  # elements of a block over replicas x contexts x actions
-
 
 class HeadEngine:
     """Monte Carlo with shared parameters; cost per update: three products of T x d x V, under Adam one more per cause.
@@ -54,10 +53,7 @@ class HeadEngine:
             a minibatch: little beside the others where n is far below d.
     """
 
-    name = "head"
-    drawn = True
-    concurrent = False  # an update fills the machine's memory bandwidth by itself
-    packages: tuple[str, ...] = ("torch",)
+    facts = HEAD
 
     def __init__(
         self,
@@ -69,12 +65,12 @@ class HeadEngine:
         second_order: bool = True,
     ) -> None:
         kind = device.split(":")[0]
-        if kind not in _BLOCK:
+        if kind not in BLOCK:
             raise SpecError(f"device = {device!r}: the head engine runs on cpu or cuda.")
         if kind == "cuda" and not torch.cuda.is_available():
             raise SpecError(f"device = {device!r}: torch {torch.__version__} sees no CUDA device here; use device cpu.")
         self.device, self.dtype = torch.device(device), getattr(torch, dtype)
-        self.block = block or _BLOCK[kind]
+        self.block = block or BLOCK[kind]
         # On a GPU the sums of a block are bound by memory: compiled they read its three products once.
         compiled = kind == "cuda" if compiled is None else compiled
         self.second_order = second_order
@@ -82,6 +78,7 @@ class HeadEngine:
 
     def start(self, experiment: Experiment, objective: Objective) -> HeadState:
         _check(experiment, self.dtype)
+        self.facts.refuse_oversize(experiment, self.device.type, str(self.dtype).removeprefix("torch."), free_bytes(self.device))
         parameters = parameters_of(experiment)
         replicas, contexts = experiment.replicas, len(parameters.hidden)
         if contexts < experiment.update.minibatches:
@@ -91,8 +88,6 @@ class HeadEngine:
             )
         if experiment.weights is not None and len(experiment.weights) != contexts:
             raise SpecError(f"weights has {len(experiment.weights)} entries for {contexts} contexts: give one for each.")
-        itemsize = torch.empty(0, dtype=self.dtype).element_size()
-        self._check_memory(necessary_bytes(experiment, parameters, itemsize, self.block), experiment)
         hidden, head, base = (
             torch.as_tensor(np.asarray(x), dtype=self.dtype, device=self.device)
             for x in (parameters.hidden, parameters.head, parameters.base)
@@ -125,17 +120,6 @@ class HeadEngine:
             width=max(1, min(len(base), self.block // (replicas * max(contexts, hidden.shape[1])))),
         )
         return _settled(state)
-
-    def _check_memory(self, needed: int, experiment: Experiment) -> None:
-        if self.device.type == "cuda":
-            free = torch.cuda.mem_get_info(self.device)[0]
-        else:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if needed > free:
-            raise SpecError(
-                f"{experiment.replicas} replicas of the head need {needed / 2**30:.1f} GiB on {self.device}, {free / 2**30:.1f} "
-                "GiB are free: use fewer replicas, dtype float32, or a smaller head."
-            )
 
     def roll_out(self, state: HeadState) -> tuple[HeadState, HeadRollout]:
         experiment, contexts = state.experiment, len(state.hidden)
@@ -194,7 +178,7 @@ class HeadEngine:
             replica=state.replica,
             samples=actions.shape[-1] * len(subset) / len(state.hidden),
             fresh=minibatch.fresh,
-            drawn=self.drawn,
+            drawn=self.facts.drawn,
             precision=state.eps,
         )
         return new, entry

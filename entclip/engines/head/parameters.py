@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,9 @@ from entclip.support.arrays import read_npz
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
-__all__ = ["Parameters", "necessary_bytes", "parameters_of", "read_parameters"]
+__all__ = ["Parameters", "parameters_of", "read_parameters"]
 
 _LARGEST = 1e9  # of a hidden state or weight: their products stay finite in float32
-_DEFAULTS = {"vocab": 512, "contexts": 32, "dim": 16, "sd": 2.0, "exponent": 1.0}
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,7 @@ def parameters_of(experiment: Experiment) -> Parameters:
         )
     if spec.path is not None:
         return read_parameters(spec.path, spec.contexts)
-    vocab, contexts, dim, sd, exponent = (
-        default if (value := getattr(spec, name)) is None else value for name, default in _DEFAULTS.items()
-    )
+    vocab, contexts, dim, sd, exponent = spec.sizes().values()
     rng = stream(experiment.seed, "policy")
     hidden = rng.standard_normal((int(contexts), int(dim)))
     hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
@@ -83,14 +79,3 @@ def read_parameters(path: str, contexts: int | None = None) -> Parameters:
     if contexts is not None and contexts > rows:
         raise SpecError(f"policy.contexts = {contexts} but {path!r} holds {rows}: use at most that many.")
     return Parameters(found["hidden"][:contexts], found["head"], found["base"])
-
-
-def necessary_bytes(experiment: Experiment, parameters: Parameters, itemsize: int, block: int) -> int:
-    """Return the bytes of a run: heads, displacements and Adam's moments before and after an update, and the temporaries of one
-    block."""
-    replicas, adam = experiment.replicas, experiment.update.optimizer != "sgd"
-    tables = 2 * replicas + 1 + (4 * replicas if adam else 0) + (replicas if experiment.update.rollouts > 1 else 0)
-    return int(itemsize * (tables * math.prod(parameters.head.shape) + _TEMPORARIES * block))
-
-
-_TEMPORARIES = 16  # arrays of the size of a block that live at the same time

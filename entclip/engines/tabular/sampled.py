@@ -14,6 +14,7 @@ import numpy as np
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of
 from entclip.engines.samples import Sums, draw_sums, shuffled_slots, sums_of_slots
+from entclip.engines.tabular.facts import SAMPLED
 from entclip.engines.tabular.table import (
     TabularBooks,
     TabularRollout,
@@ -38,13 +39,10 @@ _MAX_SLOT_BYTES = 4 * 2**30
 class SampledEngine(TabularBooks):
     """Monte Carlo with standard errors over units; cost per update: units x V plus the sampling."""
 
-    name = "sampled"
-    drawn = True
-    concurrent = True
-    packages: tuple[str, ...] = ()
+    facts = SAMPLED
 
     def start(self, experiment: Experiment, objective: Objective) -> TabularState:
-        return begin(experiment, objective, experiment.replicas)
+        return begin(self.facts, experiment, objective, experiment.replicas)
 
     def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:
         perturbed = state.experiment.perturbation is not None
@@ -124,5 +122,5 @@ class SampledEngine(TabularBooks):
             new[rows], part = update_block(state, rollout, minibatch, sums, rows, directive)
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(new)))[rows] = value
-        entry = entry_of(state, minibatch, columns, drawn=self.drawn)
+        entry = entry_of(state, minibatch, columns, drawn=self.facts.drawn)
         return dataclasses.replace(state, log_probs=new), entry

@@ -13,7 +13,8 @@ import numpy as np
 from entclip.drift.rare_samples import rare_sample_variance
 from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import account
-from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_adam
+from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_optimizer
+from entclip.engines.facts import EngineFacts
 from entclip.engines.minibatches import _map_moments, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.samples import Sums
 from entclip.experiments.experiment import Experiment
@@ -62,10 +63,11 @@ class TabularRollout(Rollout):
     rare_variance: np.ndarray | None = None  # of the curvature of a natural step from rare samples, at its start, (U,)
 
 
-def begin(experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
+def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, replicas: int) -> TabularState:
     """Return the state before the first update: every replica of every context."""
+    facts.refuse_oversize(experiment)
+    refuse_optimizer(facts, experiment)
     start = start_of(experiment)
-    refuse_adam(experiment, "this engine")
     contexts = len(start.log_probs)
 
     def repeat(x: np.ndarray) -> np.ndarray:

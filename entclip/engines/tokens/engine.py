@@ -21,15 +21,17 @@ import torch
 
 from entclip.engines.accounting import RunawayError, account
 from entclip.engines.base import Directive, Minibatch
+from entclip.engines.free_memory import free_bytes
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.samples import Sums
 from entclip.engines.tokens import columns as tokens_books
 from entclip.engines.tokens.draws import Draws
 from entclip.engines.tokens.expected import matched_rate, moments_of, rare_variance
+from entclip.engines.tokens.facts import TOKENS
 from entclip.engines.tokens.kernels import reference
 from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Tensor, distinct
 from entclip.engines.tokens.kernels.reference import row_blocks
-from entclip.engines.tokens.start import check_device, check_memory, initial_tables
+from entclip.engines.tokens.start import check_device, initial_tables, refuse_sequences
 from entclip.engines.tokens.state import TokensRollout, TokensState, log_probs_of
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
@@ -56,15 +58,12 @@ class TokensEngine:
     Raises: SpecError if the device or the kernels are not there, or the dtype is another.
     """
 
-    name = "tokens"
-    drawn = True
-    concurrent = False  # two arms at a time would hold two sets of tables
-    packages: tuple[str, ...] = ("torch", "triton")
+    facts = TOKENS
 
     def __init__(self, device: str = "cpu", dtype: str = "float64", kernels: Kernels | None = None) -> None:
         self.device = check_device(device)
-        if dtype not in ("float64", "float32"):
-            raise SpecError(f'dtype = {dtype!r}: the tables of the tokens engine are "float64" or "float32".')
+        if dtype not in self.facts.dtypes:
+            raise SpecError(f"dtype = {dtype!r}: the tables of the tokens engine are {' or '.join(self.facts.dtypes)}.")
         self.dtype = getattr(torch, dtype)
         ours: Kernels = "eager" if device == "cpu" else "reference" if _fused() is None else "fused"
         self.kernels: Kernels = kernels or ours
@@ -75,7 +74,8 @@ class TokensEngine:
         self._fixed = kernels is not None
 
     def start(self, experiment: Experiment, objective: Objective) -> TokensState:
-        check_memory(experiment, self.device, self.dtype)
+        refuse_sequences(experiment)
+        self.facts.refuse_oversize(experiment, self.device.type, str(self.dtype).removeprefix("torch."), free_bytes(self.device))
         kernel = self._kernel_for(objective)
         logits, old, d = initial_tables(experiment, self.device, self.dtype)
         contexts = len(d)
@@ -139,7 +139,7 @@ class TokensEngine:
         values = torch.stack(list(columns.values())).cpu().numpy()
         named = dict(zip(columns, values, strict=True))
         _check_finite(named)
-        entry = entry_of(state, minibatch, named, drawn=self.drawn)
+        entry = entry_of(state, minibatch, named, drawn=self.facts.drawn)
         exact = self.kernels == "eager" and not adam
         eps = torch.finfo(torch.float64 if exact else self.dtype).eps
         return state, dataclasses.replace(entry, precision=float(eps))

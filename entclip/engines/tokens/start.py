@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 
+from entclip.engines.tokens.facts import one_for_all
 from entclip.engines.tokens.kernels.passes import Tensor
-from entclip.engines.tokens.kernels.reference import block_bytes
 from entclip.experiments.experiment import Experiment
-from entclip.experiments.sections import AutoregressiveSpec, PeakedSpec, UniformSpec, ZipfSpec
+from entclip.experiments.sections import AutoregressiveSpec
 from entclip.experiments.start import start_of
 from entclip.support.errors import SpecError
 
-__all__ = ["check_device", "check_memory", "initial_tables"]
+__all__ = ["check_device", "initial_tables", "refuse_sequences"]
 
-_RESERVE = 0.95  # of what is free
 _COPY_ROWS = 64
 
 
@@ -32,56 +29,23 @@ def check_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _available(device: torch.device) -> int:
-    """Bytes that can be allocated now."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="utf-8") as file:
-            return int(next(line for line in file if line.startswith("MemAvailable")).split()[1]) * 1024
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _one_for_all(experiment: Experiment) -> bool:
-    """Every context has the same policy: one row is drawn and repeated."""
-    return isinstance(experiment.policy, UniformSpec | ZipfSpec | PeakedSpec) and (
-        experiment.perturbation is None or experiment.perturbation.law == "array"
-    )
-
-
 def _first(experiment: Experiment) -> Experiment:
     """The experiment with one of its equal contexts."""
     single = experiment.policy.model_copy(update={"contexts": 1})
     return experiment.model_copy(update={"policy": single, "weights": None})
 
 
-def check_memory(experiment: Experiment, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise SpecError, before anything is allocated, if the tables of a run cannot fit."""
-    spec = experiment.policy
-    if isinstance(spec, AutoregressiveSpec):
+def refuse_sequences(experiment: Experiment) -> None:
+    """Raise SpecError for a policy of sequences."""
+    if isinstance(experiment.policy, AutoregressiveSpec):
         raise SpecError(
             'policy.kind = "autoregressive": the tokens engine has one token per sequence; use the sampled or the exact engine.'
-        )
-    contexts, vocab = getattr(spec, "contexts", None), getattr(spec, "vocab", None)
-    if contexts is None or vocab is None:
-        return  # given as data, which is small enough to have been written
-    tables = 2 + 2 * (experiment.update.optimizer != "sgd")
-    size = dtype.itemsize * vocab
-    need = experiment.replicas * contexts * size * tables + block_bytes(device.type, vocab)
-    free = _available(device)
-    if need > _RESERVE * free:
-        units = experiment.replicas * contexts
-        raise SpecError(
-            f"the tokens engine would hold {tables} tables of {units:,} x {vocab:,} {str(dtype).removeprefix('torch.')} and its "
-            f"blocks, {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free on {device}: use fewer contexts or replicas, "
-            'dtype = "float32", or the engine "reduced".'
         )
 
 
 def initial_tables(experiment: Experiment, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, np.ndarray]:
     """Return logits (U, V); pi_old's logits if a perturbation sets them apart; context weights d(s) of mean 1, (C,)."""
-    shared = _one_for_all(experiment)
+    shared = one_for_all(experiment)
     start = start_of(_first(experiment) if shared else experiment)
     contexts = getattr(experiment.policy, "contexts", None) if shared else len(start.weights)
     assert contexts is not None

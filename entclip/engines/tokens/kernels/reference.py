@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 import torch
 
+from entclip.engines.tokens.facts import BLOCK_ELEMENTS
 from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Slots, Tensor
 from entclip.objectives.base import Change, View
 
-__all__ = ["adam_step", "adam_terms", "block_bytes", "euclidean_step", "look", "measure", "row_blocks", "sparse_step"]
+__all__ = ["adam_step", "adam_terms", "euclidean_step", "look", "measure", "row_blocks", "sparse_step"]
 
-# A pass of accounting.py holds up to _TEMPORARIES float64 arrays of a block of whole rows.
-_BLOCK_ELEMENTS = {"cpu": 2**16, "cuda": 2**22}
-_TEMPORARIES = 50
 # The passes here add up over tiles of rows and columns: small ones stay in a processor's cache and off its page tables.
 _TILE_ELEMENTS = {"cpu": 2**14, "cuda": 2**22}
 _EPS = float(torch.finfo(torch.float64).eps)
@@ -34,15 +32,10 @@ class Tile(NamedTuple):
     columns: slice
 
 
-def block_bytes(device: str, vocab: int) -> int:
-    """Return the memory that an update takes beside the tables."""
-    return 8 * _TEMPORARIES * max(_BLOCK_ELEMENTS[device], vocab)
-
-
 def row_blocks(table: Tensor) -> Iterator[slice]:
     """Yield slices of rows of a table (T, V) that bound the memory of what needs whole rows; results do not depend on them."""
     rows, vocab = table.shape
-    size = max(1, _BLOCK_ELEMENTS[table.device.type] // vocab)
+    size = max(1, BLOCK_ELEMENTS[table.device.type] // vocab)
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 

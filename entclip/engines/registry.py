@@ -1,0 +1,30 @@
+"""The engines that there are, by their facts: importing this loads neither torch nor any engine."""
+
+from __future__ import annotations
+
+from entclip.engines.facts import EngineFacts
+from entclip.engines.head.facts import HEAD
+from entclip.engines.llm.facts import LLM
+from entclip.engines.reduced.facts import REDUCED
+from entclip.engines.tabular.facts import EXACT, SAMPLED
+from entclip.engines.tokens.facts import TOKENS
+from entclip.support.errors import SpecError
+
+__all__ = ["DEFAULT", "ENGINES", "facts_of", "usual_engine"]
+
+ENGINES = {facts.name: facts for facts in (SAMPLED, EXACT, REDUCED, TOKENS, HEAD, LLM)}
+
+
+DEFAULT = SAMPLED.name
+
+
+def facts_of(name: str) -> EngineFacts:
+    """Return the facts of the engine of that name; SpecError for an unknown one."""
+    if name not in ENGINES:
+        raise SpecError(f"unknown engine {name!r}: choose one of {', '.join(sorted(ENGINES))}.")
+    return ENGINES[name]
+
+
+def usual_engine(policy: str) -> EngineFacts:
+    """Return the first engine that runs policies of this kind."""
+    return next(facts for facts in ENGINES.values() if policy in facts.policies)

@@ -1,0 +1,60 @@
+"""What a piece of work will take, so that what cannot end is refused before it begins, and what takes long is announced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from entclip.support.errors import SpecError
+from entclip.support.memory import gib
+
+__all__ = ["Size", "duration", "refuse_oversize"]
+
+_LONGEST = 30 * 86_400  # seconds
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes held at the peak and seconds on an idle machine with two cores. Both are rough: within a factor of about five.
+
+    held: what takes the memory, bytes by words with numbers.   work: what takes the time, in words with numbers.
+    """
+
+    held: Mapping[str, float]
+    seconds: float
+    work: str
+
+    @property
+    def memory(self) -> float:
+        """Bytes at the peak."""
+        return sum(self.held.values())
+
+    @property
+    def largest(self) -> str:
+        """What takes most of the memory."""
+        return max(self.held, key=lambda words: self.held[words])
+
+
+def duration(seconds: float) -> str:
+    """Say a time as a reader does: one figure and a unit."""
+    for unit, name in ((31_557_600, "year"), (86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 0.95 * unit:
+            number = float(f"{seconds / unit:.1g}")
+            return f"{number:,.0f} {name}{'' if number == 1 else 's'}" if number < 1e6 else f"{number:.0e} {name}s"
+    return f"{max(seconds, 1):.0f} second{'' if seconds < 1.5 else 's'}"
+
+
+def refuse_oversize(size: Size, available: float, subject: str, fix: str, place: str = "") -> None:
+    """Raise SpecError if the work needs more memory than is available, or over a month.
+
+    subject: what would take it; fix: what makes it smaller; place: where the memory is, such as " on cuda".
+    """
+    if size.memory > available:
+        raise SpecError(
+            f"{subject} would take about {gib(size.memory)} of memory, most of it for {size.largest}, but {gib(available)} are "
+            f"free{place}: {fix}."
+        )
+    if size.seconds > _LONGEST:
+        raise SpecError(
+            f"{subject} would take about {duration(size.seconds)} ({size.work}), over the limit of {duration(_LONGEST)}: {fix}."
+        )
