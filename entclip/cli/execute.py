@@ -20,7 +20,6 @@ __all__ = ["Machine", "arms_frame", "execute", "show_run", "simulate"]
 
 Machine = tuple[str, str, str]  # engine, device, dtype
 _EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
-_LONG = 60.0  # seconds from which the expected time is said beforehand
 
 
 def simulate(experiment: Experiment, machine: Machine, out: Path | None, output: Output) -> Ledger:
@@ -29,18 +28,14 @@ def simulate(experiment: Experiment, machine: Machine, out: Path | None, output:
     from entclip.engines.registry import facts_of
     from entclip.runs.foresight import foresee, refuse_too_large
     from entclip.runs.runner import run
-    from entclip.support.foresight import duration
+    from entclip.support.foresight import announced
 
     engine, device, dtype = machine
     refuse_too_large(experiment, engine, device, dtype)
     _warn_of_single_samples(experiment, engine)
     total = sum(updates_of(case) for _, case in experiment.cases())
-    seconds, beginning = foresee(experiment, engine, device, dtype).seconds, facts_of(engine).beginning
-    first = (
-        f"{total:,} updates"
-        + (f", about {duration(seconds)}" if seconds > _LONG else "")
-        + (f"; {beginning}" if beginning else "")
-    )
+    about, beginning = announced(foresee(experiment, engine, device, dtype).seconds), facts_of(engine).beginning
+    first = ", ".join(filter(None, (f"{total:,} updates", about))) + (f"; {beginning}" if beginning else "")
     with output.progress(f"{experiment.name} ({experiment.update.geometry})", total, first) as advance:
         each: Progress = lambda arm, done, of: advance()  # noqa: E731
         return run(experiment, engine, device=device, dtype=dtype, out=out, progress=each)

@@ -41,14 +41,18 @@ def predict(
     from entclip.cli.execute import arms_frame
     from entclip.experiments.load import load
     from entclip.prediction.meanfield import predict as predicted
+    from entclip.prediction.meanfield.forecast import PATHS
+    from entclip.prediction.size import forecast_size
     from entclip.report.forecast import forecast_grid
     from entclip.support.files import prepare_folder, to_json, write_atomic
+    from entclip.support.foresight import announced
 
     output, spec = Output(as_json, csv, quiet), load(experiment, set_ or [])
     if out is not None:
         prepare_folder(out, ("forecast.json", "forecast.csv"))
     if noise is None:
-        with output.progress(f"{spec.name}: predicting", sum(len(case.arm) for _, case in spec.cases())) as advance:
+        about = announced(forecast_size(spec, PATHS).seconds)
+        with output.progress(f"{spec.name}: predicting", sum(len(case.arm) for _, case in spec.cases()), about) as advance:
             forecast = predicted(spec, progress=advance)
     else:
         forecast = _with_noise(spec, noise)
@@ -168,12 +172,14 @@ def neutral(
     import pandas as pd
 
     from entclip.experiments.load import load
-    from entclip.prediction.neutral import STANDARD, neutral_clip
+    from entclip.prediction.neutral import STANDARD, neutral_clip, neutral_size
     from entclip.report.forecast import neutral_grid
+    from entclip.support.foresight import announced
 
     output, spec = Output(as_json, csv, quiet), load(experiment, set_ or [])
     highs = tuple(STANDARD) if not eps_high else tuple(number("--eps-high", x) for x in eps_high)
-    first = "about a dozen predictions for each eps_high"
+    about = announced(neutral_size(spec, len(highs)).seconds)
+    first = ", ".join(filter(None, ("about a dozen predictions for each eps_high", about)))
     with output.progress(f"{spec.name}: solving for eps_low", len(highs), first) as advance:
         points = [dataclasses.asdict(point) for point in neutral_clip(spec, target, highs, progress=advance)]
     if output.machine(
@@ -200,11 +206,12 @@ def map_(
 ) -> None:
     """Draw the phase map of a plane: predicted terms, the borders between regimes, and simulated cells that agree or do not."""
     from entclip.prediction.maps.figure import figure
-    from entclip.prediction.maps.phase_map import phase_map, records
+    from entclip.prediction.maps.phase_map import map_size, phase_map, records
     from entclip.prediction.maps.phase_map import plane as named
     from entclip.prediction.maps.verify import spread, verify
     from entclip.report.forecast import cells_grid
     from entclip.support.files import prepare_folder, to_json, write_atomic
+    from entclip.support.foresight import announced
 
     output = Output(as_json, csv, quiet)
     if geometry not in ("natural", "euclidean"):
@@ -213,7 +220,8 @@ def map_(
     if out is not None:
         prepare_folder(out, ("map.png", "map.csv", "map.json"))
     title = f"map of {plane} ({geometry})"
-    with output.progress(f"{title}: predicting", len(chosen.x.values) * len(chosen.y.values)) as advance:
+    about = announced(map_size(chosen.experiment, chosen.x, chosen.y).seconds)
+    with output.progress(f"{title}: predicting", len(chosen.x.values) * len(chosen.y.values), about) as advance:
         frame = phase_map(chosen.experiment, chosen.x, chosen.y, progress=advance)
     if cells:
         places = spread(frame, cells)

@@ -11,17 +11,21 @@ from functools import cache
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import Arm
 from entclip.prediction.meanfield import predict
-from entclip.prediction.meanfield.forecast import PATHS
+from entclip.prediction.meanfield.forecast import PATHS, check_covered
+from entclip.prediction.size import forecast_size
 from entclip.support.errors import SpecError
+from entclip.support.foresight import Size, refuse_oversize
+from entclip.support.memory import available_bytes
 from entclip.support.workers import in_threads
 
-__all__ = ["STANDARD", "NeutralPoint", "neutral_clip"]
+__all__ = ["STANDARD", "NeutralPoint", "neutral_clip", "neutral_size"]
 
 # eps_high: the eps_low that is commonly set beside it (PPO, GRPO; DAPO's clip-higher; low side alone; tight).
 STANDARD = {0.1: 0.1, 0.2: 0.2, 0.28: 0.2, math.inf: 0.15}
 _LEAST = 0.01  # of eps_low: below it nearly every ratio is clipped
 _TOLERANCE = 1e-3  # of eps_low; one secant step follows
 _CHANGE = 0.05  # relative, of finite differences
+_EVALUATIONS = 20  # of the prediction for one high width, the finer one at the last counted by its cost
 _FINER = 8 * PATHS  # of the last secant step: a euclidean drift near 0 may be no larger than the quadrature's usual error
 
 
@@ -81,6 +85,12 @@ def neutral_clip(
     if bad := [h for h in highs if not h >= 0]:
         raise SpecError(f"neutral: eps_high = {bad[0]} must be at least 0: it is the width above 1 (inf: off).")
 
+    check_covered(_single(experiment))
+    size = neutral_size(experiment, len(highs))
+    refuse_oversize(
+        size, available_bytes(), f"solving for {experiment.name}", "use fewer contexts, minibatches, rollouts or widths"
+    )
+
     def one(high: float) -> NeutralPoint:
         point = _solve(experiment, target, high)
         if progress is not None:
@@ -88,6 +98,16 @@ def neutral_clip(
         return point
 
     return in_threads(one, highs, 2)
+
+
+def neutral_size(experiment: Experiment, highs: int) -> Size:
+    """Estimate what solving for so many high widths takes."""
+    return forecast_size(_single(experiment), PATHS, times=_EVALUATIONS * highs)
+
+
+def _single(experiment: Experiment) -> Experiment:
+    """Return the configuration with one arm: what is predicted again and again."""
+    return experiment.model_copy(update={"arm": (Arm(name="clip", low=0.2, high=0.2),)})
 
 
 def _drift(

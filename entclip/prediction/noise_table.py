@@ -161,6 +161,7 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: 
     from entclip.engines.base import Directive
     from entclip.engines.named import engine_named
     from entclip.engines.registry import usual_engine
+    from entclip.runs.foresight import refuse_too_large
 
     if experiment.grid:
         raise SpecError("noise: the experiment has a grid; choose one of its cases by --set.")
@@ -169,7 +170,10 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: 
     if experiment.policy.kind == "autoregressive":
         raise SpecError("noise: sequences are not covered: give noise_law_of the log-probabilities of their tokens.")
     model = experiment.policy.kind == "language_model"
-    engine: Any = engine_named(usual_engine(experiment.policy.kind).name)
+    facts = usual_engine(experiment.policy.kind)
+    once = experiment.update.model_copy(update={"rollouts": 1})
+    refuse_too_large(experiment.model_copy(update={"update": once, "arm": experiment.arm[:1]}), facts.name, dtype=facts.dtypes[0])
+    engine: Any = engine_named(facts.name)
     state, rollout = engine.roll_out(engine.start(experiment, NoClip()))
     for minibatch in rollout:
         state, _ = engine.step(state, rollout, minibatch, Directive())

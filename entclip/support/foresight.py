@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from entclip.support.errors import SpecError
 from entclip.support.memory import gib
 
-__all__ = ["Size", "duration", "refuse_oversize"]
+__all__ = ["Size", "announced", "duration", "refuse_oversize"]
 
-_LONGEST = 30 * 86_400  # seconds
+_LONG, _LONGEST = 60, 30 * 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ def duration(seconds: float) -> str:
             number = float(f"{seconds / unit:.1g}")
             return f"{number:,.0f} {name}{'' if number == 1 else 's'}" if number < 1e6 else f"{number:.0e} {name}s"
     return f"{max(seconds, 1):.0f} second{'' if seconds < 1.5 else 's'}"
+
+
+def announced(seconds: float) -> str:
+    """Say a time that a reader should know of beforehand, "about 2 hours"; "" for less than a minute."""
+    return f"about {duration(seconds)}" if seconds >= _LONG else ""
 
 
 def refuse_oversize(size: Size, available: float, subject: str, fix: str, place: str = "") -> None:

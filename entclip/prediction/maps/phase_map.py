@@ -34,9 +34,12 @@ from entclip.experiments.start import start_of, takeover_ratio
 from entclip.objectives.clip import Clip
 from entclip.policies.softmax import Geometry
 from entclip.prediction.meanfield import predict
-from entclip.prediction.meanfield.forecast import MAX_REMAINDER, check_covered
+from entclip.prediction.meanfield.forecast import MAX_REMAINDER, PATHS, check_covered
 from entclip.prediction.meanfield.law import sample_law
+from entclip.prediction.size import forecast_size
 from entclip.support.errors import SpecError
+from entclip.support.foresight import Size, refuse_oversize
+from entclip.support.memory import available_bytes
 from entclip.support.workers import in_threads
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ __all__ = [
     "Plane",
     "case_at",
     "groups",
+    "map_size",
     "phase_map",
     "plane",
     "records",
@@ -74,6 +78,8 @@ _FORECAST = (
     "gap_low", "gap_high", "pi_low", "pi_high", "clip_fraction_low", "clip_fraction_high", "frozen_probability",
 )  # fmt: skip
 _MEASURED = ("measured", *(f"measured_{t}" for t in ("clip_low", "clip_high", "curvature")))
+_CELL, _SET_UP = 4_000.0, 5e-3  # bytes of a cell's row, seconds beside its prediction
+MAX_POINTS = 1000  # of an axis
 _LEAST_CLIPPED = 1e-7  # mean probability beyond a bound; below it a gap is a ratio of rounding errors
 ROOM = {"natural": 0.05, "euclidean": 0.10}  # of the sum of absolute causes: T11's stated validity
 _FLOOR = 0.001  # nats, the same
@@ -102,6 +108,8 @@ class Axis:
         """Return an axis of `points` values over the usual range; batches are multiples of the group size."""
         if name not in AXES:
             raise SpecError(f"map: no axis {name!r}: choose one of {', '.join(AXES)}.")
+        if not 1 <= points <= MAX_POINTS:
+            raise SpecError(f"map: {points:,} points on the axis {name}: choose from 1 to {MAX_POINTS:,}.")
         first, last, spacing, whole = AXES[name]
         values = np.linspace(first, last, points) if spacing == "linear" else np.geomspace(first, last, points)
         if whole:
@@ -266,6 +274,7 @@ def phase_map(
     if not arms or (unknown := [a for a in arms if a not in ARMS]):
         raise SpecError(f"map: no arm {unknown[0] if arms else ''!r}: choose from {', '.join(ARMS)}.")
     check_covered(experiment.model_copy(update={"arm": ()}))
+    refuse_oversize(map_size(experiment, x, y, arms), available_bytes(), f"the map of {experiment.name}", "use fewer points")
     places = [(i, j) for j in range(len(y.values)) for i in range(len(x.values))]
 
     def one(cell: Cell) -> list[dict[str, Any]]:
@@ -292,6 +301,14 @@ def phase_map(
         "hold": hold,
     }
     return frame
+
+
+def map_size(experiment: Experiment, x: Axis, y: Axis, arms: Sequence[str] = ("both",)) -> Size:
+    """Estimate what predicting every cell of a plane takes; each costs at most what the cell of the largest values does."""
+    most = case_at(experiment, {axis.name: axis.values[-1] for axis in (x, y)}, arms)
+    cells = len(x.values) * len(y.values)
+    one = forecast_size(most, PATHS, times=cells)
+    return Size({**one.held, f"{cells:,} cells": _CELL * cells * len(arms)}, one.seconds + _SET_UP * cells, one.work)
 
 
 def _forecast(case: Experiment) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from entclip.prediction.meanfield.nodes import Nodes, pool, populations
 from entclip.prediction.meanfield.paths import Noise, Paths, block_size, path_step, paths_of, representatives
 from entclip.prediction.meanfield.population import Population
 from entclip.prediction.meanfield.steps import FEW, CountedStep, local_step, moments
+from entclip.prediction.size import refuse_large_forecast
 from entclip.runs.result import Ledger
 from entclip.support.errors import SpecError
 from entclip.support.workers import in_threads
@@ -178,7 +179,8 @@ def predict(experiment: Experiment, *, paths: int = PATHS, progress: Callable[[]
         `frozen_probability`, that of actions so rare that a rollout's noise could take the policy over: they are held still; and
         `outside`, the conditions of validity that the configuration does not meet.
     Raises: SpecError for what T11 does not cover: rewards that depend on the action, reused samples, groups cut apart, optimisers
-        other than sgd, control arms, sequences, shared parameters, or more than 1e-3 of frozen probability; or for paths < 32.
+        other than sgd, control arms, sequences, shared parameters, or more than 1e-3 of frozen probability; for paths < 32; and
+        for what this machine's memory does not hold or what would take over a month.
     Example:
         >>> from entclip import load, predict
         >>> arm = predict(load("headline", ["update.rollouts=1"])).summary()["arms"]["tight_low"]
@@ -187,9 +189,11 @@ def predict(experiment: Experiment, *, paths: int = PATHS, progress: Callable[[]
     """
     if paths < _LEAST_PATHS:
         raise SpecError(f"predict: paths = {paths} are too few to follow one context: use at least {_LEAST_PATHS}.")
-    forecast = Forecast(experiment, "meanfield")
-    for label, case in experiment.cases():
+    forecast, cases = Forecast(experiment, "meanfield"), experiment.cases()
+    for _, case in cases:
         check_covered(case)
+    refuse_large_forecast(experiment, paths)
+    for label, case in cases:
         law = sample_law(case.reward, case.advantage)
         start = start_of(case).old_log_probs[:, 0, :]
         if case.update.geometry == "euclidean":

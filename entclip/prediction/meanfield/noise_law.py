@@ -18,6 +18,7 @@ from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import Nodes, populations
 from entclip.prediction.meanfield.population import Population
 from entclip.prediction.noise_table import NoiseTable
+from entclip.prediction.size import refuse_large_forecast
 from entclip.support.errors import SpecError
 
 __all__ = ["POWERS", "NoiseLaw", "predict_noise"]
@@ -55,8 +56,11 @@ def predict_noise(experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float
             raise SpecError(f"--noise: the root mean square must be positive and finite, got {rms}.")
         name = f"noise {law}:{rms:g}"
     forecast = Forecast(experiment, name)
-    for label, case in experiment.cases():
+    cases = experiment.cases()
+    for _, case in cases:
         check_covered(case)
+    refuse_large_forecast(experiment, 0)
+    for label, case in cases:
         sample = sample_law(case.reward, case.advantage)
         kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
         u = case.update
