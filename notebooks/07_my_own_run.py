@@ -69,6 +69,7 @@ python3 -m verl.trainer.main_ppo \\
     data.train_batch_size=512 \\
     actor_rollout_ref.actor.ppo_mini_batch_size=128 \\
     actor_rollout_ref.actor.clip_ratio=0.28 \\
+    actor_rollout_ref.actor.loss_agg_mode=token-mean \\
     actor_rollout_ref.rollout.n=8 \\
     actor_rollout_ref.actor.use_kl_loss=False
 """)
