@@ -107,9 +107,12 @@ class Engine(Protocol[S, R]):
 
 
 def refuse_optimizer(facts: EngineFacts, experiment: Experiment) -> None:
-    """Raise SpecError if the experiment asks for an optimiser that the engine does not have."""
+    """Raise SpecError if the experiment asks for an optimiser that the engine does not have.
+
+    A policy that the engine does not run is refused where it is read, in words that say which engine does.
+    """
     optimizer = experiment.update.optimizer
-    if optimizer not in facts.optimizers:
+    if optimizer not in facts.optimizers and experiment.policy.kind in facts.policies:
         others = [f.name for f in ENGINES.values() if optimizer in f.optimizers]
         raise SpecError(
             f"update.optimizer = {optimizer!r}: the {facts.name} engine takes plain steps only, {' or '.join(facts.optimizers)}; "
