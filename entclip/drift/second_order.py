@@ -9,6 +9,8 @@ natural steps 1/d.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
 from entclip.drift.first_order import _like
 from entclip.drift.steps import expected_step
@@ -33,21 +35,24 @@ def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geom
     return xp.sum(probs * ratio * square * form, axis=-1)
 
 
-def _pair_form(log_probs: Array, gains: SignedGains, moments: AdvantageMoments, geometry: Geometry) -> Array:
-    """tr(Hess C) = sum over levels of pp u+'Hess u+ + mm u-'Hess u- - 2 pm u+'Hess u-,
-    u+- the mean step of gain g+- at a level."""
+Form = Callable[[Array, Array, Array], Array]  # (log pi, u, v) to u' M v
+
+
+def _pair_form(log_probs: Array, gains: SignedGains, moments: AdvantageMoments, geometry: Geometry, form: Form) -> Array:
+    """tr(M C) = sum over levels of pp u+'M u+ + mm u-'M u- - 2 pm u+'M u-,
+    u+- the mean step of gain g+- at a level; form: u'M v."""
     assert moments.pair is not None
     pp, mm, pm = (_like(m, log_probs) for m in (moments.pair.plus_plus, moments.pair.minus_minus, moments.pair.plus_minus))
     share = _like(moments.level_probs, log_probs)
     levels = range(share.shape[-1])
-    up = [expected_step(gains.plus * share[:, k], log_probs, geometry=geometry) for k in levels]
-    down = [expected_step(gains.minus * share[:, k], log_probs, geometry=geometry) for k in levels]
+    up = [expected_step(gains.plus * share[..., k], log_probs, geometry=geometry) for k in levels]
+    down = [expected_step(gains.minus * share[..., k], log_probs, geometry=geometry) for k in levels]
     total = 0 * log_probs[..., 0]
     for i in levels:  # reward levels: one when the reward ignores the action
         for j in levels:
-            total = total + pp[..., i, j] * hessian_form(log_probs, up[i], up[j])
-            total = total + mm[..., i, j] * hessian_form(log_probs, down[i], down[j])
-            total = total - 2 * pm[..., i, j] * hessian_form(log_probs, up[i], down[j])
+            total = total + pp[..., i, j] * form(log_probs, up[i], up[j])
+            total = total + mm[..., i, j] * form(log_probs, down[i], down[j])
+            total = total - 2 * pm[..., i, j] * form(log_probs, up[i], down[j])
     return total
 
 
@@ -79,17 +84,35 @@ def expected_curvature(
     mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
     pair = (1 - shared_group) * hessian_form(log_probs, mean, mean)
     if shared_group > 0:
-        pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry)
+        pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry, hessian_form)
     one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
     return learning_rate**2 / 2 * (one * trace / batch + (1 - 1 / batch) * two * pair)
 
 
-def expected_step_variance(
-    log_probs: Array, ratio: Array, change: Change, moments: AdvantageMoments, *, geometry: Geometry, batch: int
-) -> Array:
-    """E Var_pi(step) per squared learning rate for independent samples, (...): twice the expected KL step to leading order.
+def _covariance(log_probs: Array, u: Array, v: Array) -> Array:
+    """Cov_pi(u, v), (...)."""
+    xp = namespace(log_probs)
+    probs = xp.exp(log_probs)
+    left, right = (x - xp.sum(probs * x, axis=-1, keepdims=True) for x in (u, v))
+    return xp.sum(probs * left * right, axis=-1)
 
-    { E_sample Var_pi(step of one sample) - Var_pi(g) }/B + Var_pi(g). KL-matched controls set their learning rate by it.
+
+def expected_step_variance(
+    log_probs: Array,
+    ratio: Array,
+    change: Change,
+    moments: AdvantageMoments,
+    *,
+    geometry: Geometry,
+    batch: int,
+    shared_group: float = 0.0,
+    visits: Array | float = 1.0,
+) -> Array:
+    """E Var_pi(step) per squared learning rate, (...): twice the expected KL step to leading order.
+
+    T8 with the covariance under pi in the place of the Hessian: E_sample Var_pi(step of one sample)/B and, for two samples,
+    (1 - 1/B) [ c Cov_pi of two of one group + (1 - c) Var_pi(g) ]. KL-matched controls set their learning rate by it. Arguments
+    are those of `expected_curvature`.
     """
     xp, gains = namespace(log_probs), change.gains
     probs = xp.exp(log_probs)
@@ -106,6 +129,8 @@ def expected_step_variance(
         spread = probs - 2 * probs**2 + p3 - (probs - p2) ** 2
         single = xp.sum(probs * ratio * square * spread, axis=-1)
     mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
-    centred = mean - xp.sum(probs * mean, axis=-1, keepdims=True)
-    of_mean = xp.sum(probs * centred**2, axis=-1)
-    return single / batch + (1 - 1 / batch) * of_mean
+    pair = (1 - shared_group) * _covariance(log_probs, mean, mean)
+    if shared_group > 0:
+        pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry, _covariance)
+    one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
+    return one * single / batch + (1 - 1 / batch) * two * pair

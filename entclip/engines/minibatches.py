@@ -12,7 +12,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 
-__all__ = ["entry_of", "fresh_minibatches", "scheme_of", "take_moments"]
+__all__ = ["entry_of", "fresh_minibatches", "scheme_of", "step_weight", "take_moments"]
 
 
 def entry_of(state: State, minibatch: Minibatch, columns: dict[str, np.ndarray], *, drawn: bool) -> Entry:
@@ -69,6 +69,11 @@ def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[
         for e in range(spec.epochs)
         for k in range(spec.minibatches)
     )
+
+
+def step_weight(state: State) -> np.ndarray | float:
+    """Return what the learning rate of each unit is multiplied by: d(s), (U,), for euclidean steps; 1 where it cancels."""
+    return state.context_weight if state.experiment.update.geometry == "euclidean" else 1.0
 
 
 def scheme_of(state: State) -> Scheme:

@@ -39,7 +39,8 @@ class AdvantageMoments:
     """Exact moments of the advantage of one sample, and of two samples of one group.
 
     Attributes:
-        level_probs: P(level | action), (V, L) for action-dependent rewards; (1, 1), all ones, when the action does not matter.
+        level_probs: P(level | action), (V, L) for action-dependent rewards, (..., V, L) where it differs from unit to unit;
+            (1, 1), all ones, when the action does not matter.
         plus, minus: E[A+ | level], E[A- | level], (..., L).   plus_sq, minus_sq: E[A+^2 | level], E[A-^2 | level], (..., L).
         plus_fourth, minus_fourth: E[A+^4 | level], E[A-^4 | level], (..., L): how far the square of one sample scatters.
         pair: PairMoments, or None when samples are independent.
@@ -56,12 +57,15 @@ class AdvantageMoments:
 
     def by_action(self, name: Moment) -> np.ndarray:
         """Return the named moment given the action, (..., V) or (..., 1): sum_l P(l|a) E[. | l]."""
-        value: np.ndarray = getattr(self, name) @ self.level_probs.T
+        table: np.ndarray = getattr(self, name)
+        value: np.ndarray = (
+            table @ self.level_probs.T if self.level_probs.ndim == 2 else np.sum(table[..., None, :] * self.level_probs, axis=-1)
+        )
         return value
 
     @property
     def action_dependent(self) -> bool:
-        return self.level_probs.shape[0] > 1
+        return self.level_probs.shape[-2] > 1
 
 
 def _level_laws(reward: DiscreteReward, old_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from entclip.engines.accounting import Scheme
 from entclip.engines.base import Directive, Minibatch, Rollout, State
-from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
+from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, step_weight, take_moments
 from entclip.engines.reduced.basis import basis_of
 from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
 from entclip.engines.reduced.column_policy import Columns, whole_weight
@@ -362,10 +362,11 @@ def _rare_variance(state: ReducedState, rollout: ReducedRollout) -> np.ndarray:
 def _matched_rate(state: ReducedState, rollout: ReducedRollout, scheme: Scheme, target: float) -> float:
     """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     spec, total = state.experiment.update, 0.0
+    squares = state.weight * step_weight(state) ** 2
     if spec.optimizer != "sgd":
         raise SpecError(f"match_kl sets a learning rate from plain steps, but update.optimizer = {spec.optimizer!r}: use sgd.")
     for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
         moments = take_moments(rollout.moments, rows)
-        variance = step_variance(policies_of(cell), state.objective, moments, geometry=spec.geometry, batch=scheme.batch)
-        total += float(np.sum(state.weight[rows] * variance))
+        variance = step_variance(policies_of(cell), moments, scheme)
+        total += float(np.sum(squares[rows] * variance))
     return math.sqrt(target * float(state.weight.sum()) / total)

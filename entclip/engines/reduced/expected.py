@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.drift.rare_samples import rare_sample_variance
+from entclip.drift.second_order import expected_step_variance
+from entclip.engines.accounting import Scheme
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
 from entclip.objectives.base import CAUSES, Change, Objective, SignedGains, View
@@ -196,24 +198,39 @@ def rare_variance(
     return out
 
 
-def step_variance(
-    policies: Policies, objective: Objective, moments: AdvantageMoments, *, geometry: Geometry, batch: int
-) -> np.ndarray:
+def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme) -> np.ndarray:
     """Return E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
+    view = View(ratio_of(policies.probs, policies.old_probs), policies.old_probs, policies.log_probs)
+    change, ratio, natural = scheme.objective.change(view), view.ratio, scheme.geometry == "natural"
+    if moments.action_dependent:  # then every column is an action
+        out: np.ndarray = expected_step_variance(
+            policies.log_probs, ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
+            shared_group=scheme.shared_group,
+        )  # fmt: skip
+        return out
     weight = whole_weight(policies.weight, policies.tracked, width)
-    now, ratio = Columns.of(policies.log_probs, weight, policies.probs), ratio_of(policies.probs, policies.old_probs)
-    gains = objective.change(View(ratio, policies.old_probs, policies.log_probs)).gains
-    plus, minus, plus_sq, minus_sq = (moments.by_action(name) for name in ("plus", "minus", "plus_sq", "minus_sq"))
-    square, w = gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, gains.plus * plus - gains.minus * minus
-    if geometry == "natural":
+    now, gains = Columns.of(policies.log_probs, weight, policies.probs), change.gains
+    one, two, one_sq, two_sq = (moments.by_action(name)[..., :1] for name in ("plus", "minus", "plus_sq", "minus_sq"))
+    square = gains.plus_sq * one_sq + gains.minus_sq * two_sq
+    if natural:
         number = np.concatenate([policies.number, weight[:, n:]], axis=1)
         single = total(number, ratio * square) - now.mean(ratio * square)
-        d = now.centred(w)
     else:
         p2, p3 = now.mean(now.probs)[:, None], now.mean(now.probs**2)[:, None]
         spread = now.probs - 2 * now.probs**2 + p3 - (now.probs - p2) ** 2
         single = total(now.mass * ratio * square, spread)
-        d = now.centred(now.probs * now.centred(w))
-    out: np.ndarray = single / batch + (1 - 1 / batch) * total(now.mass * d, d)
-    return out
+
+    def covariance(v: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Cov_pi of the mean steps of weights v and w, (u,)."""
+        left, right = (now.centred(x if natural else now.probs * now.centred(x)) for x in (v, w))
+        return total(now.mass * left, right)
+
+    mean, c = gains.plus * one - gains.minus * two, scheme.shared_group
+    pair = (1 - c) * covariance(mean, mean)
+    if c > 0:
+        assert moments.pair is not None
+        pp, mm, pm = (np.squeeze(x) for x in _of_pair(moments.pair))
+        pair += c * (pp * covariance(gains.plus, gains.plus) + mm * covariance(gains.minus, gains.minus))
+        pair -= 2 * c * pm * covariance(gains.plus, gains.minus)
+    return single / scheme.batch + (1 - 1 / scheme.batch) * pair

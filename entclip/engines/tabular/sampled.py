@@ -49,7 +49,7 @@ class SampledEngine(TabularBooks):
         state, rollout = begin_rollout(state, keep_old=perturbed)
         if state.experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=self._shuffled(state, rollout))
-        if state.experiment.update.geometry == "natural":
+        if state.experiment.update.geometry == "natural" and any(minibatch.fresh for minibatch in rollout):
             cells = (rows for rows, _, _ in self._cells(state, rollout.old_sequence_probs.shape[-1]))
             rollout = dataclasses.replace(rollout, rare_variance=rare_variance(state, rollout, cells))
         return state, rollout

@@ -15,8 +15,9 @@ from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import account
 from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_optimizer
 from entclip.engines.facts import EngineFacts
-from entclip.engines.minibatches import _map_moments, fresh_minibatches, scheme_of, take_moments
+from entclip.engines.minibatches import fresh_minibatches, scheme_of, step_weight, take_moments
 from entclip.engines.samples import Sums
+from entclip.engines.tabular.token_moments import token_moments, with_prefix_axis
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import pool_prefixes
@@ -117,11 +118,6 @@ class TabularBooks:
         return new
 
 
-def _with_prefix_axis(moments: AdvantageMoments) -> AdvantageMoments:
-    """The moments of units (u, ...) as (u, 1, ...): all prefixes of a unit share its advantages."""
-    return _map_moments(moments, lambda x, own: x[:, None] if x.ndim > own else x)
-
-
 def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState, TabularRollout]:
     """Set pi_old := pi (unless a perturbation set it), and return the moments of the advantages under it, and the list of
     minibatches."""
@@ -149,7 +145,7 @@ def update_block(
         rate = spec.learning_rate * state.context_weight[rows][:, None, None]
     moments = None
     if minibatch.fresh:
-        moments = _with_prefix_axis(take_moments(rollout.moments, rows))
+        moments = with_prefix_axis(take_moments(rollout.moments, rows))
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
@@ -168,7 +164,7 @@ def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[
     for rows in cells:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
         change = state.objective.change(View.of(log_probs, old))
-        moments = _with_prefix_axis(take_moments(rollout.moments, rows))
+        moments = with_prefix_axis(take_moments(rollout.moments, rows))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
             log_probs, old, entropy(log_probs), change, moments, learning_rate=spec.learning_rate, batch=spec.batch, visits=visits
@@ -179,14 +175,27 @@ def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[
 
 def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:
     """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
-    spec, total = state.experiment.update, 0.0
-    for rows in cells:
-        view = View.of(state.log_probs[rows], state.old_log_probs[rows])
-        change = state.objective.change(view)
-        moments = _with_prefix_axis(take_moments(rollout.moments, rows))
-        variance = expected_step_variance(view.log_probs, view.ratio, change, moments, geometry=spec.geometry, batch=spec.batch)
-        total += float(np.sum(state.weight[rows] * variance[:, 0]))
+    scheme, total = scheme_of(state), 0.0
+    squares = state.weight * step_weight(state) ** 2
+    for cell in cells:
+        for rows in _single_units(cell, rollout):
+            view = View.of(state.log_probs[rows], state.old_log_probs[rows])
+            moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
+            visits = None if state.visits is None else state.visits[rows]
+            variance = expected_step_variance(
+                view.log_probs, view.ratio, state.objective.change(view), moments, geometry=scheme.geometry, batch=scheme.batch,
+                shared_group=scheme.shared_group, visits=1.0 if visits is None else visits,
+            )  # fmt: skip
+            pooled = _per_unit({"step_variance": variance}, visits, state.tree.length)["step_variance"]
+            total += float(np.sum(squares[rows] * pooled))
     return math.sqrt(target * float(state.weight.sum()) / total)
+
+
+def _single_units(cell: slice, rollout: TabularRollout) -> Iterable[slice]:
+    """The units of a cell at once, or one by one: with groups a sequence's levels make a table for each prefix and token."""
+    if rollout.moments.pair is None or not rollout.moments.action_dependent:
+        return (cell,)
+    return (slice(u, u + 1) for u in range(cell.start, cell.stop))
 
 
 def _per_unit(columns: dict[str, np.ndarray], visits: np.ndarray | None, length: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 
 from entclip.drift.rare_samples import rare_sample_variance
 from entclip.drift.second_order import expected_step_variance
-from entclip.engines.minibatches import take_moments
+from entclip.engines.minibatches import scheme_of, step_weight, take_moments
 from entclip.engines.tokens.kernels.passes import Tensor
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.engines.tokens.state import TokensRollout, TokensState, log_probs_of
@@ -69,11 +69,15 @@ def rare_variance(state: TokensState, rollout: TokensRollout) -> Tensor:
 
 def matched_rate(state: TokensState, rollout: TokensRollout, target: float) -> float:
     """The learning rate whose expected Var_pi(step), averaged over units, is `target`."""
-    spec, total = state.experiment.update, 0.0
+    scheme, total = scheme_of(state), 0.0
+    squares = state.weight * step_weight(state) ** 2
     for rows in row_blocks(state.logits):
         view = View.of(*log_probs_of(state, rows))
         change = state.objective.change(view)
         moments = take_moments(rollout.moments, rows)
-        variance = expected_step_variance(view.log_probs, view.ratio, change, moments, geometry=spec.geometry, batch=spec.batch)
-        total += float(state.weight[rows] @ variance.cpu().numpy())
+        variance = expected_step_variance(
+            view.log_probs, view.ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
+            shared_group=scheme.shared_group,
+        )  # fmt: skip
+        total += float(squares[rows] @ variance.cpu().numpy())
     return math.sqrt(target * float(state.weight.sum()) / total)
