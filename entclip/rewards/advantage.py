@@ -16,12 +16,13 @@ from pydantic import ConfigDict, Field
 
 from entclip.rewards.reward import DiscreteReward, Gaussian, RewardLaw
 from entclip.support.numbers import NotNegative
-from entclip.support.rewording import dataclass
+from entclip.support.rewording import dataclass, shown
 
 __all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "Moment", "PairMoments"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 Moment = Literal["plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth"]
+_MAX_GROUP = 4096  # members; the moments of one take some ten seconds
 _MAX_GROUP_SUMS = 200_000
 
 
@@ -148,6 +149,11 @@ class GroupRelative:
             raise ValueError(
                 f"advantage.size (group size) must be at least 2, got {self.size}: a group of 1 equals its own mean, so "
                 "every advantage is 0 (0/0 with std scaling). Use the independent advantage instead."
+            )
+        if self.size > _MAX_GROUP:
+            raise ValueError(
+                f"advantage.size (group size) must be at most {_MAX_GROUP}, got {shown(self.size)}: the exact moments of a group "
+                "take a time that grows as its square. Use smaller groups, or the independent advantage."
             )
 
     def of_rewards(self, rewards: np.ndarray) -> np.ndarray:

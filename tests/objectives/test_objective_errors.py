@@ -83,6 +83,12 @@ def test_group_of_one(size: int) -> None:
         GroupRelative(size)
 
 
+@pytest.mark.parametrize(("size", "words"), [(4097, "4097"), (2**20, "1048576"), (10**400, "an integer of 1329 bits")])
+def test_groups_whose_moments_have_no_end(size: int, words: str) -> None:
+    with pytest.raises(ValueError, match=rf"group size\) must be at most 4096, got {words}: .* Use smaller groups"):
+        GroupRelative(size)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
