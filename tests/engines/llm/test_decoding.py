@@ -54,11 +54,15 @@ def test_steps_with_a_cache_give_the_logits_of_the_whole(model, names):
 
 
 def test_a_user_sees_no_warning_and_none_stops_a_run():
-    """PYTHONWARNINGS=error turns any warning, a deprecation in another library included, into a traceback."""
-    settings = ["--model", "untrained", "--rollouts", "1", "--replicas", "2", "--arm", "both", "--set", "update.minibatches=2"]
+    """PYTHONWARNINGS=error turns any warning, a deprecation in another library included, into a traceback.
+
+    One is excepted, which only make oldest meets: typer of that age imports names that the click of today deprecates.
+    """
+    small = ["--model", "untrained", "--rollouts", "1", "--replicas", "2", "--arm", "both"]
+    small += ["--set", "update.minibatches=2", "--set", "update.batch=8"]
     done = subprocess.run(
-        [sys.executable, "-m", "entclip", "llm", *settings, "--json", "--quiet"],
-        env=os.environ | {"PYTHONWARNINGS": "error"},
+        [sys.executable, "-m", "entclip", "llm", *small, "--json", "--quiet"],
+        env=os.environ | {"PYTHONWARNINGS": "error,ignore::DeprecationWarning:typer"},
         capture_output=True,
         text=True,
         timeout=300,
