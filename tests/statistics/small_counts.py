@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 
+from entclip import Clip
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.prediction.meanfield import forecast, predict
 from entclip.report.style import CAUSES, new_figure, write_figure
@@ -44,8 +45,11 @@ def predicted(spec: Experiment, law: str) -> dict[str, float]:
 
     The Gaussian is a reference, so it is given a lattice fine enough that its error is that of the law and not of the lattice.
     """
-    other = {} if law == "counts" else {"_COUNTED": (), "POINTS": _FINE}
-    with mock.patch.multiple(forecast, **{"POINTS": forecast.POINTS} | other):
+    counted = law == "counts"
+    with (
+        mock.patch.object(forecast, "POINTS", forecast.POINTS if counted else _FINE),
+        mock.patch.object(Clip, "hard", counted),  # where gains are not all 0 or 1 moves are Gaussian
+    ):
         arm = predict(spec).summary()["arms"]["both"]
     return {"drift": arm["expected_measured"]} | {k: arm[k] for k in COLUMNS[:2]}
 

@@ -109,7 +109,7 @@ def test_peaked_policies_are_predicted(name: str) -> None:
 def test_the_distributions_of_a_language_model_are_predicted(tmp_path: Path) -> None:
     """headline_llm, each context cut to its 256 likeliest tokens: 256 runs made once, standard errors over contexts and runs."""
     logits = np.sort(start_of(load("headline_llm")).old_log_probs[:, 0, :], axis=1)[:, :-257:-1]
-    np.save(tmp_path / "logits.npy", logits)
+    np.save(tmp_path / "logits.npy", logits - logits[:, :1])  # logits: what was cut off has no place beside log-probabilities
     policy = {"kind": "file", "path": str(tmp_path / "logits.npy")}
     base = experiment(ZIPF, "euclidean", 1.7, 64).model_dump(exclude_none=True)
     arms = predict(parse_experiment(base | {"policy": policy})).summary()["arms"]
@@ -176,7 +176,7 @@ def test_the_prediction_converges(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = experiment(ZIPF, "natural", 0.2828, 2048)
     values = []
     for width, points in ((0.5, 64), (0.25, 128), (0.125, 256)):
-        monkeypatch.setattr(module, "WIDTH", width)
+        monkeypatch.setattr(module, "BIN_WIDTH", width)
         monkeypatch.setattr(module, "POINTS", points)
         arms = predict(spec).summary()["arms"]
         values.append(np.array([arms[a]["expected_measured"] for a in ARMS]))
