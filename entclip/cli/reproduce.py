@@ -105,6 +105,8 @@ def _progress(
     """Show progress over the updates of all runs, and a line when each of them is done."""
 
     def updates(spec: RunSpec) -> int:
+        if spec.experiment is None:  # an exact computation has no updates
+            return 0
         cases = [case for _, case in spec.spec(quick).cases()]
         return sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for c in cases)
 
