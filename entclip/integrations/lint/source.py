@@ -17,6 +17,7 @@ from typing import Any
 from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
 from entclip.integrations.lint.python_script import is_python, keywords_of
 from entclip.integrations.lint.tables import flat_keys, parse_table, texts_in
+from entclip.support.bounded import exists
 
 __all__ = ["Source", "read_source"]
 
@@ -71,20 +72,13 @@ def _from_commands(text: str) -> Source:
 def _load(path_or_text: str | Path) -> tuple[str, str]:
     """The text and its kind; by suffix for files, by content for text and for .txt and other files."""
     looks_like_text = isinstance(path_or_text, str) and ("\n" in path_or_text or len(path_or_text.split()) > 1)
-    if looks_like_text or (isinstance(path_or_text, str) and OVERRIDE.match(path_or_text) and not _exists(path_or_text)):
+    if looks_like_text or (isinstance(path_or_text, str) and OVERRIDE.match(path_or_text) and not exists(Path(path_or_text))):
         text, suffix = str(path_or_text), ""
     else:
         text, suffix = _read(Path(path_or_text)), Path(path_or_text).suffix.lower()
     if not text.strip():
         raise ValueError("the configuration is empty: give a YAML, JSON or TOML file, a command line, or key=value overrides.")
     return text, _SUFFIXES.get(suffix) or _kind_of(text)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:  # a name that no file system takes
-        return False
 
 
 def _read(path: Path) -> str:
