@@ -5,7 +5,8 @@ ARGS   ?=
 
 BIN    := $(VENV)/bin
 LOCK   := constraints/lock.txt
-PIP    := -m pip install -qq --disable-pip-version-check
+# Python compiles what it imports; compiling all that is installed takes as long as the rest of an installation.
+PIP    := -m pip install -qq --no-compile --disable-pip-version-check
 INPUTS := pyproject.toml $(LOCK) $(BIN)/python
 
 # The build backend is locked, too: pip would otherwise fetch the newest one into an environment of its own.

@@ -40,13 +40,18 @@ def fault(code: int, errors: str) -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run them one after another in a folder of their own: 0 if none is at fault, else 1."""
+    """Run them one after another, each page's in a folder of its own: 0 if none is at fault, else 1."""
     program = str(Path(arguments[0]).absolute())
+    return min(sum(_run_page(program, (ROOT / page).read_text("utf-8")) for page in PAGES), 1)
+
+
+def _run_page(program: str, page: str) -> int:
+    """Run one page's commands and return how many are at fault; two pages may write to folders of one name."""
     faults, unfinished = 0, set()
     with tempfile.TemporaryDirectory() as folder:
         for name, text in FILES.items():
             (Path(folder) / name).write_text(text, "utf-8")
-        for command in commands("".join((ROOT / page).read_text("utf-8") for page in PAGES)):
+        for command in commands(page):
             if unfinished & set(command):  # it reads what another one did not write
                 continue
             try:
@@ -59,7 +64,7 @@ def main(arguments: list[str]) -> int:
                 unfinished.add(command[command.index("--out") + 1])
             faults += wrong is not None
             print(f"{'FAULT' if wrong else 'ok':5} {shlex.join(command)}" + f"\n      {said}" * bool(said), flush=True)
-    return min(faults, 1)
+    return faults
 
 
 if __name__ == "__main__":
