@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from typing import Any
 
 from entclip.objectives.base import Objective
-from entclip.objectives.catalogue import objective
+from entclip.objectives.catalogue import kinds, objective
+
+NOTHING: frozenset[str] = frozenset()
 
 
-def family(width: float) -> dict[str, dict[str, Any]]:
-    """Every kind of objective as an experiment names it, with bounds about `width` from a ratio of 1."""
+def family(width: float, serves: Set[str] = NOTHING) -> dict[str, dict[str, Any]]:
+    """Every kind of objective that needs no more than what is served, as an experiment names it, with bounds about `width`."""
     w = width
-    return {
+    every = {
         "clip": {"kind": "clip", "low": w, "high": 1.5 * w},
         "low_only": {"kind": "clip", "low": w, "high": math.inf},
         "none": {"kind": "none"},
@@ -22,12 +25,14 @@ def family(width: float) -> dict[str, dict[str, Any]]:
         "ce_gppo": {"kind": "ce_gppo", "low": w, "high": w, "beta_low": 0.75, "beta_high": 0.5},
         "dppo_tv": {"kind": "dppo_tv", "delta": w / 50},
         "flexible": {"kind": "flexible", "low": w, "high": 1.5 * w, "low_slope": -w / 2, "high_slope": -w},
+        "high_entropy_mask": {"kind": "high_entropy_mask", "share": 0.4, "low": w, "high": 1.5 * w},
     }
+    return {name: given for name, given in every.items() if kinds()[str(given["kind"])]().needs <= serves}
 
 
-def members(width: float) -> dict[str, Objective]:
+def members(width: float, serves: Set[str] = NOTHING) -> dict[str, Objective]:
     """The same, made."""
-    return {name: objective(given.pop("kind"), **given) for name, given in family(width).items()}
+    return {name: objective(given.pop("kind"), **given) for name, given in family(width, serves).items()}
 
 
 # Sides that are off, and bounds at a ratio of 1.

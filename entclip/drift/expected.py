@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from entclip.objectives.base import Objective, View
 from entclip.objectives.catalogue import objective as objective_of
 from entclip.objectives.catalogue import parameters
 from entclip.objectives.clip import Clip
+from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import Array, Geometry, SoftmaxPolicy
 from entclip.rewards.advantage import Advantage, GroupRelative, Independent
 from entclip.rewards.reward import RewardLaw
@@ -85,7 +86,8 @@ def expected_entropy_drift(
     _check_arguments(policy, old_policy, learning_rate, geometry, advantage, order, batch)
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
-    view = View.of(log_probs, old_log_probs)
+    refuse_unserved(chosen, frozenset({"entropy", "statistics"}), "expected_entropy_drift")
+    view = _view(chosen, log_probs, old_log_probs)
     old_probs = view.old_probs
     moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
     change = chosen.change(view)
@@ -109,6 +111,17 @@ def expected_entropy_drift(
     total = sum(terms.values()) + (0 if curvature is None else curvature)
     gaps = (_gap(stats.mass_low, stats.pi_low), _gap(stats.mass_high, stats.pi_high))
     return DriftTerms(**terms, curvature=curvature, gap_low=gaps[0], gap_high=gaps[1], total=total)
+
+
+def _view(objective: Objective, log_probs: Array, old_log_probs: Array) -> View:
+    """The view of the two policies; statistics are made of all their contexts, each with the same share of the samples."""
+    view = View.of(log_probs, old_log_probs, objective.needs)
+    if "statistics" not in objective.needs:
+        return view
+    now, old = (np.asarray(x.tolist()).reshape(1, -1, x.shape[-1]) for x in (log_probs, old_log_probs))
+    share = np.exp(old) / old.shape[1]
+    numbers = objective.statistics(View.of(now, old, objective.needs), share)
+    return replace(view, statistics={name: float(value[0]) for name, value in numbers.items()})
 
 
 def _gap(mass: Array, prob: Array) -> Array:

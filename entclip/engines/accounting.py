@@ -6,8 +6,9 @@ makes the step, the new log pi and all ledger columns, each (..., ) over units; 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def account(
     learning_rate: Array | float,
     visits: Array | None = None,
     keep: Keep | None = None,
+    statistics: Mapping[str, Array] | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the new log pi (..., V) and the columns of this update, each (...).
 
@@ -57,10 +59,16 @@ def account(
         learning_rate: eta, or eta d(s) as an array (..., 1) for euclidean steps of weighted contexts.
         visits: d(s) of autoregressive prefixes, (...): natural steps are divided by it, expectations carry it.
         keep: survival probabilities of samples with A > 0 and A < 0 in a control run.
+        statistics: those of this update that the objective looks at, each one number or (..., 1).
     Raises: RunawayError if a column is not finite.
     """
+    view = View.of(log_probs, old_log_probs, scheme.objective.needs, statistics or {})
+    books = _Books(scheme, view, _Rates.of(learning_rate, visits, scheme.geometry), keep)
     with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
-        new, columns = _account(scheme, log_probs, old_log_probs, sums, moments, learning_rate, visits, keep)
+        new, columns = books.realised(old_log_probs, sums)
+        if moments is not None:
+            columns |= books.expected(moments, 1.0 if visits is None else visits)
+        columns |= books.clips(sums) | _distances(view, old_log_probs)
     check_finite(scheme, log_probs, old_log_probs, columns)
     return new, columns
 
@@ -85,77 +93,79 @@ def check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns
     )
 
 
-def _account(
-    scheme: Scheme,
-    log_probs: Array,
-    old_log_probs: Array,
-    sums: Any,
-    moments: AdvantageMoments | None,
-    learning_rate: Array | float,
-    visits: Array | None,
-    keep: Keep | None,
-) -> tuple[Array, dict[str, Array]]:
-    xp = namespace(log_probs)
-    geometry, objective = scheme.geometry, scheme.objective
-    view = View.of(log_probs, old_log_probs)
-    ratio, old_probs, change = view.ratio, view.old_probs, objective.change(view)
-    gains = change.gains
-    flat_rate = learning_rate if isinstance(learning_rate, float) else learning_rate[..., 0]
-    # A natural step is divided by the visit probability, which cancels in its mean; a euclidean mean step carries it.
-    if visits is None:
-        rate, mean_rate = learning_rate, flat_rate
-    elif geometry == "natural":
-        rate, mean_rate = learning_rate / visits[..., None], flat_rate
-    else:
-        rate, mean_rate = learning_rate, flat_rate * visits
+class _Rates(NamedTuple):
+    """Learning rates: of the step (a number or (..., 1)), of its mean and of its noise (numbers or (...))."""
 
-    plus, minus = sums.plus, sums.minus
-    realised = split_survivors(change, plus, minus, keep)
-    total = plus * gains.plus - minus * gains.minus
-    step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
-    new = log_softmax(log_probs + step)
+    step: Array | float
+    mean: Array | float
+    noise: Array | float
 
-    gradient = entropy_gradient(log_probs)
-    columns: dict[str, Array] = {}
-    # Causes are priced by the adjoint of the step and the total by the step itself: identity (b) compares two computations.
-    price = step_adjoint(gradient, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
-    for cause in CAUSES:
-        columns[cause] = xp.sum(price * realised[cause], axis=-1)
-    slope = directional_derivatives(log_probs, step)
-    before, after = entropy(log_probs), entropy(new)
-    columns["curvature"] = slope.second / 2
-    columns["measured"] = after - before
-    columns["remainder"] = columns["measured"] - sum(columns[c] for c in CAUSES) - columns["curvature"]
-    columns |= {"entropy_before": before, "entropy": after, "step_variance": slope.variance}
-    columns["_inner"] = xp.sum(gradient * step, axis=-1)
-    columns["_scale"] = xp.sum(xp.abs(gradient * step), axis=-1)
-    columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
+    @classmethod
+    def of(cls, learning_rate: Array | float, visits: Array | None, geometry: Geometry) -> _Rates:
+        flat = learning_rate if isinstance(learning_rate, float) else learning_rate[..., 0]
+        # A natural step is divided by the visit probability, which cancels in its mean; a euclidean mean step carries it.
+        if visits is None:
+            return cls(learning_rate, flat, flat)
+        if geometry == "natural":
+            return cls(learning_rate / visits[..., None], flat, flat)
+        return cls(learning_rate, flat * visits, flat)
 
-    if moments is not None:
-        weights = expected_weights(change, moments, keep)
-        expected = expected_first_order(weights, log_probs, learning_rate=mean_rate, geometry=geometry)
-        columns |= {f"expected_{cause}": value for cause, value in expected.items()}
-        columns["expected_curvature"] = expected_curvature(
-            log_probs,
-            ratio,
-            surviving(change, keep),
-            moments,
-            learning_rate=flat_rate,
-            geometry=geometry,
-            batch=scheme.batch,
-            shared_group=scheme.shared_group,
-            visits=1.0 if visits is None else visits,
-        )
 
-    stats = clip_set_stats(change, log_probs, geometry)
-    columns |= {"pi_low": stats.pi_low, "pi_high": stats.pi_high, "mass_low": stats.mass_low, "mass_high": stats.mass_high}
-    counts = sample_counts(change, sums.n_plus, sums.n_minus)
-    columns |= {name: xp.sum(value, axis=-1) for name, value in counts.items()}
-    log_ratio = log_probs - old_log_probs
-    columns["kl"] = -xp.sum(old_probs * log_ratio, axis=-1)
-    columns["log_ratio_sq"] = xp.sum(old_probs * log_ratio**2, axis=-1)
-    columns["ratio_max"] = xp.max(ratio, axis=-1)
-    return new, columns
+class _Books:
+    """One update of some units: what the objective makes of their policies, and the columns that follow."""
+
+    def __init__(self, scheme: Scheme, view: View, rates: _Rates, keep: Keep | None) -> None:
+        self.scheme, self.view, self.rates, self.keep = scheme, view, rates, keep
+        self.change = scheme.objective.change(view)
+
+    def realised(self, old_log_probs: Array, sums: Any) -> tuple[Array, dict[str, Array]]:
+        """Return the new log pi, and the causes, curvature and remainder of the step that the samples make."""
+        log_probs, geometry, rate = self.view.log_probs, self.scheme.geometry, self.rates.step
+        xp, gains = namespace(log_probs), self.change.gains
+        weights = split_survivors(self.change, sums.plus, sums.minus, self.keep)
+        total = sums.plus * gains.plus - sums.minus * gains.minus
+        step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
+        new = log_softmax(log_probs + step)
+        gradient = entropy_gradient(log_probs)
+        # Causes are priced by the adjoint of the step and the total by the step itself: identity (b) compares two computations.
+        price = step_adjoint(gradient, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
+        columns = {cause: xp.sum(price * weights[cause], axis=-1) for cause in CAUSES}
+        slope = directional_derivatives(log_probs, step)
+        before, after = entropy(log_probs), entropy(new)
+        columns["curvature"] = slope.second / 2
+        columns["measured"] = after - before
+        columns["remainder"] = columns["measured"] - sum(columns[c] for c in CAUSES) - columns["curvature"]
+        columns |= {"entropy_before": before, "entropy": after, "step_variance": slope.variance}
+        columns["_inner"] = xp.sum(gradient * step, axis=-1)
+        columns["_scale"] = xp.sum(xp.abs(gradient * step), axis=-1)
+        columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
+        return new, columns
+
+    def expected(self, moments: AdvantageMoments, visits: Array | float) -> dict[str, Array]:
+        """Return T5 and T8, given the policies before the update."""
+        log_probs, geometry, rates = self.view.log_probs, self.scheme.geometry, self.rates
+        weights = expected_weights(self.change, moments, self.keep)
+        first = expected_first_order(weights, log_probs, learning_rate=rates.mean, geometry=geometry)
+        curvature = expected_curvature(
+            log_probs, self.view.ratio, surviving(self.change, self.keep), moments, learning_rate=rates.noise, geometry=geometry,
+            batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits,
+        )  # fmt: skip
+        return {f"expected_{cause}": value for cause, value in first.items()} | {"expected_curvature": curvature}
+
+    def clips(self, sums: Any) -> dict[str, Array]:
+        """Return the probability and entropy value of the clip sets, and the samples that a side acted on."""
+        change, log_probs = self.change, self.view.log_probs
+        xp = namespace(log_probs)
+        columns = clip_set_stats(change, log_probs, self.scheme.geometry)._asdict()
+        counts = sample_counts(change, sums.n_plus, sums.n_minus)
+        return columns | {name: xp.sum(value, axis=-1) for name, value in counts.items()}
+
+
+def _distances(view: View, old_log_probs: Array) -> dict[str, Array]:
+    """How far pi is from pi_old."""
+    xp, log_ratio = namespace(view.log_probs), view.log_probs - old_log_probs
+    kl, square = -xp.sum(view.old_probs * log_ratio, axis=-1), xp.sum(view.old_probs * log_ratio**2, axis=-1)
+    return {"kl": kl, "log_ratio_sq": square, "ratio_max": xp.max(view.ratio, axis=-1)}
 
 
 def _range(step: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -31,7 +31,8 @@ class State:
     weight: np.ndarray  # d(s) x branch probability, mean over replicas; sums to the number of contexts
     context_weight: np.ndarray  # d(s)
     rollout: int = 0
-    shared: bool = False  # contexts share parameters: only replicas are independent, and standard errors run over them
+    shared: bool = False  # contexts depend on each other: only replicas are independent, and standard errors run over them
+    statistics: dict[str, np.ndarray] = field(default_factory=dict)  # the objective's, of this update by name, (U,)
 
     @property
     def length(self) -> int:

@@ -22,6 +22,7 @@ class EngineFacts:
         name: what `--engine` takes.   short: a word or two for its help.   words: ends "This run is ...".
         measures: whose entropy its ledger has.   beginning: what comes before its first update, if it can take minutes.
         policies: kinds of policies that it runs.   optimizers: update.optimizer that it has.
+        serves: what it offers objectives beside ratios and probabilities, by the names of objectives.needs.NEEDS.
         devices, dtypes: where it runs and in what; the first dtype is the usual one.
         extra: the optional dependencies that it needs, "" if none.
         packages: those whose versions, or absence, can change its numbers, besides numpy, scipy and entclip.
@@ -40,6 +41,7 @@ class EngineFacts:
     words: str
     size: Callable[[Experiment, str, str], Size]
     policies: tuple[str, ...]
+    serves: frozenset[str] = frozenset()
     measures: str = "all contexts of the experiment"
     beginning: str = ""
     optimizers: tuple[str, ...] = ("sgd",)

@@ -8,6 +8,7 @@ import numpy as np
 
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative
 from entclip.objectives.base import CAUSES, Objective, View, clip_events, split_by_cause
+from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import SoftmaxPolicy
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ def ledger_from_arrays(
         logits_before, logits_after: (..., V), on the same states before and after the update.
         old_log_probs: log pi_old of the taken action, (...).
         actions, advantages, mask: (...); integer actions; mask True or 1 where the token counts.
-        clip: Clip(low, high) or another objective that reads the ratio alone.
+        clip: Clip(low, high) or another objective that needs nothing beside ratios and probabilities.
     Returns: DataFrame with one row per unmasked context, entropies in nats, causes in nats per unit learning rate.
     Raises: ValueError if shapes disagree, values are not finite or an action is outside 0..V-1.
     """
     import pandas as pd
 
+    refuse_unserved(clip, frozenset(), "ledger_from_arrays")
     before, after = _to_numpy("logits_before", logits_before), _to_numpy("logits_after", logits_after)
     lead = before.shape[:-1]
     named = {"old_log_probs": old_log_probs, "actions": actions, "advantages": advantages, "mask": mask}

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple
 
-from entclip.policies.softmax import Array, importance_ratio
+from entclip.policies.softmax import Array, entropy, importance_ratio
 from entclip.support.namespace import namespace
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ClipEvents",
     "Objective",
     "SignedGains",
+    "Source",
     "View",
     "clip_events",
     "kinds",
@@ -35,6 +36,7 @@ __all__ = [
     "weight",
 ]
 
+Source = Literal["policies", "previous", "batch"]
 CAUSES = ("unclipped", "clip_low", "clip_high", "other")
 
 
@@ -46,16 +48,27 @@ class View:
 
     Attributes:
         ratio: pi/pi_old, (..., V).   old_probs: pi_old, (..., V).   log_probs: log pi, nats, (..., V).
+        entropy, old_entropy: H of pi and of pi_old in each context, nats, (..., 1); None unless the objective needs "entropy".
+        statistics: numbers of this update by name, each one number or (..., 1); see Objective.statistics.
+        reference: log-probabilities of the reference policy, (..., V), where a run has one.
     """
 
     ratio: Array
     old_probs: Array
     log_probs: Array
+    entropy: Array = None
+    old_entropy: Array = None
+    statistics: Mapping[str, Array] = field(default_factory=dict)
+    reference: Array = None
 
     @classmethod
-    def of(cls, log_probs: Array, old_log_probs: Array) -> View:
-        """The view of a policy beside the old one, from log pi and log pi_old, (..., V)."""
-        return cls(importance_ratio(log_probs, old_log_probs), namespace(log_probs).exp(old_log_probs), log_probs)
+    def of(
+        cls, log_probs: Array, old_log_probs: Array, needs: Set[str] = frozenset(), statistics: Mapping[str, Array] | None = None
+    ) -> View:
+        """Return the view of whole contexts, from log pi and log pi_old over all actions, (..., V)."""
+        ratio, old_probs = importance_ratio(log_probs, old_log_probs), namespace(log_probs).exp(old_log_probs)
+        now, old = (entropy(x)[..., None] if "entropy" in needs else None for x in (log_probs, old_log_probs))
+        return cls(ratio, old_probs, log_probs, now, old, statistics or {})
 
 
 class SignedGains(NamedTuple):
@@ -149,8 +162,36 @@ class Objective(ABC):
         """What the objective makes of the weights of the actions in a view."""
 
     @property
+    def needs(self) -> Set[str]:
+        """What the objective looks at beside ratios and probabilities, by the names of needs.NEEDS."""
+        return frozenset()
+
+    @property
+    def source(self) -> Source:
+        """What `statistics` are made of: the policies, the samples of the minibatch before, or this minibatch's own.
+
+        The first two are known before the samples of an update are drawn, so that T5 and T8 hold given them; the last is not,
+        and its updates have no expectations.
+        """
+        return "policies"
+
+    def statistics(self, view: View, share: Array) -> dict[str, Array]:
+        """Return numbers of this update by name, one for each replica, (R,): slot for members that need "statistics".
+
+        Args:
+            view: all contexts of each replica, (R, S, V), numpy arrays.
+            share: of the samples of a replica that are of each action in each context, (R, S, V), adding up to 1.
+        """
+        raise NotImplementedError
+
+    @property
     def hard(self) -> bool:
         """Whether every gain is 0 or 1."""
+        return False
+
+    @property
+    def by_ratio(self) -> bool:
+        """Whether the change depends on an action by its ratio alone; numbers of its context may enter."""
         return False
 
     @property
@@ -174,7 +215,7 @@ class Objective(ABC):
         return min(sides, default=math.inf)
 
 
-_FACTS = {"hard", "pushes_at_zero", "idle", "width"}
+_FACTS = {"by_ratio", "hard", "idle", "needs", "pushes_at_zero", "width"}
 _KINDS: dict[str, type[Objective]] = {}
 
 

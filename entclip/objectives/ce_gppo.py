@@ -22,6 +22,7 @@ class CeGppo(Objective):
     beta_low: float = 0.75
     beta_high: float = 1.0
     kind: Literal["ce_gppo"] = "ce_gppo"
+    by_ratio = True
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)

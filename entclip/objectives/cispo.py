@@ -20,6 +20,7 @@ class Cispo(Objective):
     low: float = 0.2
     high: float = 0.2
     kind: Literal["cispo"] = "cispo"
+    by_ratio = True
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)

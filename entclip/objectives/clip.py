@@ -25,6 +25,7 @@ class Clip(Objective):
     high: float = 0.2
     kind: Literal["clip"] = "clip"
     hard = True
+    by_ratio = True
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)

@@ -20,6 +20,7 @@ class DualClip(Objective):
     cap: float = 3.0
     kind: Literal["dual_clip"] = "dual_clip"
     hard = True
+    by_ratio = True
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)

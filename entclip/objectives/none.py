@@ -18,6 +18,7 @@ class NoClip(Objective):
 
     kind: Literal["none"] = "none"
     hard = True
+    by_ratio = True
 
     @property
     def idle(self) -> tuple[float, float]:

@@ -22,6 +22,7 @@ class Sapo(Objective):
     tau_pos: float = 1.0
     tau_neg: float = 1.05
     kind: Literal["sapo"] = "sapo"
+    by_ratio = True
 
     def __post_init__(self) -> None:
         for name, tau in (("tau_pos", self.tau_pos), ("tau_neg", self.tau_neg)):

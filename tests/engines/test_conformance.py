@@ -35,7 +35,7 @@ ENGINES = {
     "tokens_kernels": lambda: TokensEngine(kernels="reference"),
     "head": lambda: HeadEngine(),
 }
-OBJECTIVES = family(0.05)
+OBJECTIVES = family(0.05, SampledEngine.facts.serves)
 WEIGHTS = [0.5, 0.5, 1.0, 1.0, 1.5, 1.5]
 VOCAB = 40
 # Allowances of the books, not results: each engine has bounds of its own, and sums of absolute values have kinks.
@@ -121,11 +121,16 @@ def _plain(objective, geometry):
 
 
 # A head takes euclidean steps only.
-PAIRS = [(name, geometry) for name in ENGINES for geometry in ("natural", "euclidean") if (name, geometry) != ("head", "natural")]
+CASES = [
+    (name, geometry, objective)
+    for name, engine in ENGINES.items()
+    for geometry in ("natural", "euclidean")
+    for objective in family(0.05, engine().facts.serves)
+    if (name, geometry) != ("head", "natural")
+]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize(("name", "geometry"), PAIRS)
+@pytest.mark.parametrize(("name", "geometry", "objective"), CASES)
 def test_same_samples_give_the_same_columns(name, geometry, objective, oracle, tmp_path):
     experiment, theirs = _plain(objective, geometry), oracle(objective, geometry)
     acted = sum(float(np.sum(c["pi_low"] + c["pi_high"])) for c in theirs)

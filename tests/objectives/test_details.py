@@ -22,6 +22,8 @@ from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip
 from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.flexible import Flexible
+from entclip.objectives.high_entropy_mask import HighEntropyMask
 from entclip.objectives.none import NoClip
 from entclip.objectives.sapo import Sapo
 from entclip.rewards.advantage import GroupRelative, Independent
@@ -69,14 +71,17 @@ def test_defaults_are_those_of_the_papers() -> None:
     assert Sapo() == Sapo(1.0, 1.05)
     assert CeGppo() == CeGppo(0.2, 0.2, 0.75, 1.0)
     assert DppoTv() == DppoTv(0.15)
+    assert Flexible() == Flexible(0.3, 0.5, -0.13, -0.25)
+    assert HighEntropyMask() == HighEntropyMask(0.2, 0.2, 0.28, "kept", "policies")
     assert GroupRelative() == GroupRelative(8, "none", 1, 0.0)
     assert CAUSES == ("unclipped", "clip_low", "clip_high", "other")
     for kind, cls in kinds().items():
         named = objective(kind)
         assert type(named) is cls
         assert named.kind == kind
-        gated = changed(named, np.ones(2), np.full(2, 0.1)).gated
-        assert gated is (kind != "cispo"), "PPO's gating by the sign of A: all but CISPO"
+        if not named.needs:
+            gated = changed(named, np.ones(2), np.full(2, 0.1)).gated
+            assert gated is (kind != "cispo"), "PPO's gating by the sign of A: all but CISPO"
     assert (Independent().kind, GroupRelative().kind, Independent().size) == ("independent", "group", 1)
 
 

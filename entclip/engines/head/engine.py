@@ -36,6 +36,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import HiddenSpec
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
+from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
@@ -78,6 +79,7 @@ class HeadEngine:
 
     def start(self, experiment: Experiment, objective: Objective) -> HeadState:
         _check(experiment, self.dtype)
+        refuse_unserved(objective, self.facts.serves, "the head engine")
         self.facts.refuse_oversize(experiment, self.device.type, str(self.dtype).removeprefix("torch."), free_bytes(self.device))
         parameters = parameters_of(experiment)
         replicas, contexts = experiment.replicas, len(parameters.hidden)
@@ -114,6 +116,7 @@ class HeadEngine:
             second=torch.zeros_like(moved) if adam else None,
             updates=0,
             old_log_z=nothing[:1],
+            old_entropy=nothing[:1],
             log_z=nothing,
             entropy=nothing,
             products=Products(isinstance(policy, HiddenSpec) and policy.products == "bfloat16"),
@@ -196,7 +199,7 @@ class HeadEngine:
         return dataclasses.replace(state, **tensors, updates=int(arrays["updates"]))
 
 
-_TENSORS = ("head", "moved", "first", "second", "old_log_z", "log_z", "entropy")
+_TENSORS = ("head", "moved", "first", "second", "old_log_z", "old_entropy", "log_z", "entropy")
 
 
 def _unit(value: Tensor) -> np.ndarray:
@@ -212,7 +215,8 @@ def _old_probs(state: HeadState) -> Iterator[tuple[slice, Tensor]]:
 def _settled(state: HeadState) -> HeadState:
     """pi_old := pi, with log Z and entropy computed from the parameters alone."""
     log_z, entropy = normalised(state)
-    return dataclasses.replace(state, log_z=log_z, entropy=entropy, old_log_z=log_z[: len(state.head)])
+    old = slice(len(state.head))
+    return dataclasses.replace(state, log_z=log_z, entropy=entropy, old_log_z=log_z[old], old_entropy=entropy[old])
 
 
 def _check(experiment: Experiment, dtype: torch.dtype) -> None:

@@ -44,6 +44,7 @@ HEAD = EngineFacts(
     beginning="making the head",
     words="simulated with shared parameters, as in the last layer of a model",
     policies=("hidden",),
+    serves=frozenset({"entropy"}),
     optimizers=("sgd", "adam", "adamw"),
     devices=("cpu", "cuda"),
     dtypes=("float64", "float32"),

@@ -53,7 +53,8 @@ def gradient_of(state: HeadState, contexts: Tensor, actions: Tensor, advantages:
     batch = actions.shape[-1]
     log_ratio, log_old = sample_log_probs(state, contexts, actions)
     ratio = importance_ratio(log_ratio, 0.0)
-    change = state.objective.change(View(ratio, log_old.exp(), log_old + log_ratio))
+    now, old = (x[:, contexts, None].to(ratio.dtype) for x in (state.entropy, state.old_entropy))
+    change = state.objective.change(View(ratio, log_old.exp(), log_old + log_ratio, now, old))
     gains = change.gains
     d = torch.as_tensor(state.context_weight[: len(state.hidden)], dtype=ratio.dtype, device=ratio.device)[contexts, None]
     plus, minus = advantages.clamp(min=0) * d / batch, (-advantages).clamp(min=0) * d / batch

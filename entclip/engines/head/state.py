@@ -41,6 +41,7 @@ class HeadState(State):
     second: Tensor | None
     updates: int
     old_log_z: Tensor  # (1 or R, T) float64
+    old_entropy: Tensor  # (1 or R, T) float64
     log_z: Tensor  # (R, T) float64
     entropy: Tensor  # (R, T) float64, nats
     products: Products

@@ -71,13 +71,20 @@ def update(
         if first is not None and second is not None and made.first is not None and made.second is not None:
             first[:, rows], second[:, rows] = made.first, made.second
         slope, part, found = sums_of(
-            state.objective, logits, displaced, displacement(state, moved, rows), state.old_log_z, state.log_z, state.entropy
+            state.objective,
+            logits,
+            displaced,
+            displacement(state, moved, rows),
+            state.old_log_z,
+            state.log_z,
+            state.entropy,
+            state.old_entropy,
         )
         path = part if path is None else PathSums(*(a + b for a, b in zip(path, part, strict=True)))
         _add(sums, found)
         pricing.add(rows, slope, own, made)
         if expectation is not None:
-            change, ratio = _change(state, of_minibatch)
+            change, ratio = _change(state, of_minibatch, chosen)
             expectation.add(change, slope, own)
             if noise is not None:
                 probs = block_from(logits, displaced, state.old_log_z, state.log_z).log_probs.exp()
@@ -139,14 +146,15 @@ def _scale(state: HeadState, gradient: Gradient, optimizer: Optimizer, columns: 
     return total
 
 
-def _view(block: Block) -> View:
+def _view(block: Block, entropy: Tensor, old_entropy: Tensor) -> View:
     ratio = importance_ratio(block.log_ratio, 0.0)
-    return View(ratio, block.old_log_probs.exp().expand_as(ratio), block.log_probs)
+    now, old = (x[..., None].to(ratio.dtype) for x in (entropy, old_entropy))
+    return View(ratio, block.old_log_probs.exp().expand_as(ratio), block.log_probs, now, old)
 
 
-def _change(state: HeadState, block: Block) -> tuple[Change, Tensor]:
+def _change(state: HeadState, block: Block, contexts: Tensor) -> tuple[Change, Tensor]:
     """What the objective does in the contexts of a minibatch, and the ratio, (R, n, v) each."""
-    view = _view(block)
+    view = _view(block, state.entropy[:, contexts], state.old_entropy[:, contexts])
     return state.objective.change(view), view.ratio
 
 
@@ -157,12 +165,19 @@ def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> Mean
     for rows in blocks(state.vocab, state.width):
         logits, displaced = old_logits(some, rows), displacement(some, state.moved, rows)
         block = block_from(logits, displaced, state.old_log_z[:, chosen], state.log_z[:, chosen])
-        means.add(surviving(_change(state, block)[0], keep).gains, block.log_probs.exp())
+        means.add(surviving(_change(state, block, chosen)[0], keep).gains, block.log_probs.exp())
     return means
 
 
 def block_sums(
-    objective: Objective, logits: Tensor, displaced: Tensor, after: Tensor, old_log_z: Tensor, log_z: Tensor, entropy: Tensor
+    objective: Objective,
+    logits: Tensor,
+    displaced: Tensor,
+    after: Tensor,
+    old_log_z: Tensor,
+    log_z: Tensor,
+    entropy: Tensor,
+    old_entropy: Tensor,
 ) -> tuple[Tensor, PathSums, Columns]:
     """Return dH/dlogits (R, T, v) and all sums of a block of actions, from the three products: a pure function, one kernel if
     compiled.
@@ -173,13 +188,13 @@ def block_sums(
     probs = block.log_probs.exp()
     x = block.log_probs + entropy[..., None].to(probs.dtype)
     slope, step = -probs * x, after - displaced  # T1
-    found = _set_sums(objective, block, probs, x) | {"_scale": torch.linalg.vecdot(slope.abs(), step.abs())}
+    found = _set_sums(objective, _view(block, entropy, old_entropy), block, probs, x)
+    found["_scale"] = torch.linalg.vecdot(slope.abs(), step.abs())
     return slope, path_sums(probs, x, step), found
 
 
-def _set_sums(objective: Objective, block: Block, probs: Tensor, x: Tensor) -> Columns:
+def _set_sums(objective: Objective, view: View, block: Block, probs: Tensor, x: Tensor) -> Columns:
     """Sums of a block over the clip sets, and what describes pi against pi_old. Claim T6, euclidean entropy value."""
-    view = _view(block)
     old, change = view.old_probs, objective.change(view)
     surprise = -probs * x
     value = probs * surprise

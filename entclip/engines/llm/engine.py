@@ -41,6 +41,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import LanguageModelSpec
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
+from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
@@ -87,6 +88,7 @@ class LlmEngine:
             yield
 
     def start(self, experiment: Experiment, objective: Objective) -> LlmState:
+        refuse_unserved(objective, self.facts.serves, "the llm engine")
         spec = experiment.policy
         if not isinstance(spec, LanguageModelSpec):
             raise SpecError(

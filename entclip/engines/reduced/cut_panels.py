@@ -14,6 +14,7 @@ from entclip.engines.reduced.basis import chebyshev, weights_of
 from entclip.engines.reduced.cell import Cell, Population
 from entclip.engines.reduced.column_policy import ratio_of
 from entclip.engines.reduced.column_sums import Policies
+from entclip.engines.reduced.sight import Sight
 from entclip.objectives.base import Objective, View
 
 __all__ = ["cut", "straddling"]
@@ -30,24 +31,27 @@ def _mixed(objective: Objective, view: View, per_panel: int) -> np.ndarray:
     return out
 
 
-def _view_of(cell: Cell, columns: tuple[int | slice, slice]) -> View:
-    old_probs = cell.old_probs[columns]
-    return View(ratio_of(cell.probs[columns], old_probs), old_probs, cell.log_probs[columns])
+def _view_of(cell: Cell, units: slice, sight: Sight) -> View:
+    """The nodes of some units."""
+    nodes = (units, slice(cell.nodes))
+    old_probs = cell.old_probs[nodes]
+    return sight.of(units).view(ratio_of(cell.probs[nodes], old_probs), old_probs, cell.log_probs[nodes])
 
 
-def straddling(cell: Cell, population: Population, objective: Objective) -> np.ndarray:
+def straddling(cell: Cell, population: Population, objective: Objective, sight: Sight) -> np.ndarray:
     """Return units in which two nodes of one panel are on different pieces of the objective."""
-    n, m = cell.nodes, population.basis.per_panel
+    m = population.basis.per_panel
     if m == 1:
         return np.zeros(0, dtype=np.int64)  # a node alone is the actions it stands for
-    return np.flatnonzero(np.any(_mixed(objective, _view_of(cell, (slice(None), slice(n))), m), axis=1))
+    return np.flatnonzero(np.any(_mixed(objective, _view_of(cell, slice(None), sight), m), axis=1))
 
 
 class _Unit:
     """One unit: both policies as functions of the rank of an unsampled action."""
 
-    def __init__(self, cell: Cell, population: Population, objective: Objective, unit: int) -> None:
+    def __init__(self, cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> None:
         self.cell, self.laws, self.basis, self.objective = cell, population.laws, population.basis, objective
+        self.sight = sight.of(slice(unit, unit + 1))
         self.unit, self.row = unit, int(cell.law[unit])
 
     def u(self, rank: np.ndarray) -> np.ndarray:
@@ -63,7 +67,9 @@ class _Unit:
 
     def pieces(self, ranks: np.ndarray) -> np.ndarray:
         """The objective's piece at each rank."""
-        out: np.ndarray = self.objective.change(View.of(*self.log_probs(self.u(ranks)))).piece
+        seen = View.of(*self.log_probs(self.u(ranks)))
+        unit = np.zeros(len(ranks), dtype=np.int64)
+        out: np.ndarray = self.objective.change(self.sight.view(seen.ratio, seen.old_probs, seen.log_probs, unit)).piece
         return out
 
     def cuts(self, first: int, last: int) -> list[int]:
@@ -87,14 +93,14 @@ class _Unit:
         return nodes, weight, number
 
 
-def cut(cell: Cell, population: Population, objective: Objective, unit: int) -> Policies:
+def cut(cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> Policies:
     """Return the policies of one unit with its panels of unsampled actions cut where a bound passes."""
-    one, n, m = _Unit(cell, population, objective, unit), cell.nodes, population.basis.per_panel
+    one, n, m = _Unit(cell, population, objective, unit, sight), cell.nodes, population.basis.per_panel
     count = int(cell.count[unit])
     ids = cell.ids[unit, :count]
     ranks = np.sort(population.laws.rank(np.full(count, one.row), ids))
     nodes = (unit, slice(n))
-    parted = _mixed(objective, _view_of(cell, nodes), m)
+    parted = _mixed(objective, _view_of(cell, slice(unit, unit + 1), sight), m)[0]
     keep = np.repeat(~parted, m)
     whole = (cell.log_probs[nodes], cell.old_log_probs[nodes], cell.weight[unit], cell.number[unit])
     parts = [tuple(x[keep] for x in whole)]

@@ -8,70 +8,44 @@ memory and is the unit of the random streams. Antithetic replicas are the second
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from entclip.engines.accounting import Scheme
-from entclip.engines.base import Directive, Minibatch, Rollout, State
-from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, step_weight, take_moments
+from entclip.engines.base import Directive, Minibatch
+from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.reduced.basis import basis_of
 from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
-from entclip.engines.reduced.column_policy import Columns, whole_weight
-from entclip.engines.reduced.expected import rare_variance, step_variance
 from entclip.engines.reduced.facts import REDUCED, TRACKED, WHOLE
 from entclip.engines.reduced.initial_laws import Buckets, Laws, laws_of
 from entclip.engines.reduced.kernels import KernelName, kernels_named
+from entclip.engines.reduced.minibatch import samples_of, shuffled
+from entclip.engines.reduced.overall import matched_rate, rare_variances, statistics
 from entclip.engines.reduced.refine import finer, refined, unresolved
-from entclip.engines.reduced.sampling import Sampler, sampler_of
+from entclip.engines.reduced.sampling import sampler_of
 from entclip.engines.reduced.searches import IdTable
+from entclip.engines.reduced.sight import entropies
+from entclip.engines.reduced.state import ReducedRollout, ReducedState, places, sight_of
 from entclip.engines.reduced.steps import Optimizer
-from entclip.engines.reduced.update import Draw, policies_of, update_cell
-from entclip.engines.samples import Samples, draw_advantages
+from entclip.engines.reduced.update import Draw, update_cell
+from entclip.engines.statistics import after_update, before_update, pack_statistics, unpack_statistics
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
-from entclip.objectives.drop import Keep
-from entclip.rewards.advantage import AdvantageMoments
+from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError
-from entclip.support.random import stream
 
 __all__ = ["ReducedEngine", "ReducedRollout", "ReducedState"]
 
-CELL = 64  # units: part of the key of every stream
 NODES = 20  # per panel of 2 nats
 NATURAL_NODES = 8  # unsampled logits do not move: every sum is that of a cubic in u
 MAX_WHOLE = 65_536  # where the reward or a perturbation names each action
-_MAX_SLOT_BYTES = 4 * 2**30
 MAX_NODES = 80  # a panel: more are no better than rounding
 _REFINE, _WARN, _FAIL = 1e-13, 1e-10, 1e-6  # nats of entropy
-
-
-@dataclass(kw_only=True)
-class ReducedState(State):
-    """Cells of units, and the number of updates taken."""
-
-    population: Population
-    buckets: Buckets
-    cells: tuple[Cell, ...]
-    taken: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReducedRollout(Rollout):
-    """Samplers of pi_old by cell, the advantages' moments and mean rewards, and all samples if they are drawn at once."""
-
-    samplers: tuple[Sampler, ...]
-    moments: AdvantageMoments
-    mean: np.ndarray | float
-    slots: Samples | None = None
-    rare_variance: np.ndarray | None = None  # of the curvature of a natural step from rare samples, at its start, (U,)
 
 
 class ReducedEngine:
@@ -98,8 +72,9 @@ class ReducedEngine:
     def start(self, experiment: Experiment, objective: Objective) -> ReducedState:
         if experiment.policy.kind == "autoregressive":
             raise SpecError("the reduced engine has single tokens only: use the sampled engine for autoregressive policies.")
+        refuse_unserved(objective, self.facts.serves, "the reduced engine")
         self.facts.refuse_oversize(experiment)
-        population, context_law, buckets = self._prepared(experiment)
+        population, context_law, buckets = self._prepared(experiment, smooth=_smooth(experiment, objective))
         contexts, replicas = len(context_law), experiment.replicas
         given = np.ones(contexts) if experiment.weights is None else np.asarray(experiment.weights, dtype=np.float64)
         if len(given) != contexts:
@@ -116,23 +91,25 @@ class ReducedEngine:
             population=population,
             buckets=buckets,
             cells=(),
+            shared="statistics" in objective.needs,
         )
-        state.cells = tuple(begin_cell(population, law[rows], adam=adam) for rows, _, _ in _places(state))
+        state.cells = tuple(begin_cell(population, law[rows], adam=adam) for rows, _, _ in places(state))
         return _perturbed(state) if experiment.perturbation is not None else state
 
-    def _prepared(self, experiment: Experiment) -> tuple[Population, np.ndarray, Buckets]:
+    def _prepared(self, experiment: Experiment, *, smooth: bool) -> tuple[Population, np.ndarray, Buckets]:
         """Laws and nodes, the law of each context and the sampler's buckets: the arms of a case share them."""
-        key = repr((experiment.policy, experiment.seed, experiment.update.geometry, experiment.reward, experiment.perturbation))
+        case = (experiment.policy, experiment.seed, experiment.update.geometry, experiment.reward, experiment.perturbation)
+        key = repr((*case, smooth))
         with self._lock:
             if self._last[1] is None or self._last[0] != key:
                 laws, context_law = laws_of(experiment)
-                population = self._population(experiment, laws)
+                population = self._population(experiment, laws, smooth)
                 buckets = laws.buckets(population.first) if population.nodes else Buckets(*np.zeros((3, 1, 1)))
                 self._last = (key, (population, context_law, buckets))
             assert self._last[1] is not None
             return self._last[1]
 
-    def _population(self, experiment: Experiment, laws: Laws) -> Population:
+    def _population(self, experiment: Experiment, laws: Laws, smooth: bool) -> Population:
         named = isinstance(experiment.reward, TableReward) or experiment.perturbation is not None
         if named and laws.vocab > MAX_WHOLE:
             raise SpecError(
@@ -144,9 +121,8 @@ class ReducedEngine:
                 f"reward.values has {len(experiment.reward.values)} entries for {laws.vocab} actions: give one reward per action."
             )
         first = laws.vocab if named or laws.vocab <= self._whole else min(self._tracked, laws.vocab)
-        moving = experiment.update.geometry == "euclidean"
-        per_panel = self._nodes if moving else NATURAL_NODES
-        return Population(laws, basis_of(laws, first, per_panel, moving=moving), first, self._kernels)
+        per_panel = self._nodes if smooth else NATURAL_NODES
+        return Population(laws, basis_of(laws, first, per_panel, moving=smooth), first, self._kernels)
 
     def roll_out(self, state: ReducedState) -> tuple[ReducedState, ReducedRollout]:
         experiment = state.experiment
@@ -164,11 +140,16 @@ class ReducedEngine:
         else:
             mean = float(experiment.reward.level_probs[0] @ experiment.reward.levels)
         moments = experiment.advantage.moments(experiment.reward, old)
-        rollout = ReducedRollout(minibatches=fresh_minibatches(experiment), samplers=samplers, moments=moments, mean=mean)
+        looks = "entropy" in state.objective.needs
+        rollout = ReducedRollout(
+            minibatches=fresh_minibatches(experiment), samplers=samplers, moments=moments, mean=mean,
+            old_entropy=np.concatenate([entropies(cell, old=True) for cell in state.cells]) if looks else None,
+        )  # fmt: skip
         if experiment.update.minibatch == "shuffled":
-            rollout = dataclasses.replace(rollout, slots=_shuffled(state, rollout))
-        if experiment.update.geometry == "natural":
-            rollout = dataclasses.replace(rollout, rare_variance=_rare_variance(state, rollout))
+            rollout = dataclasses.replace(rollout, slots=shuffled(state, rollout))
+        if experiment.update.geometry == "natural" and state.objective.source != "batch":
+            started = before_update(state, lambda _: statistics(state, state.cells))
+            rollout = dataclasses.replace(rollout, rare_variance=rare_variances(started, rollout))
         return state, rollout
 
     def step(
@@ -188,22 +169,34 @@ class ReducedEngine:
     ) -> tuple[ReducedState, Entry]:
         experiment, scheme = state.experiment, scheme_of(state)
         spec = experiment.update
+        optimizer = Optimizer(spec, spec.geometry, state.taken)
+        cells_at = places(state)
+        grown_cells: list[Cell] = []
+        draws: list[Draw] = []
+        for (rows, key, mirror), cell, sampler in zip(cells_at, state.cells, rollout.samplers, strict=True):
+            samples = samples_of(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
+            grown, at = track(cell, state.population, samples.actions, scaled=_scaled(experiment))
+            grown_cells.append(grown)
+            draws.append(Draw.of(at, samples.advantages, state.population.kernels))
+
+        def made(samples: bool) -> dict[str, np.ndarray]:
+            return statistics(state, grown_cells, draws if samples else None)
+
+        state = before_update(state, made)
         rate = np.full(len(state.weight), spec.learning_rate if directive.learning_rate is None else directive.learning_rate)
         if directive.step_variance is not None:
-            rate *= _matched_rate(state, rollout, scheme, directive.step_variance) / spec.learning_rate
+            rate *= matched_rate(state, rollout, scheme, directive.step_variance) / spec.learning_rate
         if spec.geometry == "euclidean":
             rate *= state.context_weight
-        optimizer = Optimizer(spec, spec.geometry, state.taken)
+        sight = sight_of(state, rollout)
+        expected = minibatch.fresh and spec.optimizer == "sgd" and state.objective.source != "batch"
         cells: list[Cell] = []
         columns: dict[str, np.ndarray] = {}
-        for (rows, key, mirror), cell, sampler in zip(_places(state), state.cells, rollout.samplers, strict=True):
-            samples = _samples(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
-            grown, at = track(cell, state.population, samples.actions, scaled=_scaled(experiment))
-            draw = Draw.of(at, samples.advantages, state.population.kernels)
-            moments = take_moments(rollout.moments, rows) if minibatch.fresh and spec.optimizer == "sgd" else None
+        for (rows, _, _), grown, draw in zip(cells_at, grown_cells, draws, strict=True):
+            moments = take_moments(rollout.moments, rows) if expected else None
             new, part = update_cell(
-                grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows],
-                keep=directive.keep,
+                grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows], keep=directive.keep,
+                sight=sight.of(rows),
             )  # fmt: skip
             cells.append(new)
             for name, value in part.items():
@@ -211,14 +204,14 @@ class ReducedEngine:
         if rollout.rare_variance is not None and minibatch.fresh:
             columns["_rare_variance"] = rollout.rare_variance * (rate / spec.learning_rate) ** 4
         entry = entry_of(state, minibatch, columns, drawn=self.facts.drawn)
-        return dataclasses.replace(state, cells=tuple(cells), taken=state.taken + 1), entry
+        return dataclasses.replace(after_update(state, made), cells=tuple(cells), taken=state.taken + 1), entry
 
     def observe(self, state: ReducedState) -> dict[str, np.ndarray]:
-        value = np.concatenate([_entropy(cell) for cell in state.cells])
+        value = np.concatenate([entropies(cell) for cell in state.cells])
         return {"entropy": value, "sequence_entropy": value}
 
     def pack(self, state: ReducedState) -> dict[str, np.ndarray]:
-        out = {"taken": np.array(state.taken), "per_panel": np.array(state.population.basis.per_panel)}
+        out = {"taken": np.array(state.taken), "per_panel": np.array(state.population.basis.per_panel)} | pack_statistics(state)
         for k, cell in enumerate(state.cells):
             out |= {f"{name}_{k}": getattr(cell, name) for name in _STORED}
             if cell.moments is not None:
@@ -235,29 +228,26 @@ class ReducedEngine:
             table = IdTable.of(stored["ids"], stored["count"])
             restored = dataclasses.replace(cell, **stored, moments=moments, table=table)
             cells.append(restored.at(restored.log_probs, restored.log_probs))
-        return dataclasses.replace(state, cells=tuple(cells), taken=int(arrays["taken"]))
+        kept = unpack_statistics(arrays)
+        return dataclasses.replace(state, cells=tuple(cells), taken=int(arrays["taken"]), statistics=kept)
 
 
 _STORED = ("ids", "count", "log_probs", "weight", "number", "shift")
 
 
-def _entropy(cell: Cell) -> np.ndarray:
-    return Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs).entropy
+def _smooth(experiment: Experiment, objective: Objective) -> bool:
+    """Whether sums over unsampled actions are of other functions of log pi than a cubic on each piece of the objective.
 
-
-def _places(state: ReducedState) -> list[tuple[slice, int, bool]]:
-    """Units of each cell, its key, and whether its rewards are mirrored."""
-    units = len(state.weight)
-    half = units // 2 if state.experiment.antithetic else units
-    first = [(slice(a, min(a + CELL, half)), a // CELL, False) for a in range(0, half, CELL)]
-    return first + [(slice(s.start + half, s.stop + half), k, True) for s, k, _ in first if half < units]
+    They are where unsampled logits move, and where a gain varies with the action's own probability.
+    """
+    return experiment.update.geometry == "euclidean" or not (objective.by_ratio or objective.hard)
 
 
 def _perturbed(state: ReducedState) -> ReducedState:
     """pi apart from pi_old, as the experiment says; all actions are tracked, in the order of their ids."""
     start = start_of(state.experiment)
     cells = []
-    for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
+    for (rows, _, _), cell in zip(places(state), state.cells, strict=True):
         context = state.context[rows]
         cells.append(cell.at(start.log_probs[context, 0], start.old_log_probs[context, 0]))
     return dataclasses.replace(state, cells=tuple(cells))
@@ -287,86 +277,3 @@ def _with_population(state: ReducedState, population: Population) -> ReducedStat
 def _scaled(experiment: Experiment) -> bool:
     """Whether Adam's moments are proportional to pi along the flow: not where decay is part of the gradient."""
     return not (experiment.update.optimizer == "adam" and experiment.update.weight_decay > 0)
-
-
-def _samples(
-    state: ReducedState,
-    rollout: ReducedRollout,
-    minibatch: Minibatch,
-    sampler: Sampler,
-    rows: slice,
-    key: int,
-    mirror: bool,
-    keep: Keep | None,
-) -> Samples:
-    """The minibatch of one cell: injected, cut from the rollout, or drawn; with `keep`, lost samples have advantage 0."""
-    experiment = state.experiment
-    if minibatch.sums is not None:
-        raise SpecError("the reduced engine takes injected samples, not sums over all actions: give Minibatch.samples.")
-    if minibatch.samples is not None:
-        actions, values = (x[rows] for x in minibatch.samples)
-        if np.any((actions < 0) | (actions >= sampler.population.laws.vocab)):
-            raise SpecError(
-                f"an injected action is outside 0..{sampler.population.laws.vocab - 1}: give ids of the policy's actions."
-            )
-        return Samples(actions, values)
-    where, batch = (state.rollout, minibatch.index, key), experiment.update.batch
-    if rollout.slots is not None:
-        part = slice(minibatch.index * batch, (minibatch.index + 1) * batch)
-        actions, values = (x[rows, part] for x in rollout.slots)
-    else:
-        actions = sampler.draw(batch, stream(experiment.seed, "actions", *where))
-        rewards = stream(experiment.seed, "rewards", *where)
-        values = draw_advantages(experiment, actions, _mean(rollout, rows), rewards, mirror=mirror)
-    if keep is not None:
-        survives = stream(experiment.seed, "drop", *where).random(values.shape) < np.where(values > 0, keep.plus, keep.minus)
-        values = np.where(survives, values, 0.0)
-    return Samples(actions, values)
-
-
-def _mean(rollout: ReducedRollout, rows: slice) -> np.ndarray | float:
-    return rollout.mean if isinstance(rollout.mean, float) else rollout.mean[rows]
-
-
-def _shuffled(state: ReducedState, rollout: ReducedRollout) -> Samples:
-    """A whole rollout in whole groups, in random order."""
-    experiment = state.experiment
-    count = experiment.update.batch * experiment.update.minibatches
-    shape = (len(state.weight), count)
-    if shape[0] * shape[1] * 16 > _MAX_SLOT_BYTES:
-        raise SpecError(
-            f'update.minibatch = "shuffled" keeps all {shape[0]} x {shape[1]} samples of a rollout, over 4 GiB: use fewer '
-            'contexts, replicas or samples, or update.minibatch = "groups", which stores none.'
-        )
-    out = Samples(np.empty(shape, dtype=np.int64), np.empty(shape))
-    for (rows, key, mirror), sampler in zip(_places(state), rollout.samplers, strict=True):
-        actions, rewards, order = (stream(experiment.seed, p, state.rollout, key) for p in ("actions", "rewards", "order"))
-        drawn = sampler.draw(count, actions)
-        values = draw_advantages(experiment, drawn, _mean(rollout, rows), rewards, mirror=mirror)
-        index = order.permuted(np.broadcast_to(np.arange(count), drawn.shape), axis=1)
-        out.actions[rows], out.advantages[rows] = (np.take_along_axis(x, index, axis=1) for x in (drawn, values))
-    return out
-
-
-def _rare_variance(state: ReducedState, rollout: ReducedRollout) -> np.ndarray:
-    """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
-    spec, parts = state.experiment.update, []
-    for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
-        moments = take_moments(rollout.moments, rows)
-        parts.append(
-            rare_variance(policies_of(cell), state.objective, moments, learning_rate=spec.learning_rate, batch=spec.batch)
-        )
-    return np.concatenate(parts)
-
-
-def _matched_rate(state: ReducedState, rollout: ReducedRollout, scheme: Scheme, target: float) -> float:
-    """The learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
-    spec, total = state.experiment.update, 0.0
-    squares = state.weight * step_weight(state) ** 2
-    if spec.optimizer != "sgd":
-        raise SpecError(f"match_kl sets a learning rate from plain steps, but update.optimizer = {spec.optimizer!r}: use sgd.")
-    for (rows, _, _), cell in zip(_places(state), state.cells, strict=True):
-        moments = take_moments(rollout.moments, rows)
-        variance = step_variance(policies_of(cell), moments, scheme)
-        total += float(np.sum(squares[rows] * variance))
-    return math.sqrt(target * float(state.weight.sum()) / total)

@@ -16,7 +16,8 @@ from entclip.drift.second_order import expected_step_variance
 from entclip.engines.accounting import Scheme
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
-from entclip.objectives.base import CAUSES, Change, Objective, SignedGains, View
+from entclip.engines.reduced.sight import Sight
+from entclip.objectives.base import CAUSES, Change, Objective, SignedGains
 from entclip.objectives.drop import Keep, split_survivors, surviving
 from entclip.policies.softmax import Geometry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
@@ -183,13 +184,14 @@ def expected_columns(standing: PolicySums, changed: Changed, change: Change, ter
 
 
 def rare_variance(
-    policies: Policies, objective: Objective, moments: AdvantageMoments, *, learning_rate: float, batch: int
+    policies: Policies, objective: Objective, moments: AdvantageMoments, sight: Sight, *, learning_rate: float, batch: int
 ) -> np.ndarray:
     """Return the variance that rare samples give a natural step's curvature, (u,); see drift.rare_samples."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
     weight = whole_weight(policies.weight, policies.tracked, width)
     now = Columns.of(policies.log_probs, weight, policies.probs)
-    change = objective.change(View(ratio_of(policies.probs, policies.old_probs), policies.old_probs, policies.log_probs))
+    ratio = ratio_of(policies.probs, policies.old_probs)
+    change = objective.change(sight.standing_at(objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs))
     number = np.concatenate([policies.number, weight[:, n:]], axis=1)
     out: np.ndarray = rare_sample_variance(
         policies.log_probs, policies.old_log_probs, now.entropy, change, moments, learning_rate=learning_rate, batch=batch,
@@ -198,19 +200,20 @@ def rare_variance(
     return out
 
 
-def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme) -> np.ndarray:
+def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme, sight: Sight) -> np.ndarray:
     """Return E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
-    view = View(ratio_of(policies.probs, policies.old_probs), policies.old_probs, policies.log_probs)
-    change, ratio, natural = scheme.objective.change(view), view.ratio, scheme.geometry == "natural"
+    weight, ratio = whole_weight(policies.weight, policies.tracked, width), ratio_of(policies.probs, policies.old_probs)
+    now, natural = Columns.of(policies.log_probs, weight, policies.probs), scheme.geometry == "natural"
+    seen = sight.standing_at(scheme.objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs)
+    change = scheme.objective.change(seen)
     if moments.action_dependent:  # then every column is an action
         out: np.ndarray = expected_step_variance(
             policies.log_probs, ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
             shared_group=scheme.shared_group,
         )  # fmt: skip
         return out
-    weight = whole_weight(policies.weight, policies.tracked, width)
-    now, gains = Columns.of(policies.log_probs, weight, policies.probs), change.gains
+    gains = change.gains
     one, two, one_sq, two_sq = (moments.by_action(name)[..., :1] for name in ("plus", "minus", "plus_sq", "minus_sq"))
     square = gains.plus_sq * one_sq + gains.minus_sq * two_sq
     if natural:

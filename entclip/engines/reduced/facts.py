@@ -43,6 +43,7 @@ REDUCED = EngineFacts(
     short="any vocabulary",
     words="simulated from the exact laws of the counts, at a cost that does not grow with the vocabulary",
     policies=TABLES,
+    serves=frozenset({"entropy", "statistics"}),
     optimizers=("sgd", "adam", "adamw"),
     packages=("numba",),  # compiled kernels round differently
     lists_actions=False,

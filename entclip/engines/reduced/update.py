@@ -14,8 +14,9 @@ from entclip.engines.reduced.column_sums import Policies, StepSums
 from entclip.engines.reduced.cut_panels import cut, straddling
 from entclip.engines.reduced.expected import Changed, Terms, expected_columns, idle_range
 from entclip.engines.reduced.kernels import Kernels
+from entclip.engines.reduced.sight import Sight
 from entclip.engines.reduced.steps import Optimizer, Pushes
-from entclip.objectives.base import CAUSES, View, sample_counts
+from entclip.objectives.base import CAUSES, sample_counts
 from entclip.objectives.drop import Keep, split_survivors
 from entclip.rewards.advantage import AdvantageMoments
 
@@ -57,6 +58,7 @@ def update_cell(
     *,
     rate: np.ndarray,
     keep: Keep | None = None,
+    sight: Sight,
 ) -> tuple[Cell, dict[str, np.ndarray]]:
     """Return the cell after one update, and the columns of accounting.account, each (u,).
 
@@ -64,10 +66,11 @@ def update_cell(
         draw: samples of tracked actions; with `keep`, the survivors of a random drop.
         moments: exact moments of the advantage; None when expectations are not defined.
         rate: eta, times d(s) for euclidean steps of weighted contexts, (u,).
+        sight: what the objective sees of the units beside their columns.
     Raises: RunawayError if a column is not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
-        new, columns = _update(cell, population, scheme, optimizer, draw, moments, rate, keep)
+        new, columns = _update(cell, population, scheme, optimizer, draw, moments, rate, keep, sight)
     if not np.all(np.isfinite(np.stack(list(columns.values())))):
         check_finite(scheme, cell.log_probs, cell.old_log_probs, columns)
     return new, columns
@@ -82,17 +85,20 @@ def _update(
     moments: AdvantageMoments | None,
     rate: np.ndarray,
     keep: Keep | None,
+    sight: Sight,
 ) -> tuple[Cell, dict[str, np.ndarray]]:
     objective, kernels, policies = scheme.objective, population.kernels, policies_of(cell)
     terms = Terms(objective, scheme.geometry, scheme.batch, scheme.shared_group, moments, rate, keep)
     standing, *found = kernels.measure(*policies, scheme.geometry == "euclidean", idle_range(terms))
-    changed = Changed(policies, standing, *found)
+    changed, sight = Changed(policies, standing, *found), sight.standing_at(objective, standing.entropy)
     at, plus, minus = draw.at, draw.plus, draw.minus
     old_probs = cell.old_probs[at]
     ratio = ratio_of(cell.probs[at], old_probs)
     # Of the drawn and of the changed actions at once: an update of few units is made of calls, not of numbers.
-    seen = ((ratio, changed.ratio), (old_probs, changed.old_probs), (cell.log_probs[at], changed.log_probs))
-    both = objective.change(View(*(np.append(*pair) for pair in seen)))
+    drawn = (ratio, old_probs, cell.log_probs[at], at[0])
+    of_changed = (changed.ratio, changed.old_probs, changed.log_probs, changed.unit)
+    ratios, old, logs, units = (np.append(*pair) for pair in zip(drawn, of_changed, strict=True))
+    both = objective.change(sight.view(ratios, old, logs, units))
     change = both.at(slice(len(ratio)))
     gains = change.gains
     parts = split_survivors(change, plus, minus, keep)
@@ -115,7 +121,7 @@ def _update(
     columns["_bound"] = _remainder_bound(cell, step.total, along, columns, kernels, population.laws.vocab)
     columns |= expected_columns(standing, changed, both.at(slice(len(ratio), None)), terms)
     if changed.has_nodes:
-        _cut_expectations(cell, population, terms, columns)
+        _cut_expectations(cell, population, terms, sight, columns)
     counts = sample_counts(change, draw.n_plus, draw.n_minus)
     columns |= dict(zip(counts, pushes.by_unit(np.stack(list(counts.values())), len(rate)), strict=True))
     columns |= {"kl": standing.kl, "log_ratio_sq": standing.log_ratio_sq, "ratio_max": standing.ratio_max}
@@ -123,15 +129,16 @@ def _update(
     return new, columns
 
 
-def _cut_expectations(cell: Cell, population: Population, terms: Terms, columns: dict[str, np.ndarray]) -> None:
+def _cut_expectations(cell: Cell, population: Population, terms: Terms, sight: Sight, columns: dict[str, np.ndarray]) -> None:
     """Clip sets and expectations again, piece by piece, of units whose unsampled actions straddle a bound."""
     objective, kernels = terms.objective, population.kernels
-    for unit in straddling(cell, population, objective):  # rare: one update in which a bound passes the tail
+    for unit in straddling(cell, population, objective, sight):  # rare: one update in which a bound passes the tail
         # Nodes mean that the reward ignores the action, and then the moments are the same in all units.
-        own, pieces = terms._replace(rate=terms.rate[unit : unit + 1]), cut(cell, population, objective, unit)
+        own, pieces = terms._replace(rate=terms.rate[unit : unit + 1]), cut(cell, population, objective, unit, sight)
         standing, *found = kernels.measure(*pieces, terms.geometry == "euclidean", idle_range(own))
         changed = Changed(pieces, standing, *found)
-        change = objective.change(View(changed.ratio, changed.old_probs, changed.log_probs))
+        seen = sight.of(slice(unit, unit + 1)).view(changed.ratio, changed.old_probs, changed.log_probs, changed.unit)
+        change = objective.change(seen)
         for name, value in expected_columns(standing, changed, change, own).items():
             columns[name][unit] = value[0]
 

@@ -1,7 +1,8 @@
 """The exact engine: every outcome of every minibatch with its probability, in float64. The oracle of all other engines.
 
-A unit is a branch: one context after one history of outcomes, weighted by its probability. Branches that reached the same
-policy are merged. Expectations are exact to rounding, so there are no standard errors.
+A unit is a branch: one context after one history of outcomes, weighted by its probability; contexts that a statistic of the
+objective joins branch together. Branches that reached the same policies are merged. Expectations are exact to rounding, so there
+are no standard errors.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, take_moments
 from entclip.engines.outcomes import enumerate_all
 from entclip.engines.samples import Sums
+from entclip.engines.statistics import after_update, before_update
 from entclip.engines.tabular.facts import EXACT, MAX_OUTCOMES
-from entclip.engines.tabular.table import TabularBooks, TabularRollout, TabularState, begin, begin_rollout, update_block
+from entclip.engines.tabular.table import (
+    TabularBooks,
+    TabularRollout,
+    TabularState,
+    begin,
+    begin_rollout,
+    statistics_of,
+    update_block,
+)
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
@@ -51,17 +61,19 @@ class ExactEngine(TabularBooks):
     ) -> tuple[TabularState, Entry]:
         if directive != Directive():
             raise SpecError("controls compare sampled arms with each other: run this experiment on the sampled engine.")
+        state = before_update(state, lambda _: statistics_of(state, None), drawn=False)
         sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs)
-        units, outcomes = len(state.log_probs), law.shape[1]
-        if units * outcomes > MAX_OUTCOMES:
-            raise SpecError(
-                f"the exact engine would follow {units * outcomes:,} branches, over its limit of {MAX_OUTCOMES:,}: "
-                "use fewer actions, a smaller batch or fewer minibatches, or the sampled engine."
-            )
-        parent, outcome = np.repeat(np.arange(units), outcomes), np.tile(np.arange(outcomes), units)
+        size = _joint(state)
+        parent, outcome, chance = _branches(law[state.origin], size)
         origin = state.origin[parent]
         flat = Sums(*(np.broadcast_to(x, (len(law), *x.shape[1:]))[origin, outcome] for x in sums))
-        branched = _take(state, parent, state.weight[parent] * law[origin, outcome])
+        branched = _take(state, parent, state.weight[parent] * chance, size)
+
+        def made(samples: bool) -> dict[str, np.ndarray]:
+            return statistics_of(branched, flat.n_plus + flat.n_minus)
+
+        if state.objective.source == "batch":
+            branched = before_update(branched, made)
         wide = dataclasses.replace(
             rollout,
             old_sequence_probs=rollout.old_sequence_probs[origin],
@@ -69,27 +81,55 @@ class ExactEngine(TabularBooks):
         )
         new, columns = update_block(branched, wide, minibatch, flat, slice(None), directive)
         entry = entry_of(branched, minibatch, columns, drawn=self.facts.drawn)
-        return _merged(dataclasses.replace(branched, log_probs=new)), entry
+        return _merged(dataclasses.replace(after_update(branched, made), log_probs=new), size), entry
 
 
-def _take(state: TabularState, rows: np.ndarray, weight: np.ndarray) -> TabularState:
-    """The given units with new weights."""
+def _joint(state: TabularState) -> int:
+    """How many contexts branch together: all of them where a statistic of the objective joins them, else each by itself."""
+    return len(np.unique(state.context)) if state.shared else 1
+
+
+def _branches(law: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parent unit, outcome and probability of every branch's units, from the outcomes' law (U, O) of each unit.
+
+    Blocks of `size` units draw independently and branch jointly: a branch is one outcome for each of them.
+    """
+    blocks, outcomes = len(law) // size, law.shape[1]
+    joint = outcomes**size
+    if len(law) * joint > MAX_OUTCOMES:
+        raise SpecError(
+            f"the exact engine would follow {len(law) * joint:,} branches, over its limit of {MAX_OUTCOMES:,}: "
+            "use fewer actions, a smaller batch or fewer minibatches, or the sampled engine."
+        )
+    each = np.indices((outcomes,) * size).reshape(size, joint).T  # (joint, size)
+    unit = np.arange(blocks * size).reshape(blocks, 1, size)
+    parent, outcome = (np.broadcast_to(x, (blocks, joint, size)) for x in (unit, each))
+    chance = np.broadcast_to(np.prod(law[parent, outcome], axis=2, keepdims=True), parent.shape)
+    return parent.reshape(-1), outcome.reshape(-1), chance.reshape(-1)
+
+
+def _take(state: TabularState, rows: np.ndarray, weight: np.ndarray, size: int) -> TabularState:
+    """The given units with new weights, in branches of `size` units."""
+    branch = np.repeat(np.arange(len(rows) // size), size)
     return dataclasses.replace(
         state,
         log_probs=state.log_probs[rows],
         old_log_probs=state.old_log_probs[rows],
         context=state.context[rows],
-        replica=state.replica[rows],
+        replica=branch if state.shared else state.replica[rows],
         context_weight=state.context_weight[rows],
         origin=state.origin[rows],
         visits=None if state.visits is None else state.visits[rows],
+        statistics={name: value[rows] for name, value in state.statistics.items()},
         weight=weight,
     )
 
 
-def _merged(state: TabularState) -> TabularState:
-    """Branches of one context and one rollout start that reached the same policy, up to rounding, become one."""
-    flat = np.round(state.log_probs.reshape(len(state.log_probs), -1), 12)
-    key = np.column_stack([state.context, state.origin, flat])
+def _merged(state: TabularState, size: int) -> TabularState:
+    """Branches of one rollout start whose `size` contexts reached the same policies, up to rounding, become one."""
+    memory = state.statistics.values() if state.objective.source == "previous" else ()
+    flat = np.round(np.column_stack([*memory, state.log_probs.reshape(len(state.log_probs), -1)]), 12)
+    key = np.column_stack([state.context, state.origin, flat]).reshape(len(flat) // size, -1)
     _, first, index = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    return _take(state, first, np.bincount(index.reshape(-1), weights=state.weight))
+    weight = [np.bincount(index.reshape(-1), weights=state.weight[own::size]) for own in range(size)]
+    return _take(state, (first[:, None] * size + np.arange(size)).reshape(-1), np.stack(weight, axis=1).reshape(-1), size)

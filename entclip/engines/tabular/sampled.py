@@ -14,6 +14,7 @@ import numpy as np
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of
 from entclip.engines.samples import Sums, draw_sums, shuffled_slots, sums_of_slots
+from entclip.engines.statistics import after_update, before_update
 from entclip.engines.tabular.facts import SAMPLED
 from entclip.engines.tabular.table import (
     TabularBooks,
@@ -23,6 +24,7 @@ from entclip.engines.tabular.table import (
     begin_rollout,
     matched_rate,
     rare_variance,
+    statistics_of,
     update_block,
 )
 from entclip.experiments.experiment import Experiment
@@ -49,9 +51,11 @@ class SampledEngine(TabularBooks):
         state, rollout = begin_rollout(state, keep_old=perturbed)
         if state.experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=self._shuffled(state, rollout))
-        if state.experiment.update.geometry == "natural" and any(minibatch.fresh for minibatch in rollout):
+        fresh = any(minibatch.fresh for minibatch in rollout) and state.objective.source != "batch"
+        if state.experiment.update.geometry == "natural" and fresh:
+            started = before_update(state, lambda _: statistics_of(state, None))
             cells = (rows for rows, _, _ in self._cells(state, rollout.old_sequence_probs.shape[-1]))
-            rollout = dataclasses.replace(rollout, rare_variance=rare_variance(state, rollout, cells))
+            rollout = dataclasses.replace(rollout, rare_variance=rare_variance(started, rollout, cells))
         return state, rollout
 
     def _cells(self, state: TabularState, actions: int) -> list[tuple[slice, int, bool]]:
@@ -114,6 +118,17 @@ class SampledEngine(TabularBooks):
         new = np.empty_like(state.log_probs)
         columns: dict[str, np.ndarray] = {}
         cells = self._cells(state, rollout.old_sequence_probs.shape[-1])
+
+        def made(samples: bool) -> dict[str, np.ndarray]:
+            if not samples:
+                return statistics_of(state, None)
+            counts = np.empty(rollout.old_sequence_probs.shape)
+            for cell in cells:  # drawn again, samples are the same
+                sums = self._sums(state, rollout, minibatch, *cell, directive)
+                counts[cell[0]] = sums.n_plus + sums.n_minus
+            return statistics_of(state, counts)
+
+        state = before_update(state, made)
         if directive.step_variance is not None:
             rate = matched_rate(state, rollout, directive.step_variance, (rows for rows, _, _ in cells))
             directive = dataclasses.replace(directive, learning_rate=rate)
@@ -123,4 +138,4 @@ class SampledEngine(TabularBooks):
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(new)))[rows] = value
         entry = entry_of(state, minibatch, columns, drawn=self.facts.drawn)
-        return dataclasses.replace(state, log_probs=new), entry
+        return dataclasses.replace(after_update(state, made), log_probs=new), entry

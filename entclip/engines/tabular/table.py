@@ -17,11 +17,13 @@ from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_op
 from entclip.engines.facts import EngineFacts
 from entclip.engines.minibatches import fresh_minibatches, scheme_of, step_weight, take_moments
 from entclip.engines.samples import Sums
+from entclip.engines.statistics import pack_statistics, unpack_statistics
 from entclip.engines.tabular.token_moments import token_moments, with_prefix_axis
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import pool_prefixes
 from entclip.objectives.base import Objective, View
+from entclip.objectives.needs import refuse_unserved
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments
@@ -34,6 +36,7 @@ __all__ = [
     "begin_rollout",
     "matched_rate",
     "rare_variance",
+    "statistics_of",
     "update_block",
 ]
 
@@ -68,6 +71,7 @@ def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, repl
     """Return the state before the first update: every replica of every context."""
     facts.refuse_oversize(experiment)
     refuse_optimizer(facts, experiment)
+    refuse_unserved(objective, facts.serves, f"the {facts.name} engine")
     start = start_of(experiment)
     contexts = len(start.log_probs)
 
@@ -86,6 +90,7 @@ def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, repl
         weight=d / replicas,
         context_weight=d,
         origin=np.arange(len(d)),
+        shared="statistics" in objective.needs,
     )
 
 
@@ -108,13 +113,14 @@ class TabularBooks:
 
     def pack(self, state: TabularState) -> dict[str, np.ndarray]:
         """Return the arrays of a state between rollouts."""
-        return {name: getattr(state, name) for name in _TABLES}
+        return {name: getattr(state, name) for name in _TABLES} | pack_statistics(state)
 
     def unpack(self, state: TabularState, arrays: Mapping[str, np.ndarray]) -> TabularState:
         """Restore a state from `pack`, for the arm of `state`."""
         tables: dict[str, Any] = {name: arrays[name] for name in _TABLES}
         new = dataclasses.replace(state, **tables)
         new.origin = np.arange(len(new.weight))
+        new.statistics = unpack_statistics(arrays)
         return new
 
 
@@ -144,13 +150,14 @@ def update_block(
     if spec.geometry == "euclidean" and state.experiment.weights is not None:
         rate = spec.learning_rate * state.context_weight[rows][:, None, None]
     moments = None
-    if minibatch.fresh:
+    if minibatch.fresh and state.objective.source != "batch":
         moments = with_prefix_axis(take_moments(rollout.moments, rows))
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
-        scheme, log_probs, old, Sums(*map(tree.per_token, sums)), moments, learning_rate=rate, visits=visits, keep=directive.keep
-    )
+        scheme, log_probs, old, Sums(*map(tree.per_token, sums)), moments, learning_rate=rate, visits=visits, keep=directive.keep,
+        statistics=_at(state, rows),
+    )  # fmt: skip
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
         scale = 1.0 if directive.learning_rate is None else directive.learning_rate / spec.learning_rate
@@ -163,7 +170,7 @@ def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[
     spec, out = state.experiment.update, np.empty(len(state.log_probs))
     for rows in cells:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
-        change = state.objective.change(View.of(log_probs, old))
+        change = state.objective.change(View.of(log_probs, old, state.objective.needs, _at(state, rows)))
         moments = with_prefix_axis(take_moments(rollout.moments, rows))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
@@ -173,13 +180,39 @@ def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[
     return out
 
 
+def _at(state: TabularState, rows: slice | np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics of this update for some units, (u, 1, 1) each."""
+    return {name: value[rows, None, None] for name, value in state.statistics.items()}
+
+
+def statistics_of(state: TabularState, counts: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return the objective's statistics of an update for each unit, (U,), made of the policies or of samples.
+
+    counts: samples of each sequence in each unit, (U, A); a replica without any takes the policies' expectation of them.
+    """
+    objective, tree, old = state.objective, state.tree, np.exp(state.old_log_probs)
+    replicas = int(state.replica.max()) + 1
+
+    def by_replica(x: np.ndarray) -> np.ndarray:
+        """(U, N, V) as (R, S, V), all contexts and prefixes of a replica side by side."""
+        return x.reshape(replicas, -1, x.shape[-1])
+
+    share = by_replica(old * state.context_weight[:, None, None] * (1.0 if state.visits is None else state.visits[..., None]))
+    if counts is not None:
+        seen = by_replica(tree.per_token(counts) * state.context_weight[:, None, None])
+        share = np.where(np.sum(seen, axis=(1, 2), keepdims=True) > 0, seen, share)
+    share = share / np.sum(share, axis=(1, 2), keepdims=True)
+    view = View.of(by_replica(state.log_probs), by_replica(state.old_log_probs), objective.needs)
+    return {name: np.repeat(x, len(old) // replicas) for name, x in objective.statistics(view, share).items()}
+
+
 def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:
     """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     scheme, total = scheme_of(state), 0.0
     squares = state.weight * step_weight(state) ** 2
     for cell in cells:
         for rows in _single_units(cell, rollout):
-            view = View.of(state.log_probs[rows], state.old_log_probs[rows])
+            view = View.of(state.log_probs[rows], state.old_log_probs[rows], state.objective.needs, _at(state, rows))
             moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
             visits = None if state.visits is None else state.visits[rows]
             variance = expected_step_variance(

@@ -38,9 +38,22 @@ class Taken:
     counts: dict[str, Tensor]
 
 
-def take(objective: Objective, log_probs: Tensor, old_log_probs: Tensor, advantage: Tensor, keep: Keep | None) -> Taken:
-    """Return weights of samples one by one. keep: survival probabilities of a random drop, whose victims have advantage 0."""
-    view, batch = View.of(log_probs, old_log_probs), advantage.shape[1]
+def take(
+    objective: Objective,
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantage: Tensor,
+    keep: Keep | None,
+    entropies: tuple[Tensor, Tensor] = (None, None),
+) -> Taken:
+    """Return weights of samples one by one.
+
+    keep: survival probabilities of a random drop, whose victims have advantage 0. entropies: H of pi and of pi_old, (U,), for
+    objectives that look at them.
+    """
+    now, old = (None if x is None else x[:, None] for x in entropies)
+    ratio = importance_ratio(log_probs, old_log_probs)
+    view, batch = View(ratio, torch.exp(old_log_probs), log_probs, now, old), advantage.shape[1]
     change = objective.change(view)
     gains = change.gains
     plus, minus = advantage.clamp(min=0) / batch, (-advantage).clamp(min=0) / batch

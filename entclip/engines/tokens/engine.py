@@ -37,6 +37,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.objectives.drop import Keep
+from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.errors import SpecError
@@ -74,6 +75,7 @@ class TokensEngine:
         self._fixed = kernels is not None
 
     def start(self, experiment: Experiment, objective: Objective) -> TokensState:
+        refuse_unserved(objective, self.facts.serves, "the tokens engine")
         refuse_sequences(experiment)
         self.facts.refuse_oversize(experiment, self.device.type, str(self.dtype).removeprefix("torch."), free_bytes(self.device))
         kernel = self._kernel_for(objective)
@@ -92,7 +94,8 @@ class TokensEngine:
             kernel=kernel,
         )
         if old is not None:
-            state.old_logits, state.old_log_z = old, reference.measure(old).log_z
+            measured = reference.measure(old)
+            state.old_logits, state.old_log_z, state.old_entropy = old, measured.log_z, measured.entropy
         if experiment.update.optimizer != "sgd":
             state.moments = (torch.zeros_like(logits), torch.zeros_like(logits))
         return state
@@ -112,7 +115,8 @@ class TokensEngine:
         if experiment.perturbation is None:
             old = torch.empty_like(state.logits) if state.old_logits is None else state.old_logits
             old.copy_(state.logits)
-            state = dataclasses.replace(state, old_logits=old, old_log_z=state.norm.log_z.clone())
+            now = state.norm
+            state = dataclasses.replace(state, old_logits=old, old_log_z=now.log_z.clone(), old_entropy=now.entropy.clone())
         draws = Draws(experiment, state.rollout, state.old_logits, state.old_log_z)
         rollout = TokensRollout(minibatches=fresh_minibatches(experiment), draws=draws, moments=moments_of(state))
         if experiment.update.geometry == "natural":
@@ -220,14 +224,14 @@ class TokensEngine:
     def _taken(self, state: TokensState, actions: Tensor, advantages: Tensor, keep: Keep | None) -> tokens_books.Taken:
         log_probs = state.logits.gather(1, actions).double() - state.norm.log_z[:, None]
         old = state.old_logits.gather(1, actions).double() - state.old_log_z[:, None]  # type: ignore[union-attr, index]
-        return tokens_books.take(state.objective, log_probs, old, advantages, keep)
+        return tokens_books.take(state.objective, log_probs, old, advantages, keep, (state.norm.entropy, state.old_entropy))
 
     def _view(self, state: TokensState, moments: AdvantageMoments | None) -> Comparison:
         numbers = None
         if moments is not None:
             numbers = tuple(float(getattr(moments, n)[0]) for n in ("plus", "minus", "plus_sq", "minus_sq"))
         geometry = state.experiment.update.geometry
-        return Comparison(state.old_logits, state.old_log_z, state.objective, geometry, numbers)  # type: ignore[arg-type]
+        return Comparison(state.old_logits, state.old_log_z, state.objective, geometry, numbers, state.old_entropy)  # type: ignore[arg-type]
 
     def _plain(
         self, state: TokensState, rollout: TokensRollout, minibatch: Minibatch, actions: Tensor, advantages: Tensor, rate: Tensor

@@ -59,7 +59,7 @@ def rare_variance(state: TokensState, rollout: TokensRollout) -> Tensor:
     spec, out = state.experiment.update, torch.empty_like(state.norm.log_z)
     for rows in row_blocks(state.logits):
         log_probs, old = log_probs_of(state, rows)
-        change = state.objective.change(View.of(log_probs, old))
+        change = state.objective.change(View.of(log_probs, old, state.objective.needs))
         moments = take_moments(rollout.moments, rows)
         out[rows] = rare_sample_variance(
             log_probs, old, entropy(log_probs), change, moments, learning_rate=spec.learning_rate, batch=spec.batch
@@ -72,7 +72,7 @@ def matched_rate(state: TokensState, rollout: TokensRollout, target: float) -> f
     scheme, total = scheme_of(state), 0.0
     squares = state.weight * step_weight(state) ** 2
     for rows in row_blocks(state.logits):
-        view = View.of(*log_probs_of(state, rows))
+        view = View.of(*log_probs_of(state, rows), state.objective.needs)
         change = state.objective.change(view)
         moments = take_moments(rollout.moments, rows)
         variance = expected_step_variance(

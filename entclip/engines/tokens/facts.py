@@ -47,6 +47,7 @@ TOKENS = EngineFacts(
     beginning="filling the tables",
     words="simulated by drawing samples (torch)",
     policies=TABLES,
+    serves=frozenset({"entropy"}),
     optimizers=("sgd", "adam", "adamw"),
     devices=("cpu", "cuda"),
     dtypes=("float64", "float32"),

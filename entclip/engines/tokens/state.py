@@ -22,6 +22,7 @@ class TokensState(State):
     norm: Norm
     old_logits: Tensor | None = None
     old_log_z: Tensor | None = None
+    old_entropy: Tensor | None = None
     moments: tuple[Tensor, Tensor] | None = None
     updates: int = 0
     kernel: Any = reference  # the module of passes that knows the objective

@@ -11,8 +11,11 @@ import pytest
 from entclip import SpecError, load, run
 from entclip.engines.base import Directive
 from entclip.engines.reduced import engine as reduced
+from entclip.engines.reduced import state as state_module
 from entclip.engines.reduced import update as books
 from entclip.engines.reduced.engine import ReducedEngine
+from entclip.engines.reduced.minibatch import samples_of
+from entclip.engines.reduced.state import places
 from entclip.engines.samples import Samples, Sums
 from entclip.engines.tabular.sampled import SampledEngine
 from entclip.experiments.experiment import parse_experiment
@@ -201,8 +204,8 @@ def _follow(experiment, engine):
         before = engine.observe(state)
         for minibatch in rollout:
             parts = [
-                reduced._samples(state, rollout, minibatch, sampler, rows, key, mirror, None)
-                for (rows, key, mirror), sampler in zip(reduced._places(state), rollout.samplers, strict=True)
+                samples_of(state, rollout, minibatch, sampler, rows, key, mirror, None)
+                for (rows, key, mirror), sampler in zip(places(state), rollout.samplers, strict=True)
             ]
             samples = Samples(*(np.concatenate(x) for x in zip(*parts, strict=True)))
             origin = state
@@ -280,7 +283,7 @@ def test_stopped_run_resumes_bit_for_bit(tmp_path):
 
 
 def test_more_replicas_keep_the_earlier_ones(monkeypatch):
-    monkeypatch.setattr(reduced, "CELL", 4)
+    monkeypatch.setattr(state_module, "CELL", 4)
     few, many = (run(_experiment(replicas=r, ledger={"detail": "context"}), "reduced").to_frame("contexts") for r in (4, 6))
     merged = few.merge(many, on=["arm", "step", "replica", "context"], suffixes=("", "_many"))
     assert len(merged) == len(few)

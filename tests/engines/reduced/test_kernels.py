@@ -199,7 +199,7 @@ def test_nothing_happens_within_the_idle_range(objective):
     rng = np.random.default_rng(7)
     inside = rng.uniform(low, min(high, 5.0), 10_000) if low == low else np.ones(1)
     ratio = np.concatenate([inside, [x for x in (low, high) if math.isfinite(x) and x > 0]])
-    old = np.concatenate([rng.random(len(ratio) - 1), [1.0]])
+    old = np.minimum(np.concatenate([rng.random(len(ratio) - 1), [1.0]]), 1 / ratio)  # no probability is above 1
     change = changed(objective, ratio, old)
     assert all(np.all(gain == 1) for gain in change.gains)
     assert not np.any(change.low | change.high)

@@ -79,6 +79,7 @@ class Comparison:
     Attributes:
         old_logits, old_log_z: pi_old, (T, V) in the dtype of the logits and (T,) float64.
         moments: E[A+], E[A-], E[A+^2], E[A-^2] for the EXPECTED sums of an advantage that ignores the action; None: RATIO only.
+        old_entropy: H of pi_old, (T,) float64, for objectives that look at it.
     """
 
     old_logits: Tensor
@@ -86,6 +87,7 @@ class Comparison:
     objective: Objective
     geometry: Geometry
     moments: tuple[float, float, float, float] | None = None
+    old_entropy: Tensor | None = None
 
 
 class AdamScale(NamedTuple):

@@ -14,6 +14,7 @@ import torch
 from entclip.engines.tokens.facts import BLOCK_ELEMENTS
 from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Slots, Tensor
 from entclip.objectives.base import Change, View
+from entclip.policies.softmax import importance_ratio
 
 __all__ = ["adam_step", "adam_terms", "euclidean_step", "look", "measure", "row_blocks", "sparse_step"]
 
@@ -82,10 +83,11 @@ def _power_terms(p: Tensor, k: Tensor) -> Terms:
     return {"p2": p2, "p3": p2 * p, "c2": p2 * k, "c3": p2 * p * k, "c2_abs": p2 * k.abs()}
 
 
-def _view_sums(x: Tensor, k: Tensor, view: Comparison, tile: Tile) -> Terms:
+def _view_sums(x: Tensor, k: Tensor, entropy: Tensor, view: Comparison, tile: Tile) -> Terms:
     """RATIO, and with moments EXPECTED, of a tile."""
     x0 = view.old_logits[tile].double() - view.old_log_z[tile.rows, None]
-    p, seen = x.exp(), View.of(x, x0)
+    p, old_entropy = x.exp(), None if view.old_entropy is None else view.old_entropy[tile.rows, None]
+    seen = View(importance_ratio(x, x0), x0.exp(), x, entropy, old_entropy)
     p0, change, log_ratio = seen.old_probs, view.objective.change(seen), x - x0
     b = p if view.geometry == "euclidean" else torch.ones_like(p)
     value = -b * k
@@ -151,7 +153,8 @@ def look(logits: Tensor, norm: Norm, view: Comparison) -> Terms:
 
     def one(tile: Tile) -> Terms:
         _, x, k = _state_of(logits, norm, tile)
-        return {n: t.sum(-1) for n, t in _power_terms(x.exp(), k).items()} | _view_sums(x, k, view, tile)
+        sums = {n: t.sum(-1) for n, t in _power_terms(x.exp(), k).items()}
+        return sums | _view_sums(x, k, norm.entropy[tile.rows, None], view, tile)
 
     return _add_up(logits, one)
 
@@ -167,7 +170,7 @@ def euclidean_step(logits: Tensor, norm: Norm, slots: Slots, pull: Tensor, view:
         p = x.exp()
         sums = {n: t.sum(-1) for n, t in _power_terms(p, k).items()}
         if view is not None:
-            sums |= _view_sums(x, k, view, tile)
+            sums |= _view_sums(x, k, norm.entropy[tile.rows, None], view, tile)
         logits[tile] = (block + pull[tile.rows, None] * p).to(logits.dtype)
         return sums | _next(logits[tile], norm.log_z[tile.rows])
 
@@ -235,7 +238,7 @@ def adam_step(
     def one(tile: Tile) -> Terms:
         rows, (left, right) = tile.rows, (tile.columns.start, tile.columns.stop)
         block, x, k = _state_of(logits, norm, tile)
-        sums = {} if view is None else _view_sums(x, k, view, tile)
+        sums = {} if view is None else _view_sums(x, k, norm.entropy[tile.rows, None], view, tile)
         actions = slots.actions[rows]
         inside = (actions >= left) & (actions < right)
         at = torch.where(inside, actions - left, 0)

@@ -1,0 +1,91 @@
+"""What an objective sees of the columns of a cell, and its statistics over all units of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from entclip.engines.reduced.cell import Cell
+from entclip.engines.reduced.column_policy import PADDING, Columns, ratio_of, whole_weight
+from entclip.objectives.base import Objective, View
+
+__all__ = ["Counted", "Sight", "entropies", "statistics_of"]
+
+Counted = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]  # unit and column, and samples with an advantage, (D,) each
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Numbers of units beside their columns, (u,) each: H of pi and of pi_old if the objective needs them, and statistics."""
+
+    entropy: np.ndarray | None = None
+    old_entropy: np.ndarray | None = None
+    statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def standing_at(self, objective: Objective, entropy: np.ndarray) -> Sight:
+        """Return the same with the entropy of the policies, (u,), for an objective that looks at it."""
+        return replace(self, entropy=entropy) if "entropy" in objective.needs else self
+
+    def of(self, rows: slice) -> Sight:
+        """Return that of some units."""
+        entropy, old = (None if x is None else x[rows] for x in (self.entropy, self.old_entropy))
+        return Sight(entropy, old, {name: value[rows] for name, value in self.statistics.items()})
+
+    def view(self, ratio: np.ndarray, old_probs: np.ndarray, log_probs: np.ndarray, unit: np.ndarray | None = None) -> View:
+        """Return the view of columns (u, c), or of the actions (D,) of the units `unit` (D,)."""
+
+        def spread(x: np.ndarray | None) -> Any:
+            return None if x is None else x[:, None] if unit is None else x[unit]
+
+        statistics = {name: spread(value) for name, value in self.statistics.items()}
+        return View(ratio, old_probs, log_probs, spread(self.entropy), spread(self.old_entropy), statistics)
+
+
+def entropies(cell: Cell, *, old: bool = False) -> np.ndarray:
+    """Return H of pi, or of pi_old, of each unit, (u,)."""
+    weight = whole_weight(cell.weight, cell.count, cell.probs.shape[1])
+    return Columns.of(*((cell.old_log_probs, weight, cell.old_probs) if old else (cell.log_probs, weight, cell.probs))).entropy
+
+
+def statistics_of(
+    objective: Objective, cells: Sequence[Cell], context_weight: np.ndarray, replicas: int, counted: Sequence[Counted] | None
+) -> dict[str, np.ndarray]:
+    """Return the objective's statistics of an update for each unit, (U,), from the policies of all cells or from samples.
+
+    A node's share is that of the actions that it stands for. A replica without a sample takes the policies' expectation.
+    counted: the samples of each cell; None for the policies.
+    """
+    width = max(cell.probs.shape[1] for cell in cells)
+
+    def table(parts: Sequence[np.ndarray], padding: float) -> np.ndarray:
+        """All units' columns, (R, contexts, width), with room at the end."""
+        out = np.full((len(context_weight), width), padding)
+        start = 0
+        for part in parts:
+            out[start : start + len(part), : part.shape[1]] = part
+            start += len(part)
+        return out.reshape(replicas, -1, width)
+
+    d, start, share, seen = context_weight, 0, [], []
+    for index, cell in enumerate(cells):
+        own = d[start : start + len(cell.probs), None]
+        share.append(own * whole_weight(cell.weight, cell.count, cell.probs.shape[1]) * cell.old_probs)
+        if counted is not None:
+            at, count = counted[index]
+            drawn = np.zeros(cell.probs.shape)
+            drawn[at] = count
+            seen.append(own * drawn)
+        start += len(own)
+    whole = table(share, 0.0)
+    if counted is not None:
+        drawn = table(seen, 0.0)
+        whole = np.where(np.sum(drawn, axis=(1, 2), keepdims=True) > 0, drawn, whole)
+    whole /= np.sum(whole, axis=(1, 2), keepdims=True)
+    log_probs = table([c.log_probs for c in cells], PADDING)
+    probs, old_probs = (table(x, 0.0) for x in ([c.probs for c in cells], [c.old_probs for c in cells]))
+    now, old = (np.concatenate([entropies(c, old=o) for c in cells]).reshape(replicas, -1, 1) for o in (False, True))
+    numbers = objective.statistics(View(ratio_of(probs, old_probs), old_probs, log_probs, now, old), whole)
+    return {name: np.repeat(value, len(d) // replicas) for name, value in numbers.items()}

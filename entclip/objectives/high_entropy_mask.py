@@ -1,0 +1,64 @@
+"""The 80/20 mask: only the contexts of highest entropy are trained on, under a clip."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from entclip.objectives.base import Change, Objective, Source, View
+from entclip.objectives.widths import check_widths, outside
+from entclip.policies.softmax import Array
+from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
+
+__all__ = ["HighEntropyMask"]
+
+_TIE = 1e-9  # nats; entropies that rounding alone tells apart are kept together
+
+
+@dataclass()
+class HighEntropyMask(Objective):
+    """The clip, on samples in the `share` of contexts of highest entropy; the others have no gradient. arXiv:2506.01939.
+
+    normaliser "kept" divides by the number of kept samples, as the paper does, so that their weight is 1/share; "all" counts
+    every sample, as TRL does. The clip's part is that of the kept contexts; what the mask and its normaliser do is `other`.
+
+    source: what the quantile of the entropies is taken from. "policies": every context, by its share of the samples. "previous":
+    the samples of the minibatch before this one (of the first minibatch, the policies). "batch": this minibatch's own samples, as
+    published; it depends on them wherever contexts are visited at random, and then there are no expectations.
+    """
+
+    share: float = 0.2
+    low: float = 0.2
+    high: float = 0.28
+    normaliser: Literal["kept", "all"] = "kept"
+    source: Source = "policies"
+    kind: Literal["high_entropy_mask"] = "high_entropy_mask"
+    needs = frozenset({"entropy", "statistics"})
+    by_ratio = True
+
+    def __post_init__(self) -> None:
+        check_widths(self.low, self.high)
+        if not 0 < self.share <= 1:
+            raise ValueError(f"high_entropy_mask.share must be in (0, 1], got {self.share}: it is the share of samples kept.")
+
+    def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the least entropy that is kept, nats, and the share of the samples that are."""
+        entropy, weight = view.entropy[..., 0], np.sum(share, axis=-1)
+        order = np.argsort(-entropy, axis=-1)
+        reached = np.cumsum(np.take_along_axis(weight, order, axis=-1), axis=-1)
+        last = np.argmax(reached >= self.share * (1 - 1e-12), axis=-1)
+        threshold = np.take_along_axis(np.take_along_axis(entropy, order, axis=-1), last[:, None], axis=-1) - _TIE
+        return {"threshold": threshold[:, 0], "kept": np.sum(weight * (entropy >= threshold), axis=-1)}
+
+    def change(self, view: View) -> Change:
+        """Drop what the clip drops of the kept contexts, and all of the others."""
+        xp = namespace(view.ratio)
+        kept = view.entropy >= view.statistics["threshold"]
+        low, high = (side & kept for side in outside(view, self.low, self.high))
+        scale: Array = xp.astype(kept, view.ratio.dtype)
+        if self.normaliser == "kept":
+            scale = scale / view.statistics["kept"]
+        plus, minus = (scale * xp.astype(~side, view.ratio.dtype) for side in (high, low))
+        return Change.of(plus, minus, low, high)

@@ -1,0 +1,34 @@
+"""What an objective may need beside ratios and probabilities, and the refusal of whoever cannot serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from entclip.objectives.base import Objective
+from entclip.support.errors import SpecError
+
+__all__ = ["NEEDS", "refuse_unserved"]
+
+NEEDS = {
+    "entropy": "the entropy of each context",
+    "statistics": "numbers made of all contexts of a replica",
+    "sequence": "the ratio of a whole sequence",
+    "levels": "the size of the advantage",
+    "reference": "a reference policy",
+}
+
+
+def refuse_unserved(objective: Objective, serves: Set[str], who: str) -> None:
+    """Raise SpecError if the objective needs what `who`, an engine or a function, does not serve."""
+    unknown, missing = objective.needs - NEEDS.keys(), sorted(objective.needs - serves)
+    if unknown:
+        raise SpecError(f"{type(objective).__name__} needs {', '.join(sorted(unknown))}: choose from {', '.join(NEEDS)}.")
+    if missing:
+        raise SpecError(
+            f"the objective {_name(objective)} looks at {' and '.join(NEEDS[need] for need in missing)}, which {who} does not "
+            "offer: use the engine sampled, exact or reduced, or another objective."
+        )
+
+
+def _name(objective: Objective) -> str:
+    return repr(getattr(objective, "kind", type(objective).__name__))
