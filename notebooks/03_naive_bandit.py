@@ -57,9 +57,6 @@ report.causes_figure(summaries["zipf, euclidean"])
 # %% [markdown]
 # The same with natural steps; only the step rule differs:
 
-# %% [markdown]
-# The same with natural steps; only the step rule differs:
-
 # %%
 report.causes_figure(summaries["zipf, natural"])
 

@@ -14,9 +14,9 @@ def _differences(config: TrainerConfig) -> str | None:
     if not config.entropy_logged:
         return None
     return (
-        "Logged entropy is that of the batch before its update, so differences between steps mix the update with a change of "
-        "batch: in a test on TRL 3 of 7 had the wrong sign, up to ten times too large. Evaluate the same states before and "
-        "after the step."
+        "Logged entropy is that of the batch before its update, so the difference between two batches mixes the update with "
+        "the change of batch: in a test on TRL 3 of 7 had the wrong sign, up to ten times too large. Evaluate the same states "
+        "before and after the step. (Rows of one batch that is used several times in a row are the same states.)"
     )
 
 

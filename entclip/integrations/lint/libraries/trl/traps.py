@@ -39,7 +39,7 @@ def _liger(config: TrainerConfig) -> str | None:
     if not keys:
         return None
     return (
-        f"{keys[0]} = True: TRL's fused Liger loss (1.10 and before) logs one merged clip_ratio and no entropy, and refuses an "
+        f"{keys[0]} = True: TRL's fused Liger loss (before 1.14) logs one merged clip_ratio and no entropy, and refuses an "
         f"entropy bonus; {config.library.release} applies Liger's layer kernels only, logs both, and deprecates the key. Check "
         "which one runs."
     )
