@@ -214,8 +214,12 @@ class Objective(ABC):
         sides = [w for w in (1 - low, high - 1) if w < 1]
         return min(sides, default=math.inf)
 
+    def widths(self, old_probs: Array) -> Array:
+        """Return `width` for actions of probability pi_old, same shape: it differs by action where ratios do not decide."""
+        return namespace(old_probs).full_like(old_probs, self.width)
 
-_FACTS = {"by_ratio", "hard", "idle", "needs", "pushes_at_zero", "width"}
+
+_FACTS = {"by_ratio", "hard", "idle", "needs", "pushes_at_zero", "width", "widths"}
 _KINDS: dict[str, type[Objective]] = {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.policies.softmax import Array
 from entclip.support.rewording import dataclass
 
 __all__ = ["DppoTv"]
@@ -27,6 +28,9 @@ class DppoTv(Objective):
     def idle(self) -> tuple[float, float]:
         # |pi - pi_old| <= |r - 1|, and a margin for its rounding
         return 1 - self.delta * (1 - 1e-9), 1 + self.delta * (1 - 1e-9)
+
+    def widths(self, old_probs: Array) -> Array:
+        return self.delta / old_probs
 
     def change(self, view: View) -> Change:
         moved = view.old_probs * (view.ratio - 1)

@@ -118,12 +118,13 @@ def _say(line: str) -> None:
 def _words(seconds: float) -> str:
     """A duration for a reader.
 
-    >>> [_words(s) for s in (0.2, 59.0, 150.0, 7300.0)]
-    ['1 s', '59 s', '2 min 30 s', '2 h 2 min']
+    >>> [_words(s) for s in (0.2, 59.0, 150.0, 3000.0, 3580.0, 7300.0)]
+    ['1 s', '59 s', '2 min 30 s', '50 min', '1 h 0 min', '2 h 2 min']
     """
     whole = max(1, round(seconds))
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole < 600 else "")
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

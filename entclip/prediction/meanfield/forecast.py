@@ -81,7 +81,7 @@ class ForecastArm:
     def _paths(self, objective: Objective) -> Iterator[tuple[float, Iterator[dict[str, float]]]]:
         """Each context's paths in blocks, with their weights."""
         u = self.case.update
-        self.outside = _outside(self.law, self.case)
+        self.outside = _outside(self.law, self.case, objective, self.kinds)
         size = 1 << int(math.log2(max(self.paths / len(self.kinds), _LEAST_PATHS)))
         noise = Noise(u.rollouts, u.minibatches)
         for index, (weight, nodes) in enumerate(self.kinds):
@@ -249,13 +249,19 @@ def check_covered(case: Experiment) -> None:
         raise SpecError(f"predict: arm {controls[0]} is a control, which copies a simulated arm. Leave it out or simulate.")
 
 
-def _outside(law: SampleLaw, case: Experiment) -> list[str]:
-    """Conditions under which the closure was seen to hold that a euclidean case does not meet."""
-    u = case.update
-    width = min(arm.build().width for arm in case.arm)
-    one = u.learning_rate * law.largest / u.batch
-    if one > width / 2:
-        return [f"one sample moves a log-ratio by up to {one:.3g}, over half the clip width {width:g}: no Gaussian noise"]
+def _outside(law: SampleLaw, case: Experiment, objective: Objective, kinds: list[tuple[float, Nodes]]) -> list[str]:
+    """Conditions under which the closure was seen to hold that a euclidean case does not meet.
+
+    Where the clip width depends on the action, it is the one that actions of half of the probability do not exceed.
+    """
+    one = case.update.learning_rate * law.largest / case.update.batch
+    width = np.concatenate([objective.widths(nodes.prob) for _, nodes in kinds])
+    mass = np.concatenate([weight * nodes.count * nodes.prob for weight, nodes in kinds])
+    order = np.argsort(width)
+    half = np.searchsorted(np.cumsum(mass[order]), 0.5 * mass.sum() * (1 - 1e-12))
+    median = float(width[order[half]])
+    if one > median / 2:
+        return [f"one sample moves a log-ratio by up to {one:.3g}, over half the clip width {median:.3g}: no Gaussian noise"]
     return []
 
 
