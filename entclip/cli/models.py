@@ -140,7 +140,9 @@ def llm(
 
 
 def ledger(
-    files: Annotated[list[Path], typer.Argument(help="Folders of finished runs, or ledger.parquet files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Folders of finished runs, ledger.parquet files, or frames of ledger_from_arrays.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for causes.png.", show_default="beside the ledger")] = None,
     as_json: AsJson = False,
     csv: Annotated[
@@ -157,13 +159,16 @@ def ledger(
     """Explain where a run's entropy went: causes with errors, warnings, one figure."""
     import pandas as pd
 
+    from entclip.ledger.contexts_file import read_contexts
     from entclip.ledger.folder import read_ledger
+    from entclip.report.contexts import contexts_grid, contexts_means
     from entclip.report.explain import explain, ledger_figure, stories_grid
     from entclip.report.numbers import with_error
     from entclip.support.files import prepare_file
 
     output = Output(as_json, csv, quiet)
-    found = [(file, *read_ledger(file)) for file in files]
+    batches = {str(file): frame for file in files if (frame := read_contexts(file)) is not None}
+    found = [(file, *read_ledger(file)) for file in files if str(file) not in batches]
     stories = {str(file): explain(frame, summaries) for file, frame, summaries in found}
     for index, (file, frame, _) in enumerate(found, 1):
         target = out or (file if file.is_dir() else file.parent)
@@ -172,10 +177,19 @@ def ledger(
         prepare_file(picture)
         ledger_figure(frame, picture)
     if output.machine(
-        lambda: {name: [story.__dict__ for story in each] for name, each in stories.items()},
-        lambda: pd.concat([frame.assign(file=str(file)) for file, frame, _ in found], ignore_index=True),
+        lambda: (
+            {name: [story.__dict__ for story in each] for name, each in stories.items()}
+            | {name: contexts_means(frame) for name, frame in batches.items()}
+        ),
+        lambda: pd.concat(
+            [frame.assign(file=str(file)) for file, frame in [*((f, x) for f, x, _ in found), *batches.items()]],
+            ignore_index=True,
+        ),
     ):
         return
+    for name, frame in batches.items():
+        output.tell(name, style="bold")
+        output.show(contexts_grid(frame))
     for name, each in stories.items():
         output.tell(name, style="bold")
         output.show(stories_grid(each))

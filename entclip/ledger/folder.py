@@ -21,7 +21,7 @@ from entclip.support.files import open_file
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SavedRun", "open_run", "read_frame", "read_ledger", "read_summary"]
+__all__ = ["SavedRun", "fault_of_size", "open_run", "read_frame", "read_ledger", "read_summary"]
 T = TypeVar("T")
 
 _AGAIN = "Run the experiment again."
@@ -129,7 +129,7 @@ def _table(path: Path, file: BufferedReader, kind: str) -> pd.DataFrame:
 
     try:
         stored = parquet.ParquetFile(file)
-        fault = fault_of_types(kind, stored.schema_arrow) or _fault_of_size(stored.metadata, os.fstat(file.fileno()).st_size)
+        fault = fault_of_types(kind, stored.schema_arrow) or fault_of_size(stored.metadata, os.fstat(file.fileno()).st_size)
         frame = None if fault else stored.read().replace_schema_metadata(None).to_pandas()
     except Exception as error:  # pyarrow raises a dozen kinds of error on damaged bytes
         first = next(iter(str(error).splitlines()), type(error).__name__)[:200]
@@ -141,7 +141,7 @@ def _table(path: Path, file: BufferedReader, kind: str) -> pd.DataFrame:
     return frame
 
 
-def _fault_of_size(metadata: Any, size: int) -> str | None:
-    """Whether a table claims more numbers than its file can hold: a few bytes can claim to be 10^12 rows."""
+def fault_of_size(metadata: Any, size: int) -> str | None:
+    """Say whether a table claims more numbers than its file can hold: a few bytes can claim to be 10^12 rows."""
     claimed = 8 * metadata.num_rows * metadata.num_columns
     return f"it claims {metadata.num_rows:,} rows, and has {size:,} bytes" if claimed > max(_SMALL, _DENSEST * size) else None
