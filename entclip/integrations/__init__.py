@@ -1,1 +1,1 @@
-"""Other people's trainers: reading configurations."""
+"""Other people's trainers: reading configurations and logs."""

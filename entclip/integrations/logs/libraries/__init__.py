@@ -1,0 +1,42 @@
+"""The libraries whose logs are read, one file each."""
+
+from __future__ import annotations
+
+from entclip.integrations.logs.libraries.cleanrl import CLEANRL
+from entclip.integrations.logs.libraries.openrlhf import OPENRLHF
+from entclip.integrations.logs.libraries.plain import PLAIN
+from entclip.integrations.logs.libraries.prime_rl import PRIME_RL
+from entclip.integrations.logs.libraries.sb3 import SB3
+from entclip.integrations.logs.libraries.torchrl import TORCHRL
+from entclip.integrations.logs.libraries.trl import TRL
+from entclip.integrations.logs.libraries.verl import VERL
+from entclip.integrations.logs.names import LogLibrary, plain_name
+
+__all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
+
+LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SB3, CLEANRL, TORCHRL, PLAIN)
+KNOWN = frozenset(alias.name for library in LIBRARIES for alias in library.aliases)
+
+STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity == "step")
+
+
+def known(name: str) -> bool:
+    """Tell whether some library logs a name."""
+    return plain_name(name) in KNOWN
+
+
+def metric(name: str) -> bool:
+    """Tell whether a name is known and more than the number of a row."""
+    plain = plain_name(name)
+    return plain in KNOWN and plain not in STEPS
+
+
+def library_of(names: list[str]) -> LogLibrary | None:
+    """Return the library with most names that only its logs have, then with most names known; None if nothing is known."""
+    plain = {plain_name(name) for name in names}
+
+    def score(library: LogLibrary) -> tuple[int, int]:
+        return len(plain & set(library.marks)), len(plain & {alias.name for alias in library.aliases})
+
+    best = max(LIBRARIES, key=score)
+    return best if score(best)[1] else None

@@ -1,0 +1,32 @@
+"""TRL's GRPO trainer, and trainers that log its names (ms-swift, Unsloth)."""
+
+from entclip.integrations.logs.names import Alias, LogLibrary, aliases
+
+TRL = LogLibrary(
+    name="trl",
+    title="TRL",
+    version="1.16.0",
+    marks=(
+        "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "frac_reward_zero_std",
+        "completions/mean_length", "completions/clipped_ratio",
+    ),
+    aliases=(
+        *aliases("step", "step", "global_step", "_step"),
+        *aliases("clip_low", "clip_ratio/low_mean"),
+        *aliases("clip_high", "clip_ratio/high_mean"),
+        *aliases("clip_merged", "clip_ratio/region_mean", "clip_ratio", caveats=("merged-sides",)),
+        Alias("clip_ratio/low_min", "low_extreme", ("extremes",)),
+        Alias("clip_ratio/high_max", "high_extreme", ("extremes",)),
+        Alias("entropy", "entropy"),
+        Alias("kl", "kl_reference", ("reference-kl",)),
+        Alias("sampling/importance_sampling_ratio/mean", "ratio_mean_engine"),
+        *aliases("reward", "reward"),
+        *aliases("reward_std", "reward_std"),
+        *aliases("flat_groups", "frac_reward_zero_std"),
+        *aliases("length", "completions/mean_length", "completion_length"),
+        Alias("completions/clipped_ratio", "truncated", ("truncation-share",)),
+        *aliases("entropy_coef", "entropy_coef"),
+    ),
+    rows="update",
+    config="trl",
+)  # fmt: skip

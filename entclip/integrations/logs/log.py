@@ -1,0 +1,96 @@
+"""A log as columns: what every reader fills, row by row, in memory that grows with the numbers kept and not with the file."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from entclip.support.errors import SpecError
+
+__all__ = ["MOST_NUMBERS", "Log", "Table"]
+
+MOST_NUMBERS = 12_000_000  # kept of one log: 96 MB
+_MOST_NAMES = 5_000
+_MISSING = float("nan")
+
+
+@dataclass(frozen=True)
+class Log:
+    """Numbers of a log, one array for each name that a library logs: float64, NaN where a row has no such number.
+
+    Attributes:
+        columns: name as logged, without the prefix of a run; every array has a number for each row.
+        lines: line of the file (or number of the record) that each row came from, from 1.
+        source: file or folder; form: how it was written.
+        unknown: names that no library's table here has, not kept.
+        skipped: lines that look like rows and cannot be read.
+        infinite: how often the number of a name is infinite or NaN in the log itself.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    lines: np.ndarray
+    source: str
+    form: str
+    unknown: tuple[str, ...] = ()
+    skipped: int = 0
+    infinite: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the log has."""
+        return len(self.lines)
+
+
+class Table:
+    """Rows in, columns out."""
+
+    def __init__(self, known: Callable[[str], bool], metric: Callable[[str], bool]) -> None:
+        """known: which names to keep; metric: which of them make a row worth keeping."""
+        self._known, self._metric = known, metric
+        self._columns: dict[str, array[float]] = {}
+        self._lines: array[int] = array("q")
+        self._unknown: dict[str, None] = {}
+        self._infinite: dict[str, int] = {}
+        self._numbers = 0
+        self.skipped = 0
+
+    def add(self, line: int, row: Mapping[str, float]) -> None:
+        """Append a row; one without any metric (evaluations, timings) is left out.
+
+        Raises: SpecError beyond MOST_NUMBERS.
+        """
+        if not any(self._metric(name) for name in row):
+            if len(self._unknown) < _MOST_NAMES:
+                self._unknown |= {name: None for name in row if not self._known(name)}
+            return
+        for name, value in row.items():
+            column = self._columns.get(name)
+            if column is None:
+                if name in self._unknown or not self._known(name):
+                    if len(self._unknown) < _MOST_NAMES:
+                        self._unknown[name] = None
+                    continue
+                column = self._columns[name] = array("d")
+            if value - value != 0:  # infinite or NaN
+                self._infinite[name] = self._infinite.get(name, 0) + 1
+                value = _MISSING
+            column.extend([_MISSING] * (len(self._lines) - len(column)))
+            column.append(value)
+            self._numbers += 1
+        self._lines.append(line)
+        # Columns that lack a number in every other row are filled up with it: count what they will hold.
+        if self._numbers > MOST_NUMBERS or len(self._lines) * len(self._columns) > 2 * MOST_NUMBERS:
+            raise SpecError(f"the log has over {MOST_NUMBERS:,} numbers by line {line:,}: give a part of it.")
+
+    def log(self, source: str, form: str) -> Log:
+        """Return what was added as a Log; the table must not be added to any more."""
+        rows = len(self._lines)
+        columns = {}
+        for name, column in self._columns.items():
+            column.extend([_MISSING] * (rows - len(column)))
+            columns[name] = np.frombuffer(column, dtype=np.float64)
+        lines = np.frombuffer(self._lines, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
+        return Log(columns, lines, source, form, tuple(self._unknown), self.skipped, dict(self._infinite))

@@ -1,0 +1,119 @@
+"""What a logged name means: quantities, the libraries' names for them, and what a name does not say.
+
+Nothing outside `libraries/` asks for a library by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["CAVEATS", "QUANTITIES", "Alias", "LogLibrary", "aliases", "plain_name"]
+
+# What a column can be, and how a reader is told. Shares of clip events are per token and count an event only where the sign of
+# the advantage lets the clip act, unless they end in _any.
+QUANTITIES: dict[str, str] = {
+    "step": "training step",
+    "rollout": "rollout",
+    "inner_step": "update within a rollout",
+    "batch": "number of the batch",
+    "clip_low": "low-side clip share",
+    "clip_high": "high-side clip share",
+    "clip_merged": "clip share, both sides",
+    "clip_low_any": "share below the band, whatever the advantage",
+    "clip_high_any": "share above the band, whatever the advantage",
+    "clip_any": "share outside the band, whatever the advantage",
+    "clip_width": "clip width",
+    "dual_clip": "dual-clip share",
+    "low_extreme": "smallest low-side share of a response",
+    "high_extreme": "largest high-side share of a response",
+    "entropy": "entropy",
+    "kl_old": "mean of log(pi_old/pi)",
+    "kl_old_k3": "mean of r - 1 - log r",
+    "kl_reference": "KL to the reference policy",
+    "kl_engine": "KL between trainer and sampling engine",
+    "kl_engine_k3": "r - 1 - log r against the sampling engine",
+    "ratio_mean": "mean ratio",
+    "log_ratio_rms": "root mean square of the log-ratio",
+    "log_ratio_mean": "mean log-ratio",
+    "mask_low": "low-side share of the probability mask",
+    "mask_high": "high-side share of the probability mask",
+    "mask": "share of the probability mask",
+    "ratio_mean_engine": "mean ratio to the sampling engine",
+    "reward": "reward",
+    "reward_std": "standard deviation of the reward",
+    "flat_groups": "share of groups whose rewards are all equal",
+    "length": "length of a response",
+    "truncated": "share of responses that were cut off",
+    "entropy_coef": "weight of the entropy bonus",
+    "effective_samples": "effective sample size",
+    "loss": "policy loss",
+    "rate": "learning rate",
+    "epochs_done": "epochs so far",
+    "measured": "entropy change of the update on the same states",
+}
+
+# What is said where a name misleads.
+CAVEATS: dict[str, str] = {
+    "merged-sides": "adds the two sides, whose effects on entropy are opposite: it cannot tell a run that gains entropy from one "
+    "that loses it",
+    "dual-clip-name": "is the share of the dual clip (A < 0 and a ratio above the cap), not of the low side",
+    "ungated": "counts every ratio outside the band, also where the sign of the advantage keeps the gradient: about twice the "
+    "share that loses it",
+    "padding": "is a mean over all positions, padding included",
+    "extremes": "is an extreme over responses of their own shares, not a share of tokens",
+    "means-of-means": "averages shares of micro-batches and ranks without their token counts",
+    "reference-kl": "is the distance to the reference policy: it does not measure how far the policy moved from the one in the "
+    "ratio",
+    "engine-kl": "is the mismatch between trainer and sampling engine plus staleness, not the size of the updates",
+    "truncation-share": "is the share of responses cut at the length limit and has nothing to do with the clip",
+    "negated-entropy": "is minus the entropy",
+    "loss-mode-entropy": "is aggregated as the loss is (loss_agg_mode): with a sum over tokens it is about entropy times length",
+    "entropy-temperature": "is taken at temperature 1 before version 0.11.2, log-probabilities at the sampling temperature",
+    "probability-mask": "is the share of a mask on changes of probability, not of a ratio clip: it acts on frequent tokens",
+    "last-minibatch": "is that of the last minibatch only, the one farthest from the old policy",
+}
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name and what it is. caveats: keys of CAVEATS that hold for it; scale: what makes the logged number the quantity."""
+
+    name: str
+    quantity: str
+    caveats: tuple[str, ...] = ()
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class LogLibrary:
+    """The names that a library logs, as of a version.
+
+    Attributes:
+        marks: names that only its logs have.
+        aliases: in order of preference: of two that are the same quantity the first that is there is read.
+        rows: what a row is: "update" (one update, if it logs every one) or "rollout" (a mean over all updates of a rollout).
+        ratio_to: the policy in the ratio: "old" (the trainer's own: the first update of a rollout has ratio 1) or "engine".
+        config: its name in lint; empty where lint does not read it.
+    """
+
+    name: str
+    title: str
+    version: str
+    marks: tuple[str, ...]
+    aliases: tuple[Alias, ...]
+    rows: Literal["update", "rollout"]
+    ratio_to: Literal["old", "engine"] = "old"
+    config: str = ""
+
+
+def plain_name(name: str) -> str:
+    """Return a logged name in lower case and without the prefix that a tracker puts before it."""
+    name = name.strip().lower()
+    return name.removeprefix("train/")
+
+
+def aliases(quantity: str, *names: str, caveats: Iterable[str] = (), scale: float = 1.0) -> tuple[Alias, ...]:
+    """Return an alias for each name of one quantity."""
+    return tuple(Alias(name, quantity, tuple(caveats), scale) for name in names)

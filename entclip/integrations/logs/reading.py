@@ -1,0 +1,187 @@
+"""From a file, a folder or rows to a `Log`: what it is written in is found from its content.
+
+>>> read_rows([{"clip_ratio/low_mean": 0.01, "entropy": 0.5}]).columns["entropy"]
+array([0.5])
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entclip.integrations.logs import console, csv_rows, events, json_rows, parquet_rows
+from entclip.integrations.logs.libraries import LIBRARIES, STEPS, known, metric
+from entclip.integrations.logs.lines import flat
+from entclip.integrations.logs.log import Log, Table
+from entclip.integrations.logs.names import plain_name
+from entclip.support.bounded import open_regular
+from entclip.support.errors import SpecError
+
+__all__ = ["LARGEST", "read_log", "read_rows"]
+
+LARGEST = 2 * 2**30  # bytes of a file
+_HEAD = 1 << 16
+_MOST_FILES = 400
+_DEEPEST = 4
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".log", ".out", ".txt", ".parquet")
+_STATE = "trainer_state.json"
+Row = tuple[int, Mapping[str, float]]
+
+
+def read_rows(rows: Iterable[Mapping[str, Any]]) -> Log:
+    """Return rows of numbers, as a callback collects them, as a log."""
+    table = Table(known, metric)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise SpecError(f"row {number} is {type(row).__name__}: expected a dictionary of names and numbers.")
+        table.add(number, dict(flat({str(key): _plain(value) for key, value in row.items()})))
+    return table.log("rows", "rows")
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's."""
+    if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "numel", lambda: 0)() == 1):
+        return value.item()
+    return value
+
+
+def read_log(path: str | Path, *, run: str | None = None) -> Log:
+    """Read the log at a path: a file, or a folder with the files of one run.
+
+    Files of a folder are joined by their training step; of checkpoints' `trainer_state.json` the longest is read.
+
+    Args:
+        run: whose columns to read where a table has those of several runs.
+    Raises: SpecError for what is no log or has no number of a known name; names the fix.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _folder(path, run)
+    log = _file(path, run)
+    if not log.columns:
+        titles = ", ".join(library.title for library in LIBRARIES)
+        named = f" It names {', '.join(log.unknown[:6])}." if log.unknown else ""
+        raise SpecError(
+            f"log {_short(path)} ({log.form}) has no metric that is known here.{named} Known are the names of {titles}, such as "
+            "entropy, clip_fraction_low, clip_fraction_high."
+        )
+    return log
+
+
+def _short(path: Path) -> str:
+    text = os.fspath(path)
+    return repr(text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}")
+
+
+def _file(path: Path, run: str | None) -> Log:
+    where = f"log {_short(path)}"
+    with open_regular(path, where, fix="Give the file that the trainer wrote.") as (file, size):
+        if size > LARGEST:
+            raise SpecError(f"{where} cannot be read: it has {size:,} bytes, over the limit of {LARGEST:,}.")
+        try:
+            head = file.read(_HEAD)
+            file.seek(0)
+            if not head.strip():
+                raise SpecError("it is empty.")
+            table, skipped = Table(known, metric), [0]
+            form, rows = _rows(path, file, head, size, run, skipped)
+            for line, row in rows:
+                table.add(line, row)
+            table.skipped = skipped[0]
+            return table.log(os.fspath(path), form)
+        except OSError as error:
+            raise SpecError(f"{where} cannot be read: {error.strerror}.") from None
+        except SpecError as error:
+            raise SpecError(f"{where} cannot be read: {error}" if not str(error).startswith("the log") else str(error)) from None
+
+
+def _rows(
+    path: Path, file: BufferedReader, head: bytes, size: int, run: str | None, skipped: list[int]
+) -> tuple[str, Iterator[Row]]:
+    if head.startswith(b"PAR1"):
+        return "Parquet", parquet_rows.rows(path, known)
+    if events.looks_like_events(head):
+        return "TensorBoard events", events.rows(file, skipped)
+    if head.count(b"\0") > len(head) // 100:
+        raise SpecError("it is binary, and neither Parquet nor a TensorBoard event file.")
+    text = head.decode("utf-8", errors="replace").lstrip("\ufeff")
+    if size > len(head):  # the last line is cut
+        text = text.rpartition("\n")[0] or text
+    start = text.lstrip()
+    first = start.partition("\n")[0].rstrip()
+    if start.startswith('{"') and first.endswith("}") and (start.count("\n") or path.suffix == ".jsonl"):
+        return "JSON lines", json_rows.line_rows(file, skipped)
+    if start.startswith(("[{", "[\n", "[\r", "[ ", '{"', "{\n", "{\r", "{ ")):
+        return "JSON", json_rows.document_rows(file, size, skipped)
+    if csv_rows.looks_like_csv(start):
+        return "CSV", csv_rows.rows(file, run, skipped)
+    return "console", console.rows(file)
+
+
+def _folder(folder: Path, run: str | None) -> Log:
+    paths = list(_candidates(folder))
+    if not paths:
+        raise SpecError(f"folder {_short(folder)} has no log: looked for {', '.join(_ENDINGS)} and event files.")
+    states = [path for path in paths if path.name == _STATE]
+    if states:
+        return max((_file(path, run) for path in states), key=lambda log: (log.rows, log.source))
+    logs, refused = [], []
+    for path in paths:
+        try:
+            log = _file(path, run)
+        except SpecError as error:
+            refused.append(str(error))
+            continue
+        if log.columns:
+            logs.append(log)
+    if not logs:
+        raise SpecError(
+            refused[0]
+            if len(paths) == 1 and refused
+            else f"folder {_short(folder)}: none of its {len(paths)} files has a metric."
+        )
+    return _joined(folder, logs)
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    found = 0
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        if len(Path(root).relative_to(folder).parts) >= _DEEPEST:
+            folders.clear()
+        for name in sorted(names):
+            if name.endswith(_ENDINGS) or "tfevents" in name:
+                found += 1
+                if found > _MOST_FILES:
+                    raise SpecError(f"folder {_short(folder)} has over {_MOST_FILES} files: give the folder of one run.")
+                yield Path(root, name)
+
+
+def _joined(folder: Path, logs: list[Log]) -> Log:
+    """One log with a row for each training step; where two files have the same number of a step the later file's counts."""
+    if len(logs) == 1:
+        return logs[0]
+    merged: dict[float, dict[str, float]] = {}
+    for log in logs:
+        step = next((log.columns[name] for name in log.columns if plain_name(name) in STEPS), None)
+        if step is None:
+            continue
+        for i in np.flatnonzero(np.isfinite(step)):
+            row = merged.setdefault(float(step[i]), {"step": float(step[i])})
+            row.update({name: float(column[i]) for name, column in log.columns.items() if column[i] == column[i]})
+    if not merged:
+        raise SpecError(
+            f"folder {_short(folder)} has {len(logs)} logs and none has a step to join them by: give one of the files."
+        )
+    table = Table(known, metric)
+    for number, step_ in enumerate(sorted(merged), 1):
+        table.add(number, merged[step_])
+    whole = table.log(os.fspath(folder), f"{len(logs)} files, joined by step")
+    unknown = tuple(dict.fromkeys(name for log in logs for name in log.unknown))
+    infinite = {name: count for log in logs for name, count in log.infinite.items()}
+    return Log(whole.columns, whole.lines, whole.source, whole.form, unknown, sum(log.skipped for log in logs), infinite)
