@@ -20,7 +20,7 @@ import numpy as np
 
 from entclip import Clip
 from entclip.experiments.experiment import Experiment, parse_experiment
-from entclip.prediction.meanfield import forecast, predict
+from entclip.prediction.meanfield import forecast, predict, steps
 from entclip.report.style import CAUSES, new_figure, write_figure
 from entclip.runs.runner import run
 from entclip.support.files import prepare_folder, to_json, write_atomic
@@ -48,7 +48,8 @@ def predicted(spec: Experiment, law: str) -> dict[str, float]:
     counted = law == "counts"
     with (
         mock.patch.object(forecast, "POINTS", forecast.POINTS if counted else _FINE),
-        mock.patch.object(Clip, "hard", counted),  # where gains are not all 0 or 1 moves are Gaussian
+        mock.patch.object(Clip, "hard", counted),  # where gains are not all 0 or 1 and samples are many, moves are Gaussian
+        mock.patch.object(steps, "MANY", steps.MANY if counted else 0),
     ):
         arm = predict(spec).summary()["arms"]["both"]
     return {"drift": arm["expected_measured"]} | {k: arm[k] for k in COLUMNS[:2]}

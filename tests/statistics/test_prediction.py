@@ -23,7 +23,7 @@ from entclip.prediction.meanfield import predict, predict_noise
 from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import Nodes, pool, populations
 from entclip.prediction.meanfield.population import Population
-from entclip.prediction.meanfield.steps import _TINY, CountedStep
+from entclip.prediction.meanfield.steps import _TINY, local_step
 from entclip.prediction.neutral import neutral_clip
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
@@ -295,7 +295,7 @@ def test_one_counted_step_moves_each_state_by_its_mean() -> None:
     mass = np.zeros((4, points))
     mass[[0, 1, 2, 3], points // 2 + np.array([120, -120, 120, 0])] = 1.0  # HIGH, LOW, HIGH, band
     p = Population(Nodes(np.log(probs), np.ones(4)), np.full(4, 0.002), mass, 0.0, Clip(), np.zeros(4, dtype=bool))
-    new = CountedStep(sample_law(Rademacher(), Independent()), 0.1, 64)(p)
+    new = local_step(p, sample_law(Rademacher(), Independent()), 0.1, 64)
     moved = np.sum((new.mass - p.mass) * p.lattice, axis=1)
     # What a transform leaves of mass below _TINY is dropped, at most everywhere on the lattice.
     assert np.all(np.abs(moved - 0.1 * np.array([-0.5, 0.5, -0.5, 0.0])) <= points * _TINY * np.abs(p.lattice).max())
@@ -347,7 +347,7 @@ def test_the_transform_has_the_moments_of_the_advantage(advantage: Any, reward: 
     h = 1e-3
     t = np.array([-h, 0.0, h])
     for plus, minus in ((True, True), (True, False), (False, True)):
-        f = law.transform(t, plus, minus)
+        f = law.transform(np.ones(1), plus, minus, by=t)
         mean = plus * law.moment("plus") - minus * law.moment("minus")
         square = plus * law.moment("plus_sq") + minus * law.moment("minus_sq")
         # central differences: errors of h^2/6 times the third and h^2/12 times the fourth moment, below h^2 |A|^4 of a few sd

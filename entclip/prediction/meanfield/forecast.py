@@ -15,11 +15,12 @@ from entclip.experiments.start import start_of
 from entclip.objectives.base import CAUSES, Objective
 from entclip.objectives.needs import refuse_unserved
 from entclip.prediction.meanfield.columns import columns_of
+from entclip.prediction.meanfield.jumps import counted, lopsided
 from entclip.prediction.meanfield.law import SampleLaw, sample_law
 from entclip.prediction.meanfield.nodes import Nodes, pool, populations
 from entclip.prediction.meanfield.paths import Noise, Paths, block_size, path_step, paths_of, representatives
 from entclip.prediction.meanfield.population import Population
-from entclip.prediction.meanfield.steps import FEW, CountedStep, local_step, moments
+from entclip.prediction.meanfield.steps import FEW, local_step, moments
 from entclip.prediction.size import refuse_large_forecast
 from entclip.runs.result import Ledger
 from entclip.support.errors import SpecError
@@ -34,6 +35,7 @@ RARE_PROBABILITY = 0.05
 PATHS = 4096  # paths of the noise of euclidean steps, all contexts together
 _LEAST_PATHS = 32  # paths that one context has at least
 _PARTS = 8  # the paths of a context are taken in so many parts, whose means give the error of the whole
+SKEWED = 0.1  # skewness of a log-ratio at the clip width from which on samples are counted
 MAX_REMAINDER = 0.2  # largest share of the sum of absolute causes that a remainder may be
 MAX_FROZEN = 1e-3  # largest probability of actions that sampling noise could carry to the whole policy
 
@@ -42,15 +44,23 @@ class ForecastArm:
     """The predicted rows of one arm: means over the kinds of contexts."""
 
     def __init__(
-        self, label: str, arm: str, case: Experiment, law: SampleLaw, kinds: list[tuple[float, Nodes]], paths: int = PATHS
+        self,
+        label: str,
+        arm: str,
+        case: Experiment,
+        law: SampleLaw,
+        kinds: list[tuple[float, Nodes]],
+        paths: int = PATHS,
+        contexts: int = 1,
     ) -> None:
         self.key = {"case": label, "arm": arm, "seed": case.seed}
-        self.case, self.law, self.kinds, self.paths = case, law, kinds, paths
+        self.case, self.law, self.kinds, self.paths, self.contexts = case, law, kinds, paths, contexts
         self.rows: list[dict[str, Any]] = []
         self.summaries: list[dict[str, Any]] = []
         self.details: list[dict[str, Any]] = []
         self.pooling = self.frozen = 0.0
         self._parts = np.zeros(_PARTS)  # total change, by the means over each part of the paths
+        self._kinds = np.zeros(len(kinds))  # total change of each kind of context
         self.outside: list[str] = []
 
     @property
@@ -84,24 +94,36 @@ class ForecastArm:
         self.outside = _outside(self.law, self.case, objective, self.kinds)
         size = 1 << int(math.log2(max(self.paths / len(self.kinds), _LEAST_PATHS)))
         noise = Noise(u.rollouts, u.minibatches)
+        jumps = self._jumps(objective)
         for index, (weight, nodes) in enumerate(self.kinds):
             p = paths_of(nodes, objective, size)
             block = block_size(size, len(p.count))
             for start in range(0, size, block):
                 # Each part has other stretches of the Sobol points in each context: a short stretch alone is uneven.
                 place = (np.arange(start, start + block) * _PARTS // size + index) % _PARTS
-                yield weight * block / size, self._along(p.first(block), noise, weight * _PARTS / size, place)
+                yield weight * block / size, self._along(p.first(block), noise, jumps, index, size, place)
 
-    def _along(self, p: Paths, noise: Noise, weight: float, place: np.ndarray) -> Iterator[dict[str, float]]:
+    def _jumps(self, objective: Objective) -> bool:
+        """Tell whether rewards are so rare that samples have to be counted."""
+        u = self.case.update
+        skewness = [lopsided(self.law, objective, nodes.prob, u.learning_rate / u.batch) for _, nodes in self.kinds]
+        return bool(max(float(np.max(x)) for x in skewness) > SKEWED)
+
+    def _along(self, p: Paths, noise: Noise, jumps: bool, index: int, size: int, place: np.ndarray) -> Iterator[dict[str, float]]:
         u, law = self.case.update, self.law
         before = p.level
-        for normals in noise.block(*p.log_probs.shape):
+        paths, entries = p.log_probs.shape
+        for normals in noise.block(paths, entries * (len(law.atoms) if jumps else 1)):
             p = p.restarted()
             for normal in normals:
+                if jumps:
+                    normal = counted(p, law, u.batch, normal)
                 new = path_step(p, law, u.learning_rate, u.batch, normal)
                 yield columns_of(p, new, law, u.geometry, u.learning_rate, u.batch)
                 p = new
-        np.add.at(self._parts, place, weight * (p.level - before)[:, 0])
+        moved = (p.level - before)[:, 0] / size
+        np.add.at(self._parts, place, self.kinds[index][0] * _PARTS * moved)
+        self._kinds[index] += moved.sum()
 
     def _lattices(self, objective: Objective) -> Iterator[tuple[float, Iterator[dict[str, float]]]]:
         for weight, nodes in self.kinds:
@@ -115,9 +137,8 @@ class ForecastArm:
             p = _start(nodes, objective, law, self.case)
             self.pooling += weight * (nodes.entropy - entropy)
             frozen = max(frozen, float(np.sum((nodes.count * nodes.prob)[p.still])))
-            count = CountedStep(law, u.learning_rate, u.batch) if objective.hard else None
             for _ in range(u.minibatches):
-                new = local_step(p, law, u.learning_rate, u.batch) if count is None else count(p)
+                new = local_step(p, law, u.learning_rate, u.batch)
                 yield columns_of(p, new, law, "natural", u.learning_rate, u.batch)
                 p = new
             entropy = p.entropy
@@ -130,6 +151,15 @@ class ForecastArm:
                 "policy (eta/(B pi) is too large): no density describes that. Raise update.batch, lower update.learning_rate, or "
                 "simulate."
             )
+
+    def _left_out(self) -> float:
+        """Estimate the standard error of taking one context of each group of like entropy: by differences of neighbours."""
+        each = np.array([weight for weight, _ in self.kinds])
+        if len(each) < 2 or self.contexts == len(each):
+            return 0.0
+        other = 1 - 1 / (each * self.contexts)  # of a group, what was left out
+        variance = np.mean(np.diff(self._kinds) ** 2) / 2
+        return float(np.sqrt(variance * np.sum(each**2 * other)))
 
     def summary(self) -> dict[str, Any]:
         """Return sums and means over the run: expected_* where a ledger has both measured and expected."""
@@ -150,7 +180,9 @@ class ForecastArm:
             outside.append(
                 f"the predicted remainder, {left:.2g} nats, is above {MAX_REMAINDER:g} of the causes: second order fails"
             )
-        error = float(np.std(self._parts, ddof=1)) / math.sqrt(_PARTS) if self.euclidean else abs(self.pooling)
+        error = abs(self.pooling)
+        if self.euclidean:
+            error = math.hypot(float(np.std(self._parts, ddof=1)) / math.sqrt(_PARTS), self._left_out())
         out |= {"discretisation": error, "frozen_probability": self.frozen, "outside": outside}
         return out | {"verdict": "predicted"}
 
@@ -167,16 +199,18 @@ class Forecast(Ledger):
 def predict(experiment: Experiment, *, paths: int = PATHS, progress: Callable[[], None] | None = None) -> Forecast:
     """Predict every arm of a random-reward experiment without drawing a sample. Claim T11.
 
-    Natural steps: the density of log r of pooled actions is carried through each minibatch, by exact counts under hard clips and
-    by T11's Gaussian moments otherwise; normalisation is a common shift, and between rollouts actions are pooled anew by log pi.
-    Euclidean steps: the likeliest actions are followed one by one along quadrature points of the noise, the others pooled.
+    Natural steps: the density of log r of pooled actions is carried through each minibatch, by the law of the counts where gains
+    are 0 or 1 or samples are few, and by T11's Gaussian moments otherwise; normalisation is a common shift, and between rollouts
+    actions are pooled anew by log pi. Euclidean steps: the likeliest actions are followed one by one along quadrature points of
+    the noise, the others pooled; where rewards are rarely 1 or rarely 0 it is made of counted samples, else it is Gaussian.
 
     Args:
         paths: quadrature points of euclidean steps, all contexts together; at least 32 for each of up to paths/32 contexts. The
             error of the quadrature falls like one over their square root or faster, the cost grows in proportion.
         progress: called after each arm of each case.
     Returns: a Forecast with the columns of a ledger, expected_* filled. Arms state `discretisation`: the entropy that pooling
-        between rollouts lost (natural) or the standard error over eight parts of the quadrature (euclidean);
+        between rollouts lost (natural) or the standard error over eight parts of the quadrature, and of contexts that are left
+        out where there are more than paths/32 (euclidean);
         `frozen_probability`, that of actions so rare that a rollout's noise could take the policy over: they are held still; and
         `outside`, the conditions of validity that the configuration does not meet.
     Raises: SpecError for what T11 does not cover: rewards that depend on the action, reused samples, groups cut apart, optimisers
@@ -201,7 +235,7 @@ def predict(experiment: Experiment, *, paths: int = PATHS, progress: Callable[[]
             kinds = representatives(start, paths // _LEAST_PATHS)
         else:
             kinds = populations(start, BIN_WIDTH)
-        books = [ForecastArm(label, arm.name, case, law, kinds, paths) for arm in case.arm]
+        books = [ForecastArm(label, arm.name, case, law, kinds, paths, len(start)) for arm in case.arm]
 
         def fill(pair: tuple[ForecastArm, Arm]) -> None:
             pair[0].fill(pair[1].build())

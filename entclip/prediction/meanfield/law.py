@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from entclip.prediction.meanfield.nodes import gauss_pair
 from entclip.rewards.advantage import Advantage, AdvantageMoments, GroupRelative
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher, RewardLaw, TableReward
 from entclip.support.errors import SpecError
 
-__all__ = ["SampleLaw", "sample_law"]
+__all__ = ["SampleLaw", "moved", "sample_law"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,24 @@ class SampleLaw:
     def largest(self) -> float:
         """Return the largest |A|; two standard deviations of a normal one."""
         return float(np.max(np.abs(self.values))) if self.std is None else 2 * self.std
+
+    @cached_property
+    def atoms(self) -> tuple[tuple[float, float], ...]:
+        """Return a few values of A other than 0 and their probabilities: Gauss's rule, at most two points, for either sign.
+
+        It keeps that half's chance and its first three moments."""
+        out: list[tuple[float, float]] = []
+        if self.std is not None:  # half a normal law has E|A|^k = sqrt(2/pi), 1, 2 sqrt(2/pi) of its standard deviation
+            mean = np.sqrt(2 / np.pi)
+            d2, d3 = 1 / mean**2 - 1, 2 / mean**2 - 3 / mean**2 + 2
+            offsets, shares = gauss_pair(np.array([d2]), np.array([d3]))
+            points = [(mean * self.std * (1 + float(o)), float(s) / 2) for o, s in zip(offsets[:, 0], shares[:, 0], strict=True)]
+            return tuple(points + [(-value, chance) for value, chance in points])
+        for half in (self.values > 0, self.values < 0):
+            chance = float(np.sum(self.probs[half]))
+            if chance > 0:
+                out += two_points(self.values[half], self.probs[half])
+        return tuple(sorted(out, key=lambda atom: -atom[1] * atom[0] ** 2))
 
     @property
     def chance_plus(self) -> float:
@@ -53,20 +73,45 @@ class SampleLaw:
             out = out + (self.size - 1) * np.array([[pp, -pm], [-pm, mm]])
         return out
 
-    def transform(self, t: np.ndarray, plus: bool, minus: bool) -> np.ndarray:
-        """Return E[exp(-i t A')], A' the advantage where its sign is kept and 0 where it is not."""
+    def transform(
+        self, size: np.ndarray, plus: bool, minus: bool, *, by: np.ndarray, few: np.ndarray | bool = False
+    ) -> np.ndarray:
+        """Return E[exp(-i size A' by)], A' the advantage where its sign is kept and 0 where it is not.
+
+        Where there are `few` samples `size` is in lattice cells, and a move by a fraction of a cell is spread over three."""
         if self.std is None:
             kept = np.where(self.values > 0, plus, minus) * self.values
-            out = np.zeros(t.shape, dtype=complex)
+            out = np.zeros(np.broadcast_shapes(size.shape, by.shape), dtype=complex)
             for value, prob in zip(kept, self.probs, strict=True):  # distinct advantages: a handful
-                out += prob * np.exp(-1j * t * value)
+                out += prob * moved(size * value, by, few)
             return out
         from scipy.special import wofz
 
         # E[exp(-i t A); A > 0] of a normal A is half of Faddeeva's function.
-        z = t * self.std / np.sqrt(2)
+        z = size * by * self.std / np.sqrt(2)
         halves: np.ndarray = (wofz(-z) if plus else 1.0) + (wofz(z) if minus else np.ones_like(z))
         return halves / 2
+
+
+def moved(cells: np.ndarray, angle: np.ndarray, few: np.ndarray | bool = True) -> np.ndarray:
+    """Return the transform of a move by a number of cells: where samples are few, over three cells with its mean and square.
+
+    A move by a fraction of a cell has a transform of its own, but one that leaves alternating tails everywhere unless many moves
+    add up to a smooth law."""
+    whole = np.where(few, np.round(cells), cells)
+    rest = cells - whole
+    out: np.ndarray = np.exp(-1j * whole * angle) * (1 - 1j * rest * np.sin(angle) - rest**2 * (1 - np.cos(angle)))
+    return out
+
+
+def two_points(values: np.ndarray, probs: np.ndarray) -> list[tuple[float, float]]:
+    """Return the points of Gauss's rule, one or two, for a law on `values` whose probabilities need not add up to 1."""
+    total = float(np.sum(probs))
+    mean = float(values @ probs) / total
+    d = values / mean - 1
+    square, cube = float(d**2 @ probs) / total, float(d**3 @ probs) / total
+    offsets, shares = gauss_pair(np.array([square]), np.array([cube]))
+    return [(mean * (1 + float(o)), total * float(s)) for o, s in zip(offsets[:, 0], shares[:, 0], strict=True) if s > 0]
 
 
 def sample_law(reward: RewardLaw, advantage: Advantage) -> SampleLaw:

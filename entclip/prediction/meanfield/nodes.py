@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Nodes", "pool", "populations"]
+__all__ = ["Nodes", "gauss_pair", "pool", "populations"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,23 @@ def pool(log_prob: np.ndarray, count: np.ndarray, width: float, rare: float = 1e
     d = prob / mean[index] - 1
     square, cube = (np.divide(np.bincount(index, count * d**k), held, out=np.zeros_like(held), where=held > 0) for k in (2, 3))
     square[0] = 0.0
-    spread = np.sqrt(square)
-    split = spread > 1e-9  # below it the bin holds one probability, and the skewness of rounding means nothing
-    tilt = np.divide(cube, 2 * spread**3, out=np.zeros_like(cube), where=split)
-    root = np.sqrt(1 + tilt**2)
-    nodes = np.concatenate([mean * (1 + spread * (tilt - root)), mean * (1 + spread * (tilt + root))])
-    share = np.where(split, (1 + tilt / root) / 2, 1.0)
-    number = np.concatenate([held * share, held * (1 - share)])
+    offsets, shares = gauss_pair(square, cube)
+    nodes, number = (mean * (1 + offsets)).ravel(), (held * shares).ravel()
     used = number > 1e-9
     nodes, number = nodes[used], number[used]
     return Nodes(np.log(nodes / np.sum(number * nodes)), number)
+
+
+def gauss_pair(square: np.ndarray, cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets and shares (2, N) of the two points that have mean 0 and the second and third moment, each (N,).
+
+    Where the second moment is rounding, one point: the other has share 0."""
+    spread = np.sqrt(square)
+    split = spread > 1e-9  # below it there is one value, and the skewness of rounding means nothing
+    tilt = np.divide(cube, 2 * spread**3, out=np.zeros_like(cube), where=split)
+    root = np.sqrt(1 + tilt**2)
+    share = np.where(split, (1 + tilt / root) / 2, 1.0)
+    return np.stack([spread * (tilt - root), spread * (tilt + root)]), np.stack([share, 1 - share])
 
 
 def _coordinate(log_prob: np.ndarray) -> np.ndarray:

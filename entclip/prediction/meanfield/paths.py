@@ -180,7 +180,7 @@ class Noise:
 
 
 def path_step(p: Paths, law: SampleLaw, rate: float, batch: int, normal: np.ndarray) -> Paths:
-    """Take one minibatch along each path, from standard normal numbers (Q, K)."""
+    """Take one minibatch along each path, from numbers of mean 0 and variance 1, (Q, K): standard normal, or `jumps.counted`."""
     g = p.cells
     mean = p.probs * (law.moment("plus") * g.plus - law.moment("minus") * g.minus)
     noise = correlated(p, law, normal) / np.sqrt(batch)

@@ -1,8 +1,9 @@
-"""One minibatch in a population: how the densities of the log-ratios move. Claim T11.
+"""One natural minibatch in a population: how the densities of the log-ratios move. Claim T11.
 
-Each density moves by its own samples and by what all samples do to log Z. In `CountedStep` (natural geometry, gains 0 or 1) the
-own part is the exact law of the counts: where an action has few samples the lattice is aligned with the jump of one. In
-`local_step` (any gain) it is Gaussian with T11's mean and variance at each point. Natural steps only: `paths` has the others.
+Each density moves by its own samples and by what all samples do to log Z. Where an action has few samples, or gains are 0 or 1,
+the own part is the exact law of the counts: one sample of action a moves its logit by rate A g/(batch pi0), and the sum over a
+minibatch has the transform (1 + pi0 (E exp(-i k move) - 1))^batch; normalisation takes the share pi of it back. Elsewhere it is
+Gaussian with T11's mean and variance at each point. Euclidean steps are in `paths`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from entclip.prediction.meanfield.law import SampleLaw
+from entclip.prediction.meanfield.law import SampleLaw, moved
 from entclip.prediction.meanfield.population import Population
 
-__all__ = ["FEW", "CountedStep", "local_step", "moments"]
+__all__ = ["FEW", "local_step", "moments"]
 
 FEW = 4  # an action with fewer expected samples in a minibatch moves by single jumps
+MANY = 40  # expected samples from which on a move is Gaussian under gains other than 0 and 1
 _NEAR = 24  # lattice points: an action that moves no further is spread over fewer neighbours
 _TINY = 1e-13  # mass below this is what transforms leave behind, which e^x would blow up
 
@@ -26,62 +28,6 @@ def _normalised(p: Population, mass: np.ndarray) -> Population:
     mass /= mass.sum(axis=1, keepdims=True)
     shift = -np.log(np.sum(p.nodes.count[:, None] * mass * p.old_probs * np.exp(p.lattice)))
     return replace(p, mass=mass, shift=float(shift))
-
-
-class CountedStep:
-    """Natural step under gains of 0 or 1, by the exact law of counts.
-
-    One sample of action a moves its logit by rate A/(batch pi0): the law of the sum over a minibatch has the transform
-    (1 + pi0 (E exp(-i k jump A) - 1))^batch. Normalisation takes the share pi of it back. Transforms are made anew every few
-    updates only: they depend on the path through that share alone.
-    """
-
-    REFRESH = 8
-
-    def __init__(self, law: SampleLaw, rate: float, batch: int) -> None:
-        self.law, self.rate, self.batch = law, rate, batch
-        self._kernels: dict[tuple[bool, bool], np.ndarray] = {}
-        self._age = 0
-
-    def __call__(self, p: Population) -> Population:
-        n = p.mass.shape[1]
-        frequency = 2 * np.pi * np.fft.rfftfreq(n) / p.step[:, None]
-        if self._age % self.REFRESH == 0:
-            self._kernels.clear()
-            # Where a minibatch has few samples of an action, single jumps are lattice steps: the share that normalisation takes
-            # back is that of the start, and its mean move, at most a share 4/batch of a jump, is left out.
-            self._few = self.batch * p.old_probs < FEW
-            self._own = np.where(self._few, p.old_probs, np.sum(p.mass * p.probs, axis=1, keepdims=True))
-        self._age += 1
-        c = p.cells
-        spectrum: np.ndarray = np.zeros(frequency.shape, dtype=complex)
-        for keep, share in (
-            ((True, True), c.both),
-            ((True, False), c.plus - c.both),
-            ((False, True), c.minus - c.both),
-            ((False, False), 1 - c.plus - c.minus + c.both),
-        ):
-            part = p.mass * share
-            if np.any(part):
-                spectrum += np.fft.rfft(part, axis=1) * self._kernel(p, frequency, *keep)
-        square = c.plus * self.law.moment("plus_sq") + c.minus * self.law.moment("minus_sq")
-        others = p.mean(p.ratio * square) - self._own**2 / p.old_probs * np.sum(p.mass * square, axis=1, keepdims=True)
-        spread = ~p.still[:, None] * np.maximum(self.rate**2 / self.batch * others, 0.0) / p.step[:, None] ** 2
-        # Repeated exchange with the two neighbours: a Gaussian narrower than a cell would leave alternating tails everywhere.
-        times = np.maximum(1.0, np.ceil(4 * spread))
-        spectrum *= (1 - spread / times * (1 - np.cos(frequency * p.step[:, None]))) ** times
-        return _normalised(p, np.fft.irfft(spectrum, n, axis=1))
-
-    def _kernel(self, p: Population, frequency: np.ndarray, plus: bool, minus: bool) -> np.ndarray:
-        """The transform of a minibatch's own move where these signs pass."""
-        if (plus, minus) not in self._kernels:
-            moving = ~p.still[:, None]
-            jump = moving * self.rate * (1 - self._own) / (self.batch * p.old_probs)
-            one = self.law.transform(frequency * jump, plus, minus)
-            drift = moving * ~self._few * self._own * self.rate
-            drift = drift * (plus * self.law.moment("plus") - minus * self.law.moment("minus"))
-            self._kernels[plus, minus] = np.exp(self.batch * np.log1p(p.old_probs * (one - 1)) - 1j * frequency * drift)
-        return self._kernels[plus, minus]
 
 
 def moments(p: Population, law: SampleLaw, rate: float, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -102,17 +48,92 @@ def _pairs(p: Population, law: SampleLaw) -> np.ndarray:
 
 
 def local_step(p: Population, law: SampleLaw, rate: float, batch: int) -> Population:
-    """Make the Gaussian move with the mean and variance of each point, spread over lattice cells."""
+    """Take one minibatch: by counts where gains are 0 or 1 or an action has few samples, elsewhere by a Gaussian move."""
     mean, variance = moments(p, law, rate, batch)
     h = p.step[:, None]
     centre, width = mean / h, np.maximum(variance, 0.0) / h**2
     reach = np.max(np.where(p.mass != 0, np.abs(centre) + 6 * np.sqrt(width), 0.0), axis=1)
+    few = batch * p.nodes.prob < (np.inf if p.objective.hard else MANY)
     out = np.empty_like(p.mass)
     # Few actions, the likely ones, move far: the others need not look at as many cells.
-    for rows in (reach <= _NEAR, reach > _NEAR):
+    for rows in (~few & (reach <= _NEAR), ~few & (reach > _NEAR)):
         if np.any(rows):
             out[rows] = _spread(p.mass[rows], centre[rows], width[rows], int(np.ceil(reach[rows].max())) + 1)
+    if np.any(few):
+        out[few] = _compound(p, law, rate, batch, np.flatnonzero(few))
     return _normalised(p, out)
+
+
+def _compound(p: Population, law: SampleLaw, rate: float, batch: int, rows: np.ndarray) -> np.ndarray:
+    """The mass of some nodes after a minibatch: each sample moves its action's logit by rate A g/(batch pi0), g the gain where
+    the action stands, so that every lattice cell has a compound law of its own."""
+    n = p.mass.shape[1]
+    h, old = p.step[rows, None], p.old_probs[rows]
+    angle = 2 * np.pi * np.fft.rfftfreq(n)
+    # Where a minibatch has few samples of an action, single jumps are lattice steps: the share that normalisation takes back is
+    # that of the start, and its mean move, at most a share 4/batch of a jump, is left out.
+    rare = batch * old < FEW
+    own = np.where(rare, old, np.sum(p.mass * p.probs, axis=1, keepdims=True)[rows])
+    moving = ~p.still[rows, None]
+    jump, drift = moving * rate * (1 - own) / (batch * old) / h, moving * ~rare * rate * own / h
+
+    def kernel(k: np.ndarray, one: np.ndarray, plus: np.ndarray | float, minus: np.ndarray | float) -> np.ndarray:
+        """The logarithm of the transform of a minibatch's own move of nodes k, in cells, from that of one of its samples."""
+        back = drift[k] * (plus * law.moment("plus") - minus * law.moment("minus"))
+        out: np.ndarray = batch * np.log1p(old[k] * (one - 1)) - 1j * angle * back
+        return out
+
+    c, every = p.cells, np.arange(len(rows))
+    spectrum: np.ndarray = np.zeros((len(rows), len(angle)), dtype=complex)
+    for whole, plus, minus, share in _switched(*(x[rows] for x in (c.plus, c.minus, c.plus_sq, c.minus_sq, c.both))):
+        part = p.mass[rows] * share
+        hard = (plus == whole[0]) & (minus == whole[1])  # gains 0 or 1: one law for all these cells
+        if np.any(part[hard]):
+            one = law.transform(jump, *map(bool, whole), by=angle, few=rare)
+            spectrum += np.fft.rfft(np.where(hard, part, 0.0), axis=1) * np.exp(kernel(every, one, *whole))
+        k, j = np.nonzero((np.abs(part) > _TINY) & ~hard)
+        if len(k):
+            up, down = plus[k, j, None], minus[k, j, None]
+            one = np.full((len(k), len(angle)), 1 - sum(q for _, q in law.atoms), dtype=complex)
+            for value, chance in law.atoms:
+                one += chance * moved(value * (up if value > 0 else down) * jump[k], angle)
+            place = np.exp(kernel(k, one, up, down) - 1j * angle * j[:, None])
+            first = np.flatnonzero(np.diff(k, prepend=-1))
+            spectrum[k[first]] += np.add.reduceat(part[k, j, None] * place, first, axis=0)
+    square = c.plus_sq * law.moment("plus_sq") + c.minus_sq * law.moment("minus_sq")
+    mine = own**2 / old * np.sum(p.mass * square, axis=1, keepdims=True)[rows]
+    spread = moving * np.maximum(rate**2 / batch * (p.mean(p.ratio * square) - mine), 0.0) / h**2
+    return np.fft.irfft(spectrum * _exchange(spread, angle), n, axis=1)
+
+
+def _switched(
+    plus: np.ndarray, minus: np.ndarray, plus_sq: np.ndarray, minus_sq: np.ndarray, both: np.ndarray
+) -> list[tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]]:
+    """Return which gains are on, their values for A > 0 and A < 0, and the share of a cell that has them.
+
+    A cell that a bound cuts holds two laws, not one of the mean gain: on, at E g^2/E g, in the share (E g)^2/E g^2, or 0."""
+    sizes, shares = [], []
+    for gain, square in ((plus, plus_sq), (minus, minus_sq)):
+        size = np.divide(square, gain, out=np.zeros_like(gain), where=np.abs(gain) > _TINY)
+        sizes.append(np.where(np.abs(size - 1) < 1e-9, 1.0, size))
+        shares.append(np.divide(gain**2, square, out=np.zeros_like(gain), where=np.abs(square) > _TINY))
+    product = sizes[0] * sizes[1]
+    on = np.divide(both, product, out=np.zeros_like(both), where=np.abs(product) > _TINY)
+    zero = np.zeros_like(plus)
+    return [
+        ((1, 1), sizes[0], sizes[1], on),
+        ((1, 0), sizes[0], zero, shares[0] - on),
+        ((0, 1), zero, sizes[1], shares[1] - on),
+        ((0, 0), zero, zero, 1 - shares[0] - shares[1] + on),
+    ]
+
+
+def _exchange(spread: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """The transform of a Gaussian of variance `spread`, in cells, as repeated exchange with the two neighbours: one narrower than
+    a cell would leave alternating tails everywhere."""
+    times = np.maximum(1.0, np.ceil(4 * spread))
+    out: np.ndarray = (1 - spread / times * (1 - np.cos(angle))) ** times
+    return out
 
 
 def _spread(mass: np.ndarray, centre: np.ndarray, width: np.ndarray, reach: int) -> np.ndarray:
