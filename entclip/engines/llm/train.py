@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from entclip.engines.base import Directive, Minibatch
-from entclip.engines.llm.causes import TokenWeights, carry, step_by_cause, token_share, token_weights
-from entclip.engines.llm.probe import curvature_along, distribution_columns, probe_entropy, probe_log_probs
+from entclip.engines.llm.causes import TokenWeights, token_share, token_weights
+from entclip.engines.llm.columns import update_columns
+from entclip.engines.llm.optimizers import carry, step_by_cause
+from entclip.engines.llm.probe import curvature_along, probe_log_probs
 from entclip.engines.llm.replica import Replica, Responses, load_values, pieces, values_of
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import CAUSES, Objective
@@ -62,24 +64,9 @@ def update(
         after, _ = replica.look()
         second = dataclasses.replace(second, curvature=factor**2 * second.curvature, step_variance=directive.step_variance)
         columns = {name: factor * value for name, value in columns.items()}
-    before, entropy = probe_entropy(now), probe_entropy(after)
     products = [g * step[name] for name, g in zip(names, slope, strict=True)]
-    # Shares of the minibatch's tokens, times its responses: clip counts over samples are then shares of tokens.
     mask = responses.sequences.mask[_rows(experiment, minibatch)]
-    per_token = len(mask) / float(mask.sum())
-    return columns | {
-        "curvature": second.curvature,
-        "measured": entropy - before,
-        "remainder": entropy - before - sum(columns.values()) - second.curvature,
-        "entropy_before": before,
-        "entropy": entropy,
-        "step_variance": second.step_variance,
-        "_inner": float(sum(x.sum(dtype=torch.float64) for x in products)),
-        "_scale": float(sum(x.abs().sum(dtype=torch.float64) for x in products)),
-        "ratio_max": counts.ratio_max,
-        **{name: number * per_token for name, number in counts.counts.items()},
-        **distribution_columns(objective, now, responses.old),
-    }
+    return update_columns(objective, (responses.old, now, after), second, columns, products, counts, mask)
 
 
 def _rows(experiment: Experiment, minibatch: Minibatch) -> slice:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from entclip import Clip
-from entclip.engines.llm.causes import carry, step_by_cause, token_share, token_weights
+from entclip.engines.llm.causes import token_share, token_weights
+from entclip.engines.llm.optimizers import MOMENT, carry, step_by_cause
 from entclip.objectives.base import weight
 from entclip.objectives.clip import surrogate
 from entclip.objectives.drop import Keep
@@ -87,7 +88,7 @@ def train(kind, steps, causes=("unclipped", "clip_low"), **options):
     moments = {}
     for _ in range(steps):
         gradients = {c: [torch.randn(3, 2, generator=g, dtype=torch.float64) for _ in parameters] for c in causes}
-        held = [optimizer.state.get(p, {}).get("exp_avg") for p in parameters]
+        held = [optimizer.state.get(p, {}).get(MOMENT[kind]) for p in parameters]
         before = [
             {"value": p.detach().clone(), "moment": None if m is None else m.clone()}
             for p, m in zip(parameters, held, strict=True)
@@ -109,7 +110,10 @@ ADAM = {"betas": (0.9, 0.95), "eps": 1e-6}
     ("kind", "options"),
     [
         (torch.optim.SGD, {}),
+        (torch.optim.SGD, {"momentum": 0.8, "dampening": 0.3, "weight_decay": 0.2}),
+        (torch.optim.SGD, {"momentum": 0.8, "nesterov": True, "weight_decay": 0.2}),
         (torch.optim.Adam, ADAM),
+        (torch.optim.Adam, ADAM | {"amsgrad": True}),
         (torch.optim.Adam, ADAM | {"weight_decay": 0.3}),
         (torch.optim.AdamW, ADAM | {"weight_decay": 0.3}),
     ],
@@ -119,8 +123,9 @@ def test_steps_by_cause_add_up_to_the_step(kind, options, steps):
     parts = step_by_cause(optimizer, before, gradients, slope)
     scale = sum(abs(v) for v in parts.values())
     assert abs(sum(parts.values()) - taken) < 1e-13 * scale
-    assert ("momentum" in parts) == (kind is not torch.optim.SGD)
-    if kind is not torch.optim.SGD:
+    moving = kind is not torch.optim.SGD or "momentum" in options
+    assert ("momentum" in parts) == moving
+    if moving:
         assert (parts["momentum"] != 0) == (steps > 1)
         assert (parts["weight_decay"] != 0) == bool(options.get("weight_decay"))
 

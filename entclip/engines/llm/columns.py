@@ -1,0 +1,50 @@
+"""The ledger's columns of one update of a model, once its step is taken and split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from entclip.engines.llm.causes import TokenWeights
+from entclip.engines.llm.probe import Curvature, distribution_columns, probe_entropy
+from entclip.objectives.base import Objective
+
+__all__ = ["update_columns"]
+
+
+def update_columns(
+    objective: Objective,
+    seen: tuple[list[Any], list[Any], list[Any]],
+    second: Curvature,
+    causes: Mapping[str, float],
+    products: list[Any],
+    counts: TokenWeights,
+    mask: Any,
+) -> dict[str, float]:
+    """Return every column of the update.
+
+    Args:
+        seen: log pi on the probe contexts of pi_old, before the step and after it.
+        causes: first-order parts of the step, nats.
+        products: of each parameter its slope times its step, whose sum the causes add up to.
+        counts: of the tokens of the minibatch. mask: which of its tokens count, (N, R).
+    """
+    old, now, after = seen
+    before, entropy = probe_entropy(now), probe_entropy(after)
+    # Shares of the minibatch's tokens, times its responses: clip counts over samples are then shares of tokens.
+    per_token = len(mask) / float(mask.sum())
+    return dict(causes) | {
+        "curvature": second.curvature,
+        "measured": entropy - before,
+        "remainder": entropy - before - sum(causes.values()) - second.curvature,
+        "entropy_before": before,
+        "entropy": entropy,
+        "step_variance": second.step_variance,
+        "_inner": float(sum(x.sum(dtype=torch.float64) for x in products)),
+        "_scale": float(sum(x.abs().sum(dtype=torch.float64) for x in products)),
+        "ratio_max": counts.ratio_max,
+        **{name: number * per_token for name, number in counts.counts.items()},
+        **distribution_columns(objective, now, old),
+    }
