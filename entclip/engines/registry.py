@@ -5,12 +5,13 @@ from __future__ import annotations
 from entclip.engines.facts import EngineFacts
 from entclip.engines.head.facts import HEAD
 from entclip.engines.llm.facts import LLM
+from entclip.engines.recorded import RECORDED
 from entclip.engines.reduced.facts import REDUCED
 from entclip.engines.tabular.facts import EXACT, SAMPLED
 from entclip.engines.tokens.facts import TOKENS
 from entclip.support.errors import SpecError
 
-__all__ = ["DEFAULT", "ENGINES", "facts_of", "usual_engine"]
+__all__ = ["DEFAULT", "ENGINES", "described", "facts_of", "usual_engine"]
 
 ENGINES = {facts.name: facts for facts in (SAMPLED, EXACT, REDUCED, TOKENS, HEAD, LLM)}
 
@@ -25,6 +26,16 @@ def facts_of(name: str) -> EngineFacts:
     return ENGINES[name]
 
 
+def described(name: object) -> EngineFacts | None:
+    """Return the facts of what made a saved run: an engine, or somebody else's training loop; None for one not known here."""
+    return RECORDED if name == RECORDED.name else ENGINES.get(str(name))
+
+
 def usual_engine(policy: str) -> EngineFacts:
-    """Return the first engine that runs policies of this kind."""
+    """Return the first engine that runs policies of this kind; SpecError for a recorded run, which none runs."""
+    if policy in RECORDED.policies:
+        raise SpecError(
+            f"policy.kind = {policy!r} is a run of somebody's own training loop: entclip ledger and entclip report read it, but "
+            "no engine runs it."
+        )
     return next(facts for facts in ENGINES.values() if policy in facts.policies)

@@ -156,6 +156,18 @@ class LanguageModelSpec(_Part):
     model: str = "tiny"
 
 
+class RecordedSpec(_Part):
+    """A model that was trained in a loop outside entclip, whose ledger was recorded there: it can be read, not run.
+
+    program: what ran the loop. optimizer: its class.
+    """
+
+    kind: Literal["recorded"] = "recorded"
+    program: str = "torch"
+    model: str = ""
+    optimizer: str = ""
+
+
 PolicySpec = Annotated[
     UniformSpec
     | ZipfSpec
@@ -166,7 +178,8 @@ PolicySpec = Annotated[
     | FileSpec
     | AutoregressiveSpec
     | HiddenSpec
-    | LanguageModelSpec,
+    | LanguageModelSpec
+    | RecordedSpec,
     Field(discriminator="kind"),
 ]
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from entclip.experiments.experiment import Experiment
-from entclip.experiments.sections import AutoregressiveSpec, FileSpec, HiddenSpec, LanguageModelSpec, SnapshotSpec
+from entclip.experiments.sections import AutoregressiveSpec, FileSpec, HiddenSpec, LanguageModelSpec, RecordedSpec, SnapshotSpec
 from entclip.policies import snapshot
 from entclip.policies.sequences import PrefixTree
 from entclip.support.arrays import npy_shape, npz_shapes
@@ -31,12 +31,12 @@ class Shape:
 
 
 def shape_of(experiment: Experiment) -> Shape:
-    """Return the shape of an experiment's policy; of a file its header tells it. A language model counts as one context.
+    """Return the shape of an experiment's policy; of a file its header tells it. A model counts as one context.
 
     Raises: SpecError for a file that cannot be read.
     """
     spec = experiment.policy
-    if isinstance(spec, LanguageModelSpec):
+    if isinstance(spec, LanguageModelSpec | RecordedSpec):
         return Shape(1, 1)
     if isinstance(spec, SnapshotSpec):
         contexts, vocab = snapshot.sizes(spec.name)

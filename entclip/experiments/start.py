@@ -120,6 +120,11 @@ def start_of(experiment: Experiment) -> Start:
             'policy.kind = "hidden" has one head for all contexts, not a table per context: run it on the engine "head", with '
             'update.geometry = "euclidean".'
         )
+    if experiment.policy.kind == "recorded":
+        raise SpecError(
+            'policy.kind = "recorded" is a run of somebody\'s own training loop: entclip ledger and entclip report read it, but '
+            "entclip cannot run it."
+        )
     if experiment.policy.kind == "language_model":
         raise SpecError('policy.kind = "language_model" is for the llm engine: run it with --engine llm, or use entclip llm.')
     _check_size(experiment)

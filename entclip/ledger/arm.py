@@ -35,6 +35,7 @@ __all__ = ["ArmLedger", "IdentityError", "standard_error"]
 
 
 _ADDED = (*SUMMED, *OPTIONAL_CAUSES)
+_ROUNDING = 1e-12  # of entropies that are summed in float64
 
 
 class IdentityError(RuntimeError):
@@ -101,10 +102,10 @@ def _check(entry: Entry, rounding: np.ndarray) -> None:
 
 
 class ArmLedger:
-    """Rows and running totals of one arm."""
+    """Rows and running totals of one arm. gaps: any update may turn out to have no row."""
 
-    def __init__(self, case: str, arm: str, experiment: Experiment) -> None:
-        self.case, self.arm, self.experiment = case, arm, experiment
+    def __init__(self, case: str, arm: str, experiment: Experiment, *, gaps: bool = False) -> None:
+        self.case, self.arm, self.experiment, self.gaps = case, arm, experiment, gaps
         self.rows: list[dict[str, Any]] = []
         self.details: list[dict[str, Any]] = []
         self.summaries: list[dict[str, Any]] = []
@@ -217,7 +218,7 @@ class ArmLedger:
     @property
     def _sparse(self) -> bool:
         """Whether some updates have no row, so that sums over rows are not the whole change."""
-        return self.experiment.ledger.every > 1
+        return self.gaps or self.experiment.ledger.every > 1
 
     def _observed(self, state: Units, rows: list[dict[str, Any]], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
         """Entropies of a rollout as they were observed before and after it, and what of their difference no row accounts for.
@@ -230,10 +231,13 @@ class ArmLedger:
         for name in self.totals:
             self.rollout_totals.setdefault(name, np.zeros_like(change))
         rest = change - self.rollout_totals["measured"]
+        whole = self._rollout_skipped == 0 and bool(np.max(np.abs(rest)) <= _ROUNDING * (1 + first))
+        if whole:
+            rest = np.zeros_like(rest)
         for totals in (self.totals, self.rollout_totals):
             totals["unaccounted"] = totals.get("unaccounted", 0.0) + rest
             totals["measured"] = totals["measured"] + rest
-        unaccounted = last - first - math.fsum(r["measured"] for r in rows)
+        unaccounted = 0.0 if whole else last - first - math.fsum(r["measured"] for r in rows)
         counts = {"updates": len(rows), "skipped": self._rollout_skipped}
         return counts | {"entropy_before": first, "entropy": last, "unaccounted": unaccounted}
 

@@ -72,9 +72,9 @@ def _share(arm: Mapping[str, Any]) -> str:
 
 def _measures(run: Mapping[str, Any]) -> str:
     """Say whose entropy a run's ledger has."""
-    from entclip.engines.registry import ENGINES
+    from entclip.engines.registry import described
 
-    facts = ENGINES.get(str(run.get("engine")))
+    facts = described(run.get("engine"))
     return facts.measures if facts else "contexts that are not known here"
 
 

@@ -64,8 +64,10 @@ def document(run_folder: Path) -> list[Section]:
     causes, clips = causes_grid(summary), clips_grid(summary)
     stories = explain(frame, dict(arms))
     warnings = tuple((story.name, text) for story in stories for text in story.warnings)
-    facts = {
-        "command": command(experiment, made.name._asdict()), "digest": made.digest, "seed": str(experiment.seed),
+    recorded = experiment.policy.kind == "recorded"
+    again = {} if recorded else {"command": command(experiment, made.name._asdict())}
+    facts = again | {
+        "digest": made.digest, "seed": str(experiment.seed),
         "engine": f"{made.engine}, {made.dtype} on {made.device}",
         "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()), "git commit": made.git_commit,
     }  # fmt: skip
@@ -98,9 +100,11 @@ def document(run_folder: Path) -> list[Section]:
         Section("Where this stops", (Items(tuple(("", text) for text in limits(experiment, summary))),)),
         Section("Words", (Terms(glossary(causes.columns)),)),
         Section(
-            "Run it again",
+            "Where it comes from" if recorded else "Run it again",
             (
-                "Save the experiment below as experiment.toml; the command repeats the run from the same seed.",
+                "Recorded in a training loop outside entclip, which alone can repeat it."
+                if recorded
+                else "Save the experiment below as experiment.toml; the command repeats the run from the same seed.",
                 Items(tuple(facts.items())),
                 Code(run.toml()),
             ),

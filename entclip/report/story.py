@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["arm_sentence", "command", "limits", "over_units", "what_was_run"]
 
 _ROUNDING = 1e-12  # nats
+_BY_CAUSE = ", or with its cause, as ledger.momentum says."
 
 
 def _facts(engine: object) -> EngineFacts | None:
     """Return the facts of the engine that a summary names; None for one of another version."""
-    from entclip.engines.registry import ENGINES  # loads numpy, which a report of plain JSON can do without
+    from entclip.engines.registry import described  # loads numpy, which a report of plain JSON can do without
 
-    return ENGINES.get(str(engine))
+    return described(engine)
 
 
 def _policy(e: Experiment) -> str:
@@ -31,6 +32,8 @@ def _policy(e: Experiment) -> str:
     if p.kind == "language_model":
         task = e.rollout.task if e.rollout else "-"
         return f"the language model {p.model}, trained by GRPO on the task {task}"
+    if p.kind == "recorded":
+        return f"the model {p.model or '-'}, trained with {p.optimizer or '-'} by {p.program}"
     named = {
         "snapshot": "next-token distributions of a language model",
         "file": "policies read from a file",
@@ -55,6 +58,8 @@ def _reward(e: Experiment) -> str:
 
 def what_was_run(experiment: Experiment, summary: Mapping[str, Any]) -> str:
     """Return the policy, the reward, the size of the run, and how it was computed."""
+    if experiment.policy.kind == "recorded":
+        return _recorded(experiment, summary)
     cases = [case for _, case in experiment.cases()]
     policies, rewards = ({say(case) for case in cases} for say in (_policy, _reward))
     policy = policies.pop() if len(policies) == 1 else "policies that differ by case"
@@ -72,6 +77,12 @@ def what_was_run(experiment: Experiment, summary: Mapping[str, Any]) -> str:
         f"This run puts {settings} of the clip of PPO/GRPO (arms) on {policy}{cells}, under {reward}. Each arm makes "
         f"{_count(rollouts, 'rollout')} of {each}{independent}, {how}."
     )
+
+
+def _recorded(experiment: Experiment, summary: Mapping[str, Any]) -> str:
+    made = int(sum(arm["updates"] + arm["skipped"] for arm in arms_of(summary).values()))
+    size = f"{_count(made, 'update')} in {_count(int(summary.get('rollouts') or 0), 'rollout')}"
+    return f"This run was recorded while it happened: {_policy(experiment)}, {size}."
 
 
 def _count(number: int, thing: str) -> str:
@@ -161,10 +172,11 @@ def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...
         )
     else:
         out.append("Here the parts have no expectation to be checked against.")
-    if any(case.update.optimizer != "sgd" for _, case in experiment.cases()):
+    recorded = experiment.policy.kind == "recorded"
+    if recorded or any(case.update.optimizer != "sgd" for _, case in experiment.cases()):
         out.append(
             "Adam's steps are not linear in the causes: how they are split is a convention, and what earlier minibatches left "
-            "in its first moment is booked as momentum, or with its cause, as ledger.momentum says."
+            "in its first moment is booked as momentum" + (", of whatever cause." if recorded else _BY_CAUSE)
         )
     if not (facts and facts.shares_parameters):
         from entclip.engines.registry import ENGINES
@@ -178,7 +190,10 @@ def limits(experiment: Experiment, summary: Mapping[str, Any]) -> tuple[str, ...
         "The signs of the clips are not universal. They depend on the policy, through gap_low and gap_high in the second table."
     )
     if any(value_of(arm, "units") == 1 for arm in arms):
-        out.append("One independent unit has no standard error: nothing here is confirmed. Use replicas.")
+        out.append(
+            "One independent unit has no standard error: nothing here is confirmed. Use replicas"
+            + (", which for a recorded run are runs with other seeds." if recorded else ".")
+        )
     return tuple(out)
 
 

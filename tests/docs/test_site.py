@@ -36,6 +36,7 @@ MODULES = (
     "entclip.integrations.lint.liveness",
     "entclip.integrations.lint.notation",
     "entclip.integrations.lint.rules",
+    "entclip.integrations.torch",
 )
 
 

@@ -75,7 +75,7 @@ def _one_entry():
     return spec, state, entry
 
 
-@pytest.mark.parametrize("name", ["clip_lwo", "bonus", "expected_momentum", "expected_measured", "clip_count_1"])
+@pytest.mark.parametrize("name", ["clip_lwo", "bonsu", "expected_momentum", "expected_measured", "clip_count_1"])
 def test_an_unknown_column_is_an_error_that_names_it(name):
     with pytest.raises(ValueError, match=f"unknown column '{name}'.*ledger/columns.py"):
         column_named(name)

@@ -34,11 +34,12 @@ class TokenWeights:
 
 
 def token_share(mask: Any, aggregation: str) -> Any:
-    """Return what each token of a minibatch counts, (N, R), summing to 1: mean over tokens, or over responses of their means."""
+    """Return what each token of a minibatch counts, (N, R), summing to 1: mean over tokens, or over responses of
+    their means, 0 for an empty one."""
     counted = mask.to(torch.float64)
     if aggregation == "token":
-        return counted / counted.sum()
-    return counted / counted.sum(-1, keepdim=True) / len(counted)
+        return counted / counted.sum().clamp(min=1)
+    return counted / counted.sum(-1, keepdim=True).clamp(min=1) / len(counted)
 
 
 def token_weights(

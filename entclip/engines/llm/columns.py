@@ -21,7 +21,7 @@ def update_columns(
     causes: Mapping[str, float],
     products: list[Any],
     counts: TokenWeights,
-    mask: Any,
+    per_token: float,
 ) -> dict[str, float]:
     """Return every column of the update.
 
@@ -29,12 +29,11 @@ def update_columns(
         seen: log pi on the probe contexts of pi_old, before the step and after it.
         causes: first-order parts of the step, nats.
         products: of each parameter its slope times its step, whose sum the causes add up to.
-        counts: of the tokens of the minibatch. mask: which of its tokens count, (N, R).
+        counts: of the tokens of the minibatch.
+        per_token: responses over tokens of the minibatch; clip counts over samples are then shares of tokens.
     """
     old, now, after = seen
     before, entropy = probe_entropy(now), probe_entropy(after)
-    # Shares of the minibatch's tokens, times its responses: clip counts over samples are then shares of tokens.
-    per_token = len(mask) / float(mask.sum())
     return dict(causes) | {
         "curvature": second.curvature,
         "measured": entropy - before,

@@ -66,7 +66,9 @@ def update(
         columns = {name: factor * value for name, value in columns.items()}
     products = [g * step[name] for name, g in zip(names, slope, strict=True)]
     mask = responses.sequences.mask[_rows(experiment, minibatch)]
-    return update_columns(objective, (responses.old, now, after), second, columns, products, counts, mask)
+    return update_columns(
+        objective, (responses.old, now, after), second, columns, products, counts, len(mask) / float(mask.sum())
+    )
 
 
 def _rows(experiment: Experiment, minibatch: Minibatch) -> slice:

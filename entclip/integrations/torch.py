@@ -1,0 +1,354 @@
+"""EntropyLedger: the books of a training loop of your own in torch, update by update.
+
+    ledger = EntropyLedger(model, optimizer, clip=(0.2, 0.28), logits=next_token_logits, out="results/mine")
+    for _ in range(rollouts):
+        batch = sample(model)
+        ledger.rollout(batch["ids"])  # the first one's contexts are the probe set
+        for part in minibatches(batch):
+            log_probs = log_probs_of(model, part)
+            ledger.minibatch(log_probs, part["old_log_probs"], part["advantages"], part["mask"])
+            loss_of(log_probs, part).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    ledger.close()
+
+entclip ledger and entclip report read the folder. What it costs and what it cannot see: docs/trainers.md.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from entclip.engines.llm.causes import token_share, token_weights
+from entclip.engines.llm.optimizers import LINEAR
+from entclip.engines.llm.probe import probe_entropy
+from entclip.integrations.recording.probe import UserProbe
+from entclip.integrations.recording.record import About, Record
+from entclip.integrations.recording.step import Gathered, Watch, unwrapped
+from entclip.objectives.base import Objective
+from entclip.objectives.clip import Clip
+from entclip.objectives.needs import refuse_unserved
+from entclip.support.errors import SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from entclip.runs.result import Ledger
+
+__all__ = ["EntropyLedger"]
+
+
+class EntropyLedger:
+    """The entropy ledger of a training loop in torch: what every update did to entropy, by cause, on fixed contexts.
+
+    Of an update it needs the minibatch (`minibatch`, before `loss.backward()`); the step it sees by itself, through hooks of the
+    optimiser. Entropy is that of the same states before and after. First-order parts by cause go through the preconditioner of
+    the step that was taken: unclipped, clip_low, clip_high, other; momentum and weight_decay of the optimiser; norm_clip, what
+    limiting the gradient's norm changed; bonus, what further terms of the loss added. SGD, Adam and AdamW are split exactly; of
+    any other optimiser the step has one line, whole_step. Rounding of weights in half precision is in that line, too.
+
+    Args:
+        model, optimizer: what the loop trains with. DistributedDataParallel is unwrapped; sharded parameters are refused.
+        clip: the two widths (low, high) or an objective of entclip: what the loss does to a token's weight.
+        logits: (model, contexts) to logits (..., V) of the probe set's contexts; called in evaluation mode.
+        probe: a list of such contexts, each as many as memory holds at a time; None takes those of the first `rollout`.
+        temperature: of the policy: softmax(logits / temperature).
+        every: account for one update in this many; a number coprime with the updates of a rollout visits all of them in turn.
+        positions: keep this many contexts of the probe set, drawn at random: unbiased, with a standard error (position_se).
+        bonus: the loss has terms beside the surrogate. If not, the gradient is checked against the surrogate's once.
+        out: folder that entclip ledger and entclip report read, written whole when a rollout ends; None keeps rows in memory.
+        log: called with ({"entclip/NAME": value}, update) after every accounted update: `lambda values, step: wandb.log(values)`,
+            or a loop over SummaryWriter.add_scalar.
+        name, seed: of the run; the seed draws the positions.
+    Raises: SpecError for what cannot be accounted: a frozen model, sharded parameters, a folder that holds another run.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        *,
+        clip: Objective | tuple[float, float] = (0.2, 0.2),
+        logits: Callable[[Any, Any], Any],
+        probe: Sequence[Any] | None = None,
+        temperature: float = 1.0,
+        every: int = 11,
+        positions: int | None = None,
+        bonus: bool = False,
+        out: str | Path | None = None,
+        log: Callable[[dict[str, float], int], object] | None = None,
+        name: str = "recorded",
+        seed: int = 0,
+        program: str = "torch",
+        packages: tuple[str, ...] = ("torch",),
+    ) -> None:
+        self._objective: Objective = Clip(*clip) if isinstance(clip, tuple | list) else clip
+        refuse_unserved(self._objective, frozenset(), "a ledger inside a training loop")
+        for key, value in (("every", every), ("positions", positions)):
+            if value is not None and value < 1:
+                raise SpecError(f"{key} = {value!r}: it is a number of {'updates' if key == 'every' else 'contexts'}, 1 or more.")
+        if not temperature > 0:
+            raise SpecError(f"temperature = {temperature!r}: it must be above 0.")
+        self._every, self._log, self._seed = every, log, seed
+        self._probe = UserProbe(logits, [], temperature, positions, seed)
+        if probe is not None:
+            self._probe.given = list(probe)
+        self._watch = Watch(model, optimizer, self._probe, bonus=bonus)
+        first = self._watch.trained[0]
+        self._record = Record(
+            About(name, program, type(self._watch.model).__name__, type(self._watch.optimizer).__name__, self._objective, seed,
+                  first.device.type, str(first.dtype).removeprefix("torch."), packages),
+            out if _first_process() else None,
+        )  # fmt: skip
+        if type(self._watch.optimizer) not in LINEAR:
+            self._record.notes.append(
+                f"of none: steps of {type(self._watch.optimizer).__name__} are not split by cause, all is in the line `step`"
+            )
+        self._update, self._inner, self._start = 0, 0, 0.0
+        self._old: list[Any] | None = None  # log pi_old on the probe set, between rollout() and close()
+        self._gathered = Gathered()
+        self._reason: str | None = None  # why this update cannot be accounted
+        self._observed: dict[str, float] = {}
+        target = unwrapped(optimizer)
+        self._hooks = [
+            target.register_step_pre_hook(lambda *_: self._before_step()),
+            target.register_step_post_hook(lambda *_: self._after_step()),
+        ]
+
+    def rollout(self, contexts: Any = None, **observed: float) -> None:
+        """Begin a rollout: the policy as it is now becomes pi_old. Call it before the rollout's first update.
+
+        Args:
+            contexts: those of this rollout, for `logits`; the first rollout's become the probe set if none was given.
+            observed: numbers of the rollout that the ledger has a column for: reward, response_tokens, flat_groups.
+        """
+        if not self._probe.seen:
+            if not self._probe.given:
+                if contexts is None:
+                    raise SpecError("the ledger has no probe set: give probe= when making it, or contexts to the first rollout.")
+                self._probe.given = [_shared(contexts)]
+            with torch.no_grad():
+                self._begin_probe()
+        self._probe.check()
+        old = self._watch.look()
+        now = probe_entropy(old)
+        self._end_rollout(now)
+        self._record.begin_rollout()
+        self._old, self._start, self._inner, self._observed = old, now, 0, dict(observed)
+        self._arm()
+
+    def minibatch(
+        self,
+        log_probs: Any,
+        old_log_probs: Any,
+        advantages: Any,
+        mask: Any = None,
+        *,
+        weights: Any = "token",
+        scale: float = 1.0,
+        logits: Any = None,
+        actions: Any = None,
+    ) -> None:
+        """Tell the ledger of a minibatch, before `loss.backward()`; several times where gradients are accumulated.
+
+        Args:
+            log_probs: log pi of the tokens that were taken, (N, T), with their graph; None with `logits` (N, T, V) and `actions`.
+            old_log_probs: the same under pi_old. advantages: (N,), (N, 1) or (N, T). mask: which tokens count, (N, T).
+            weights: what each token counts in the loss: "token", a mean over tokens; "sequence", a mean over responses of their
+                means; or (N, T), of a loss that is the sum of weights times the surrogate. scale: a factor on them, such as
+                1 / accumulation steps.
+        Raises: ValueError if shapes disagree or a log-probability is positive.
+        """
+        if not self._armed:
+            return
+        if self._old is None:
+            raise SpecError("minibatch() came before the first rollout(): the ledger does not know pi_old yet.")
+        if log_probs is None:
+            rows = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+            values = torch.log_softmax(rows / self._probe.temperature, dim=-1)
+            log_probs = values.gather(-1, actions.long()[..., None])[..., 0]
+        kept = torch.ones_like(log_probs, dtype=torch.bool) if mask is None else mask.bool()
+        share, advantages = _checked(log_probs, old_log_probs, advantages, kept, weights)
+        if not bool(kept.any()):
+            return
+        old = torch.where(kept, old_log_probs.detach().to(log_probs.dtype), 0.0)
+        new = torch.where(kept, log_probs.detach(), 0.0)
+        if not all(bool(torch.isfinite(x).all()) for x in (old, new, advantages * kept)):
+            self._reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
+            return
+        found = token_weights(self._objective, new, old, advantages, kept, share * scale)
+        self._gather(found, log_probs, kept)
+        self._gathered.log_ratios += float((new - old).sum(dtype=torch.float64))
+
+    def to_frame(self, kind: str = "updates") -> pd.DataFrame:
+        """Return rows as a DataFrame: "updates", one per accounted update, or "rollouts"."""
+        return self.ledger().to_frame(kind)
+
+    def ledger(self) -> Ledger:
+        """Return the run so far as entclip.Ledger."""
+        return self._record.ledger()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary per accounted update."""
+        return self._record.rows
+
+    @property
+    def notes(self) -> list[str]:
+        """Return why updates whose turn it was could not be accounted."""
+        return self._record.notes
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs: the books, and the probe set itself. Save it with the model, between rollouts."""
+        probe = {"given": self._probe.given, "chosen": self._probe.chosen, "contexts": self._probe.contexts}
+        return {"format": 1, "update": self._update, "record": self._record.state(), "probe": probe | {"seen": self._probe.seen}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the books and the probe set of `state_dict`, in the folder that holds them."""
+        if state.get("format") != 1:
+            raise SpecError(f"this state of a ledger has format {state.get('format')!r}, and this entclip reads 1.")
+        if self._probe.given and _differs(self._probe, state["probe"]):
+            raise SpecError(
+                "the probe set given to this ledger is not that of the run it resumes: leave probe= out, the state holds it."
+            )
+        for name, value in state["probe"].items():
+            setattr(self._probe, name, value)
+        self._update = state["update"]
+        self._record.restore(state["record"])
+        self._old = None
+
+    def close(self) -> None:
+        """End the last rollout, save, and leave the optimiser and the folder alone."""
+        for hook in self._hooks:
+            hook.remove()
+        self._watch.arm(False)
+        if self._old is not None:
+            self._end_rollout(probe_entropy(self._watch.look()))
+            self._old = None
+        self._watch.close()
+        self._record.close()
+
+    def __enter__(self) -> EntropyLedger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _armed(self) -> bool:
+        """Whether it is the next update's turn."""
+        return self._update % self._every == 0
+
+    def _arm(self) -> None:
+        self._gathered, self._reason = Gathered(), None
+        self._watch.arm(self._armed and self._old is not None)
+
+    def _begin_probe(self) -> None:
+        from entclip.integrations.recording.probe import evaluating
+
+        with evaluating(self._watch.model):
+            self._probe.begin(self._watch.model)
+
+    def _gather(self, found: Any, log_probs: Any, kept: Any) -> None:
+        parts = {c: w for c, w in found.by_cause.items() if c != "unclipped" and bool((w != 0).any())}
+        if type(self._watch.optimizer) not in LINEAR:
+            parts = {}
+        for cause, weight in parts.items():
+            self._gathered.add(cause, self._ascent(weight, log_probs))
+        if self._watch.wants_surrogate:
+            self._gathered.add_surrogate(self._ascent(sum(found.by_cause.values()), log_probs))
+        self._gathered.counts.append(found)
+        self._gathered.rows += len(kept)
+        self._gathered.tokens += float(kept.sum())
+
+    def _ascent(self, weight: Any, log_probs: Any) -> list[Any]:
+        value = (weight * log_probs).sum()
+        return list(torch.autograd.grad(value, self._watch.trained, retain_graph=True, materialize_grads=True))
+
+    def _before_step(self) -> None:
+        if not self._armed or self._old is None:
+            return
+        if self._reason is None and not self._gathered.counts:
+            self._reason = "no token of its minibatch counted, or minibatch() was not called"
+        self._reason = self._reason or self._watch.before()
+
+    def _after_step(self) -> None:
+        if self._old is None:  # between two runs of a loop: nobody has said what pi_old is
+            self._record.skip("it came before rollout()" if self._armed else None)
+        elif not self._armed:
+            self._record.skip(None)
+        elif self._reason is not None:
+            self._skip(self._reason)
+        else:
+            made = self._watch.after(self._gathered, self._objective, self._old, keep=self._every == 1)
+            bad = [name for name, value in made.columns.items() if value != value or abs(value) == float("inf")]
+            if bad:
+                self._skip(f"{bad[0]} of the model after the step is NaN or infinite")
+            else:
+                row = self._record.append(made.columns, self._inner, made.samples, made.precision)
+                if self._log is not None and _first_process():
+                    self._log({f"entclip/{k}": v for k, v in row.items() if isinstance(v, float)}, self._update)
+        self._update += 1
+        self._inner += 1
+        self._arm()
+
+    def _skip(self, reason: str) -> None:
+        self._record.skip(reason)
+        warnings.warn(f"entclip: update {self._update} has no row in the ledger: {reason}.", RuntimeWarning, stacklevel=4)
+
+    def _end_rollout(self, entropy: float) -> None:
+        if self._old is None:
+            return
+        if entropy != entropy:
+            self._record.notes.append("the last rollout ended in a model whose entropy is NaN: it is not in the books")
+            return
+        self._record.end_rollout(self._start, entropy, self._observed)
+
+
+def _checked(log_probs: Any, old: Any, advantages: Any, kept: Any, weights: Any) -> tuple[Any, Any]:
+    """Shares of the tokens and their advantages, (N, T); ValueError for what does not fit."""
+    shape = tuple(log_probs.shape)
+    for name, value in (("old_log_probs", old), ("mask", kept)):
+        if tuple(value.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, log_probs {shape}: give one entry per token.")
+    advantages = advantages.detach().to(log_probs.dtype)
+    if tuple(advantages.shape) == shape[:1]:
+        advantages = advantages.reshape(-1, *(1,) * (len(shape) - 1))
+    if advantages.ndim != len(shape) or any(a not in (1, b) for a, b in zip(advantages.shape, shape, strict=True)):
+        raise ValueError(
+            f"advantages has shape {tuple(advantages.shape)}, log_probs {shape}: give one per response, or one per token."
+        )
+    top = float(torch.where(kept, old.detach(), -1.0).max()) if bool(kept.any()) else -1.0
+    if top > 1e-3:
+        raise ValueError(f"old_log_probs hold {top:.4g}: a log-probability is at most 0. Give logarithms, and mask padding out.")
+    if isinstance(weights, str):
+        if weights not in ("token", "sequence"):
+            raise ValueError(f'weights = {weights!r}: choose "token" or "sequence", or give a number for each token.')
+        return token_share(kept, weights).to(log_probs.dtype), torch.where(kept, advantages.expand(shape), 0.0)
+    if tuple(weights.shape) != shape:
+        raise ValueError(f"weights has shape {tuple(weights.shape)}, log_probs {shape}: give one entry per token.")
+    return weights.detach().to(log_probs.dtype) * kept, torch.where(kept, advantages.expand(shape), 0.0)
+
+
+def _differs(probe: UserProbe, state: Mapping[str, Any]) -> bool:
+    from entclip.integrations.recording.probe import fingerprint
+
+    return fingerprint(probe.given) != state["seen"]
+
+
+def _first_process() -> bool:
+    return not (torch.distributed.is_available() and torch.distributed.is_initialized()) or torch.distributed.get_rank() == 0
+
+
+def _shared(contexts: Any) -> Any:
+    """The first process's contexts, in every process."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return contexts
+    held = [contexts]
+    torch.distributed.broadcast_object_list(held, src=0)
+    return held[0]
