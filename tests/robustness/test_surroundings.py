@@ -1,0 +1,54 @@
+"""Every command's cheapest call on a full disk, into closed pipes, in the POSIX locale, on an ASCII terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.robustness.fuzz.terminal import CHEAP, files_of
+from tests.robustness.judge import faults, folder_faults
+from tests.robustness.sandbox import Case
+
+STDERR_ONLY = ("usage", "bad")
+
+
+def _run(sandbox, name: str, **options):
+    argv = CHEAP[name]
+    case = Case("surroundings", argv, files_of(argv), out="out" if "out" in argv else None, **options)
+    folder = sandbox.root / f"around-{name.replace(' ', '-')}"
+    sandbox.prepare(case, folder)
+    outcome = sandbox.call(case, folder)
+    found = faults(case, outcome)
+    if case.out:
+        found += folder_faults(case, outcome, sandbox, folder, "compare")
+    sandbox.forget(folder)
+    assert not found, (found, outcome.err)
+    return outcome
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_stdout_is_full(name: str, sandbox) -> None:
+    outcome = _run(sandbox, name, stdout="full")
+    assert outcome.code == (2 if name in STDERR_ONLY else 74), outcome
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_nobody_reads_stdout(name: str, sandbox) -> None:
+    outcome = _run(sandbox, name, stdout="closed")
+    allowed = (2,) if name in STDERR_ONLY else (0, 3, 74) if name == "check" else (0, 74)
+    assert outcome.code in allowed, outcome
+
+
+@pytest.mark.parametrize("size", [0, 100, 3000, 10_000])
+@pytest.mark.parametrize("name", ["run out", "report", "ledger"])
+def test_files_may_not_grow(name: str, size: int, sandbox) -> None:
+    outcome = _run(sandbox, name, limits={"fsize": size})
+    assert outcome.code == 74, outcome
+    # A limit on files holds for redirected output, too: nothing can be said there when it is 0.
+    assert len(outcome.err.strip().splitlines()) == 1 or size < 1000
+
+
+@pytest.mark.parametrize("encoding", ["ascii", ""])
+@pytest.mark.parametrize("name", CHEAP)
+def test_posix_locale(name: str, encoding: str, sandbox) -> None:
+    outcome = _run(sandbox, name, posix=True, env={"PYTHONIOENCODING": encoding} if encoding else {})
+    assert outcome.code in ((2,) if name in STDERR_ONLY else (0, 3) if name == "check" else (0,)), outcome
