@@ -1,4 +1,4 @@
-"""The fuzz by hand: `python -m tests.robustness --cases 2000 --seed 7` prints what failed by kind, and exits with 1 if anything did.
+"""The fuzz by hand: `python -m tests.robustness --cases 2000 --seed 7` prints what failed by kind; exit 1 if anything did.
 
 `--kind NAME` chooses kinds; `--only KIND/INDEX` runs one case, shows it, and with `--keep DIR` leaves its folder there.
 """
@@ -46,7 +46,9 @@ def _one(sandbox, options) -> int:  # type: ignore[no-untyped-def]
     case = case_of(kind, options.seed, int(index))
     outcome, folder = sandbox.run(case, "one")
     print(case.words(), *case.files, sep="\n")
-    print(outcome.out, outcome.err, f"exit {outcome.code}, {outcome.ended or 'by itself'}, {outcome.peak / 2**20:.0f} MiB", sep="\n")
+    print(
+        outcome.out, outcome.err, f"exit {outcome.code}, {outcome.ended or 'by itself'}, {outcome.peak / 2**20:.0f} MiB", sep="\n"
+    )
     print(faults(case, outcome))
     if options.keep:
         shutil.copytree(folder, options.keep, symlinks=True, dirs_exist_ok=True)

@@ -43,7 +43,8 @@ def workshop() -> Iterator[Sandbox]:
 
 def plan(count: int, seed: int, kinds: Sequence[str]) -> list[tuple[str, Case]]:
     """`count` named cases, the kinds in turn; a language model's start is slow, so that kind has a tenth of the others' share."""
-    out, index = [], 0
+    out: list[tuple[str, str, int]] = []
+    index = 0
     while len(out) < count:
         for kind in kinds:
             if kind == "language" and index % 10 and len(kinds) > 1:

@@ -161,7 +161,8 @@ def sparse_npy(path: Path, shape: list[int], dtype: str = "<f8") -> None:
 
 
 def _header(shape: list[int], dtype: str) -> bytes:
-    body = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': ({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''}), }}"
+    sides = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+    body = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': ({sides}), }}"
     body = body.ljust((len(body) + 10 + 63) // 64 * 64 - 11) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(body)) + body.encode()
 
@@ -173,7 +174,7 @@ def objects(path: Path) -> None:
 
 def npz(path: Path, members: dict[str, Any]) -> None:
     """Arrays by name: nested lists, or {shape, value, dtype}."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, value in members.items():
         if isinstance(value, dict):
             arrays[name] = np.full(value["shape"], value.get("value", 0)).astype(value.get("dtype", "float64"))
@@ -203,10 +204,10 @@ def zip_member(path: Path, member: str, action: str) -> None:
             new.writestr(key, data)
         if action == "twice":
             new.writestr("again.npy", parts[name])
-    data = bytearray(buffer.getvalue())
+    whole = bytearray(buffer.getvalue())
     if action in ("unknown", "encrypted"):
-        _mark(data, action)
-    path.write_bytes(data)
+        _mark(whole, action)
+    path.write_bytes(whole)
 
 
 def _bomb(name: str) -> bytes:
@@ -239,7 +240,7 @@ def json_edit(path: Path, keys: list[Any], value: Any = None, action: str = "set
     """Set or delete what `keys` lead to; "*" is the first key."""
     data = json.loads(path.read_text())
     node = data
-    *way, last = [k for k in keys]
+    *way, last = keys
     for key in way:
         node = node[next(iter(node)) if key == "*" else key]
     last = next(iter(node)) if last == "*" else last
@@ -289,7 +290,9 @@ def parquet_edit(path: Path, action: str, column: str = "measured", value: Any =
     elif action == "grid":
         values = ", ".join(map(str, range(value)))
         stored = meta[b"entclip.experiment"].decode()
-        meta[b"entclip.experiment"] = f"{stored.replace('[grid]', '')}\n[grid]\nseed = [{values}]\nreplicas = [{values}]\n".encode()
+        meta[b"entclip.experiment"] = (
+            f"{stored.replace('[grid]', '')}\n[grid]\nseed = [{values}]\nreplicas = [{values}]\n".encode()
+        )
     elif action == "metadata":
         meta[column.encode()] = str(value).encode()
     parquet.write_table(table.replace_schema_metadata(meta), path)
@@ -298,7 +301,31 @@ def parquet_edit(path: Path, action: str, column: str = "measured", value: Any =
 OPERATIONS: dict[str, Callable[..., None]] = {
     f.__name__: f
     for f in (
-        text, raw, repeat, lines, case, as_file, foreign_checkpoint, folder, blocked, fifo, link, remove, flip, cut, append, mode, sparse, npy, filled, claims, sparse_npy, objects,
-        npz, zip_member, json_edit, parquet_edit,
+        text,
+        raw,
+        repeat,
+        lines,
+        case,
+        as_file,
+        foreign_checkpoint,
+        folder,
+        blocked,
+        fifo,
+        link,
+        remove,
+        flip,
+        cut,
+        append,
+        mode,
+        sparse,
+        npy,
+        filled,
+        claims,
+        sparse_npy,
+        objects,
+        npz,
+        zip_member,
+        json_edit,
+        parquet_edit,
     )
-}  # fmt: skip
+}

@@ -17,8 +17,21 @@ from typing import Any
 from tests.robustness.inputs import make
 
 ROOT = Path(__file__).resolve().parents[2]
-CORE = ("numpy", "pandas", "pyarrow.parquet", "scipy.stats", "scipy.special", "matplotlib.figure", "matplotlib.backends.backend_agg",
-        "rich.table", "rich.progress", "rich.markup", "pydantic", "yaml", "entclip.__main__")  # fmt: skip
+CORE = (
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "scipy.special",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "rich.table",
+    "rich.progress",
+    "rich.markup",
+    "pydantic",
+    "yaml",
+    "entclip.__main__",
+)
 TORCH = (*CORE, "torch", "safetensors.torch", "transformers.models.llama.modeling_llama")
 
 POSIX = {"LC_ALL": "POSIX", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -34,7 +47,8 @@ class Case:
     """One command line. files: (path, operation of inputs.py, its arguments), made in this order inside the case's own folder.
 
     torch, posix: run in a server that has imported torch, or that was started in the POSIX locale with an ASCII terminal.
-    stdout: "file", "closed" (a pipe whose reader has gone) or "full" (/dev/full). fresh: a new interpreter, for what is read when it starts.
+    stdout: "file", "closed" (a pipe whose reader has gone) or "full" (/dev/full).
+    fresh: a new interpreter, for what is read when it starts.
     out: the run folder that the command writes, judged afterwards. must: "refused", "done" or "anything".
     """
 
@@ -119,9 +133,13 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """A small environment that does not depend on whose shell it is."""
     kept = {k: os.environ[k] for k in _PASSED_ON if k in os.environ}
     fixed = {
-        "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg",
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "MPLBACKEND": "agg",
         "HF_HUB_OFFLINE": "1",
-    }  # fmt: skip
+    }
     return {**kept, **fixed, **extra}
 
 
@@ -154,10 +172,17 @@ class Sandbox:
         limits: dict[str, Any] = {"cpu": CPU_SECONDS, "wall": WALL_SECONDS, "resident": RESIDENT, "address": 16 * GIB}
         limits |= {"fsize": None, "files": None, "interrupt": None, "kill": None} | dict(case.limits)
         request = {
-            "argv": case.argv, "cwd": str(work), "env": environment({**(POSIX if case.posix else {}), **case.env}), "fresh": case.fresh, "flags": case.flags,
-            "program": case.program, "stdout": case.stdout, "out": str(streams["stdout"]),
-            "err": str(streams["stderr"]), **limits,
-        }  # fmt: skip
+            "argv": case.argv,
+            "cwd": str(work),
+            "env": environment({**(POSIX if case.posix else {}), **case.env}),
+            "fresh": case.fresh,
+            "flags": case.flags,
+            "program": case.program,
+            "stdout": case.stdout,
+            "out": str(streams["stdout"]),
+            "err": str(streams["stderr"]),
+            **limits,
+        }
         answer = self.server(case.torch, case.posix).ask(request)
         text = {n: p.read_bytes().decode("utf-8", "replace") if p.exists() else "" for n, p in streams.items()}
         if not case.fresh:  # what a binding says when a forked interpreter ends

@@ -1,8 +1,9 @@
 """A warm process that runs command lines in forked children, each under its own limits.
 
-Starting Python and importing numpy, pandas, pyarrow and matplotlib takes seconds; a fork takes milliseconds. The parent stays single-threaded
-and starts no pool, so a fork is safe; a child leaves the loop and ends as an interpreter does (threads joined, buffers flushed).
-Requests and answers are lines of JSON on standard input and output. `python -m tests.robustness.server [MODULE ...]`.
+Starting Python and importing numpy, pandas, pyarrow and matplotlib takes seconds; a fork takes milliseconds. The parent stays
+single-threaded and starts no pool, so a fork is safe; a child leaves the loop and ends as an interpreter does (threads joined,
+buffers flushed). Requests and answers are lines of JSON on standard input and output.
+`python -m tests.robustness.server [MODULE ...]` starts one.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Pipe:
 
 
 def _streams(request: dict[str, Any], pipes: list[_Pipe]) -> None:
-    """Standard input empty; standard output as asked for; standard error, and standard output unless asked otherwise, into pipes."""
+    """Standard input empty; standard output as asked for; standard error, and standard output by default, into pipes."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     out, errors = (pipe.writer for pipe in pipes)
     if request["stdout"] == "closed":
@@ -66,7 +67,7 @@ def _streams(request: dict[str, Any], pipes: list[_Pipe]) -> None:
 
 
 def _become(request: dict[str, Any], pipes: list[_Pipe]) -> None:
-    """In the child: folder, streams, limits, environment. Returns only where the warm interpreter itself is to run the command."""
+    """In the child: folder, streams, limits, environment. Returns only where the warm interpreter itself runs the command."""
     os.setsid()
     _streams(request, pipes)
     os.chdir(request["cwd"])
@@ -88,7 +89,9 @@ def _become(request: dict[str, Any], pipes: list[_Pipe]) -> None:
     escape = "surrogateescape" if "PYTHONIOENCODING" not in request["env"] and encoding == "ANSI_X3.4-1968" else "strict"
     sys.stdin = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding=encoding)
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding=encoding, errors=escape)
-    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True)
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(2, "w", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     sys.argv = ["entclip", *request["argv"]]
     sys.modules["__main__"].__package__ = ""  # or usage lines call the command by this module's name
@@ -146,9 +149,12 @@ class _Child:
         if not self.ended and peak > self.request["resident"]:
             self.ended = "memory"
         return {
-            "id": self.request["id"], "code": code, "ended": self.ended, "peak": peak,
+            "id": self.request["id"],
+            "code": code,
+            "ended": self.ended,
+            "peak": peak,
             "seconds": time.monotonic() - self.start,
-        }  # fmt: skip
+        }
 
 
 def serve() -> bool:
@@ -189,7 +195,7 @@ def serve() -> bool:
 if __name__ == "__main__":
     for module in sys.argv[1:]:
         import_module(module)
-    from entclip.__main__ import main
+    from entclip.cli.app import main
 
     gc.collect()
     gc.freeze()

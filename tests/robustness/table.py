@@ -7,16 +7,33 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.robustness.inputs import make
 from tests.robustness.judge import faults, folder_faults
-from tests.robustness.sandbox import Case, Sandbox
+from tests.robustness.sandbox import ROOT, Case, Sandbox
+from tests.robustness.scope import NIGHTLY
 
 _TABLE = Path(__file__).with_name("faults.toml")
 _CASE = {"files", "env", "stdout", "fresh", "flags", "program", "limits", "torch", "posix", "out"}
-_OWN = {"id", "fault", "argv", "code", "says", "lacks", "width", "json", "patience", "before", "between", "absent", "lacks_files"}
+_OWN = {
+    "id",
+    "fault",
+    "argv",
+    "code",
+    "says",
+    "lacks",
+    "width",
+    "json",
+    "patience",
+    "before",
+    "between",
+    "absent",
+    "lacks_files",
+    "nightly",
+}
 _DURATION = re.compile(r"\d+(\.\d+)?\s*(s|seconds?|min|minutes?|h|hours?|days?|years?)\b")
 
 
@@ -30,9 +47,10 @@ class Fault:
 
 
 def table() -> list[Fault]:
+    """The entries that this run asks about."""
     entries = tomllib.loads(_TABLE.read_text())["fault"]
     assert len({e["id"] for e in entries}) == len(entries), "ids are names"
-    return [_fault(entry) for entry in entries]
+    return [_fault(entry) for entry in entries if NIGHTLY or not entry.get("nightly")]
 
 
 def _fault(entry: dict[str, Any]) -> Fault:
@@ -44,7 +62,6 @@ def _fault(entry: dict[str, Any]) -> Fault:
     if "absent" in entry:
         blocks = tuple((f"absent/{m}.py", "text", {"value": _MISSING.format(m)}) for m in entry["absent"])
         options["files"] += blocks
-        options["flags"] += ()
     return Fault(entry["id"], Case("fault", tuple(_expand(w) for w in entry["argv"]), **options), entry)
 
 
@@ -63,17 +80,11 @@ def wrong(fault: Fault, sandbox: Sandbox) -> list[str]:
     folder = sandbox.root / fault.id
     work = sandbox.prepare(case, folder)
     if "absent" in entry:
-        from dataclasses import replace
-
-        from tests.robustness.sandbox import ROOT
-
         case = replace(case, env={**case.env, "PYTHONPATH": f"{work / 'absent'}:{ROOT}"})
     for argv in entry.get("before", ()):
         first = sandbox.call(Case("before", tuple(argv), torch=case.torch), folder)
         assert first.code == 0, (argv, first.err)
     for path, operation, arguments in entry.get("between", ()):
-        from tests.robustness.inputs import make
-
         make(work / path, operation, dict(arguments), sandbox.templates)
     outcome = sandbox.call(case, folder)
     said = f"{outcome.err}\n{outcome.out}"

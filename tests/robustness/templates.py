@@ -35,7 +35,20 @@ high = 0.2
 LONG = BASE.replace("rollouts = 2", "rollouts = 25")
 WIDE = BASE.replace("contexts = 3", "contexts = 40").replace("batch = 8", "batch = 64")
 GRID = BASE + '[grid]\n"policy.exponent" = [0.5, 1.5]\n'
-TINY_LLM = ("--model", "untrained", "--arm", "both", "--rollouts", "2", "--replicas", "2", "--set", "update.minibatches=2", "--every", "1")
+TINY_LLM = (
+    "--model",
+    "untrained",
+    "--arm",
+    "both",
+    "--rollouts",
+    "2",
+    "--replicas",
+    "2",
+    "--set",
+    "update.minibatches=2",
+    "--every",
+    "1",
+)
 RUNS: dict[str, tuple[str, ...]] = {
     "plain": ("run", "base.toml"),
     "other": ("run", "base.toml", "--set", "seed=7"),
@@ -43,8 +56,12 @@ RUNS: dict[str, tuple[str, ...]] = {
     "reduced": ("run", "base.toml", "--engine", "reduced"),
     "gridded": ("run", "grid.toml"),
 }
-FILES = (("base.toml", "text", {"value": BASE}), ("grid.toml", "text", {"value": GRID}), ("long.toml", "text", {"value": LONG}),
-         ("wide.toml", "text", {"value": WIDE}))  # fmt: skip
+FILES = (
+    ("base.toml", "text", {"value": BASE}),
+    ("grid.toml", "text", {"value": GRID}),
+    ("long.toml", "text", {"value": LONG}),
+    ("wide.toml", "text", {"value": WIDE}),
+)
 
 
 def make_templates(sandbox: Sandbox) -> None:

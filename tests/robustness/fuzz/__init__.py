@@ -10,13 +10,24 @@ from tests.robustness.sandbox import Case
 
 Generator = Callable[[random.Random], Case]
 KINDS: dict[str, Generator] = {
-    "options": options.options, "overrides": options.overrides, "paths": options.paths, "markup": options.markup,
-    "numbers": experiments.numbers, "sizes": experiments.sizes, "toml": experiments.text, "structure": experiments.structure,
-    "npy": arrays.npy, "archives": arrays.archives,
-    "folders": folders.folders, "checkpoints": folders.checkpoints,
-    "summary": readers.summary, "ledger": readers.ledger, "bytes": readers.damage,
-    "terminal": terminal.terminal, "language": options.language,
-}  # fmt: skip
+    "options": options.options,
+    "overrides": options.overrides,
+    "paths": options.paths,
+    "markup": options.markup,
+    "numbers": experiments.numbers,
+    "sizes": experiments.sizes,
+    "toml": experiments.text,
+    "structure": experiments.structure,
+    "npy": arrays.npy,
+    "archives": arrays.archives,
+    "folders": folders.folders,
+    "checkpoints": folders.checkpoints,
+    "summary": readers.summary,
+    "ledger": readers.ledger,
+    "bytes": readers.damage,
+    "terminal": terminal.terminal,
+    "language": options.language,
+}
 
 
 def case_of(kind: str, seed: int, index: int) -> Case:

@@ -9,8 +9,21 @@ from tests.robustness.fuzz.pools import BASE_FILE, argument, pick, sometimes_out
 from tests.robustness.sandbox import Case
 
 _BAD = ("nan", "inf", "-inf", 1e308, -1e308, 5e-324)
-_TYPES = ("float64", "float32", "float16", "longdouble", "int8", "int64", "uint64", "bool", "complex128", ">f8", "datetime64[s]", "U3")
-_SHAPES = ([0], [1], [2], [6], [0, 6], [3, 0], [3, 1], [1, 6], [3, 6], [3, 6, 1], [1, 1, 1, 6], [])
+_TYPES = (
+    "float64",
+    "float32",
+    "float16",
+    "longdouble",
+    "int8",
+    "int64",
+    "uint64",
+    "bool",
+    "complex128",
+    ">f8",
+    "datetime64[s]",
+    "U3",
+)
+_SHAPES: tuple[list[int], ...] = ([0], [1], [2], [6], [0, 6], [3, 0], [3, 1], [1, 6], [3, 6], [3, 6, 1], [1, 1, 1, 6], [])
 _CLAIMS = ([10**8], [10**10], [10**12], [2**62], [10**6, 10**6], [2**40, 2**40], [3, 10**9], [10**9, 3])
 
 
@@ -35,7 +48,11 @@ def _array(rng: random.Random, path: str) -> tuple[tuple[str, str, dict[str, Any
         return ((path, "filled", {"shape": [3, 6]}), (path, pick(rng, ("cut",)), {"at": rng.random()}))
     if choice == 8:
         return ((path, "filled", {"shape": [3, 6]}), (path, "flip", {"at": rng.random() * 0.5, "bit": rng.randrange(8)}))
-    return ((path, pick(rng, ("text", "folder")), {"value": "x"}),) if rng.random() < 0.5 else ((path, "npz", {"members": {"a": [0.0, 1.0]}}),)
+    return (
+        ((path, pick(rng, ("text", "folder")), {"value": "x"}),)
+        if rng.random() < 0.5
+        else ((path, "npz", {"members": {"a": [0.0, 1.0]}}),)
+    )
 
 
 def npy(rng: random.Random) -> Case:
@@ -48,17 +65,47 @@ def npy(rng: random.Random) -> Case:
     if choice == 0:
         return Case("npy", ("drift", "--policy", name, *size, *out), files, out=folder)
     if choice == 1:
-        argv = ("run", "base.toml", "--set", f'policy={{kind="file",path="{name}"}}', "--engine", pick(rng, ("sampled", "reduced", "exact")), *out)
+        argv = (
+            "run",
+            "base.toml",
+            "--set",
+            f'policy={{kind="file",path="{name}"}}',
+            "--engine",
+            pick(rng, ("sampled", "reduced", "exact")),
+            *out,
+        )
         return Case("npy", argv, (*BASE_FILE, *files), out=folder)
     if choice == 2:
-        return Case("npy", (pick(rng, ("predict", "neutral")), "base.toml", "--set", f'policy={{kind="file",path="{name}"}}'), (*BASE_FILE, *files))
+        return Case(
+            "npy",
+            (pick(rng, ("predict", "neutral")), "base.toml", "--set", f'policy={{kind="file",path="{name}"}}'),
+            (*BASE_FILE, *files),
+        )
     good = ("good.npy", "npy", {"values": [-1.0, -2.0, -0.5, -3.0, -1.0, -2.0]})
-    return Case("npy", ("noise", "--old", *pick(rng, ((name, "--new", name), (name, "--new", "good.npy"), ("good.npy", "--new", name)))), (*files, good))
+    return Case(
+        "npy",
+        ("noise", "--old", *pick(rng, ((name, "--new", name), (name, "--new", "good.npy"), ("good.npy", "--new", name)))),
+        (*files, good),
+    )
 
 
-_HIDDEN = {"hidden": {"shape": [3, 2], "value": 0.5}, "head": {"shape": [6, 2], "value": 0.25}, "base": {"shape": [6], "value": 0.0}}
-_MEMBERS = ("top_ids.npy", "top_log_probs.npy", "tail_counts.npy", "tail_log_probs.npy", "dense_entropy.npy", "prompt.npy", "position.npy",
-            "response_index.npy", "shape.npy", "about.npy")  # fmt: skip
+_HIDDEN = {
+    "hidden": {"shape": [3, 2], "value": 0.5},
+    "head": {"shape": [6, 2], "value": 0.25},
+    "base": {"shape": [6], "value": 0.0},
+}
+_MEMBERS = (
+    "top_ids.npy",
+    "top_log_probs.npy",
+    "tail_counts.npy",
+    "tail_log_probs.npy",
+    "dense_entropy.npy",
+    "prompt.npy",
+    "position.npy",
+    "response_index.npy",
+    "shape.npy",
+    "about.npy",
+)
 _ACTIONS = ("lzma", "text", "empty", "missing", "twice", "claiming", "unknown", "encrypted")
 
 
@@ -101,5 +148,5 @@ def archives(rng: random.Random) -> Case:
         size = ("--contexts=4", "--batch=4", "--minibatches=1", "--rollouts=1", "--arm=both")
         return Case("archives", ("drift", "--policy", "snapshot:x.npz", *size), tuple(files))
     policy = 'policy={kind="hidden",path="x.npz"}'
-    argv = ("run", "base.toml", "--engine", "head", "--set", policy, "--set", "update.geometry=\"euclidean\"")
+    argv = ("run", "base.toml", "--engine", "head", "--set", policy, "--set", 'update.geometry="euclidean"')
     return Case("archives", argv, (*BASE_FILE, *files), torch=True)

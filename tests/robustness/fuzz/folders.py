@@ -8,8 +8,18 @@ from typing import Any
 from tests.robustness.fuzz.pools import BASE_FILE, pick
 from tests.robustness.sandbox import Case
 
-_NAMES = ("summary.json", "ledger.parquet", "rollouts.parquet", "contexts.parquet", "experiment.toml", "figure.png", "report.html", "report.md",
-          "causes.png", "manifest.json")  # fmt: skip
+_NAMES = (
+    "summary.json",
+    "ledger.parquet",
+    "rollouts.parquet",
+    "contexts.parquet",
+    "experiment.toml",
+    "figure.png",
+    "report.html",
+    "report.md",
+    "causes.png",
+    "manifest.json",
+)
 
 
 def folders(rng: random.Random) -> Case:
@@ -31,12 +41,24 @@ def folders(rng: random.Random) -> Case:
     elif choice == 6 and standing:
         files += [("out", "mode", {"bits": 0o500})]
     limits = {"fsize": pick(rng, (0, 1, 100, 1000, 5000, 10000, 20000))} if rng.random() < 0.25 else {}
-    argv = pick(rng, (
-        ("run", "base.toml", "--out", "out"), ("run", "base.toml", "--out", "out", "--set", "seed=8"), ("report", "out"), ("ledger", "out"),
-        ("run", "base.toml", "--out", "out", "--json"), ("check", "base.toml", "--out", "out"), ("run", "base.toml", "--out", "out2"),
-        ("run", "base.toml", "--out", "out", "--engine", "reduced"), ("compare", "out", "out"), ("noise", "wide.toml", "--out", f"out/{name}"),
-        ("predict", "base.toml", "--out", "out"), ("run", "base.toml", "--out", f"out/{name}"), ("run", "grid.toml", "--out", "out"),
-    ))  # fmt: skip
+    argv = pick(
+        rng,
+        (
+            ("run", "base.toml", "--out", "out"),
+            ("run", "base.toml", "--out", "out", "--set", "seed=8"),
+            ("report", "out"),
+            ("ledger", "out"),
+            ("run", "base.toml", "--out", "out", "--json"),
+            ("check", "base.toml", "--out", "out"),
+            ("run", "base.toml", "--out", "out2"),
+            ("run", "base.toml", "--out", "out", "--engine", "reduced"),
+            ("compare", "out", "out"),
+            ("noise", "wide.toml", "--out", f"out/{name}"),
+            ("predict", "base.toml", "--out", "out"),
+            ("run", "base.toml", "--out", f"out/{name}"),
+            ("run", "grid.toml", "--out", "out"),
+        ),
+    )
     grid = (("grid.toml", "copy", {"of": "grid.toml"}),) if "grid.toml" in argv else ()
     out = next((w for w in argv if w in ("out", "out2")), None) if argv[0] in ("run", "check", "report", "ledger") else None
     return Case("folders", argv, (*files, *grid), limits=limits, out=out)
@@ -44,7 +66,10 @@ def folders(rng: random.Random) -> Case:
 
 def checkpoints(rng: random.Random) -> Case:
     """Resume from a damaged checkpoint, or from one that belongs elsewhere."""
-    files: list[tuple[str, str, dict[str, Any]]] = [("long.toml", "copy", {"of": "long.toml"}), ("out", "copy", {"of": "unfinished"})]
+    files: list[tuple[str, str, dict[str, Any]]] = [
+        ("long.toml", "copy", {"of": "long.toml"}),
+        ("out", "copy", {"of": "unfinished"}),
+    ]
     where = "out/*checkpoint*/*"
     choice = rng.randrange(8)
     if choice < 4:
@@ -57,4 +82,6 @@ def checkpoints(rng: random.Random) -> Case:
         files.append((where, "append", {"value": "x" * 100}))
     else:
         files += [("out/*checkpoint*", "remove", {}), ("out/.checkpoint-x", "text", {"value": "x"})]
-    return Case("checkpoints", ("run", "long.toml", "--out", "out", *(("--json",) if rng.random() < 0.5 else ())), tuple(files), out="out")
+    return Case(
+        "checkpoints", ("run", "long.toml", "--out", "out", *(("--json",) if rng.random() < 0.5 else ())), tuple(files), out="out"
+    )

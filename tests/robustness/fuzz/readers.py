@@ -9,25 +9,111 @@ from tests.robustness.fuzz.pools import any_value, pick
 from tests.robustness.sandbox import Case
 
 _ARM = ("arms", "*")
-_KEYS = ((), ("arms",), _ARM, (*_ARM, "measured"), (*_ARM, "measured_se"), (*_ARM, "clip_low"), (*_ARM, "verdict"), (*_ARM, "gap_low"),
-         (*_ARM, "entropy_start"), (*_ARM, "units"), (*_ARM, "expected_clip_low"), (*_ARM, "*"), ("digest",), ("engine",), ("seed",), ("rollouts",),
-         ("experiment",), ("*",), (*_ARM, "clip"), (*_ARM, "objective"))  # fmt: skip
-_WHOLE = ("", "{}", "[]", "null", "1", '"x"', "NaN", "{", "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, "\ufeff{}", "\x00", '{"arms": {}}',
-          '{"arms": []}', '{"arms": {"a": null}}', '{"arms": {"a": []}}', '{"arms": {"a": {}}}', '{"arms": {"[/x]": {}}}', '{"schema_version": 99}')  # fmt: skip
-_COLUMNS = ("measured", "arm", "rollout", "step", "inner_step", "clip_low", "entropy", "entropy_before", "schema_version", "curvature", "seed",
-            "mass_low", "clip_fraction_low", "weight", "case")  # fmt: skip
-_METADATA = ("pandas", "entclip.experiment", "entclip.digest", "entclip.versions", "entclip.engine", "ARROW:schema", "entclip.dtype")
-_VALUES = ("", "{}", "[]", "null", "x", "[1, 2]", '{"a": 1}', "[" * 5000, '{"columns": 1}', "x" * 100_000, '{"columns": [{"name": null}], "index_columns": ["x"]}',
-           'name = "x"\n[grid]\nseed = [' + "1," * 50_000 + "]")  # fmt: skip
+_KEYS = (
+    (),
+    ("arms",),
+    _ARM,
+    (*_ARM, "measured"),
+    (*_ARM, "measured_se"),
+    (*_ARM, "clip_low"),
+    (*_ARM, "verdict"),
+    (*_ARM, "gap_low"),
+    (*_ARM, "entropy_start"),
+    (*_ARM, "units"),
+    (*_ARM, "expected_clip_low"),
+    (*_ARM, "*"),
+    ("digest",),
+    ("engine",),
+    ("seed",),
+    ("rollouts",),
+    ("experiment",),
+    ("*",),
+    (*_ARM, "clip"),
+    (*_ARM, "objective"),
+)
+_WHOLE = (
+    "",
+    "{}",
+    "[]",
+    "null",
+    "1",
+    '"x"',
+    "NaN",
+    "{",
+    "[" * 5000 + "]" * 5000,
+    '{"a":' * 5000 + "1" + "}" * 5000,
+    "\ufeff{}",
+    "\x00",
+    '{"arms": {}}',
+    '{"arms": []}',
+    '{"arms": {"a": null}}',
+    '{"arms": {"a": []}}',
+    '{"arms": {"a": {}}}',
+    '{"arms": {"[/x]": {}}}',
+    '{"schema_version": 99}',
+)
+_COLUMNS = (
+    "measured",
+    "arm",
+    "rollout",
+    "step",
+    "inner_step",
+    "clip_low",
+    "entropy",
+    "entropy_before",
+    "schema_version",
+    "curvature",
+    "seed",
+    "mass_low",
+    "clip_fraction_low",
+    "weight",
+    "case",
+)
+_METADATA = (
+    "pandas",
+    "entclip.experiment",
+    "entclip.digest",
+    "entclip.versions",
+    "entclip.engine",
+    "ARROW:schema",
+    "entclip.dtype",
+)
+_VALUES = (
+    "",
+    "{}",
+    "[]",
+    "null",
+    "x",
+    "[1, 2]",
+    '{"a": 1}',
+    "[" * 5000,
+    '{"columns": 1}',
+    "x" * 100_000,
+    '{"columns": [{"name": null}], "index_columns": ["x"]}',
+    'name = "x"\n[grid]\nseed = [' + "1," * 50_000 + "]",
+)
 _TEMPLATES = ("plain", "plain", "contexts", "gridded", "reduced")
 
 
 def _reader(kind: str, rng: random.Random, files: list[tuple[str, str, dict[str, Any]]]) -> Case:
-    argv = pick(rng, (
-        ("report", "run"), ("report", "run"), ("ledger", "run"), ("ledger", "run", "--json"), ("compare", "run", "run"), ("compare", "sound", "run"),
-        ("compare", "run", "sound"), ("ledger", "run/ledger.parquet"), ("ledger", "sound", "run"), ("noise", "run/experiment.toml"),
-        ("predict", "run/experiment.toml"), ("ledger", "run", "--out", "figures"), ("report", "run", "--out", "pages"),
-    ))  # fmt: skip
+    argv = pick(
+        rng,
+        (
+            ("report", "run"),
+            ("report", "run"),
+            ("ledger", "run"),
+            ("ledger", "run", "--json"),
+            ("compare", "run", "run"),
+            ("compare", "sound", "run"),
+            ("compare", "run", "sound"),
+            ("ledger", "run/ledger.parquet"),
+            ("ledger", "sound", "run"),
+            ("noise", "run/experiment.toml"),
+            ("predict", "run/experiment.toml"),
+            ("ledger", "run", "--out", "figures"),
+            ("report", "run", "--out", "pages"),
+        ),
+    )
     sound = [("sound", "copy", {"of": "other"})] if "sound" in argv else []
     return Case(kind, argv, (*files, *sound))
 
@@ -49,11 +135,19 @@ def summary(rng: random.Random) -> Case:
     elif choice == 5:
         files.append((path, "copy", {"of": pick(rng, ("other/summary.json", "gridded/summary.json", "reduced/summary.json"))}))
     else:
-        operation, arguments = pick(rng, (
-            ("remove", {}), ("folder", {}), ("cut", {"at": rng.random()}), ("append", {"value": "}"}), ("raw", {"hex": "fffe0000"}),
-            ("flip", {"at": rng.random(), "bit": rng.randrange(7)}), ("repeat", {"value": " ", "times": 10_000_000, "after": "{}"}),
-            ("sparse", {"size": 1 << 32}),
-        ))  # fmt: skip
+        operation, arguments = pick(
+            rng,
+            (
+                ("remove", {}),
+                ("folder", {}),
+                ("cut", {"at": rng.random()}),
+                ("append", {"value": "}"}),
+                ("raw", {"hex": "fffe0000"}),
+                ("flip", {"at": rng.random(), "bit": rng.randrange(7)}),
+                ("repeat", {"value": " ", "times": 10_000_000, "after": "{}"}),
+                ("sparse", {"size": 1 << 32}),
+            ),
+        )
         files.append((path, operation, arguments))
     return _reader("summary", rng, files)
 
@@ -71,9 +165,13 @@ def ledger(rng: random.Random) -> Case:
     elif choice == 5:
         column = pick(rng, ("schema_version", "measured", "arm", "rollout"))
         column = column if "rollouts" not in path else "rollout"
-        files.append((path, "parquet_edit", {"action": "fill", "column": column, "value": pick(rng, (99, -1, 1e308, float("nan"), 2**62))}))
+        files.append(
+            (path, "parquet_edit", {"action": "fill", "column": column, "value": pick(rng, (99, -1, 1e308, float("nan"), 2**62))})
+        )
     elif choice < 8:
-        files.append((path, "parquet_edit", {"action": "metadata", "column": pick(rng, _METADATA[:5]), "value": pick(rng, _VALUES)}))
+        files.append(
+            (path, "parquet_edit", {"action": "metadata", "column": pick(rng, _METADATA[:5]), "value": pick(rng, _VALUES)})
+        )
     elif choice == 8:
         name = path.removeprefix("run/")
         files.append((path, "copy", {"of": f"{pick(rng, ('other', 'gridded', 'reduced', 'contexts'))}/{name}"}))
@@ -88,7 +186,9 @@ def damage(rng: random.Random) -> Case:
     path = "run/" + pick(rng, ("ledger.parquet", "ledger.parquet", "summary.json", "rollouts.parquet", "experiment.toml"))
     for _ in range(rng.choice((1, 1, 1, 4))):
         operation = pick(rng, ("flip", "flip", "flip", "flip", "cut", "append"))
-        arguments: dict[str, Any] = {"at": rng.random()} if operation == "cut" else {"value": "\x00x"} if operation == "append" else {}
+        arguments: dict[str, Any] = (
+            {"at": rng.random()} if operation == "cut" else {"value": "\x00x"} if operation == "append" else {}
+        )
         if operation == "flip":
             # The head and the foot of a Parquet file decide most; its pages are compressed.
             arguments = {"at": pick(rng, (rng.random(), 0.999 - 0.3 * rng.random() ** 2)), "bit": rng.randrange(8)}
