@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,15 +23,17 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _PATIENCE = 0.5  # seconds that an interrupt leaves to running threads for ending at their next step
 _ASCII = {"±": "+-", "→": "->", "…": "...", "─": "-", "━": "-", "–": "-"}
 _NO_ROOM = ("allocate memory", "out of memory", "can't start new thread", "failed to map segment")
-_interrupted = threading.Event()
+_LONGEST = 200  # characters of a word in a message: a path or a name that somebody gave
+_interrupted = False  # not an Event: its lock may be held where a second interrupt comes in
 
 
 def run_command(app: typer.Typer) -> NoReturn:
     """Run the command that the arguments name, and leave the process with its exit code."""
     if not sys.warnoptions:  # unless asked for: what a library says about its next release is no matter of the run
         warnings.simplefilter("ignore", FutureWarning)
+    global _interrupted
     _degrade()
-    _interrupted.clear()
+    _interrupted = False
     before = signal.signal(signal.SIGINT, _on_interrupt)
     try:
         code = _invoke(app)
@@ -38,7 +41,7 @@ def run_command(app: typer.Typer) -> NoReturn:
             stream.flush()
     except BaseException as error:
         # A module that was interrupted while it was imported may have turned the interrupt into another error.
-        if _interrupted.is_set():
+        if _interrupted:
             _leave_interrupted()
         code = _code_of(error)
     finally:
@@ -69,6 +72,8 @@ def _code_of(error: BaseException) -> int:
         raise error
     # Usage errors are click's, which typer may carry inside itself: they are known by their way to show themselves.
     if hasattr(error, "show") and hasattr(error, "exit_code"):
+        if hasattr(error, "message"):
+            error.message = _shortened(error.message)
         error.show()
         return BAD_INPUT
     if isinstance(error, OSError):
@@ -92,27 +97,46 @@ def _code_of(error: BaseException) -> int:
 
 def _say(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        typer.echo(text, err=True)
+        typer.echo(_shortened(text), err=True)
     return code
 
 
-def _on_interrupt(signum: int, frame: object) -> NoReturn:
-    _interrupted.set()
+def _shortened(text: str) -> str:
+    """Cut the middle out of words that no reader wants whole."""
+    return re.sub(rf"\S{{{_LONGEST + 1},}}", lambda found: f"{found[0][:100]}...{found[0][-60:]}", text)
+
+
+def _on_interrupt(signum: int, frame: object) -> None:
+    global _interrupted
+    if _interrupted:  # whoever asks twice does not want to wait
+        _leave_interrupted()
+    _interrupted = True
     raise KeyboardInterrupt
 
 
 def _leave_interrupted() -> NoReturn:
-    """Say so and end the process, whatever its threads are doing: a library's own threads would have it wait or abort."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _say("interrupted. A run with --out goes on from its last whole rollout when the same command is given again.", INTERRUPTED)
-    until = time.monotonic() + _PATIENCE
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(max(0.0, until - time.monotonic()))
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(INTERRUPTED)
+    """Say so and end the process, whatever its threads are doing: a library's own threads would have it wait or abort.
+
+    It is called wherever a second signal comes in: no error may get past it, and the message takes the way around a stream that
+    is just being written.
+    """
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _flush(sys.stderr)
+        os.write(2, b"interrupted. A run with --out goes on from its last whole rollout when the same command is given again.\n")
+        until = time.monotonic() + _PATIENCE
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                with contextlib.suppress(RuntimeError):  # it is just being started
+                    thread.join(max(0.0, until - time.monotonic()))
+        _flush(sys.stdout)
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def _flush(stream: TextIO) -> None:
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # RuntimeError: a signal came in while it was being written
+        stream.flush()
 
 
 def _forget_output(*streams: TextIO) -> None:

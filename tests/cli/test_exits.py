@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -54,6 +55,7 @@ def ends(error, monkeypatch, capsys):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "error: out of memory (DefaultCPUAllocator"),
         (RuntimeError("can't start new thread"), 2, "error: out of memory (can't start new thread)"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
+        (SpecError("x" * 5000 + " is no file"), 2, "error: " + "x" * 100 + "..." + "x" * 60 + " is no file\n"),
         (RuntimeError("a defect"), 70, "internal error: please report it with the lines above.\n"),
         (ImportError("no module named x"), 70, "internal error: please report it with the lines above.\n"),
     ],
@@ -132,6 +134,60 @@ def test_an_error_waits_for_running_work_and_the_rest_is_not_begun():
     assert done == before
 
 
+_MOMENTS = {
+    # A thread that has not begun cannot be waited for.
+    "a thread is being started": """
+threading._start_new_thread = lambda *work: signal.raise_signal(signal.SIGINT)
+threading.Thread(target=print).start()""",
+    "the first interrupt is being handled": """
+try:
+    signal.raise_signal(signal.SIGINT)
+finally:
+    signal.raise_signal(signal.SIGINT)""",
+    "the process is being left": """
+change, due = signal.signal, [signal.SIGINT]
+def late(number, handler):
+    if handler is signal.SIG_IGN and due:
+        signal.raise_signal(due.pop())
+    return change(number, handler)
+signal.signal = late
+signal.raise_signal(signal.SIGINT)""",
+    "standard error is being written": """
+class Slow(io.RawIOBase):
+    def writable(self):
+        return True
+    def write(self, data):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Slow()))
+sys.stderr.write("progress")
+sys.stderr.flush()""",
+    "another error is made of it": """
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    raise ImportError("a module that did not finish") from None""",
+}
+
+
+@pytest.mark.parametrize("moment", _MOMENTS.values(), ids=_MOMENTS)
+def test_an_interrupt_has_its_code_at_any_moment(moment):
+    script = f"""
+import io, signal, sys, threading, typer
+from entclip.cli.exits import run_command
+app = typer.Typer()
+@app.command()
+def command():
+{textwrap.indent(moment, "    ")}
+sys.argv = ["entclip"]
+run_command(app)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("interrupted. A run with --out goes on")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [["neutral", "headline"], ["predict", "headline"], ["drift"], ["llm"]], ids=lambda c: c[0])
 @pytest.mark.parametrize("times", [1, 2])
@@ -141,7 +197,7 @@ def test_an_interrupt_is_said_and_has_its_code(command, times):
         for _ in range(times):
             running.send_signal(signal.SIGINT)
         said = running.communicate(timeout=120)[1]
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert said.splitlines()[-1].startswith("interrupted. A run with --out goes on")
     assert "Traceback" not in said
 
