@@ -16,8 +16,8 @@ _VERSION_2 = ("max", "current", "inactive_file")
 
 def available_bytes() -> int:
     """Return bytes that can still be allocated: the least of what the machine has free, the container allows and `ulimit -v`
-    leaves."""
-    return max(0, min((_machine(), *_containers(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")), *_address_space())))
+    and `ulimit -d` leave."""
+    return max(0, min((_machine(), *_containers(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")), *_limits())))
 
 
 def gib(size: float) -> str:
@@ -65,13 +65,16 @@ def _containers(membership: Path, root: Path) -> Iterator[int]:
             yield most - now + int(stat.get(cache, 0))
 
 
-def _address_space() -> Iterator[int]:
+def _limits() -> Iterator[int]:
+    """Yield what the process's own limits leave, of its address space and of what it can write there."""
     try:
         import resource
 
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            with open("/proc/self/statm", encoding="ascii") as file:
-                yield limit - int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    except (ImportError, OSError, ValueError):  # not Linux
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = file.read().split()
+    except (ImportError, OSError):  # not Linux
         return
+    for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
+        limit = resource.getrlimit(kind)[0]
+        if limit != resource.RLIM_INFINITY:
+            yield limit - int(used) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Memory that is left: the least of the machine's, the container's and the address space's."""
+"""Memory that is left: the least of the machine's, the container's and the process's own limits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from entclip.support.memory import _containers, available_bytes, gib
 
 
-def test_an_address_space_limit_counts() -> None:
+@pytest.mark.parametrize(("kind", "pages"), [("RLIMIT_AS", 0), ("RLIMIT_DATA", 5)])
+def test_a_limit_of_the_process_counts(kind: str, pages: int) -> None:
     code = (
         "import resource; from entclip.support.memory import available_bytes;"
-        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
-        "resource.setrlimit(resource.RLIMIT_AS, (size + 10**8,) * 2);"
+        f"size = int(open('/proc/self/statm').read().split()[{pages}]) * resource.getpagesize();"
+        f"resource.setrlimit(resource.{kind}, (size + 10**8,) * 2);"
         "print(available_bytes())"
     )
     found = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
