@@ -31,13 +31,22 @@ CORE = (
     "pydantic",
     "yaml",
     "entclip.__main__",
+    "entclip.cli.execute",
+    "entclip.engines.tabular.sampled",
+    "entclip.integrations.lint.report",
+    "entclip.prediction.maps.phase_map",
+    "entclip.report.document",
+    "entclip.report.explain",
+    "entclip.report.page",
+    "entclip.runs.runner",
 )
 TORCH = (*CORE, "torch", "safetensors.torch", "transformers.models.llama.modeling_llama")
 
 POSIX = {"LC_ALL": "POSIX", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 GIB = 1 << 30
-RESIDENT = 3 * GIB // 2  # the issue's 1.5 GB of peak memory
+RESIDENT = 3 * GIB // 2  # of peak memory, libraries included
+DATA = 5 * GIB // 4  # what a command finds free: it is to refuse what does not fit, or to say that it did not fit
 CPU_SECONDS = 20  # a guard against hangs, not a measure of speed
 WALL_SECONDS = 90  # on a machine that is shared
 
@@ -169,7 +178,13 @@ class Sandbox:
         """Run one command in a prepared folder."""
         work = folder / "work"
         streams = {name: folder / name for name in ("stdout", "stderr")}
-        limits: dict[str, Any] = {"cpu": CPU_SECONDS, "wall": WALL_SECONDS, "resident": RESIDENT, "address": 16 * GIB}
+        limits: dict[str, Any] = {
+            "cpu": CPU_SECONDS,
+            "wall": WALL_SECONDS,
+            "resident": RESIDENT,
+            "address": 16 * GIB,
+            "data": DATA,
+        }
         limits |= {"fsize": None, "files": None, "interrupt": None, "kill": None} | dict(case.limits)
         request = {
             "argv": case.argv,

@@ -79,6 +79,7 @@ def _become(request: dict[str, Any], pipes: list[_Pipe]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_CPU, (request["cpu"], request["cpu"] + 5))
     _limit(resource.RLIMIT_AS, request["address"])
+    _limit(resource.RLIMIT_DATA, request["data"])
     if request["fresh"]:
         words = [sys.executable, *request["flags"], "-m", request["program"], *request["argv"]]
         os.execve(sys.executable, [os.fsencode(w) for w in words], request["env"])

@@ -53,7 +53,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {name: (folder / "work" / "run" / name).read_bytes() for name in FILES if (folder / "work" / "run" / name).exists()}
 
 
-@pytest.mark.parametrize("name", share((*EXPERIMENTS, "llm"), "sampled", "tokens", "head", "llm"))
+@pytest.mark.parametrize("name", share((*EXPERIMENTS, "llm"), "sampled", "reduced"))
 def test_a_killed_run_resumes_to_the_same_bytes(name: str, sandbox: Sandbox) -> None:
     case, rng = _case(name), random.Random(f"7/{name}")
     whole, folder = sandbox.run(case, f"whole-{name}")

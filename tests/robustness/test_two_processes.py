@@ -15,6 +15,7 @@ import pytest
 
 from tests.robustness.judge import faults, folder_faults
 from tests.robustness.sandbox import Case, Sandbox, environment
+from tests.robustness.scope import NIGHTLY, share
 from tests.robustness.templates import checkpoints
 
 FILES = (("long.toml", "copy", {"of": "long.toml"}), ("base.toml", "copy", {"of": "base.toml"}))
@@ -41,7 +42,7 @@ def held(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Held]:
         process.wait()
 
 
-@pytest.mark.parametrize("experiment", ["long.toml", "base.toml"])
+@pytest.mark.parametrize("experiment", share(("long.toml", "base.toml"), "long.toml"))
 def test_a_second_writer_is_refused_until_the_first_is_dead(experiment: str, held: Held, sandbox: Sandbox) -> None:
     folder, holder = held
     case = Case("second", ("run", experiment, "--out", "out"), out="out")
@@ -68,7 +69,7 @@ def test_readers_leave_a_run_in_progress_alone(held: Held, sandbox: Sandbox) -> 
         assert not faults(Case("reader", argv), outcome)
 
 
-@pytest.mark.parametrize("round_", range(3))
+@pytest.mark.parametrize("round_", range(3 if NIGHTLY else 1))
 def test_two_experiments_that_race_for_a_folder_do_not_mix(round_: int, sandbox: Sandbox) -> None:
     folder = sandbox.root / f"race-{round_}"
     sandbox.prepare(Case("race", (), FILES), folder)
