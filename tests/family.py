@@ -25,6 +25,22 @@ def family(width: float, serves: Set[str] = NOTHING) -> dict[str, dict[str, Any]
         "ce_gppo": {"kind": "ce_gppo", "low": w, "high": w, "beta_low": 0.75, "beta_high": 0.5},
         "dppo_tv": {"kind": "dppo_tv", "delta": w / 50},
         "flexible": {"kind": "flexible", "low": w, "high": 1.5 * w, "low_slope": -w / 2, "high_slope": -w},
+        "reinforce": {"kind": "reinforce"},
+        "truncated_weights": {"kind": "truncated_weights", "cap": 1 + w},
+        "cispo_trl": {"kind": "cispo_trl", "high": 1 + 1.5 * w},
+        "cispo_torchrl": {"kind": "cispo_torchrl", "low": w, "high": 1.5 * w},
+        "gppo": {"kind": "gppo", "low": w, "high": 1.5 * w},
+        "sapo_trinity": {"kind": "sapo_trinity", "tau_pos": 1.0, "tau_neg": 1.8},
+        "dppo_kl": {"kind": "dppo_kl", "delta": w**2 / 50},
+        "ripo": {"kind": "ripo", "delta": w**2 / 20},
+        "abc_grpo": {"kind": "abc_grpo", "low_pos": w, "high_pos": 1.5 * w, "low_neg": 1.5 * w, "high_neg": 2 * w},
+        "positive_weight": {"kind": "positive_weight", "lambda_pos": 0.6, "low": w, "high": 1.5 * w},
+        "w_reinforce": {"kind": "w_reinforce", "lambda_pos": 0.25, "lambda_neg": 0.75, "low": w, "high": 1.5 * w},
+        "entropic": {"kind": "entropic", "alpha": -0.3, "threshold": 0.05, "low": w, "high": 1.5 * w},
+        "repo_r": {"kind": "repo_r", "zeta": 0.3, "low": w, "high": 1.5 * w},
+        "calibrl": {"kind": "calibrl", "coefficient": 0.2, "expert": 0.05, "low": w, "high": 1.5 * w},
+        "erc": {"kind": "erc", "entropy_low": 1 - w / 30, "entropy_high": 1 + w / 30, "low": w, "high": 1.5 * w},
+        "clip_b": {"kind": "clip_b", "mu": 0.2, "low": w, "high": 1.5 * w},
         "high_entropy_mask": {"kind": "high_entropy_mask", "share": 0.4, "low": w, "high": 1.5 * w},
     }
     return {name: given for name, given in every.items() if kinds()[str(given["kind"])]().needs <= serves}
@@ -34,6 +50,9 @@ def members(width: float, serves: Set[str] = NOTHING) -> dict[str, Objective]:
     """The same, made."""
     return {name: objective(given.pop("kind"), **given) for name, given in family(width, serves).items()}
 
+
+# Kinds that have no bound: no action is in a set, whatever its ratio.
+UNBOUNDED = {"none", "sapo", "sapo_trinity", "reinforce"}
 
 # Sides that are off, and bounds at a ratio of 1.
 EDGES: dict[str, Objective] = {

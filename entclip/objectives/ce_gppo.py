@@ -10,7 +10,7 @@ from entclip.objectives.widths import check_widths, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
 
-__all__ = ["CeGppo"]
+__all__ = ["CeGppo", "held"]
 
 
 @dataclass()
@@ -43,10 +43,15 @@ class CeGppo(Objective):
         return 1 - self.low, 1 + self.high
 
     def change(self, view: View) -> Change:
-        xp, ratio = namespace(view.ratio), view.ratio
-        low, high = outside(view, self.low, self.high)
-        plus = one = xp.ones_like(ratio)
-        # An infinite width has an empty set; without this test the gradient of the branch not taken would be 0 times inf.
-        if self.high < math.inf:
-            plus = xp.where(high, self.beta_high * (1 + self.high) / ratio, one)
-        return Change.of(plus, xp.where(low, self.beta_low * (1 - self.low) / ratio, one), low, high)
+        return held(view, self.low, self.high, self.beta_low, self.beta_high)
+
+
+def held(view: View, low: float, high: float, beta_low: float, beta_high: float) -> Change:
+    """The weights beta_low (1 - low) A for A < 0 below the low bound, beta_high (1 + high) A for A > 0 above the high one."""
+    xp, ratio = namespace(view.ratio), view.ratio
+    below, above = outside(view, low, high)
+    plus = one = xp.ones_like(ratio)
+    # An infinite width has an empty set; without this test the gradient of the branch not taken would be 0 times inf.
+    if high < math.inf:
+        plus = xp.where(above, beta_high * (1 + high) / ratio, one)
+    return Change.of(plus, xp.where(below, beta_low * (1 - low) / ratio, one), below, above)

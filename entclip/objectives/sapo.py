@@ -11,7 +11,7 @@ from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
 
-__all__ = ["Sapo"]
+__all__ = ["Sapo", "check_steepness"]
 
 
 @dataclass()
@@ -25,9 +25,7 @@ class Sapo(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        for name, tau in (("tau_pos", self.tau_pos), ("tau_neg", self.tau_neg)):
-            if not 0 < tau < math.inf:
-                raise ValueError(f"sapo.{name} must be positive and finite, got {tau}: it is the steepness of the gate.")
+        check_steepness(self.kind, tau_pos=self.tau_pos, tau_neg=self.tau_neg)
 
     @property
     def width(self) -> float:
@@ -35,6 +33,13 @@ class Sapo(Objective):
 
     def change(self, view: View) -> Change:
         return Change.of(_gate(view.ratio, self.tau_pos), _gate(view.ratio, self.tau_neg), *nowhere(view))
+
+
+def check_steepness(kind: str, **taus: float) -> None:
+    """ValueError unless each steepness is positive and finite."""
+    for name, tau in taus.items():
+        if not 0 < tau < math.inf:
+            raise ValueError(f"{kind}.{name} must be positive and finite, got {tau}: it is the steepness of the gate.")
 
 
 def _gate(ratio: Array, tau: float) -> Array:

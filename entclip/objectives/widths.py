@@ -1,11 +1,14 @@
-"""Clip widths: their limits, and which ratios lie beyond them."""
+"""Clip widths: their limits, which ratios lie beyond them, and what several objectives make of those."""
 
 from __future__ import annotations
 
-from entclip.objectives.base import View
-from entclip.policies.softmax import Array
+import math
 
-__all__ = ["check_widths", "nowhere", "outside"]
+from entclip.objectives.base import Change, View
+from entclip.policies.softmax import Array
+from entclip.support.namespace import namespace
+
+__all__ = ["check_factors", "check_widths", "nowhere", "outside", "truncated", "weighted_clip", "width_of_clip"]
 
 
 def check_widths(low: float, high: float) -> None:
@@ -31,3 +34,31 @@ def nowhere(view: View) -> tuple[Array, Array]:
     """Two empty sets."""
     never = view.ratio < 0
     return never, never
+
+
+def width_of_clip(low: float, high: float) -> float:
+    """How far the ratio moves until one of the two sides acts; inf where both are off."""
+    return min((width for width in (low, high) if width < 1), default=math.inf)
+
+
+def check_factors(kind: str, **factors: float) -> None:
+    """ValueError unless each factor of a weight is finite and at least 0."""
+    for name, factor in factors.items():
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"{kind}.{name} must be finite and at least 0, got {factor}: it multiplies the loss of its samples.")
+
+
+def weighted_clip(view: View, low: float, high: float, plus: float, minus: float) -> Change:
+    """The clip, with a factor on samples with A > 0 and one on those with A < 0."""
+    xp, dtype = namespace(view.ratio), view.ratio.dtype
+    below, above = outside(view, low, high)
+    return Change.of(plus * xp.astype(~above, dtype), minus * xp.astype(~below, dtype), below, above)
+
+
+def truncated(view: View, cap: float) -> Change:
+    """The detached weight min(r, cap) A of either sign; nothing is below."""
+    xp, ratio = namespace(view.ratio), view.ratio
+    never, above = ratio < 0, ratio > cap
+    # An infinite cap is passed by none; without this test the gradient of the branch not taken would be 0 times inf.
+    gain = xp.where(above, cap / ratio, xp.ones_like(ratio)) if cap < math.inf else xp.ones_like(ratio)
+    return Change.of(gain, gain, never, above, gated=False)

@@ -19,11 +19,11 @@ from entclip.ledger.arm import ArmLedger
 from entclip.objectives.base import View
 from entclip.objectives.drop import Keep
 from entclip.runs.runner import directive_for
-from tests.family import family
+from tests.family import family, members
 from tests.tolerances import IDENTITY, assert_unit_means
 
 OBJECTIVES = family(0.2)
-HARD = {"clip", "low_only", "none", "dual_clip", "dppo_tv", "flexible"}
+HARD = {name for name, member in members(0.2).items() if member.hard}
 
 
 def experiment_of(objective, control=None, **changes):

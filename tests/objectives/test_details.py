@@ -81,7 +81,8 @@ def test_defaults_are_those_of_the_papers() -> None:
         assert named.kind == kind
         if not named.needs:
             gated = changed(named, np.ones(2), np.full(2, 0.1)).gated
-            assert gated is (kind != "cispo"), "PPO's gating by the sign of A: all but CISPO"
+            either = {"cispo", "cispo_trl", "cispo_torchrl", "truncated_weights"}
+            assert gated is (kind not in either), "PPO's gating by the sign of A: all but those that bound either sign"
     assert (Independent().kind, GroupRelative().kind, Independent().size) == ("independent", "group", 1)
 
 

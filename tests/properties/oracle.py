@@ -11,16 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.objectives.base import Objective
-from entclip.objectives.ce_gppo import CeGppo
-from entclip.objectives.cispo import Cispo
-from entclip.objectives.clip import Clip
-from entclip.objectives.dppo_tv import DppoTv
-from entclip.objectives.dual_clip import DualClip
-from entclip.objectives.flexible import Flexible
-from entclip.objectives.none import NoClip
-from entclip.objectives.sapo import Sapo
 from entclip.rewards.advantage import Advantage, Independent
 from entclip.rewards.reward import RewardLaw
+from tests.properties.published import clip_sets, gated, published_weight
 from tests.properties.strategies import Update
 
 CAUSES = ("unclipped", "clip_low", "clip_high", "other")
@@ -58,52 +51,14 @@ def entropy_size(log_p: np.ndarray) -> float:
     return float(np.sum(np.exp(log_p) * (1 + np.abs(log_p)) ** 2))
 
 
-# ---- The published objectives -----------------------------------------------------------------------------------------------
-
-
-def published_weight(o: Objective, r: np.ndarray, a: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """c(r, A) of each paper, from the surrogate's own description."""
-    if isinstance(o, NoClip):
-        return r * a
-    if isinstance(o, (Clip, DualClip)):
-        drop = ((a > 0) & (r > 1 + o.high)) | ((a < 0) & (r < 1 - o.low))
-        if isinstance(o, DualClip):
-            drop |= (a < 0) & (r > o.cap)
-        return np.where(drop, 0.0, r * a)
-    if isinstance(o, Cispo):
-        return np.minimum(np.maximum(r, 1 - o.low), 1 + o.high) * a
-    if isinstance(o, Sapo):
-        half = np.where(a > 0, o.tau_pos, o.tau_neg) * (r - 1) / 2
-        return r * a / np.cosh(np.clip(half, -350, 350)) ** 2  # e^-700 is 0 beside anything
-    if isinstance(o, CeGppo):
-        kept = np.where((a < 0) & (r < 1 - o.low), o.beta_low * (1 - o.low) * a, r * a)
-        bound = o.beta_high * (1 + o.high) if o.high < math.inf else 0.0  # an infinite bound is never passed
-        return np.where((a > 0) & (r > 1 + o.high), bound * a, kept)
-    if isinstance(o, Flexible):
-        low, high = clip_sets(o, r, old)
-        return np.where(((a > 0) & high) | ((a < 0) & low), 0.0, r * a)
-    assert isinstance(o, DppoTv)
-    moved = old * (r - 1)
-    return np.where(((a > 0) & (moved > o.delta)) | ((a < 0) & (moved < -o.delta)), 0.0, r * a)
-
-
-def clip_sets(o: Objective, r: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """LOW and HIGH."""
-    if isinstance(o, (NoClip, Sapo)):
-        return np.zeros(r.shape, bool), np.zeros(r.shape, bool)
-    if isinstance(o, DppoTv):
-        return old * (r - 1) < -o.delta, old * (r - 1) > o.delta
-    if isinstance(o, Flexible):
-        pi = r * old
-        return r < 1 - (o.low + o.low_slope * pi), r > 1 + (o.high + o.high_slope * pi)
-    return r < 1 - o.low, r > 1 + o.high
+# ---- What each side of an objective does -------------------------------------------------------------------------------------
 
 
 def by_cause(o: Objective, r: np.ndarray, a: np.ndarray, old: np.ndarray) -> dict[str, np.ndarray]:
-    """c(r, A) in four parts: r A; its change on LOW (for A < 0, CISPO: any sign), on HIGH (A > 0), and elsewhere."""
+    """c(r, A) in four parts: r A; its change on LOW (for A < 0; CISPO: any sign), on HIGH (A > 0), and elsewhere."""
     change = published_weight(o, r, a, old) - r * a
     low, high = clip_sets(o, r, old)
-    if not isinstance(o, Cispo):
+    if gated(o):
         low, high = low & (a < 0), high & (a > 0)
     return {
         "unclipped": r * a,

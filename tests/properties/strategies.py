@@ -233,6 +233,18 @@ PARAMETERS: dict[str, st.SearchStrategy[float]] = {
     "tau_neg": st.floats(0.05, 8),
     "beta_low": st.floats(0, 2),
     "beta_high": st.floats(0, 2),
+    "lambda_pos": st.floats(0, 2),
+    "lambda_neg": st.floats(0, 2),
+    "low_pos": lows,
+    "high_pos": highs,
+    "low_neg": lows,
+    "high_neg": highs,
+    "alpha": st.floats(-1, 1),
+    "threshold": st.floats(0.01, 0.99),
+    "zeta": st.floats(0, 0.5),
+    "coefficient": st.floats(0, 1),
+    "slope": st.floats(0, 1),
+    "expert": st.floats(0.01, 0.99),
     "delta": st.one_of(st.sampled_from([0.0, 1e-3, 0.15, 1.0]), st.floats(0, 1)),
 }
 # Lines between widths that are multiples of 1/64: their differences and sums are exact, and stay within the limits.
@@ -241,8 +253,8 @@ _lines = st.tuples(_ends, _ends, _ends, _ends).map(lambda w: Flexible(w[0], w[1]
 OBJECTIVES: dict[str, st.SearchStrategy[Objective]] = {
     kind: st.builds(kinds()[kind], **{name: PARAMETERS[name] for name in parameters(kind)})
     for kind in PUBLISHED
-    if kind != "flexible" and not kinds()[kind]().needs  # the suites of properties give ratios and probabilities
-} | {"flexible": _lines}
+    if kind not in ("flexible", "cispo_trl") and not kinds()[kind]().needs  # the suites give ratios and probabilities
+} | {"flexible": _lines, "cispo_trl": st.builds(kinds()["cispo_trl"], PARAMETERS["cap"])}
 objectives = st.one_of(*OBJECTIVES.values())
 
 bernoullis = st.builds(Bernoulli, st.one_of(st.just(0.5), st.floats(0.01, 0.99)))

@@ -191,13 +191,14 @@ def test_interpolation(per_panel):
 
 
 MEMBERS = [*members(0.1).values(), *EDGES.values(), DualClip(0.1, 0.3, 3.0), DppoTv(0.2)]
+IDLE = [member for member in MEMBERS if not math.isnan(member.idle[0])]
 
 
-@pytest.mark.parametrize("objective", MEMBERS, ids=repr)
+@pytest.mark.parametrize("objective", IDLE, ids=repr)
 def test_nothing_happens_within_the_idle_range(objective):
     low, high = idle_range(Terms(objective, "euclidean", 8, 0.0, None, np.ones(1), None))
     rng = np.random.default_rng(7)
-    inside = rng.uniform(low, min(high, 5.0), 10_000) if low == low else np.ones(1)
+    inside = rng.uniform(low, min(high, 5.0), 10_000)
     ratio = np.concatenate([inside, [x for x in (low, high) if math.isfinite(x) and x > 0]])
     old = np.minimum(np.concatenate([rng.random(len(ratio) - 1), [1.0]]), 1 / ratio)  # no probability is above 1
     change = changed(objective, ratio, old)

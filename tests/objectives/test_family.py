@@ -1,0 +1,66 @@
+"""Every member against every outcome of a minibatch (the exact engine), and against samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from entclip.engines.tabular.sampled import SampledEngine
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.ledger.columns import PARTS
+from entclip.objectives.base import Objective
+from entclip.runs.runner import run
+from tests.contexts import geometries
+from tests.family import members
+from tests.tolerances import SIGMAS
+
+MEMBERS = members(0.2, SampledEngine.facts.serves)
+MOVE = [0.7, -0.5, 0.4, -0.6]  # ratios above and below the bounds of every member
+
+
+def one_update(geometry: str, objective: Objective, **changes: Any) -> Experiment:
+    """One minibatch of two samples from four actions, the policy already away from pi_old."""
+    return parse_experiment(
+        {
+            "policy": {"kind": "zipf", "vocab": 4, "exponent": 1.2},
+            "perturbation": {"law": "array", "values": MOVE},
+            "reward": {"kind": "table", "values": [1.0, 0.0, 0.5, 0.2]},
+            "advantage": {"kind": "group", "size": 2},
+            "update": {"geometry": geometry, "learning_rate": 0.3, "batch": 2, "minibatches": 1, "rollouts": 1},
+            "arm": [{"name": "a", "objective": objective}],
+        }
+        | changes
+    )
+
+
+def apart(found: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a part's expectation in `other` is over 1e-12 of all terms from what was enumerated."""
+    room = 1e-12 * (1 + sum(abs(found[part]) for part in PARTS))
+    return any(abs(found[part] - other[f"expected_{part}"]) > room for part in PARTS)
+
+
+@geometries
+@pytest.mark.parametrize("name", MEMBERS)
+def test_enumeration_agrees_with_theory(name: str, geometry: str) -> None:
+    """Each cause is T5's and the curvature T8's to 1e-12 of all terms; another member's theory is seen to be another's."""
+    found = run(one_update(geometry, MEMBERS[name]), "exact").summary()["arms"]["a"]
+    assert not apart(found, found)
+    other = run(one_update(geometry, MEMBERS["low_only" if name == "none" else "none"]), "exact").summary()["arms"]["a"]
+    assert apart(found, other), "falsifier"
+
+
+@pytest.mark.statistical
+@geometries
+@pytest.mark.parametrize("name", MEMBERS)
+def test_samples_agree_with_theory(name: str, geometry: str) -> None:
+    """Two updates of 1,024 replicas: every residual within five standard errors, and theory without one cause is rejected."""
+    update = {"geometry": geometry, "learning_rate": {"natural": 0.2, "euclidean": 1.5}[geometry], "batch": 16, "minibatches": 2}
+    experiment = one_update(geometry, MEMBERS[name], replicas=1024, update=update | {"rollouts": 1})
+    found = run(experiment).summary()["arms"]["a"]
+    seen = 0.0
+    for part in PARTS:
+        residual, se = found[part] - found[f"expected_{part}"], found[f"residual_{part}_se"]
+        assert abs(residual) <= SIGMAS * se + 1e-13, part
+        seen = max(seen, abs(found[f"expected_{part}"]) / (se + 1e-13))
+    assert seen > 2 * SIGMAS, "falsifier: a part left out would be seen"

@@ -1,0 +1,172 @@
+"""The published objectives as their papers and code write them: a surrogate each, from which weights follow by differentiation.
+
+Nothing here calls a formula of entclip. A surrogate is a function of the ratio r that is analytic where it is smooth; which
+branch is taken, and whatever a stop-gradient holds, depends on the real ratio r0 beside it. A complex step differentiates it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from entclip.objectives.base import Objective
+
+_STEP = 1e-10  # of the complex step, whose error is its square; smaller, and the smallest ratios of the tests would underflow
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray]  # r0, A, pi_old
+
+
+def gated(o: Objective) -> bool:
+    """Whether LOW acts on A < 0 alone and HIGH on A > 0 alone."""
+    return o.kind not in ("cispo", "cispo_trl", "cispo_torchrl", "truncated_weights")
+
+
+def published_surrogate(o: Objective, r: np.ndarray, r0: np.ndarray, a: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """The published surrogate of each sample, to be maximised, at a (complex) ratio r near r0."""
+    return _SURROGATES[o.kind](o, r, (r0, a, old))
+
+
+def published_weight(o: Objective, r: np.ndarray, a: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """c(r, A) of each paper: the slope of its surrogate in log r, by a complex step."""
+    value = published_surrogate(o, r * (1 + 1j * _STEP), r, a, old)
+    return np.where(a == 0, 0.0, value.imag / _STEP)
+
+
+def clip_sets(o: Objective, r: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """LOW and HIGH."""
+    never = np.zeros(r.shape, bool)
+    if o.kind in ("none", "sapo", "sapo_trinity", "reinforce"):
+        return never, never
+    if o.kind in ("truncated_weights", "cispo_trl"):
+        return never, r > (o.cap if o.kind == "truncated_weights" else o.high)
+    if o.kind == "dppo_tv":
+        return old * (r - 1) < -o.delta, old * (r - 1) > o.delta
+    if o.kind == "dppo_kl":
+        beyond = _binary_kl(r, old) > o.delta
+        return beyond & (r < 1), beyond & (r > 1)
+    if o.kind == "flexible":
+        pi = r * old
+        return r < 1 - (o.low + o.low_slope * pi), r > 1 + (o.high + o.high_slope * pi)
+    if o.kind == "ripo":
+        return r < 1 - np.sqrt(o.delta / old), r > 1 + np.sqrt(o.delta / old)
+    if o.kind == "abc_grpo":
+        return r < 1 - o.low_neg, r > 1 + o.high_pos
+    low, high = r < 1 - o.low, r > 1 + o.high
+    return (low & (1 + o.zeta * np.log(old) >= 0), high) if o.kind == "repo_r" else (low, high)
+
+
+def _binary_kl(r: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """KL of two coins, with the floor 1e-8 of the code."""
+    rest_old, rest = np.maximum(1 - old, 0) + 1e-8, np.maximum(1 - r * old, 0) + 1e-8
+    return old * -np.log(r) + (1 - old) * np.log(rest_old / rest)
+
+
+def _clipped(low: float, high: float) -> Callable[[np.ndarray, Sample], np.ndarray]:
+    """min(r A, clip(r) A): r A where that is the smaller."""
+
+    def value(r: np.ndarray, s: Sample) -> np.ndarray:
+        r0, a, _ = s
+        drop = ((a > 0) & (r0 > 1 + high)) | ((a < 0) & (r0 < 1 - low))
+        return np.where(drop, 0, r * a)
+
+    return value
+
+
+def _masked(o: Objective, r: np.ndarray, s: Sample) -> np.ndarray:
+    """r A, without a gradient for A > 0 on HIGH and for A < 0 on LOW."""
+    r0, a, old = s
+    low, high = clip_sets(o, r0, old)
+    return np.where(((a > 0) & high) | ((a < 0) & low), 0, r * a)
+
+
+def _dual_clip(o, r, s):
+    return np.where((s[1] < 0) & (s[0] > o.cap), 0, _clipped(o.low, o.high)(r, s))
+
+
+def _cispo(o, r, s):
+    return np.clip(s[0], 1 - o.low, 1 + o.high) * s[1] * np.log(r)  # the weight is detached
+
+
+def _truncated(cap):
+    return lambda o, r, s: np.minimum(s[0], cap(o)) * s[1] * np.log(r)
+
+
+def _cispo_torchrl(o, r, s):
+    inside = (s[0] >= 1 - o.low) & (s[0] <= 1 + o.high)
+    return np.where(inside, r * s[1], 0)  # clip(r) A, not detached: flat beyond the bounds
+
+
+def _sapo(o, r, s):
+    tau = np.where(s[1] > 0, o.tau_pos, o.tau_neg)
+    return 4 / tau / (1 + np.exp(-np.minimum(tau * (s[0] - 1), 700) - tau * (r - s[0]))) * s[1]  # e^-700 is 0 beside anything
+
+
+def _sapo_trinity(o, r, s):
+    tau = np.where(s[1] > 0, o.tau_pos, o.tau_neg)
+    return 4 / tau / (1 + np.exp(-np.clip(tau * (s[0] - 1), -700, 700))) * s[1] * np.log(r)
+
+
+def _held(beta_low, beta_high):
+    def value(o, r, s):
+        r0, a, _ = s
+        low, high = (a < 0) & (r0 < 1 - o.low), (a > 0) & (r0 > 1 + o.high)
+        bound = beta_high(o) * (1 + o.high) if o.high < math.inf else 0.0  # an infinite bound is never passed
+        kept = np.where(low, beta_low(o) * (1 - o.low) * a * np.log(r), r * a)
+        return np.where(high, bound * a * np.log(r), kept)
+
+    return value
+
+
+def _abc_grpo(o, r, s):
+    r0, a, _ = s
+    inside = np.where(a > 0, (r0 >= 1 - o.low_pos) & (r0 <= 1 + o.high_pos), (r0 >= 1 - o.low_neg) & (r0 <= 1 + o.high_neg))
+    return np.where(inside, r * a, 0)  # clip(r) A by sign, without a min
+
+
+def _factors(plus, minus):
+    return lambda o, r, s: np.where(s[1] > 0, plus(o), minus(o)) * _clipped(o.low, o.high)(r, s)
+
+
+def _entropic(o, r, s):
+    likely = s[0] * s[2] > o.threshold
+    return _clipped(o.low, o.high)(r, s) + np.where(likely, o.alpha * np.abs(s[1]) * r, 0)
+
+
+def _repo_r(o, r, s):
+    r0, a, old = s
+    return _clipped(o.low, o.high)(r, (r0, a - o.zeta * np.abs(a) * np.log(old), old))
+
+
+def _calibrl(o, r, s):
+    r0, a, old = s
+    sign, gap = np.sign(a), np.log(r0) + np.log(old) - np.log(o.expert)
+    slope = np.where(-sign * gap > 0, 1.0, o.slope)
+    leaky = slope * -sign * (np.log(r) + np.log(old) - np.log(o.expert))
+    return _clipped(o.low, o.high)(r, s) - o.coefficient * np.abs(a) * leaky
+
+
+_SURROGATES: dict[str, Callable[[Objective, np.ndarray, Sample], np.ndarray]] = {
+    "none": lambda o, r, s: r * s[1],
+    "clip": lambda o, r, s: _clipped(o.low, o.high)(r, s),
+    "dual_clip": _dual_clip,
+    "cispo": _cispo,
+    "cispo_trl": _truncated(lambda o: o.high),
+    "truncated_weights": _truncated(lambda o: o.cap),
+    "cispo_torchrl": _cispo_torchrl,
+    "reinforce": lambda o, r, s: s[1] * np.log(r),
+    "sapo": _sapo,
+    "sapo_trinity": _sapo_trinity,
+    "ce_gppo": _held(lambda o: o.beta_low, lambda o: o.beta_high),
+    "gppo": _held(lambda o: 1.0, lambda o: 1.0),
+    "dppo_tv": _masked,
+    "dppo_kl": _masked,
+    "flexible": _masked,
+    "ripo": _masked,
+    "abc_grpo": _abc_grpo,
+    "positive_weight": _factors(lambda o: o.lambda_pos, lambda o: 1.0),
+    "w_reinforce": _factors(lambda o: o.lambda_pos, lambda o: o.lambda_neg),
+    "entropic": _entropic,
+    "repo_r": _repo_r,
+    "calibrl": _calibrl,
+}
