@@ -41,6 +41,8 @@ def family(width: float, serves: Set[str] = NOTHING) -> dict[str, dict[str, Any]
         "calibrl": {"kind": "calibrl", "coefficient": 0.2, "expert": 0.05, "low": w, "high": 1.5 * w},
         "erc": {"kind": "erc", "entropy_low": 1 - w / 30, "entropy_high": 1 + w / 30, "low": w, "high": 1.5 * w},
         "clip_b": {"kind": "clip_b", "mu": 0.2, "low": w, "high": 1.5 * w},
+        "entropy_bonus": {"kind": "entropy_bonus", "coefficient": 0.3, "low": w, "high": 1.5 * w},
+        "reference_kl": {"kind": "reference_kl", "coefficient": 0.4, "low": w, "high": 1.5 * w},
         "high_entropy_mask": {"kind": "high_entropy_mask", "share": 0.4, "low": w, "high": 1.5 * w},
     }
     return {name: given for name, given in every.items() if kinds()[str(given["kind"])]().needs <= serves}

@@ -21,13 +21,15 @@ from entclip.support.namespace import namespace
 
 __all__ = ["DriftTerms", "expected_entropy_drift"]
 
+_SERVED = frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus"})
+
 
 @dataclass(frozen=True)
 class DriftTerms:
     """Expected entropy change of one update in nats, each (...); gaps in units of kappa.
 
     Attributes:
-        unclipped, clip_low, clip_high, other: first order, by cause.
+        unclipped, clip_low, clip_high, other: first order, by cause.   bonus, kl_term: likewise; None where there is none.
         curvature: second order, None when only the first was asked for.
         gap_low, gap_high: E[kappa|X] - E[kappa] of the clip sets, NaN where a set is empty (it has no mean).
         total: the sum of all terms computed.
@@ -41,6 +43,8 @@ class DriftTerms:
     gap_low: Array
     gap_high: Array
     total: Array
+    bonus: Array | None = None
+    kl_term: Array | None = None
 
 
 def expected_entropy_drift(
@@ -55,6 +59,7 @@ def expected_entropy_drift(
     objective: Objective | str | None = None,
     order: int = 1,
     batch: int | None = None,
+    reference: SoftmaxPolicy | None = None,
 ) -> DriftTerms:
     """Expected entropy change of one update on fresh samples of the old policy, by cause, in nats. Claims T5, T8.
 
@@ -71,8 +76,10 @@ def expected_entropy_drift(
         advantage: Independent() or GroupRelative(...).
         objective: None for the clip; a name ("none", "cispo", "dual_clip", ...: takes the clip's widths); or an Objective.
         order: 1, or 2 with batch, the samples per context and minibatch.
+        reference: the policy that a KL penalty holds on to, for objectives that look at one.
     Returns: DriftTerms, each (...), nats per update.
-    Raises: ValueError if the policies differ in shape, eta <= 0, order is not 1 or 2, or order 2 lacks a batch.
+    Raises: ValueError if the policies differ in shape, eta <= 0, order is not 1 or 2, or order 2 lacks a batch; if the
+        objective looks at a reference that is not given or has another shape.
     Notes: the clip terms vanish when policy == old_policy; their signs are not universal (T6). The expectation holds for
         samples not used before in this rollout.
     References: Park et al. 2025, arXiv:2509.26114, Theorems 1 and 2; Cui et al. 2025, arXiv:2505.22617.
@@ -86,12 +93,12 @@ def expected_entropy_drift(
     _check_arguments(policy, old_policy, learning_rate, geometry, advantage, order, batch)
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
-    refuse_unserved(chosen, frozenset({"entropy", "statistics"}), "expected_entropy_drift")
-    view = _view(chosen, log_probs, old_log_probs)
+    refuse_unserved(chosen, _SERVED, "expected_entropy_drift")
+    view = replace(_view(chosen, log_probs, old_log_probs), reference=_reference_of(chosen, reference, policy))
     old_probs = view.old_probs
     moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
     change = chosen.change(view)
-    weights = expected_weights(change, moments)
+    weights = expected_weights(change, moments, change.survival) | dict(change.bonus)
     terms = expected_first_order(weights, log_probs, learning_rate=learning_rate, geometry=geometry)
     curvature = None
     if order == 2:
@@ -106,6 +113,7 @@ def expected_entropy_drift(
             geometry=geometry,
             batch=batch,
             shared_group=shared,
+            keep=change.survival,
         )
     stats = clip_set_stats(change, log_probs, geometry)
     total = sum(terms.values()) + (0 if curvature is None else curvature)
@@ -122,6 +130,19 @@ def _view(objective: Objective, log_probs: Array, old_log_probs: Array) -> View:
     share = np.exp(old) / old.shape[1]
     numbers = objective.statistics(View.of(now, old, objective.needs), share)
     return replace(view, statistics={name: float(value[0]) for name, value in numbers.items()})
+
+
+def _reference_of(objective: Objective, reference: SoftmaxPolicy | None, policy: SoftmaxPolicy) -> Array:
+    """Log-probabilities of the reference, or None for an objective that looks at none."""
+    if "reference" not in objective.needs:
+        return None
+    if reference is None or tuple(reference.logits.shape) != tuple(policy.logits.shape):
+        given = "none is given" if reference is None else f"it has shape {tuple(reference.logits.shape)}"
+        raise ValueError(
+            f"{type(objective).__name__} holds on to a reference policy, but {given}: give reference, a SoftmaxPolicy of shape "
+            f"{tuple(policy.logits.shape)}."
+        )
+    return reference.log_probs
 
 
 def _gap(mass: Array, prob: Array) -> Array:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from entclip.objectives.base import Change
-from entclip.objectives.drop import Keep, split_survivors
+from entclip.objectives.base import Change, Keep, weights_of
+from entclip.objectives.drop import split_survivors, surviving
 from entclip.policies.softmax import Array, Geometry, centered_kappa
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
 
-__all__ = ["ClipSetStats", "clip_set_stats", "expected_first_order", "expected_weights"]
+__all__ = [
+    "ActionMoments",
+    "ClipSetStats",
+    "clip_set_stats",
+    "expected_first_order",
+    "expected_weights",
+    "mean_square_weights",
+    "mean_weights",
+    "weights_by_cause",
+]
 
 
 class ClipSetStats(NamedTuple):
@@ -28,12 +37,53 @@ def _like(moment: Array, array: Array) -> Array:
     return xp.asarray(moment, dtype=array.dtype, device=getattr(array, "device", None))
 
 
+class ActionMoments(NamedTuple):
+    """Moments of the advantage given the action, (..., V) or numbers: E[A+], E[A-], E[A+^2], E[A-^2], P(A > 0), P(A < 0)."""
+
+    plus: Array
+    minus: Array
+    plus_sq: Array
+    minus_sq: Array
+    share_plus: Array
+    share_minus: Array
+
+    @classmethod
+    def of(cls, moments: AdvantageMoments, array: Array) -> ActionMoments:
+        """Return those of all actions, in the library, dtype and device of an array."""
+        return cls(*(_like(moments.by_action(name), array) for name in cls._fields))  # type: ignore[arg-type]
+
+
 def expected_weights(change: Change, moments: AdvantageMoments, keep: Keep | None = None) -> dict[str, Array]:
     """w(a) = E[c | a] / r(a) by cause, each (..., V); with `keep`, of samples that survive a random drop. Claims T5, T10."""
-    plus, minus = (_like(moments.by_action(name), change.gains.plus) for name in ("plus", "minus"))
+    return weights_by_cause(change, ActionMoments.of(moments, change.gains.plus), keep)
+
+
+def weights_by_cause(change: Change, moments: ActionMoments, keep: Keep | None = None) -> dict[str, Array]:
+    """Return `expected_weights` of the actions that the moments are given for."""
+    plus, minus, _, _, n_plus, n_minus = moments
     if keep is not None:
-        plus, minus = plus * keep.plus, minus * keep.minus
-    return split_survivors(change, plus, minus, keep)
+        plus, minus, n_plus, n_minus = plus * keep.plus, minus * keep.minus, n_plus * keep.plus, n_minus * keep.minus
+    return split_survivors(change, plus, minus, keep, n_plus, n_minus)
+
+
+def mean_weights(change: Change, moments: ActionMoments) -> Array:
+    """E[c | a] / r(a), (..., V): the sum of `expected_weights`. Claim T5."""
+    return weights_of(change, moments.plus, moments.minus, moments.share_plus, moments.share_minus)
+
+
+def mean_square_weights(change: Change, moments: ActionMoments, keep: Keep | None = None) -> Array:
+    """E[(c/r)^2 | a], (..., V), of samples that survive a random drop. Claim T8.
+
+    c/r is A+ g_plus + x_plus or -A- g_minus + x_minus by the sign of A, x the extra weights.
+    """
+    gains, m = surviving(change, keep).gains, moments
+    out = gains.plus_sq * m.plus_sq + gains.minus_sq * m.minus_sq
+    if change.extra_plus is None:
+        return out
+    x, y = change.extra_plus, change.extra_minus
+    up = x * (2 * change.gains.plus * m.plus + x * m.share_plus)
+    down = y * (y * m.share_minus - 2 * change.gains.minus * m.minus)
+    return out + (up + down if keep is None else keep.plus * up + keep.minus * down)
 
 
 def expected_first_order(

@@ -43,15 +43,15 @@ def rare_sample_variance(
 
     Args:
         log_probs, old_log_probs, entropy: log pi and log pi_old, (..., V), and H, (...).
-        change: what the objective makes of the weights, (..., V).
+        change: what the objective makes of the weights, (..., V). With extra weights x the bound (|A g|_4 + |x|_4)^4 is taken,
+            |.|_4 the fourth root of a mean fourth power.
         visits: d(s), the probability that a sample visits this prefix, (...): its steps are divided by it. None: 1.
         number: how many actions each entry of the last axis stands for, (..., V). None: 1.
     Returns: at most 1e300, which stands for every larger value.
     """
     xp = namespace(log_probs)
     probs, x = xp.exp(log_probs), log_probs + entropy[..., None]
-    up, down = (xp.clip(g, 0.0, _STEEPEST) ** 2 for g in (change.gains.plus_sq, change.gains.minus_sq))
-    fourth = up * _like(moments.by_action("plus_fourth"), log_probs) + down * _like(moments.by_action("minus_fourth"), log_probs)
+    fourth = _fourth_moment(change, moments)
     # In logarithms: pi_old below 1e-308 is no float, and its inverse is what counts.
     form = xp.abs(x + 1 - probs * (2 * x + 1))
     tiny = xp.finfo(log_probs.dtype).tiny
@@ -64,3 +64,15 @@ def rare_sample_variance(
     if visits is not None:
         total = total - 3 * xp.log(xp.maximum(visits, tiny))
     return xp.exp(xp.clip(total, -700.0, math.log(LARGEST)))
+
+
+def _fourth_moment(change: Change, moments: AdvantageMoments) -> Array:
+    """E[(c/r)^4 | a], or what bounds it, (..., V)."""
+    xp, gains = namespace(change.gains.plus), change.gains
+    up, down = (xp.clip(g, 0.0, _STEEPEST) ** 2 for g in (gains.plus_sq, gains.minus_sq))
+    up, down = up * _like(moments.by_action("plus_fourth"), up), down * _like(moments.by_action("minus_fourth"), down)
+    if change.extra_plus is not None:
+        extra = (xp.clip(xp.abs(x), 0.0, _STEEPEST**0.5) for x in (change.extra_plus, change.extra_minus))
+        shares = (_like(moments.by_action(name), up) ** 0.25 for name in ("share_plus", "share_minus"))
+        up, down = ((x**0.25 + e * p) ** 4 for x, e, p in zip((up, down), extra, shares, strict=True))
+    return up + down if change.survival is None else up * change.survival.plus + down * change.survival.minus

@@ -3,23 +3,26 @@
     eta^2/2 { tr(Hess S)/B + (1 - 1/B) [ c tr(Hess C) + (1 - c) g' Hess g ] }
 
 S second moment and g mean of one sample's step, C = E[g_i g_j'] for two samples of one group, c the probability that two
-samples of the minibatch share a group. With visit probability d: euclidean steps carry d (so S, C, g -> d S, d^2 C, d g),
-natural steps 1/d.
+samples of the minibatch share a group. A bonus b, a step that is taken whatever is drawn, adds 2 g' Hess b + b' Hess b. With
+visit probability d: euclidean steps carry d (so S, C, g, b -> d S, d^2 C, d g, d b), natural steps 1/d (S -> S/d).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
-from entclip.drift.first_order import _like
+from entclip.drift.first_order import ActionMoments, _like, mean_square_weights, mean_weights
 from entclip.drift.steps import expected_step
-from entclip.objectives.base import Change, SignedGains
+from entclip.objectives.base import Change, Keep
+from entclip.objectives.drop import surviving
 from entclip.policies.softmax import Array, Geometry
-from entclip.rewards.advantage import AdvantageMoments
+from entclip.rewards.advantage import AdvantageMoments, PairMoments
 from entclip.support.namespace import namespace
 
-__all__ = ["expected_curvature", "noise_trace"]
+__all__ = ["expected_curvature", "expected_step_variance", "noise_trace", "pair_sum", "weights_by_sign"]
 
 
 def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geometry) -> Array:
@@ -35,25 +38,72 @@ def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geom
     return xp.sum(probs * ratio * square * form, axis=-1)
 
 
-Form = Callable[[Array, Array, Array], Array]  # (log pi, u, v) to u' M v
+Form = Callable[[Any, Any], Any]  # (u, v) to u' M v, of steps as the caller has them
+# The terms of tr(M C) by reward level: a factor, the pair moment, and whose mean steps it joins (see `pair_sum`).
+_PAIR_TERMS = (
+    (1, "plus_plus", "plus", "plus"), (1, "minus_minus", "minus", "minus"), (-2, "plus_minus", "plus", "minus"),
+    (2, "plus_if_plus", "plus", "extra_plus"), (2, "plus_if_minus", "plus", "extra_minus"),
+    (-2, "minus_if_plus", "minus", "extra_plus"), (-2, "minus_if_minus", "minus", "extra_minus"),
+    (1, "both_plus", "extra_plus", "extra_plus"), (1, "both_minus", "extra_minus", "extra_minus"),
+    (2, "opposite", "extra_plus", "extra_minus"),
+)  # fmt: skip
 
 
-def _pair_form(log_probs: Array, gains: SignedGains, moments: AdvantageMoments, geometry: Geometry, form: Form) -> Array:
-    """tr(M C) = sum over levels of pp u+'M u+ + mm u-'M u- - 2 pm u+'M u-,
-    u+- the mean step of gain g+- at a level; form: u'M v."""
-    assert moments.pair is not None
-    pp, mm, pm = (_like(m, log_probs) for m in (moments.pair.plus_plus, moments.pair.minus_minus, moments.pair.plus_minus))
-    share = _like(moments.level_probs, log_probs)
-    levels = range(share.shape[-1])
-    up = [expected_step(gains.plus * share[..., k], log_probs, geometry=geometry) for k in levels]
-    down = [expected_step(gains.minus * share[..., k], log_probs, geometry=geometry) for k in levels]
-    total = 0 * log_probs[..., 0]
-    for i in levels:  # reward levels: one when the reward ignores the action
+def weights_by_sign(change: Change) -> dict[str, Array]:
+    """What a change gives samples by the sign of A: gains, and extra weights where it has any, each (..., V)."""
+    extra = {} if change.extra_plus is None else {"extra_plus": change.extra_plus, "extra_minus": change.extra_minus}
+    return {"plus": change.gains.plus, "minus": change.gains.minus} | extra
+
+
+def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form, like: Callable[[Array], Array]) -> Array:
+    """tr(M C), C = E[d_i d_j'] for two samples of one group: mean steps at the reward levels, joined by pair moments. Claim T8.
+
+    With gains alone, u+- the mean step of gain g+- at a level: the sum over levels of
+    E[A+A+] u+'M u+ + E[A-A-] u-'M u- - 2 E[A+_i A-_j] u+'M u-.
+
+    Args:
+        steps: mean steps by level of each of `weights_by_sign`.
+        form: u' M v.   like: makes a table of moments an array of the caller's library.
+    """
+    terms = [
+        (k, like(getattr(pair, name)), *(steps[x] for x in ends)) for k, name, *ends in _PAIR_TERMS if set(ends) <= set(steps)
+    ]
+    levels, total = range(len(steps["plus"])), 0.0
+    for i in levels:  # one when the reward ignores the action
         for j in levels:
-            total = total + pp[..., i, j] * form(log_probs, up[i], up[j])
-            total = total + mm[..., i, j] * form(log_probs, down[i], down[j])
-            total = total - 2 * pm[..., i, j] * form(log_probs, up[i], down[j])
+            for factor, table, left, right in terms:
+                total = total + factor * table[..., i, j] * form(left[i], right[j])
     return total
+
+
+def _of_means(
+    log_probs: Array,
+    change: Change,
+    moments: AdvantageMoments,
+    geometry: Geometry,
+    form: Callable[[Array, Array, Array], Array],
+    shared_group: float,
+) -> tuple[Array, Array | float]:
+    """c tr(M C) + (1 - c) g'M g of two samples of a minibatch, and what a bonus adds to it: 2 g'M b + b'M b."""
+
+    def step(weights: Array) -> Array:
+        return expected_step(weights, log_probs, geometry=geometry)
+
+    bilinear = partial(form, log_probs)
+    mean = step(mean_weights(change, ActionMoments.of(moments, log_probs)))
+    pair = (1 - shared_group) * bilinear(mean, mean)
+    if shared_group > 0:
+        assert moments.pair is not None
+        share = _like(moments.level_probs, log_probs)
+        steps = {
+            name: [step(weights * share[..., k]) for k in range(share.shape[-1])]
+            for name, weights in weights_by_sign(change).items()
+        }
+        pair = pair + shared_group * pair_sum(moments.pair, steps, bilinear, partial(_like, array=log_probs))
+    if not change.bonus:
+        return pair, 0.0
+    bonus = step(change.bonus_weights)
+    return pair, bilinear(2 * mean + bonus, bonus)
 
 
 def expected_curvature(
@@ -67,6 +117,7 @@ def expected_curvature(
     batch: int,
     shared_group: float = 0.0,
     visits: Array | float = 1.0,
+    keep: Keep | None = None,
 ) -> Array:
     """Expected second-order entropy change of one update of `batch` samples, (...), nats. Claim T8.
 
@@ -75,18 +126,14 @@ def expected_curvature(
         shared_group: c, the probability that two samples of the minibatch are of one group: (G-1)/(B-1) for whole groups,
             (G-1)/(N-1) when the minibatch is drawn at random from the N samples of the rollout, 0 for independent samples.
         visits: probability d that a sample visits this context, (...); 1 when every context gets all `batch` samples.
+        keep: chances that a sample survives random drops.
     """
-    plus, minus, plus_sq, minus_sq = (
-        _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")
+    trace = noise_trace(
+        log_probs, ratio, mean_square_weights(change, ActionMoments.of(moments, log_probs), keep), geometry=geometry
     )
-    gains = change.gains
-    trace = noise_trace(log_probs, ratio, gains.plus_sq * plus_sq + gains.minus_sq * minus_sq, geometry=geometry)
-    mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
-    pair = (1 - shared_group) * hessian_form(log_probs, mean, mean)
-    if shared_group > 0:
-        pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry, hessian_form)
+    pair, bonus = _of_means(log_probs, surviving(change, keep), moments, geometry, hessian_form, shared_group)
     one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
-    return learning_rate**2 / 2 * (one * trace / batch + (1 - 1 / batch) * two * pair)
+    return learning_rate**2 / 2 * (one * trace / batch + (1 - 1 / batch) * two * pair + two * bonus)
 
 
 def _covariance(log_probs: Array, u: Array, v: Array) -> Array:
@@ -107,6 +154,7 @@ def expected_step_variance(
     batch: int,
     shared_group: float = 0.0,
     visits: Array | float = 1.0,
+    keep: Keep | None = None,
 ) -> Array:
     """E Var_pi(step) per squared learning rate, (...): twice the expected KL step to leading order.
 
@@ -114,12 +162,9 @@ def expected_step_variance(
     (1 - 1/B) [ c Cov_pi of two of one group + (1 - c) Var_pi(g) ]. KL-matched controls set their learning rate by it. Arguments
     are those of `expected_curvature`.
     """
-    xp, gains = namespace(log_probs), change.gains
+    xp = namespace(log_probs)
     probs = xp.exp(log_probs)
-    plus, minus, plus_sq, minus_sq = (
-        _like(moments.by_action(name), log_probs) for name in ("plus", "minus", "plus_sq", "minus_sq")
-    )
-    square = gains.plus_sq * plus_sq + gains.minus_sq * minus_sq
+    square = mean_square_weights(change, ActionMoments.of(moments, log_probs), keep)
     if geometry == "natural":
         # Var_pi(e_a / pi0_a) = pi_a (1 - pi_a) / pi0_a^2, and a has probability pi0_a.
         single = xp.sum(ratio * (1 - probs) * square, axis=-1)
@@ -128,9 +173,6 @@ def expected_step_variance(
         p2, p3 = xp.sum(probs**2, axis=-1, keepdims=True), xp.sum(probs**3, axis=-1, keepdims=True)
         spread = probs - 2 * probs**2 + p3 - (probs - p2) ** 2
         single = xp.sum(probs * ratio * square * spread, axis=-1)
-    mean = expected_step(gains.plus * plus - gains.minus * minus, log_probs, geometry=geometry)
-    pair = (1 - shared_group) * _covariance(log_probs, mean, mean)
-    if shared_group > 0:
-        pair = pair + shared_group * _pair_form(log_probs, gains, moments, geometry, _covariance)
+    pair, bonus = _of_means(log_probs, surviving(change, keep), moments, geometry, _covariance, shared_group)
     one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
-    return one * single / batch + (1 - 1 / batch) * two * pair
+    return one * single / batch + (1 - 1 / batch) * two * pair + two * bonus

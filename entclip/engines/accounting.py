@@ -15,9 +15,9 @@ import numpy as np
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative, remainder_bounds
 from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
 from entclip.drift.second_order import expected_curvature
-from entclip.drift.steps import logit_step, step_adjoint
-from entclip.objectives.base import CAUSES, Objective, View, sample_counts
-from entclip.objectives.drop import Keep, split_survivors, surviving
+from entclip.drift.steps import expected_step, logit_step, step_adjoint
+from entclip.objectives.base import CAUSES, Keep, Objective, View, sample_counts, weights_of
+from entclip.objectives.drop import both_survived, split_survivors
 from entclip.policies.softmax import Array, Geometry, entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
@@ -50,6 +50,7 @@ def account(
     visits: Array | None = None,
     keep: Keep | None = None,
     statistics: Mapping[str, Array] | None = None,
+    reference: Array = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the new log pi (..., V) and the columns of this update, each (...).
 
@@ -60,9 +61,10 @@ def account(
         visits: d(s) of autoregressive prefixes, (...): natural steps are divided by it, expectations carry it.
         keep: survival probabilities of samples with A > 0 and A < 0 in a control run.
         statistics: those of this update that the objective looks at, each one number or (..., 1).
+        reference: log-probabilities of the reference policy, (..., V), where the objective looks at one.
     Raises: RunawayError if a column is not finite.
     """
-    view = View.of(log_probs, old_log_probs, scheme.objective.needs, statistics or {})
+    view = View.of(log_probs, old_log_probs, scheme.objective.needs, statistics, reference)
     books = _Books(scheme, view, _Rates.of(learning_rate, visits, scheme.geometry), keep)
     with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
         new, columns = books.realised(old_log_probs, sums)
@@ -115,31 +117,47 @@ class _Books:
     """One update of some units: what the objective makes of their policies, and the columns that follow."""
 
     def __init__(self, scheme: Scheme, view: View, rates: _Rates, keep: Keep | None) -> None:
-        self.scheme, self.view, self.rates, self.keep = scheme, view, rates, keep
+        self.scheme, self.view, self.rates = scheme, view, rates
         self.change = scheme.objective.change(view)
+        self.keep = both_survived(self.change.survival, keep)
 
     def realised(self, old_log_probs: Array, sums: Any) -> tuple[Array, dict[str, Array]]:
         """Return the new log pi, and the causes, curvature and remainder of the step that the samples make."""
         log_probs, geometry, rate = self.view.log_probs, self.scheme.geometry, self.rates.step
-        xp, gains = namespace(log_probs), self.change.gains
-        weights = split_survivors(self.change, sums.plus, sums.minus, self.keep)
-        total = sums.plus * gains.plus - sums.minus * gains.minus
+        xp, change = namespace(log_probs), self.change
+        shares = () if change.extra_plus is None else (sums.n_plus / self.scheme.batch, sums.n_minus / self.scheme.batch)
+        weights = split_survivors(change, sums.plus, sums.minus, self.keep, *shares)
+        total = weights_of(change, sums.plus, sums.minus, *shares)
         step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
+        bonus = self._bonus()
+        if bonus is not None:
+            step = step + bonus
         new = log_softmax(log_probs + step)
         gradient = entropy_gradient(log_probs)
         # Causes are priced by the adjoint of the step and the total by the step itself: identity (b) compares two computations.
         price = step_adjoint(gradient, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
         columns = {cause: xp.sum(price * weights[cause], axis=-1) for cause in CAUSES}
+        columns |= expected_first_order(dict(change.bonus), log_probs, learning_rate=self.rates.mean, geometry=geometry)
+        causes = sum(columns.values())
         slope = directional_derivatives(log_probs, step)
         before, after = entropy(log_probs), entropy(new)
         columns["curvature"] = slope.second / 2
         columns["measured"] = after - before
-        columns["remainder"] = columns["measured"] - sum(columns[c] for c in CAUSES) - columns["curvature"]
+        columns["remainder"] = columns["measured"] - causes - columns["curvature"]
         columns |= {"entropy_before": before, "entropy": after, "step_variance": slope.variance}
         columns["_inner"] = xp.sum(gradient * step, axis=-1)
         columns["_scale"] = xp.sum(xp.abs(gradient * step), axis=-1)
+        if bonus is not None:  # where the bonus and the samples cancel, rounding is relative to either
+            columns["_scale"] = columns["_scale"] + xp.sum(xp.abs(gradient * bonus), axis=-1)
         columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
         return new, columns
+
+    def _bonus(self) -> Array | None:
+        """Return the part of the step that does not depend on samples, (..., V); None if there is none."""
+        if not self.change.bonus:
+            return None
+        rate = self.rates.mean if isinstance(self.rates.mean, float) else self.rates.mean[..., None]
+        return rate * expected_step(self.change.bonus_weights, self.view.log_probs, geometry=self.scheme.geometry)
 
     def expected(self, moments: AdvantageMoments, visits: Array | float) -> dict[str, Array]:
         """Return T5 and T8, given the policies before the update."""
@@ -147,8 +165,8 @@ class _Books:
         weights = expected_weights(self.change, moments, self.keep)
         first = expected_first_order(weights, log_probs, learning_rate=rates.mean, geometry=geometry)
         curvature = expected_curvature(
-            log_probs, self.view.ratio, surviving(self.change, self.keep), moments, learning_rate=rates.noise, geometry=geometry,
-            batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits,
+            log_probs, self.view.ratio, self.change, moments, learning_rate=rates.noise, geometry=geometry,
+            batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits, keep=self.keep,
         )  # fmt: skip
         return {f"expected_{cause}": value for cause, value in first.items()} | {"expected_curvature": curvature}
 

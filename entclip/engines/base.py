@@ -13,8 +13,7 @@ from entclip.engines.registry import ENGINES
 from entclip.engines.samples import Samples, Sums
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
-from entclip.objectives.base import Objective
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep, Objective
 from entclip.support.errors import SpecError
 
 __all__ = ["Directive", "Engine", "Minibatch", "Rollout", "State", "refuse_optimizer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, get_args
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from entclip.engines.accounting import Scheme
 from entclip.engines.base import Minibatch, State
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
-from entclip.rewards.advantage import AdvantageMoments, PairMoments
+from entclip.rewards.advantage import AdvantageMoments, Moment
 
 __all__ = ["entry_of", "fresh_minibatches", "scheme_of", "step_weight", "take_moments"]
 
@@ -41,19 +42,9 @@ def take_moments(moments: AdvantageMoments, rows: slice | np.ndarray) -> Advanta
 
 def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], np.ndarray]) -> AdvantageMoments:
     """Apply change(array, number of axes of one unit) to every moment."""
-    pair = moments.pair
-    return AdvantageMoments(
-        level_probs=moments.level_probs,
-        plus=change(moments.plus, 1),
-        minus=change(moments.minus, 1),
-        plus_sq=change(moments.plus_sq, 1),
-        minus_sq=change(moments.minus_sq, 1),
-        plus_fourth=change(moments.plus_fourth, 1),
-        minus_fourth=change(moments.minus_fourth, 1),
-        pair=None
-        if pair is None
-        else PairMoments(change(pair.plus_plus, 2), change(pair.minus_minus, 2), change(pair.plus_minus, 2)),
-    )
+    pair = None if moments.pair is None else moments.pair.map(lambda x: change(x, 2))
+    single: dict[str, Any] = {name: change(getattr(moments, name), 1) for name in get_args(Moment)}
+    return AdvantageMoments(level_probs=moments.level_probs, **single, pair=pair)
 
 
 def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[Minibatch, ...]:

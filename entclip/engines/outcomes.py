@@ -7,6 +7,7 @@ import numpy as np
 from entclip.engines.samples import Sums, _level_values, _sums_of_counts
 from entclip.engines.tabular.facts import MAX_OUTCOMES, multisets
 from entclip.experiments.experiment import Experiment
+from entclip.objectives.base import Keep
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import DiscreteReward, Gaussian
 from entclip.support.errors import SpecError
@@ -29,7 +30,7 @@ def _group_vectors(advantage: GroupRelative, reward: DiscreteReward) -> tuple[np
     if len(levels) ** size > MAX_OUTCOMES:
         raise _too_many(len(levels) ** size, "reward vectors of one group")
     vectors = np.unique(np.sort(np.indices((len(levels),) * size).reshape(size, -1).T, axis=1), axis=0)
-    return vectors, advantage.of_rewards(levels[vectors])
+    return vectors, advantage.of_rewards(levels[vectors], ties=True)
 
 
 def _merge(support: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +51,7 @@ def _add_one(support: np.ndarray, probs: np.ndarray, jumps: np.ndarray, jump_pro
     return _merge(grown, joint)
 
 
-def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _one_group(experiment: Experiment, probs: np.ndarray, keep: Keep | None) -> tuple[np.ndarray, np.ndarray]:
     """Law of the sums of one whole group: (O, 4A) and (U, O). Sums: A+, A-, number of A > 0, number of A < 0, per action."""
     units, size = probs.shape
     reward, advantage = experiment.reward, experiment.advantage
@@ -70,16 +71,25 @@ def _one_group(experiment: Experiment, probs: np.ndarray) -> tuple[np.ndarray, n
             jumps = np.kron([[max(value, 0.0), max(-value, 0.0), value > 0, value < 0]], np.eye(size)[:, None, :]).reshape(
                 size, -1
             )
-            support, law = _add_one(support, law, jumps, probs * given[:, level])
+            chance = probs * given[:, level]
+            if keep is not None:  # a sample that does not survive adds nothing
+                kept = chance * (keep.plus if value > 0 else keep.minus)
+                lost = np.sum(chance - kept, axis=1, keepdims=True)
+                jumps, chance = np.append(jumps, np.zeros((1, 4 * size)), axis=0), np.append(kept, lost, axis=1)
+            support, law = _add_one(support, law, jumps, chance)
         supports.append(support)
         laws.append(law)
     return _merge(np.concatenate(supports), np.concatenate(laws, axis=1))
 
 
-def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.ndarray]:
+def enumerate_all(experiment: Experiment, probs: np.ndarray, keep: Keep | None = None) -> tuple[Sums, np.ndarray]:
     """Return every outcome of one minibatch in whole groups, for each unit's pi_old (U, A): Sums of (U, O, A) and weights (U, O).
 
-    Weights are the outcomes' exact probabilities. Raises: SpecError beyond a million outcomes or for continuous rewards.
+    Weights are the outcomes' exact probabilities.
+
+    Args:
+        keep: chances that a sample of each action survives a random drop, (U, A) each; sums are then those of the survivors.
+    Raises: SpecError beyond a million outcomes or for continuous rewards.
     """
     reward, advantage, batch = experiment.reward, experiment.advantage, experiment.update.batch
     if reward.levels is None:
@@ -92,18 +102,24 @@ def enumerate_all(experiment: Experiment, probs: np.ndarray) -> tuple[Sums, np.n
         # Atoms are (action, level); an outcome is how many samples fell on each.
         given = np.broadcast_to(reward.level_probs, (size, reward.level_probs.shape[1]))
         used = np.flatnonzero(given.ravel())
-        count = multisets(len(used), batch)
+        levels = np.atleast_2d(_level_values(experiment, probs))
+        kinds = len(used) + (keep is not None)
+        count = multisets(kinds, batch)
         if count > 1.001 * MAX_OUTCOMES:  # known at once; getting there one sample at a time takes minutes
             raise _too_many(count, "outcomes of one minibatch")
-        atom_probs = (probs[:, :, None] * given).reshape(units, -1)[:, used]
-        support, law = np.zeros((1, len(used))), np.ones((units, 1))
+        atoms = probs[:, :, None] * given
+        if keep is not None:
+            atoms = atoms * np.where(levels[:, None, :] > 0, keep.plus[..., None], keep.minus[..., None])  # type: ignore[index]
+        atom_probs = atoms.reshape(units, -1)[:, used]
+        if keep is not None:  # the last kind: lost, and nothing else is known of it
+            atom_probs = np.append(atom_probs, 1 - np.sum(atom_probs, axis=1, keepdims=True), axis=1)
+        support, law = np.zeros((1, kinds)), np.ones((units, 1))
         for _ in range(batch):  # one convolution per sample
-            support, law = _add_one(support, law, np.eye(len(used)), atom_probs)
+            support, law = _add_one(support, law, np.eye(kinds), atom_probs)
         counts = np.zeros((len(support), given.size))
-        counts[:, used] = support
-        levels = np.atleast_2d(_level_values(experiment, probs))[:, None, None, :]
-        return _sums_of_counts(counts.reshape(1, len(support), *given.shape), levels, batch), law
-    jumps, jump_probs = _one_group(experiment, probs)
+        counts[:, used] = support[:, : len(used)]
+        return _sums_of_counts(counts.reshape(1, len(support), *given.shape), levels[:, None, None, :], batch), law
+    jumps, jump_probs = _one_group(experiment, probs, keep)
     support, law = np.zeros((1, 4 * size)), np.ones((units, 1))
     for _ in range(batch // advantage.size):
         support, law = _add_one(support, law, jumps, jump_probs)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import DiscreteReward, Gaussian, TableReward
 
@@ -19,6 +19,7 @@ __all__ = [
     "Samples",
     "Sums",
     "advantages_of",
+    "chances_of",
     "draw_advantages",
     "draw_rewards",
     "draw_sums",
@@ -126,7 +127,8 @@ def advantages_of(experiment: Experiment, rewards: np.ndarray, mean: np.ndarray 
     """Return advantages of rewards (..., B), whole groups side by side; mean is what the independent advantage takes off."""
     advantage = experiment.advantage
     if isinstance(advantage, GroupRelative):
-        return advantage.of_rewards(rewards.reshape(*rewards.shape[:-1], -1, advantage.size)).reshape(rewards.shape)
+        ties = isinstance(experiment.reward, TableReward)
+        return advantage.of_rewards(rewards.reshape(*rewards.shape[:-1], -1, advantage.size), ties=ties).reshape(rewards.shape)
     return rewards - mean
 
 
@@ -137,6 +139,12 @@ def law_mean(experiment: Experiment) -> float:
     return reward.mean if isinstance(reward, Gaussian) else float(reward.level_probs[0] @ reward.levels)
 
 
+def chances_of(keep: Keep, actions: np.ndarray, advantages: np.ndarray) -> np.ndarray:
+    """Return the chance of each sample to survive a drop, (U, B), from chances by sign: numbers, or of each action, (U, A)."""
+    plus, minus = (np.take_along_axis(x, actions, axis=1) if isinstance(x, np.ndarray) else x for x in keep)
+    return np.where(advantages > 0, plus, minus)
+
+
 def sums_of_slots(
     actions: np.ndarray, advantages: np.ndarray, size: int, keep: tuple[Keep, np.random.Generator] | None = None
 ) -> Sums:
@@ -145,8 +153,8 @@ def sums_of_slots(
     cells = (np.arange(units)[:, None] * size + actions).ravel()
     flat = advantages.ravel()
     if keep is not None:
-        share, rng = keep
-        flat = np.where(rng.random(flat.shape) < np.where(flat > 0, share.plus, share.minus), flat, 0.0)
+        survives = keep[1].random(advantages.shape) < chances_of(keep[0], actions, advantages)
+        flat = np.where(survives.ravel(), flat, 0.0)
 
     def total(x: np.ndarray) -> np.ndarray:
         return np.bincount(cells, weights=x, minlength=units * size).reshape(units, size)
@@ -174,8 +182,8 @@ def draw_sums(
         return sums_of_slots(slots, values, probs.shape[-1], keep)
     counts, levels = _counts(experiment, probs, batch, (actions, rewards), mirror)
     if keep is not None:
-        share, rng = keep
-        counts = rng.binomial(counts, np.broadcast_to(np.where(levels > 0, share.plus, share.minus), counts.shape))
+        plus, minus = (x[..., None] if isinstance(x, np.ndarray) else x for x in keep[0])
+        counts = keep[1].binomial(counts, np.broadcast_to(np.where(levels > 0, plus, minus), counts.shape))
     return _sums_of_counts(counts, levels, batch)
 
 

@@ -5,7 +5,9 @@ the gains
 
     c(r, A) = r (A+ g_plus - A- g_minus),      g = 1 for the unclipped objective r A,
 
-and two sets of actions, LOW and HIGH, that say which side a change of the gain belongs to. A new objective is a new dataclass,
+and two sets of actions, LOW and HIGH, that say which side a change of the gain belongs to. Three things more exist for members
+that need them: weights of a sample that do not scale with |A| (penalties), chances that a sample is dropped at random, and a
+bonus, a step that is taken whatever is drawn. A new objective is a new dataclass,
 here or in anybody's own file, with a `change` and the facts that differ from those of `Objective`; engines, theory, prediction
 and ledger read nothing else of it and know none by name.
 """
@@ -25,6 +27,7 @@ __all__ = [
     "CAUSES",
     "Change",
     "ClipEvents",
+    "Keep",
     "Objective",
     "SignedGains",
     "Source",
@@ -34,6 +37,7 @@ __all__ = [
     "sample_counts",
     "split_by_cause",
     "weight",
+    "weights_of",
 ]
 
 Source = Literal["policies", "previous", "batch"]
@@ -63,12 +67,17 @@ class View:
 
     @classmethod
     def of(
-        cls, log_probs: Array, old_log_probs: Array, needs: Set[str] = frozenset(), statistics: Mapping[str, Array] | None = None
+        cls,
+        log_probs: Array,
+        old_log_probs: Array,
+        needs: Set[str] = frozenset(),
+        statistics: Mapping[str, Array] | None = None,
+        reference: Array = None,
     ) -> View:
         """Return the view of whole contexts, from log pi and log pi_old over all actions, (..., V)."""
         ratio, old_probs = importance_ratio(log_probs, old_log_probs), namespace(log_probs).exp(old_log_probs)
         now, old = (entropy(x)[..., None] if "entropy" in needs else None for x in (log_probs, old_log_probs))
-        return cls(ratio, old_probs, log_probs, now, old, statistics or {})
+        return cls(ratio, old_probs, log_probs, now, old, statistics or {}, reference)
 
 
 class SignedGains(NamedTuple):
@@ -80,6 +89,13 @@ class SignedGains(NamedTuple):
     minus_sq: Array
 
 
+class Keep(NamedTuple):
+    """Chances that a sample with A > 0, with A < 0, survives a random drop: numbers, or one for each action, (..., V)."""
+
+    plus: Array | float
+    minus: Array | float
+
+
 @dataclass(frozen=True)
 class Change:
     """What an objective makes of the weights r A of the actions in a view.
@@ -89,6 +105,13 @@ class Change:
         low, high: boolean masks of LOW and HIGH, the actions beyond the low and the high bound, (..., V).
         gated: True if LOW acts on A < 0 only and HIGH on A > 0 only (PPO); False if both act on either sign (CISPO).
         jumps: further boolean masks at whose edges a gain is not smooth, (..., V).
+        extra_plus, extra_minus: weights c/r of a sample with A > 0, with A < 0, beside those that scale with |A|, signed,
+            (..., V); a sample with A = 0 has none. For members that need "penalty".
+        survival: chances that a sample with A > 0, with A < 0, is not dropped at random, (..., V), by a coin of its own. For
+            members that need "survival"; gains are those of samples that survive.
+        bonus: by cause, "bonus" or "kl_term", the weights w (..., V) of a step that every update takes beside that of its
+            samples: per unit learning rate w in the natural geometry and pi (w - E_pi w) in the euclidean one. To ascend a
+            function J of the policy, take the w with pi (w - E_pi w) = dJ/dtheta. For members that need "bonus".
     """
 
     gains: SignedGains
@@ -96,6 +119,10 @@ class Change:
     high: Array
     gated: bool = True
     jumps: tuple[Array, ...] = ()
+    extra_plus: Array = None
+    extra_minus: Array = None
+    survival: Keep | None = None
+    bonus: Mapping[str, Array] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -121,7 +148,16 @@ class Change:
     def at(self, some: slice) -> Change:
         """The change of some of the actions of a view with one axis."""
         gains = SignedGains(*(g[some] for g in self.gains))
-        return Change(gains, self.low[some], self.high[some], self.gated, tuple(mask[some] for mask in self.jumps))
+        plus, minus = (None if x is None else x[some] for x in (self.extra_plus, self.extra_minus))
+        survival = None if self.survival is None else Keep(self.survival.plus[some], self.survival.minus[some])  # type: ignore[index]
+        bonus = {cause: w[some] for cause, w in self.bonus.items()}
+        jumps = tuple(mask[some] for mask in self.jumps)
+        return Change(gains, self.low[some], self.high[some], self.gated, jumps, plus, minus, survival, bonus)
+
+    @property
+    def bonus_weights(self) -> Array:
+        """Return the weights of the whole bonus, (..., V)."""
+        return sum(self.bonus.values())
 
     @property
     def piece(self) -> Array:
@@ -235,22 +271,41 @@ class ClipEvents(NamedTuple):
     high: Array
 
 
-def split_by_cause(change: Change, plus: Array, minus: Array) -> dict[str, Array]:
+def weights_of(change: Change, plus: Array, minus: Array, n_plus: Array = None, n_minus: Array = None) -> Array:
+    """c/r of each action, (..., V), summed over samples or expected: A+ g_plus - A- g_minus, and the extra weights. Claim T4.
+
+    Args:
+        plus, minus: sums or means of A+ and A- of the samples of each action, (..., V).
+        n_plus, n_minus: how many of the samples had A > 0 and A < 0, as shares of B or as chances, (..., V): asked for where the
+            change has extra weights.
+    """
+    scaled = plus * change.gains.plus - minus * change.gains.minus
+    return scaled if change.extra_plus is None else scaled + (n_plus * change.extra_plus + n_minus * change.extra_minus)
+
+
+def split_by_cause(change: Change, plus: Array, minus: Array, n_plus: Array = None, n_minus: Array = None) -> dict[str, Array]:
     """Weights c/r by cause from summed or expected A+ (plus) and A- (minus) per action, each (..., V). Claims T4, T5, T10.
 
     unclipped: A+ - A-, as if nothing were clipped. clip_low, clip_high: the change (g - 1) on LOW, on HIGH. other: every other
-    change (dual clip's cap, soft gates). They add up to c/r.
+    change (dual clip's cap, soft gates, extra weights). They add up to c/r; the arguments are those of `weights_of`.
     """
     up, down = plus * (change.gains.plus - 1), minus * (1 - change.gains.minus)
     both = up + down
     by_low, by_high = (down * change.low, up * change.high) if change.gated else (both * change.low, both * change.high)
-    return {"unclipped": plus - minus, "clip_low": by_low, "clip_high": by_high, "other": both - by_low - by_high}
+    other = both - by_low - by_high
+    if change.extra_plus is not None:
+        other = other + (n_plus * change.extra_plus + n_minus * change.extra_minus)
+    return {"unclipped": plus - minus, "clip_low": by_low, "clip_high": by_high, "other": other}
 
 
 def weight(objective: Objective, view: View, advantage: Array) -> Array:
-    """c(r, A) = r A g: the factor on grad log pi of each sample in the view. Claim T4."""
-    xp, gains = namespace(view.ratio), objective.change(view).gains
-    return view.ratio * advantage * xp.where(advantage > 0, gains.plus, gains.minus)
+    """c(r, A) = r A g, and the extra weight by the sign of A: the factor on grad log pi of each sample in the view. Claim T4."""
+    xp, change = namespace(view.ratio), objective.change(view)
+    out = view.ratio * advantage * xp.where(advantage > 0, change.gains.plus, change.gains.minus)
+    if change.extra_plus is None:
+        return out
+    extra = xp.where(advantage > 0, change.extra_plus, change.extra_minus)
+    return out + view.ratio * xp.where(advantage == 0, xp.zeros_like(extra), extra)
 
 
 def clip_events(change: Change, advantage: Array) -> ClipEvents:

@@ -15,6 +15,9 @@ NEEDS = {
     "sequence": "the ratio of a whole sequence",
     "levels": "the size of the advantage",
     "reference": "a reference policy",
+    "penalty": "samples for weights that do not scale with the advantage",
+    "survival": "samples that it drops at random, each action's with a chance of its own",
+    "bonus": "all actions of a context for a step beside that of the samples",
 }
 
 

@@ -8,7 +8,9 @@ convolution of the group's reward sums where the reward has finitely many levels
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import fields
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,18 +23,37 @@ from entclip.support.rewording import dataclass, shown
 __all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "Moment", "PairMoments"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
-Moment = Literal["plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth"]
+Moment = Literal["plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth", "share_plus", "share_minus"]
+_ZERO = 1e-13  # of the largest advantage
+_TIE = 4 * float(np.finfo(np.float64).eps)  # of the largest reward
 _MAX_GROUP = 4096  # members; the moments of one take some ten seconds
 _MAX_GROUP_SUMS = 200_000
 
 
 @plain_dataclass(frozen=True)
 class PairMoments:
-    """Within-group pair moments by reward level: E[A+A+], E[A-A-], E[A+_i A-_j], each (..., L, L) for levels (l_i, l_j)."""
+    """Within-group pair moments by reward level, each (..., L, L) for the levels (l_i, l_j) of two samples of one group.
+
+    Attributes:
+        plus_plus, minus_minus, plus_minus: E[A+_i A+_j], E[A-_i A-_j], E[A+_i A-_j].
+        plus_if_plus, plus_if_minus, minus_if_plus, minus_if_minus: E[A+_i 1(A_j > 0)], E[A+_i 1(A_j < 0)], and of A-_i.
+        both_plus, both_minus, opposite: P(A_i > 0, A_j > 0), P(A_i < 0, A_j < 0), P(A_i > 0, A_j < 0).
+    """
 
     plus_plus: np.ndarray
     minus_minus: np.ndarray
     plus_minus: np.ndarray
+    plus_if_plus: np.ndarray
+    plus_if_minus: np.ndarray
+    minus_if_plus: np.ndarray
+    minus_if_minus: np.ndarray
+    both_plus: np.ndarray
+    both_minus: np.ndarray
+    opposite: np.ndarray
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> PairMoments:
+        """Return the same with every table changed."""
+        return PairMoments(*(change(getattr(self, f.name)) for f in fields(self)))
 
 
 @plain_dataclass(frozen=True)
@@ -44,6 +65,7 @@ class AdvantageMoments:
             (1, 1), all ones, when the action does not matter.
         plus, minus: E[A+ | level], E[A- | level], (..., L).   plus_sq, minus_sq: E[A+^2 | level], E[A-^2 | level], (..., L).
         plus_fourth, minus_fourth: E[A+^4 | level], E[A-^4 | level], (..., L): how far the square of one sample scatters.
+        share_plus, share_minus: P(A > 0 | level), P(A < 0 | level), (..., L).
         pair: PairMoments, or None when samples are independent.
     """
 
@@ -54,6 +76,8 @@ class AdvantageMoments:
     minus_sq: np.ndarray
     plus_fourth: np.ndarray
     minus_fourth: np.ndarray
+    share_plus: np.ndarray
+    share_minus: np.ndarray
     pair: PairMoments | None = None
 
     def by_action(self, name: Moment) -> np.ndarray:
@@ -91,7 +115,7 @@ def _from_levels(
     averaged = {name: np.sum(law * value, axis=-1, keepdims=True) for name, value in levels.items()}
     if pair is not None:
         both = law[:, None] * law
-        pair = PairMoments(*(np.sum(both * m).reshape(1, 1) for m in (pair.plus_plus, pair.minus_minus, pair.plus_minus)))
+        pair = pair.map(lambda m: np.sum(both * m).reshape(1, 1))
     return AdvantageMoments(np.ones((1, 1)), **averaged, pair=pair)
 
 
@@ -99,11 +123,17 @@ def _signed(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(a, 0.0), np.maximum(-a, 0.0)
 
 
+def _positive(a: np.ndarray) -> np.ndarray:
+    """1 where an advantage is positive, by more than rounding leaves of 0; else 0."""
+    return (a > _ZERO * np.max(np.abs(a), initial=0.0)).astype(np.float64)
+
+
 def _powers(a: np.ndarray) -> dict[str, np.ndarray]:
     """Moments of an advantage of known value, by name."""
     plus, minus = _signed(a)
+    shares = {"share_plus": _positive(a), "share_minus": _positive(-a)}
     squares, fourths = {"plus_sq": plus**2, "minus_sq": minus**2}, {"plus_fourth": plus**4, "minus_fourth": minus**4}
-    return {"plus": plus, "minus": minus, **squares, **fourths}
+    return {"plus": plus, "minus": minus, **squares, **fourths, **shares}
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -125,7 +155,8 @@ class Independent:
         if isinstance(reward, Gaussian):
             mean, square = np.full(1, reward.std / math.sqrt(2 * math.pi)), np.full(1, reward.std**2 / 2)
             fourth = 6 * square**2  # half of 3 sd^4
-            return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, fourth, fourth)
+            half = np.full(1, 0.5)
+            return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, fourth, fourth, half, half)
         values, given_action, law = _level_laws(reward, old_probs)
         return _from_levels(given_action, law, _powers(self.values(values, law)), None)
 
@@ -156,9 +187,15 @@ class GroupRelative:
                 "take a time that grows as its square. Use smaller groups, or the independent advantage."
             )
 
-    def of_rewards(self, rewards: np.ndarray) -> np.ndarray:
-        """Return the advantages of rewards (..., size), one group on the last axis."""
+    def of_rewards(self, rewards: np.ndarray, *, ties: bool = False) -> np.ndarray:
+        """Return the advantages of rewards (..., size), one group on the last axis.
+
+        ties: whether a reward may equal the mean of its group up to rounding, as values of a table may:
+            what rounding leaves of such an advantage is then 0, since its sign would be taken for one.
+        """
         centered = rewards - rewards.mean(axis=-1, keepdims=True)
+        if ties:
+            centered[np.abs(centered) <= _TIE * np.max(np.abs(rewards), axis=-1, keepdims=True)] = 0.0
         if self.scale == "none":
             return centered
         std = np.sqrt(np.sum(centered**2, axis=-1, keepdims=True) / (self.size - self.ddof))
@@ -200,8 +237,13 @@ class GroupRelative:
         first = self._advantage(gaps[own, None, None], others + shift[None, :, None, :])
         second = self._advantage(gaps[None, :, None], others + shift[own, None, None, :])
         (p_i, m_i), (p_j, m_j) = _signed(first), _signed(second)
+        up_i, down_i, up_j, down_j = (_positive(a) for a in (first, -first, second, -second))
+        products = (
+            p_i * p_j, m_i * m_j, p_i * m_j, p_i * up_j, p_i * down_j, m_i * up_j, m_i * down_j, up_i * up_j, down_i * down_j,
+            up_i * down_j,
+        )  # fmt: skip
         shape = (*law.shape[:-1], len(own), len(gaps))
-        return [(chance @ t.reshape(-1, len(others)).T).reshape(shape) for t in (p_i * p_j, m_i * m_j, p_i * m_j)]
+        return [(chance @ t.reshape(-1, len(others)).T).reshape(shape) for t in products]
 
     def _advantage(self, gap: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Return A of a sample `gap` above the reference; others[..., 0] and [..., 1]: sum and sum of squares of the others'
@@ -255,9 +297,13 @@ class GroupRelative:
         root = math.sqrt(max(1 - rho**2, 0.0))
         same = m2 * (root + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
         opposite = m2 * (root - rho * math.acos(rho)) / (2 * math.pi)
-        mean, square, fourth = (np.full(1, x) for x in (m, m2 / 2, m4 / 2))
-        pair = PairMoments(*(np.full((1, 1), x) for x in (same, same, opposite)))
-        return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, fourth, fourth, pair)
+        mean, square, fourth, half = (np.full(1, x) for x in (m, m2 / 2, m4 / 2, 0.5))
+        # The partner's sign depends on the directions alone: E[X+ 1(Y > 0)] = E[X+] (1 + rho)/2, and Sheppard's chances.
+        agree, differ = m * (1 + rho) / 2, m * (1 - rho) / 2
+        alike, unlike = (0.25 + s * math.asin(rho) / (2 * math.pi) for s in (1, -1))
+        pairs = (same, same, opposite, agree, differ, differ, agree, alike, alike, unlike)
+        pair = PairMoments(*(np.full((1, 1), x) for x in pairs))
+        return AdvantageMoments(np.ones((1, 1)), mean, mean, square, square, fourth, fourth, half, half, pair)
 
     def _eps_factors(self, std: float) -> tuple[float, float, float]:
         """Return E[(s/(s+eps))^k], k = 1, 2, 4: the group's s is std chi_{G-1}/sqrt(G - ddof), independent of the direction."""

@@ -13,7 +13,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import Arm
 from entclip.ledger.arm import ArmLedger
 from entclip.ledger.verdict import Verdict, verdict_of
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 from entclip.runs.checkpoint import Checkpoints
 from entclip.runs.folder import run_folder
 from entclip.runs.foresight import refuse_too_large

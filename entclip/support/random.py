@@ -13,8 +13,8 @@ import numpy as np
 
 __all__ = ["Purpose", "cell_size", "stream"]
 
-Purpose = Literal["policy", "perturbation", "actions", "rewards", "order", "drop", "tasks", "probes"]
-_PURPOSES: tuple[Purpose, ...] = ("policy", "perturbation", "actions", "rewards", "order", "drop", "tasks", "probes")
+Purpose = Literal["policy", "perturbation", "actions", "rewards", "order", "drop", "tasks", "probes", "survival"]
+_PURPOSES: tuple[Purpose, ...] = ("policy", "perturbation", "actions", "rewards", "order", "drop", "tasks", "probes", "survival")
 _CELL_ELEMENTS = 2**13
 
 

@@ -109,7 +109,7 @@ def test_pair_moments_of_several_levels_by_hand() -> None:
     log_p = log_softmax(np.array([0.4, -0.3]))
     one, p = np.ones(2), np.exp(log_p)
     tables = [np.array([[1.0, 2.0], [2.0, 5.0]]), np.array([[0.5, 0.1], [0.1, 3.0]]), np.array([[0.2, 0.7], [0.3, 0.4]])]
-    moments = AdvantageMoments(np.eye(2), *(np.zeros(2),) * 6, pair=PairMoments(*tables))
+    moments = AdvantageMoments(np.eye(2), *(np.zeros(2),) * 8, pair=PairMoments(*tables, *(np.zeros((2, 2)),) * 7))
     got = expected_curvature(
         log_p, one, changed(NoClip(), one, p), moments, learning_rate=1.0, geometry="natural", batch=2, shared_group=1.0
     )

@@ -16,7 +16,7 @@ from entclip.engines.reduced.engine import ReducedEngine
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.experiments.experiment import parse_experiment
 from entclip.ledger.arm import ArmLedger, IdentityError
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 
 ENGINES = {
     "reduced": lambda: ReducedEngine(kernels="numpy"),

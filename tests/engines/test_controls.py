@@ -16,8 +16,7 @@ from entclip.engines.tabular.table import matched_rate
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.experiments.experiment import parse_experiment
 from entclip.ledger.arm import ArmLedger
-from entclip.objectives.base import View
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep, View
 from entclip.runs.runner import directive_for
 from tests.family import family, members
 from tests.tolerances import IDENTITY, assert_unit_means

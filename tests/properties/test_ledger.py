@@ -13,9 +13,9 @@ from entclip.drift.expected import expected_entropy_drift
 from entclip.drift.steps import expected_step, logit_step, step_adjoint
 from entclip.engines.accounting import Scheme, account
 from entclip.engines.samples import Sums
-from entclip.objectives.base import CAUSES, Objective
+from entclip.objectives.base import CAUSES, Keep, Objective
 from entclip.objectives.clip import Clip
-from entclip.objectives.drop import Keep, surviving
+from entclip.objectives.drop import surviving
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import GroupRelative
 from entclip.rewards.reward import Bernoulli

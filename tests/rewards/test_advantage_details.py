@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import fields
 from typing import get_args
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_groups_are_on_the_last_axis_whatever_comes_before() -> None:
 
 
 def moments_of(value: AdvantageMoments) -> list[np.ndarray]:
-    pair = [] if value.pair is None else [value.pair.plus_plus, value.pair.minus_minus, value.pair.plus_minus]
+    pair = [] if value.pair is None else [getattr(value.pair, f.name) for f in fields(value.pair)]
     return [value.level_probs, *(getattr(value, name) for name in get_args(Moment)), *pair]
 
 
@@ -46,17 +47,17 @@ def test_a_reward_that_ignores_the_action_has_one_level() -> None:
             got = advantage.moments(reward, np.full(5, 0.2))
             assert not got.action_dependent
             assert got.level_probs.tolist() == [[1.0]]
-            assert [getattr(got, name).shape for name in get_args(Moment)] == [(1,)] * 6
+            assert [getattr(got, name).shape for name in get_args(Moment)] == [(1,)] * 8
             for name in get_args(Moment):
                 np.testing.assert_array_equal(got.by_action(name), getattr(got, name))
             assert (got.pair is None) == isinstance(advantage, Independent)
-            assert all(x.shape == (1, 1) for x in moments_of(got)[7:])
+            assert all(x.shape == (1, 1) for x in moments_of(got)[9:])
 
 
 def test_one_row_of_level_chances_per_action() -> None:
     """Whether the reward depends on the action is the number of rows: two actions suffice, however many levels there are."""
     for rows, levels in ((2, 1), (2, 2), (1, 1), (1, 2)):
-        moments = AdvantageMoments(np.full((rows, levels), 1 / levels), *(np.ones(levels),) * 6)
+        moments = AdvantageMoments(np.full((rows, levels), 1 / levels), *(np.ones(levels),) * 8)
         assert moments.action_dependent is (rows == 2)
 
 
@@ -64,7 +65,7 @@ def test_independent_gaussian_moments() -> None:
     """E[A+] = sd/sqrt(2 pi), E[A+^2] = sd^2/2: half of E|A| and of the variance, for each sign; the mean does not enter."""
     got = Independent().moments(Gaussian(4.0, 3.0), np.full(2, 0.5))
     m, half, fourth = 3 / math.sqrt(2 * math.pi), 9 / 2, 3 * 81 / 2
-    for name, want in zip(get_args(Moment), (m, m, half, half, fourth, fourth), strict=True):
+    for name, want in zip(get_args(Moment), (m, m, half, half, fourth, fourth, 0.5, 0.5), strict=True):
         assert_identity(got.by_action(name), np.array([want]), np.full(1, 9.0 if want < 9 else fourth))
     assert got.pair is None
 
@@ -72,7 +73,7 @@ def test_independent_gaussian_moments() -> None:
 def test_moments_given_the_action_sum_over_its_levels() -> None:
     """sum_l P(l|a) E[. | l] with chances of levels that are neither 0 nor 1."""
     share = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
-    tables = [np.array([[1.0, 2.0], [3.0, 5.0]]) + k for k in range(6)]
+    tables = [np.array([[1.0, 2.0], [3.0, 5.0]]) + k for k in range(8)]
     got = AdvantageMoments(share, *tables)
     assert got.action_dependent
     assert got.pair is None
@@ -96,7 +97,7 @@ def test_gaussian_groups_of_three_with_eps_against_the_chi_law(eps: float, ddof:
     m, m2 = (math.sqrt(2 / 3) / math.pi * density @ scaled, 2 / 3 / 4 * density @ scaled**2)
     m4 = (2 / 3) ** 2 * 3 / 16 * density @ scaled**4
     # The nearest pole, at x = -eps sqrt(3 - ddof)/sd <= -.06, leaves these nodes an error of (1 + sqrt(.12/7))^-600 = 1e-32.
-    for name, want in zip(get_args(Moment), (m, m, m2, m2, m4, m4), strict=True):
+    for name, want in zip(get_args(Moment), (m, m, m2, m2, m4, m4, 0.5, 0.5), strict=True):
         assert_identity(got.by_action(name), np.array([want]), np.full(1, 10.0))
 
 

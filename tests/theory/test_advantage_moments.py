@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import fields
 from typing import get_args
 
 import numpy as np
@@ -139,15 +140,17 @@ def test_t7_action_dependent_rewards_against_enumeration(table: tuple[float, ...
         chance = np.prod(probs[outcomes], axis=-1)
         for a in range(3):
             given = (outcomes[:, 0] == a) * chance / probs[a]
-            powers = (plus, minus, plus**2, minus**2, plus**4, minus**4)
+            up, down = (x > 1e-12 for x in (plus, minus))
+            powers = (plus, minus, plus**2, minus**2, plus**4, minus**4, up, down)
             for name, x in zip(get_args(Moment), powers, strict=True):
                 assert_identity(moments.by_action(name)[c, a], given @ x[:, 0], size**2)
             for b in range(3):
                 both = (outcomes[:, 0] == a) * (outcomes[:, 1] == b) * chance / (probs[a] * probs[b])
                 i, j = (int(np.flatnonzero(moments.level_probs[x])[0]) for x in (a, b))
-                for table_of_levels, x, y in ((moments.pair.plus_plus, plus, plus), (moments.pair.minus_minus, minus, minus),
-                                              (moments.pair.plus_minus, plus, minus)):  # fmt: skip
-                    assert_identity(table_of_levels[c, i, j], both @ (x[:, 0] * y[:, 1]), size)
+                products = ((plus, plus), (minus, minus), (plus, minus), (plus, up), (plus, down), (minus, up), (minus, down),
+                            (up, up), (down, down), (up, down))  # fmt: skip
+                for field, (x, y) in zip(fields(moments.pair), products, strict=True):
+                    assert_identity(getattr(moments.pair, field.name)[c, i, j], both @ (x[:, 0] * y[:, 1]), size)
 
 
 def test_t7_independent_moments() -> None:
@@ -253,3 +256,23 @@ def test_of_rewards_is_grpo(group: GroupRelative) -> None:
     assert_identity(got, want, np.full_like(want, 4.0 * group.size))
     flat = np.full((3, group.size), 0.1)  # 0.1 has no exact mean: rounding must not become +-1
     np.testing.assert_array_equal(group.of_rewards(flat) * (group.scale == "std"), np.zeros_like(flat))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("group", [GroupRelative(4), GroupRelative(3, "std", eps=0.5)], ids=str)
+def test_t7_signs_of_normal_rewards_on_samples(group: GroupRelative) -> None:
+    """Moments that join a sample's advantage with its partner's sign, over 400,000 groups: within five standard errors."""
+    pair = group.moments(Gaussian(0.5, 2.0), ANY).pair
+    assert pair is not None
+    rng = np.random.default_rng(11)
+    plus, minus = signs(group.of_rewards(2.0 * rng.standard_normal((400_000, group.size)) + 0.5)[:, :2])
+    up, down = plus > 0, minus > 0
+    products = {
+        "plus_if_plus": (plus, up), "plus_if_minus": (plus, down), "minus_if_plus": (minus, up), "minus_if_minus": (minus, down),
+        "both_plus": (up, up), "both_minus": (down, down), "opposite": (up, down),
+    }  # fmt: skip
+    for name, (x, y) in products.items():
+        seen, want = x[:, 0] * y[:, 1], getattr(pair, name).item()
+        error = float(np.std(seen, ddof=1)) / len(seen) ** 0.5
+        assert abs(seen.mean() - want) < 5 * error, name
+        assert want > 100 * error, "falsifier: 5 % would be seen"

@@ -17,8 +17,7 @@ from entclip.drift.first_order import expected_weights
 from entclip.engines.head.gradient import Gradient, logit_gradient
 from entclip.engines.head.optimizer import RowStep
 from entclip.engines.head.state import HeadState
-from entclip.objectives.base import CAUSES, Change
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import CAUSES, Change, Keep
 from entclip.rewards.advantage import AdvantageMoments
 
 __all__ = ["Adjoint", "Expectation", "Explicit"]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from entclip.engines.head.state import HeadState
-from entclip.objectives.base import View, sample_counts
-from entclip.objectives.drop import Keep, split_survivors
+from entclip.objectives.base import Keep, View, sample_counts
+from entclip.objectives.drop import split_survivors
 from entclip.policies.softmax import importance_ratio
 
 __all__ = ["Gradient", "gradient_of", "logit_gradient", "sample_log_probs"]

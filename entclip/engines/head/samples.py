@@ -14,7 +14,7 @@ from torch import Tensor
 
 from entclip.engines.samples import advantages_of, draw_rewards, law_mean
 from entclip.experiments.experiment import Experiment
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 from entclip.support.random import stream
 
 __all__ = ["draw_actions", "draw_advantages", "draw_uniforms", "subsets", "survivors"]

@@ -22,8 +22,8 @@ from entclip.engines.head.path_sums import PathSums, path_sums, realised
 from entclip.engines.head.products import blocks
 from entclip.engines.head.state import Block, HeadState, block_from, block_of, displacement, old_logits
 from entclip.ledger.columns import causes_in
-from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.drop import Keep, surviving
+from entclip.objectives.base import Change, Keep, Objective, View
+from entclip.objectives.drop import surviving
 from entclip.policies.softmax import importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 

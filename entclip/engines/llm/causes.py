@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from entclip.objectives.base import Objective, View, sample_counts
-from entclip.objectives.drop import Keep, split_survivors
+from entclip.objectives.base import Keep, Objective, View, sample_counts
+from entclip.objectives.drop import split_survivors
 
 __all__ = ["TokenWeights", "token_share", "token_weights"]
 

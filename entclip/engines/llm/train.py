@@ -15,8 +15,7 @@ from entclip.engines.llm.optimizers import carry, step_by_cause
 from entclip.engines.llm.probe import curvature_along, probe_log_probs
 from entclip.engines.llm.replica import Replica, Responses, load_values, pieces, values_of
 from entclip.experiments.experiment import Experiment
-from entclip.objectives.base import CAUSES, Objective
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import CAUSES, Keep, Objective
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 

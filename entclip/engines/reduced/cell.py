@@ -98,6 +98,16 @@ class Cell:
         old_probs = probs if old_log_probs is log_probs else np.exp(old_log_probs)
         return replace(self, log_probs=log_probs, probs=probs, old_log_probs=old_log_probs, old_probs=old_probs)
 
+    def start(self, population: Population) -> np.ndarray:
+        """Return the log-probabilities that the columns started from, (u, c)."""
+        laws, n, tracked = population.laws, self.nodes, self.tracked
+        out = np.full(self.log_probs.shape, PADDING)
+        out[:, :n] = population.basis.nodes[self.law]
+        row, slot = np.nonzero(tracked)
+        law = self.law[row]
+        out[row, n + slot] = laws.log_prob(law, laws.rank(law, self.ids[row, slot].astype(np.int64)))
+        return out
+
     def slots(self, population: Population, row: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Return which tracked action of its unit (Q,) each id (Q,) is, -1 where it is not tracked."""
         slot = population.kernels.find(self.table.keys, self.table.slots, row, ids)

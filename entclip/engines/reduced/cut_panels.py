@@ -51,7 +51,7 @@ class _Unit:
 
     def __init__(self, cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> None:
         self.cell, self.laws, self.basis, self.objective = cell, population.laws, population.basis, objective
-        self.sight = sight.of(slice(unit, unit + 1))
+        self.sight = sight.of(slice(unit, unit + 1))  # at its own columns
         self.unit, self.row = unit, int(cell.law[unit])
 
     def u(self, rank: np.ndarray) -> np.ndarray:
@@ -67,9 +67,10 @@ class _Unit:
 
     def pieces(self, ranks: np.ndarray) -> np.ndarray:
         """The objective's piece at each rank."""
-        seen = View.of(*self.log_probs(self.u(ranks)))
-        unit = np.zeros(len(ranks), dtype=np.int64)
-        out: np.ndarray = self.objective.change(self.sight.view(seen.ratio, seen.old_probs, seen.log_probs, unit)).piece
+        u = self.u(ranks)
+        seen, sight = View.of(*self.log_probs(u)), self.sight.referring_to(u[None])
+        at = (np.zeros(len(ranks), dtype=np.int64), np.arange(len(ranks)))
+        out: np.ndarray = self.objective.change(sight.view(seen.ratio, seen.old_probs, seen.log_probs, at)).piece
         return out
 
     def cuts(self, first: int, last: int) -> list[int]:
@@ -93,8 +94,8 @@ class _Unit:
         return nodes, weight, number
 
 
-def cut(cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> Policies:
-    """Return the policies of one unit with its panels of unsampled actions cut where a bound passes."""
+def cut(cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> tuple[Policies, Sight]:
+    """Return the policies of one unit with its panels of unsampled actions cut where a bound passes, and what is seen of them."""
     one, n, m = _Unit(cell, population, objective, unit, sight), cell.nodes, population.basis.per_panel
     count = int(cell.count[unit])
     ids = cell.ids[unit, :count]
@@ -102,14 +103,18 @@ def cut(cell: Cell, population: Population, objective: Objective, unit: int, sig
     nodes = (unit, slice(n))
     parted = _mixed(objective, _view_of(cell, slice(unit, unit + 1), sight), m)[0]
     keep = np.repeat(~parted, m)
-    whole = (cell.log_probs[nodes], cell.old_log_probs[nodes], cell.weight[unit], cell.number[unit])
+    start = population.basis.nodes[one.row]
+    whole = (cell.log_probs[nodes], cell.old_log_probs[nodes], cell.weight[unit], cell.number[unit], start)
     parts = [tuple(x[keep] for x in whole)]
     for panel in np.flatnonzero(parted):
         a, b = population.basis.cuts[one.row, panel : panel + 2].tolist()
         for c, d in pairwise([a, *one.cuts(a, b), b]):
             u, weight, number = one.piece(c, d, ranks[np.searchsorted(ranks, c) : np.searchsorted(ranks, d)])
-            parts.append((*one.log_probs(u), weight, number))
-    now, old, weight, number = (np.concatenate(x)[None] for x in zip(*parts, strict=True))
+            parts.append((*one.log_probs(u), weight, number, u))
+    now, old, weight, number, start = (np.concatenate(x)[None] for x in zip(*parts, strict=True))
     own = (slice(unit, unit + 1), slice(n, n + count))
     now, old = np.concatenate([now, cell.log_probs[own]], axis=1), np.concatenate([old, cell.old_log_probs[own]], axis=1)
-    return Policies(now, np.exp(now), old, np.exp(old), weight, number, cell.count[unit : unit + 1])
+    seen = one.sight
+    if seen.reference is not None:
+        seen = seen.referring_to(np.concatenate([start, seen.reference[:, n : n + count]], axis=1))
+    return Policies(now, np.exp(now), old, np.exp(old), weight, number, cell.count[unit : unit + 1]), seen

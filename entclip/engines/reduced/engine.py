@@ -21,7 +21,7 @@ from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
 from entclip.engines.reduced.facts import REDUCED, TRACKED, WHOLE
 from entclip.engines.reduced.initial_laws import Buckets, Laws, laws_of
 from entclip.engines.reduced.kernels import KernelName, kernels_named
-from entclip.engines.reduced.minibatch import samples_of, shuffled
+from entclip.engines.reduced.minibatch import samples_of, shuffled, survivors
 from entclip.engines.reduced.overall import matched_rate, rare_variances, statistics
 from entclip.engines.reduced.refine import finer, refined, unresolved
 from entclip.engines.reduced.sampling import sampler_of
@@ -173,10 +173,12 @@ class ReducedEngine:
         cells_at = places(state)
         grown_cells: list[Cell] = []
         draws: list[Draw] = []
+        drawn: list[tuple[np.ndarray, np.ndarray]] = []  # columns and advantages of the samples of each cell
         for (rows, key, mirror), cell, sampler in zip(cells_at, state.cells, rollout.samplers, strict=True):
             samples = samples_of(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
             grown, at = track(cell, state.population, samples.actions, scaled=_scaled(experiment))
             grown_cells.append(grown)
+            drawn.append((at, samples.advantages))
             draws.append(Draw.of(at, samples.advantages, state.population.kernels))
 
         def made(samples: bool) -> dict[str, np.ndarray]:
@@ -192,11 +194,15 @@ class ReducedEngine:
         expected = minibatch.fresh and spec.optimizer == "sgd" and state.objective.source != "batch"
         cells: list[Cell] = []
         columns: dict[str, np.ndarray] = {}
-        for (rows, _, _), grown, draw in zip(cells_at, grown_cells, draws, strict=True):
+        for index, ((rows, key, _), grown, draw) in enumerate(zip(cells_at, grown_cells, draws, strict=True)):
+            seen = sight.of(rows).beside(state.objective, grown, state.population)
+            if "survival" in state.objective.needs:
+                left = survivors(state, minibatch, grown, seen, key, *drawn[index])
+                draw = Draw.of(drawn[index][0], left, state.population.kernels)
             moments = take_moments(rollout.moments, rows) if expected else None
             new, part = update_cell(
                 grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows], keep=directive.keep,
-                sight=sight.of(rows),
+                sight=seen,
             )  # fmt: skip
             cells.append(new)
             for name, value in part.items():
@@ -240,7 +246,8 @@ def _smooth(experiment: Experiment, objective: Objective) -> bool:
 
     They are where unsampled logits move, and where a gain varies with the action's own probability.
     """
-    return experiment.update.geometry == "euclidean" or not (objective.by_ratio or objective.hard)
+    moving = experiment.update.geometry == "euclidean" or "bonus" in objective.needs
+    return moving or not (objective.by_ratio or objective.hard)
 
 
 def _perturbed(state: ReducedState) -> ReducedState:

@@ -7,20 +7,22 @@ does not depend on the objective, and one over the columns whose gain has change
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from entclip.drift.first_order import ActionMoments, mean_square_weights, mean_weights, weights_by_cause
 from entclip.drift.rare_samples import rare_sample_variance
-from entclip.drift.second_order import expected_step_variance
+from entclip.drift.second_order import expected_step_variance, pair_sum, weights_by_sign
 from entclip.engines.accounting import Scheme
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
 from entclip.engines.reduced.sight import Sight
-from entclip.objectives.base import CAUSES, Change, Objective, SignedGains
-from entclip.objectives.drop import Keep, split_survivors, surviving
+from entclip.objectives.base import CAUSES, Change, Keep, Objective
+from entclip.objectives.drop import both_survived, surviving
 from entclip.policies.softmax import Geometry
-from entclip.rewards.advantage import AdvantageMoments, PairMoments
+from entclip.rewards.advantage import AdvantageMoments
 
 __all__ = ["Changed", "Terms", "expected_columns", "idle_range", "rare_variance", "step_variance"]
 
@@ -40,6 +42,7 @@ class Terms(NamedTuple):
 def idle_range(terms: Terms) -> tuple[float, float]:
     """Return ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
     by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
+    by_action = by_action or not terms.objective.needs.isdisjoint(("bonus", "penalty", "survival"))
     return (math.nan, math.nan) if by_action else terms.objective.idle
 
 
@@ -61,11 +64,27 @@ class Changed:
         self.number[of_nodes] = policies.number[node]
         self.has_nodes = len(of_nodes) > 0
 
+    def moments(self, moments: AdvantageMoments) -> ActionMoments:
+        """Return the moments of the advantage given the actions of these columns."""
+        return ActionMoments(*(self.by_action(moments.by_action(name)) for name in ActionMoments._fields))  # type: ignore[arg-type]
+
+    def levels(self, moments: AdvantageMoments) -> np.ndarray:
+        """Return the chances of the reward levels at these columns, (D, L)."""
+        column = self.column if moments.action_dependent else np.zeros_like(self.column)
+        return moments.level_probs[column]
+
     def by_action(self, x: np.ndarray) -> np.ndarray | float:
         """Return a moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these columns."""
         if x.shape[-1] == 1:
             return float(x[0]) if x.ndim == 1 else x[self.unit, 0]
         return x[self.column] if x.ndim == 1 else x[self.unit, self.column]
+
+    def spread_out(self, values: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Return values at these columns, (D,) each, as tables (u, c), 0 elsewhere."""
+        out = {name: np.zeros(shape) for name in values}
+        for name, value in values.items():
+            out[name][self.unit, self.column] = value
+        return out
 
     def total(self, x: np.ndarray) -> np.ndarray:
         """Return sums over the columns of each unit, (u,)."""
@@ -120,33 +139,25 @@ class _Form:
         return -out
 
 
-def _of_pair(pair: PairMoments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return pair.plus_plus, pair.minus_minus, pair.plus_minus
-
-
-def _pair(form: _Form, changed: Changed, gains: SignedGains, moments: AdvantageMoments, shared: float) -> np.ndarray:
+def _pair(form: _Form, changed: Changed, change: Change, moments: AdvantageMoments, shared: float) -> np.ndarray:
     """(1 - c) g' Hess g + c tr(Hess C) for mean step g and samples of one group, c = shared; see drift.second_order."""
-    one, two = moments.by_action("plus"), moments.by_action("minus")
-    none = np.zeros((1, 1))
-    pp, mm, pm = (none, none, none) if moments.pair is None else _of_pair(moments.pair)
-    levels = range(moments.level_probs.shape[-1])
-    if not moments.action_dependent:
+    gains, at, pair = change.gains, changed.moments(moments), moments.pair
+    if not moments.action_dependent and change.extra_plus is None:
         # A mean weight that is the same for all actions moves nothing.
         plus, minus = form.step(gains.plus - 1), form.step(gains.minus - 1)
-        a, b = one[..., 0], two[..., 0]
-        up, down, cross = ((1 - shared) * x + (shared * y[..., 0, 0]) for x, y in ((a * a, pp), (b * b, mm), (a * b, pm)))
+        a, b = (moments.by_action(name)[..., 0] for name in ("plus", "minus"))
+        none = np.zeros((1, 1))
+        tables = (none, none, none) if pair is None else (pair.plus_plus, pair.minus_minus, pair.plus_minus)
+        up, down, cross = ((1 - shared) * x + (shared * y[..., 0, 0]) for x, y in zip((a * a, b * b, a * b), tables, strict=True))
         return up * form(plus, plus) + down * form(minus, minus) - 2 * cross * form(plus, minus)
-    mean = form.step(gains.plus * changed.by_action(one) - gains.minus * changed.by_action(two))
+    mean = form.step(mean_weights(change, at))
     out = (1 - shared) * form(mean, mean)
     if shared == 0:
         return out
-    share = moments.level_probs[changed.column]
-    ups, downs = ([form.step(g * share[:, k]) for k in levels] for g in (gains.plus, gains.minus))
-    for i in levels:  # reward levels
-        for j in levels:
-            out += shared * (pp[..., i, j] * form(ups[i], ups[j]) + mm[..., i, j] * form(downs[i], downs[j]))
-            out -= 2 * shared * pm[..., i, j] * form(ups[i], downs[j])
-    return out
+    assert pair is not None
+    share = changed.levels(moments)
+    steps = {name: [form.step(w * share[:, k]) for k in range(share.shape[1])] for name, w in weights_by_sign(change).items()}
+    return out + shared * pair_sum(pair, steps, form, np.asarray)
 
 
 def expected_columns(standing: PolicySums, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
@@ -162,24 +173,26 @@ def expected_columns(standing: PolicySums, changed: Changed, change: Change, ter
         out |= {f"pi_{side}": changed.total(changed.mass * members), f"mass_{side}": changed.total(value * members)}
     if moments is None:
         return out
-    up, down, up_sq, down_sq = (changed.by_action(moments.by_action(name)) for name in ("plus", "minus", "plus_sq", "minus_sq"))
-    keep = Keep(1.0, 1.0) if terms.keep is None else terms.keep
-    parts = split_survivors(change, keep.plus * up, keep.minus * down, terms.keep)
-    gains = surviving(change, terms.keep).gains
+    at, keep = changed.moments(moments), both_survived(change.survival, terms.keep)
+    parts = weights_by_cause(change, at, keep)
     means = (standing.p2[unit], standing.surplus[unit], standing.probs_form[unit])
     trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
-    square = gains.plus_sq * up_sq + gains.minus_sq * down_sq
+    square = mean_square_weights(change, at, keep)
     if moments.action_dependent:  # all columns are changed
         noise = changed.total(trace * square)
     else:
         # What is the same for all actions: no drift, and the whole trace.
         parts["unclipped"] = np.zeros(len(unit))
         one = (moments.by_action("plus_sq") + moments.by_action("minus_sq"))[..., 0]
-        noise = standing.trace * one + changed.total(trace * (square - (up_sq + down_sq)))
+        noise = standing.trace * one + changed.total(trace * (square - (at.plus_sq + at.minus_sq)))
     for cause in CAUSES:
         out[f"expected_{cause}"] = terms.rate * changed.total(value * parts[cause])
-    pair = _pair(_Form(standing, changed, terms.geometry), changed, gains, moments, terms.shared_group)
-    out["expected_curvature"] = terms.rate**2 / 2 * (noise / terms.batch + (1 - 1 / terms.batch) * pair)
+    form, kept = _Form(standing, changed, terms.geometry), surviving(change, keep)
+    pairs = (1 - 1 / terms.batch) * _pair(form, changed, kept, moments, terms.shared_group)
+    if change.bonus:
+        mean, bonus = form.step(mean_weights(kept, at)), form.step(change.bonus_weights)
+        pairs = pairs + 2 * form(mean, bonus) + form(bonus, bonus)
+    out["expected_curvature"] = terms.rate**2 / 2 * (noise / terms.batch + pairs)
     return out
 
 
@@ -210,12 +223,11 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
     if moments.action_dependent:  # then every column is an action
         out: np.ndarray = expected_step_variance(
             policies.log_probs, ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
-            shared_group=scheme.shared_group,
+            shared_group=scheme.shared_group, keep=change.survival,
         )  # fmt: skip
         return out
-    gains = change.gains
-    one, two, one_sq, two_sq = (moments.by_action(name)[..., :1] for name in ("plus", "minus", "plus_sq", "minus_sq"))
-    square = gains.plus_sq * one_sq + gains.minus_sq * two_sq
+    at = ActionMoments(*(moments.by_action(name)[..., :1] for name in ActionMoments._fields))  # type: ignore[arg-type]
+    square = mean_square_weights(change, at, change.survival)
     if natural:
         number = np.concatenate([policies.number, weight[:, n:]], axis=1)
         single = total(number, ratio * square) - now.mean(ratio * square)
@@ -224,16 +236,23 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
         spread = now.probs - 2 * now.probs**2 + p3 - (now.probs - p2) ** 2
         single = total(now.mass * ratio * square, spread)
 
-    def covariance(v: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Cov_pi of the mean steps of weights v and w, (u,)."""
-        left, right = (now.centred(x if natural else now.probs * now.centred(x)) for x in (v, w))
-        return total(now.mass * left, right)
+    def step(w: np.ndarray) -> np.ndarray:
+        """The mean step of weights w, (u, c)."""
+        return w if natural else now.probs * now.centred(w)
 
-    mean, c = gains.plus * one - gains.minus * two, scheme.shared_group
+    def covariance(v: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Cov_pi of two steps, (u,)."""
+        return total(now.mass * now.centred(v), now.centred(w))
+
+    kept, c = surviving(change, change.survival), scheme.shared_group
+    mean = step(mean_weights(kept, at))
     pair = (1 - c) * covariance(mean, mean)
     if c > 0:
         assert moments.pair is not None
-        pp, mm, pm = (np.squeeze(x) for x in _of_pair(moments.pair))
-        pair += c * (pp * covariance(gains.plus, gains.plus) + mm * covariance(gains.minus, gains.minus))
-        pair -= 2 * c * pm * covariance(gains.plus, gains.minus)
-    return single / scheme.batch + (1 - 1 / scheme.batch) * pair
+        steps = {name: [step(w)] for name, w in weights_by_sign(kept).items()}
+        pair += c * pair_sum(moments.pair, steps, covariance, np.asarray)
+    pairs = (1 - 1 / scheme.batch) * pair
+    if change.bonus:
+        bonus = step(change.bonus_weights)
+        pairs = pairs + covariance(2 * mean + bonus, bonus)
+    return single / scheme.batch + pairs

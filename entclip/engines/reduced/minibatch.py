@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from entclip.engines.base import Minibatch
+from entclip.engines.reduced.cell import Cell
+from entclip.engines.reduced.column_policy import ratio_of
 from entclip.engines.reduced.sampling import Sampler
+from entclip.engines.reduced.sight import Sight, entropies
 from entclip.engines.reduced.state import ReducedRollout, ReducedState, places
 from entclip.engines.samples import Samples, draw_advantages
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
-__all__ = ["samples_of", "shuffled"]
+__all__ = ["samples_of", "shuffled", "survivors"]
 
 _MAX_SLOT_BYTES = 4 * 2**30
 
@@ -50,6 +53,23 @@ def samples_of(
         survives = stream(experiment.seed, "drop", *where).random(values.shape) < np.where(values > 0, keep.plus, keep.minus)
         values = np.where(survives, values, 0.0)
     return Samples(actions, values)
+
+
+def survivors(
+    state: ReducedState, minibatch: Minibatch, cell: Cell, sight: Sight, key: int, columns: np.ndarray, advantages: np.ndarray
+) -> np.ndarray:
+    """Return advantages (u, B) of samples at columns (u, B), 0 where the objective drops the sample; injected ones survive."""
+    if minibatch.samples is not None:
+        return advantages
+    at = (np.repeat(np.arange(len(columns)), columns.shape[1]), columns.reshape(-1))
+    sight = sight.standing_at(state.objective, entropies(cell)) if "entropy" in state.objective.needs else sight
+    old_probs = cell.old_probs[at]
+    keep = state.objective.change(sight.view(ratio_of(cell.probs[at], old_probs), old_probs, cell.log_probs[at], at)).survival
+    if keep is None:
+        return advantages
+    chance = np.where(advantages > 0, *(np.broadcast_to(x, len(at[0])).reshape(columns.shape) for x in keep))
+    coins = stream(state.experiment.seed, "survival", state.rollout, minibatch.index, key).random(advantages.shape)
+    return np.where(coins < chance, advantages, 0.0)
 
 
 def _mean(rollout: ReducedRollout, rows: slice) -> np.ndarray | float:

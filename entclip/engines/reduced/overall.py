@@ -30,8 +30,9 @@ def rare_variances(state: ReducedState, rollout: ReducedRollout) -> np.ndarray:
     spec, parts, sight = state.experiment.update, [], sight_of(state, rollout)
     for (rows, _, _), cell in zip(places(state), state.cells, strict=True):
         moments = take_moments(rollout.moments, rows)
+        seen = sight.of(rows).beside(state.objective, cell, state.population)
         value = rare_variance(
-            policies_of(cell), state.objective, moments, sight.of(rows), learning_rate=spec.learning_rate, batch=spec.batch
+            policies_of(cell), state.objective, moments, seen, learning_rate=spec.learning_rate, batch=spec.batch
         )
         parts.append(value)
     return np.concatenate(parts)
@@ -46,6 +47,7 @@ def matched_rate(state: ReducedState, rollout: ReducedRollout, scheme: Scheme, t
     sight = sight_of(state, rollout)
     for (rows, _, _), cell in zip(places(state), state.cells, strict=True):
         moments = take_moments(rollout.moments, rows)
-        variance = step_variance(policies_of(cell), moments, scheme, sight.of(rows))
+        seen = sight.of(rows).beside(state.objective, cell, state.population)
+        variance = step_variance(policies_of(cell), moments, scheme, seen)
         total += float(np.sum(squares[rows] * variance))
     return math.sqrt(target * float(state.weight.sum()) / total)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from entclip.engines.reduced.cell import Cell
+from entclip.engines.reduced.cell import Cell, Population
 from entclip.engines.reduced.column_policy import PADDING, Columns, ratio_of, whole_weight
 from entclip.objectives.base import Objective, View
 
@@ -19,29 +19,50 @@ Counted = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]  # unit and column, a
 
 @dataclass(frozen=True)
 class Sight:
-    """Numbers of units beside their columns, (u,) each: H of pi and of pi_old if the objective needs them, and statistics."""
+    """Numbers of units beside their columns, (u,) each: H of pi and of pi_old if the objective needs them, and statistics; and
+    the reference policy at their columns, (u, c), if it needs that."""
 
     entropy: np.ndarray | None = None
     old_entropy: np.ndarray | None = None
     statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    reference: np.ndarray | None = None
 
     def standing_at(self, objective: Objective, entropy: np.ndarray) -> Sight:
         """Return the same with the entropy of the policies, (u,), for an objective that looks at it."""
         return replace(self, entropy=entropy) if "entropy" in objective.needs else self
 
+    def beside(self, objective: Objective, cell: Cell, population: Population) -> Sight:
+        """Return the same with the reference policy at the columns of these units, for an objective that looks at it."""
+        return replace(self, reference=cell.start(population)) if "reference" in objective.needs else self
+
+    def referring_to(self, reference: np.ndarray) -> Sight:
+        """Return the same at other columns, for an objective that looks at the reference policy; reference: at them, (1, k)."""
+        return self if self.reference is None else replace(self, reference=reference)
+
     def of(self, rows: slice) -> Sight:
         """Return that of some units."""
         entropy, old = (None if x is None else x[rows] for x in (self.entropy, self.old_entropy))
-        return Sight(entropy, old, {name: value[rows] for name, value in self.statistics.items()})
+        reference = None if self.reference is None else self.reference[rows]
+        return Sight(entropy, old, {name: value[rows] for name, value in self.statistics.items()}, reference)
 
-    def view(self, ratio: np.ndarray, old_probs: np.ndarray, log_probs: np.ndarray, unit: np.ndarray | None = None) -> View:
-        """Return the view of columns (u, c), or of the actions (D,) of the units `unit` (D,)."""
+    def view(
+        self,
+        ratio: np.ndarray,
+        old_probs: np.ndarray,
+        log_probs: np.ndarray,
+        at: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> View:
+        """Return the view of the first columns of all units, (u, k), or of the actions (D,) at unit and column `at`, (D,)."""
+        unit = None if at is None else at[0]
 
         def spread(x: np.ndarray | None) -> Any:
             return None if x is None else x[:, None] if unit is None else x[unit]
 
         statistics = {name: spread(value) for name, value in self.statistics.items()}
-        return View(ratio, old_probs, log_probs, spread(self.entropy), spread(self.old_entropy), statistics)
+        reference = self.reference
+        if reference is not None:
+            reference = reference[:, : log_probs.shape[1]] if at is None else reference[at]
+        return View(ratio, old_probs, log_probs, spread(self.entropy), spread(self.old_entropy), statistics, reference)
 
 
 def entropies(cell: Cell, *, old: bool = False) -> np.ndarray:

@@ -8,7 +8,8 @@ held fixed (T13): a cause's step is its own euclidean gradient through that prec
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,7 @@ class Step:
     causes: dict[str, np.ndarray] = field(default_factory=dict)
     moments: tuple[np.ndarray, np.ndarray] | None = None
     pull_size: np.ndarray | None = None  # of the absolute terms of pull_price, under Adam, (u,)
+    bonus_size: np.ndarray | float = 0.0  # of the absolute terms of what a bonus does, (u,)
 
     def value(self, weights: np.ndarray) -> np.ndarray:
         """Return the first-order change of entropy by causes whose weights are W (..., D), (..., u)."""
@@ -94,10 +96,32 @@ class Optimizer:
     geometry: Geometry
     taken: int
 
-    def step(self, cell: Cell, standing: PolicySums, pushes: Pushes, rate: np.ndarray) -> Step:
-        """Return the step of one update. standing: of the cell's policy; rate: eta d(s), (u,)."""
+    def step(self, cell: Cell, standing: PolicySums, pushes: Pushes, rate: np.ndarray, bonus: Mapping[str, np.ndarray]) -> Step:
+        """Return the step of one update. standing: of the cell's policy; rate: eta d(s), (u,); bonus: weights w of a step of all
+        columns by cause, (u, c) each."""
+        moved, causes = self._bonus(cell, standing, bonus)
         if self.spec.optimizer != "sgd":
-            return self._adam(cell, pushes, rate)
+            return self._adam(cell, pushes, rate, moved, causes)
+        step = self._plain(cell, standing, pushes, rate)
+        if not causes:
+            return step
+        whole = whole_weight(cell.weight, cell.count, cell.probs.shape[1])
+        gradient = -cell.probs * (cell.log_probs + standing.entropy[:, None]) * whole
+        size = rate * total(np.abs(gradient), np.abs(moved))
+        parts = {cause: rate * total(gradient, x) for cause, x in causes.items()}
+        return replace(step, total=step.total + rate[:, None] * moved, causes=parts, bonus_size=size)
+
+    def _bonus(
+        self, cell: Cell, standing: PolicySums, bonus: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray | float, dict[str, np.ndarray]]:
+        """The steps of a bonus per unit rate, together and by cause, (u, c) each; see drift.steps.expected_step."""
+        weight = whole_weight(cell.weight, cell.count, cell.probs.shape[1]) * cell.probs
+        causes = {
+            cause: w if self.geometry == "natural" else cell.probs * (w - total(weight, w)[:, None]) for cause, w in bonus.items()
+        }
+        return sum(causes.values()), causes
+
+    def _plain(self, cell: Cell, standing: PolicySums, pushes: Pushes, rate: np.ndarray) -> Step:
         unit = pushes.at[0]
         eta, gradient = rate[unit], -cell.probs[pushes.at] * (cell.log_probs[pushes.at] + standing.entropy[unit])
         if self.geometry == "natural":
@@ -110,7 +134,14 @@ class Optimizer:
         moved[pushes.at] += push
         return Step(pushes, moved, scale * gradient, standing.kappa, scale)
 
-    def _adam(self, cell: Cell, pushes: Pushes, rate: np.ndarray) -> Step:
+    def _adam(
+        self,
+        cell: Cell,
+        pushes: Pushes,
+        rate: np.ndarray,
+        bonus: np.ndarray | float,
+        bonuses: Mapping[str, np.ndarray],
+    ) -> Step:
         """torch's Adam and AdamW, ascending; d(s) is part of the gradient, so rate / learning rate is."""
         spec = self.spec
         assert cell.moments is not None
@@ -120,6 +151,9 @@ class Optimizer:
         push = scale * pushes.weights
         slope = now.probs * -pushes.pull(push, len(rate))[:, None]
         slope[pushes.at] += push
+        weight = (rate / lr)[:, None]
+        if bonuses:
+            slope = slope + weight * bonus
         logits = cell.log_probs + cell.shift[:, None]
         decay = -spec.weight_decay * logits
         coupled = spec.optimizer == "adam" and spec.weight_decay > 0
@@ -131,7 +165,9 @@ class Optimizer:
         precondition = lr / (1 - b1**t) / (np.sqrt(v_new / (1 - b2**t)) + spec.eps)
         moved = precondition * m_new
         gradient = -now.mass * now.excess  # of whole columns: sums with it are sums over actions
-        causes = {"momentum": total(gradient, precondition * (b1 * m))}
+        causes = {name: total(gradient, (1 - b1) * precondition * weight * x) for name, x in bonuses.items()}
+        bonus_size = total(np.abs(gradient), np.abs((1 - b1) * precondition * weight * bonus)) if bonuses else 0.0
+        causes |= {"momentum": total(gradient, precondition * (b1 * m))}
         if spec.weight_decay:
             part = (1 - b1) * precondition * decay if coupled else lr * decay
             causes["weight_decay"] = total(gradient, part)
@@ -139,4 +175,5 @@ class Optimizer:
                 moved = moved + part
         own = -now.probs * now.excess * precondition * (1 - b1)
         size = total(np.abs(now.mass), np.abs(own))
-        return Step(pushes, moved, scale * own[pushes.at], now.mean(own), scale, causes, (m_new, v_new), size)
+        price = scale * own[pushes.at]
+        return Step(pushes, moved, price, now.mean(own), scale, causes, (m_new, v_new), size, bonus_size)

@@ -16,8 +16,8 @@ from entclip.engines.reduced.expected import Changed, Terms, expected_columns, i
 from entclip.engines.reduced.kernels import Kernels
 from entclip.engines.reduced.sight import Sight
 from entclip.engines.reduced.steps import Optimizer, Pushes
-from entclip.objectives.base import CAUSES, sample_counts
-from entclip.objectives.drop import Keep, split_survivors
+from entclip.objectives.base import CAUSES, Keep, sample_counts, weights_of
+from entclip.objectives.drop import both_survived, split_survivors
 from entclip.rewards.advantage import AdvantageMoments
 
 __all__ = ["Draw", "policies_of", "update_cell"]
@@ -95,17 +95,17 @@ def _update(
     old_probs = cell.old_probs[at]
     ratio = ratio_of(cell.probs[at], old_probs)
     # Of the drawn and of the changed actions at once: an update of few units is made of calls, not of numbers.
-    drawn = (ratio, old_probs, cell.log_probs[at], at[0])
-    of_changed = (changed.ratio, changed.old_probs, changed.log_probs, changed.unit)
-    ratios, old, logs, units = (np.append(*pair) for pair in zip(drawn, of_changed, strict=True))
-    both = objective.change(sight.view(ratios, old, logs, units))
-    change = both.at(slice(len(ratio)))
-    gains = change.gains
-    parts = split_survivors(change, plus, minus, keep)
-    weights = plus * gains.plus - minus * gains.minus
+    drawn = (ratio, old_probs, cell.log_probs[at], *at)
+    of_changed = (changed.ratio, changed.old_probs, changed.log_probs, changed.unit, changed.column)
+    ratios, old, logs, units, where = (np.append(*pair) for pair in zip(drawn, of_changed, strict=True))
+    both = objective.change(sight.view(ratios, old, logs, (units, where)))
+    change, of_all = both.at(slice(len(ratio))), both.at(slice(len(ratio), None))
+    shares = (draw.n_plus / scheme.batch, draw.n_minus / scheme.batch)
+    parts = split_survivors(change, plus, minus, both_survived(change.survival, keep), *shares)
+    weights = weights_of(change, plus, minus, *shares)
 
     pushes = Pushes(at, weights, ratio, old_probs)
-    step = optimizer.step(cell, standing, pushes, rate)
+    step = optimizer.step(cell, standing, pushes, rate, changed.spread_out(of_all.bonus, cell.probs.shape))
     log_probs, probs, shift, along = kernels.move(
         cell.log_probs, cell.probs, step.total, cell.weight, cell.count, standing.entropy
     )
@@ -117,9 +117,9 @@ def _update(
     causes = sum(columns[c] for c in (*CAUSES, *step.causes))
     columns["remainder"] = columns["measured"] - causes - columns["curvature"]
     columns |= {"entropy_before": standing.entropy, "entropy": along.entropy, "step_variance": along.variance}
-    columns |= {"_inner": along.inner, "_scale": along.scale + step.size(by_cause)}
+    columns |= {"_inner": along.inner, "_scale": along.scale + step.size(by_cause) + step.bonus_size}
     columns["_bound"] = _remainder_bound(cell, step.total, along, columns, kernels, population.laws.vocab)
-    columns |= expected_columns(standing, changed, both.at(slice(len(ratio), None)), terms)
+    columns |= expected_columns(standing, changed, of_all, terms)
     if changed.has_nodes:
         _cut_expectations(cell, population, terms, sight, columns)
     counts = sample_counts(change, draw.n_plus, draw.n_minus)
@@ -134,11 +134,12 @@ def _cut_expectations(cell: Cell, population: Population, terms: Terms, sight: S
     objective, kernels = terms.objective, population.kernels
     for unit in straddling(cell, population, objective, sight):  # rare: one update in which a bound passes the tail
         # Nodes mean that the reward ignores the action, and then the moments are the same in all units.
-        own, pieces = terms._replace(rate=terms.rate[unit : unit + 1]), cut(cell, population, objective, unit, sight)
+        own = terms._replace(rate=terms.rate[unit : unit + 1])
+        pieces, seen = cut(cell, population, objective, unit, sight)
         standing, *found = kernels.measure(*pieces, terms.geometry == "euclidean", idle_range(own))
         changed = Changed(pieces, standing, *found)
-        seen = sight.of(slice(unit, unit + 1)).view(changed.ratio, changed.old_probs, changed.log_probs, changed.unit)
-        change = objective.change(seen)
+        at = (changed.unit, changed.column)
+        change = objective.change(seen.view(changed.ratio, changed.old_probs, changed.log_probs, at))
         for name, value in expected_columns(standing, changed, change, own).items():
             columns[name][unit] = value[0]
 

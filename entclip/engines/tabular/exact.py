@@ -24,6 +24,7 @@ from entclip.engines.tabular.table import (
     begin,
     begin_rollout,
     statistics_of,
+    survival_of,
     update_block,
 )
 from entclip.experiments.experiment import Experiment
@@ -62,11 +63,15 @@ class ExactEngine(TabularBooks):
         if directive != Directive():
             raise SpecError("controls compare sampled arms with each other: run this experiment on the sampled engine.")
         state = before_update(state, lambda _: statistics_of(state, None), drawn=False)
-        sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs)
+        rows = np.arange(len(rollout.old_sequence_probs))  # of outcomes: those of the branches that share their start
+        own, keep = state.origin, survival_of(state, slice(None))
+        if keep is not None:  # which depends on where a branch has come
+            rows, own = state.origin, np.arange(len(state.origin))
+        sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs[rows], keep)
         size = _joint(state)
-        parent, outcome, chance = _branches(law[state.origin], size)
+        parent, outcome, chance = _branches(law[own], size)
         origin = state.origin[parent]
-        flat = Sums(*(np.broadcast_to(x, (len(law), *x.shape[1:]))[origin, outcome] for x in sums))
+        flat = Sums(*(np.broadcast_to(x, (len(law), *x.shape[1:]))[own[parent], outcome] for x in sums))
         branched = _take(state, parent, state.weight[parent] * chance, size)
 
         def made(samples: bool) -> dict[str, np.ndarray]:

@@ -76,7 +76,7 @@ SAMPLED = EngineFacts(
     short="Monte Carlo",
     words="simulated by drawing samples",
     policies=(*TABLES, "autoregressive"),
-    serves=frozenset({"entropy", "statistics"}),
+    serves=frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus"}),
     size=_sampled,
 )
 EXACT = EngineFacts(
@@ -84,7 +84,7 @@ EXACT = EngineFacts(
     short="every outcome",
     words="computed from every possible outcome with its probability, so that there is no sampling error",
     policies=(*TABLES, "autoregressive"),
-    serves=frozenset({"entropy", "statistics"}),
+    serves=frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus"}),
     drawn=False,
     size=_exact,
 )

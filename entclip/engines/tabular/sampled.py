@@ -25,11 +25,13 @@ from entclip.engines.tabular.table import (
     matched_rate,
     rare_variance,
     statistics_of,
+    survival_of,
     update_block,
 )
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
-from entclip.objectives.base import Objective
+from entclip.objectives.base import Keep, Objective
+from entclip.objectives.drop import both_survived
 from entclip.support.errors import SpecError
 from entclip.support.random import cell_size, stream
 
@@ -87,7 +89,7 @@ class SampledEngine(TabularBooks):
         rows: slice,
         key: int,
         mirror: bool,
-        directive: Directive,
+        keep: Keep | None,
     ) -> Sums:
         if minibatch.sums is not None:
             return Sums(*(x[rows] for x in minibatch.sums))
@@ -96,12 +98,12 @@ class SampledEngine(TabularBooks):
             return sums_of_slots(taken, advantages, rollout.old_sequence_probs.shape[-1])
         experiment, probs = state.experiment, rollout.old_sequence_probs[rows]
         where = (state.rollout, minibatch.index, key)
-        keep = None if directive.keep is None else (directive.keep, stream(experiment.seed, "drop", *where))
+        drop = None if keep is None else (keep, stream(experiment.seed, "drop", *where))
         batch = experiment.update.batch
         if rollout.slots is not None:
             part = slice(minibatch.index * batch, (minibatch.index + 1) * batch)
             actions, values = (x[rows, part] for x in rollout.slots)
-            return sums_of_slots(actions, values, probs.shape[-1], keep)
+            return sums_of_slots(actions, values, probs.shape[-1], drop)
         return draw_sums(
             experiment,
             probs,
@@ -109,7 +111,7 @@ class SampledEngine(TabularBooks):
             stream(experiment.seed, "actions", *where),
             stream(experiment.seed, "rewards", *where),
             mirror=mirror,
-            keep=keep,
+            keep=drop,
         )
 
     def step(
@@ -124,7 +126,7 @@ class SampledEngine(TabularBooks):
                 return statistics_of(state, None)
             counts = np.empty(rollout.old_sequence_probs.shape)
             for cell in cells:  # drawn again, samples are the same
-                sums = self._sums(state, rollout, minibatch, *cell, directive)
+                sums = self._sums(state, rollout, minibatch, *cell, directive.keep)
                 counts[cell[0]] = sums.n_plus + sums.n_minus
             return statistics_of(state, counts)
 
@@ -133,7 +135,8 @@ class SampledEngine(TabularBooks):
             rate = matched_rate(state, rollout, directive.step_variance, (rows for rows, _, _ in cells))
             directive = dataclasses.replace(directive, learning_rate=rate)
         for rows, key, mirror in cells:
-            sums = self._sums(state, rollout, minibatch, rows, key, mirror, directive)
+            keep = both_survived(survival_of(state, rows), directive.keep)
+            sums = self._sums(state, rollout, minibatch, rows, key, mirror, keep)
             new[rows], part = update_block(state, rollout, minibatch, sums, rows, directive)
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(new)))[rows] = value

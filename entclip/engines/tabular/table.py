@@ -22,11 +22,12 @@ from entclip.engines.tabular.token_moments import token_moments, with_prefix_axi
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import pool_prefixes
-from entclip.objectives.base import Objective, View
+from entclip.objectives.base import Keep, Objective, View
 from entclip.objectives.needs import refuse_unserved
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments
+from entclip.support.errors import SpecError
 
 __all__ = [
     "TabularBooks",
@@ -37,6 +38,7 @@ __all__ = [
     "matched_rate",
     "rare_variance",
     "statistics_of",
+    "survival_of",
     "update_block",
 ]
 
@@ -50,6 +52,7 @@ class TabularState(State):
     old_log_probs: np.ndarray
     origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
     visits: np.ndarray | None = None  # d(s) of the prefixes under pi_old, (U, N); None for single tokens
+    reference: np.ndarray | None = None  # log-probabilities of the start policy, (contexts, N, V), if the objective looks at it
 
     @property
     def length(self) -> int:
@@ -73,6 +76,11 @@ def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, repl
     refuse_optimizer(facts, experiment)
     refuse_unserved(objective, facts.serves, f"the {facts.name} engine")
     start = start_of(experiment)
+    if start.tree.length > 1 and "survival" in objective.needs:
+        raise SpecError(
+            f"the objective {objective.kind!r} drops tokens at random, but policy.kind = {experiment.policy.kind!r} draws whole "
+            "sequences: use a policy of single tokens."
+        )
     contexts = len(start.log_probs)
 
     def repeat(x: np.ndarray) -> np.ndarray:
@@ -91,6 +99,7 @@ def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, repl
         context_weight=d,
         origin=np.arange(len(d)),
         shared="statistics" in objective.needs,
+        reference=start.old_log_probs if "reference" in objective.needs else None,
     )
 
 
@@ -156,7 +165,7 @@ def update_block(
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
         scheme, log_probs, old, Sums(*map(tree.per_token, sums)), moments, learning_rate=rate, visits=visits, keep=directive.keep,
-        statistics=_at(state, rows),
+        statistics=_at(state, rows), reference=_reference(state, rows),
     )  # fmt: skip
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
@@ -170,7 +179,7 @@ def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[
     spec, out = state.experiment.update, np.empty(len(state.log_probs))
     for rows in cells:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
-        change = state.objective.change(View.of(log_probs, old, state.objective.needs, _at(state, rows)))
+        change = state.objective.change(_view(state, rows))
         moments = with_prefix_axis(take_moments(rollout.moments, rows))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
@@ -183,6 +192,25 @@ def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[
 def _at(state: TabularState, rows: slice | np.ndarray) -> dict[str, np.ndarray]:
     """The statistics of this update for some units, (u, 1, 1) each."""
     return {name: value[rows, None, None] for name, value in state.statistics.items()}
+
+
+def _reference(state: TabularState, rows: slice | np.ndarray) -> np.ndarray | None:
+    """Log-probabilities of the reference policy for some units, (u, N, V)."""
+    return None if state.reference is None else state.reference[state.context[rows]]
+
+
+def _view(state: TabularState, rows: slice | np.ndarray) -> View:
+    """What the objective sees of some units."""
+    needs, numbers = state.objective.needs, _at(state, rows)
+    return View.of(state.log_probs[rows], state.old_log_probs[rows], needs, numbers, _reference(state, rows))
+
+
+def survival_of(state: TabularState, rows: slice | np.ndarray) -> Keep | None:
+    """Chances that a sample of each action survives the objective's own drop, (u, V) each; None where it drops none."""
+    if "survival" not in state.objective.needs:
+        return None
+    keep = state.objective.change(_view(state, rows)).survival
+    return None if keep is None else Keep(keep.plus[:, 0], keep.minus[:, 0])  # type: ignore[index]
 
 
 def statistics_of(state: TabularState, counts: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -212,12 +240,13 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ce
     squares = state.weight * step_weight(state) ** 2
     for cell in cells:
         for rows in _single_units(cell, rollout):
-            view = View.of(state.log_probs[rows], state.old_log_probs[rows], state.objective.needs, _at(state, rows))
+            view = _view(state, rows)
             moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
             visits = None if state.visits is None else state.visits[rows]
+            change = state.objective.change(view)
             variance = expected_step_variance(
-                view.log_probs, view.ratio, state.objective.change(view), moments, geometry=scheme.geometry, batch=scheme.batch,
-                shared_group=scheme.shared_group, visits=1.0 if visits is None else visits,
+                view.log_probs, view.ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
+                shared_group=scheme.shared_group, visits=1.0 if visits is None else visits, keep=change.survival,
             )  # fmt: skip
             pooled = _per_unit({"step_variance": variance}, visits, state.tree.length)["step_variance"]
             total += float(np.sum(squares[rows] * pooled))

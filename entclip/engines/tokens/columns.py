@@ -14,8 +14,8 @@ import torch
 from entclip.drift.cumulants import proved_remainder
 from entclip.engines.accounting import Scheme
 from entclip.engines.tokens.kernels.passes import Norm, Slots, Tensor
-from entclip.objectives.base import Objective, View, sample_counts
-from entclip.objectives.drop import Keep, split_survivors
+from entclip.objectives.base import Keep, Objective, View, sample_counts
+from entclip.objectives.drop import split_survivors
 from entclip.policies.softmax import importance_ratio
 from entclip.rewards.advantage import AdvantageMoments
 

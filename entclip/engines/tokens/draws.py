@@ -17,7 +17,7 @@ from entclip.engines.samples import draw_advantages
 from entclip.engines.tokens.kernels.passes import Tensor
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.experiments.experiment import Experiment
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError

@@ -35,8 +35,7 @@ from entclip.engines.tokens.start import check_device, initial_tables, refuse_se
 from entclip.engines.tokens.state import TokensRollout, TokensState, log_probs_of
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
-from entclip.objectives.base import Objective
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep, Objective
 from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import get_args
 
 import numpy as np
@@ -48,8 +49,7 @@ def moments_of(state: TokensState) -> AdvantageMoments:
 
     pair = None
     if parts[0].pair is not None:
-        names = ("plus_plus", "minus_minus", "plus_minus")
-        pair = PairMoments(*(join([getattr(p.pair, n) for p in parts], 2) for n in names))
+        pair = PairMoments(*(join([getattr(p.pair, f.name) for p in parts], 2) for f in fields(PairMoments)))
     single = {n: join([getattr(p, n) for p in parts], 1) for n in get_args(Moment)}
     return AdvantageMoments(parts[0].level_probs, **single, pair=pair)
 

@@ -16,8 +16,8 @@ from entclip.engines.head.samples import draw_actions, draw_uniforms, survivors
 from entclip.engines.head.state import normalised
 from entclip.engines.samples import Samples, sums_of_slots
 from entclip.experiments.experiment import parse_experiment
+from entclip.objectives.base import Keep
 from entclip.objectives.clip import Clip
-from entclip.objectives.drop import Keep
 from entclip.policies.softmax import log_softmax
 from tests.family import members
 from tests.tolerances import IDENTITY, assert_within_se, within_se

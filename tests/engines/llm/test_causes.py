@@ -8,9 +8,8 @@ import torch
 from entclip import Clip
 from entclip.engines.llm.causes import token_share, token_weights
 from entclip.engines.llm.optimizers import MOMENT, carry, step_by_cause
-from entclip.objectives.base import weight
+from entclip.objectives.base import Keep, weight
 from entclip.objectives.clip import surrogate
-from entclip.objectives.drop import Keep
 from entclip.objectives.none import NoClip
 from tests.family import members
 from tests.seen import seen

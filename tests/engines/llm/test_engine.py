@@ -14,8 +14,7 @@ from entclip.engines.llm.probe import probe_entropy, probe_log_probs
 from entclip.engines.llm.replica import load_values, values_of
 from entclip.engines.llm.sampling import response_log_probs
 from entclip.engines.llm.threads import threads_for
-from entclip.objectives.base import CAUSES
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import CAUSES, Keep
 from entclip.policies.softmax import entropy
 from tests.tolerances import assert_within_se
 

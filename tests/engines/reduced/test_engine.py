@@ -22,7 +22,7 @@ from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.sections import LedgerSpec
 from entclip.experiments.start import start_of
 from entclip.ledger.arm import ArmLedger, IdentityError
-from entclip.objectives.drop import Keep
+from entclip.objectives.base import Keep
 from tests.family import family
 from tests.tolerances import IDENTITY, assert_unit_means
 

@@ -14,12 +14,11 @@ from entclip.engines.reduced.expected import Terms, idle_range
 from entclip.engines.reduced.initial_laws import ZipfLaw
 from entclip.engines.reduced.kernels import NUMPY, kernels_named
 from entclip.engines.reduced.searches import IdTable
-from entclip.objectives.base import Change
+from entclip.objectives.base import Change, Keep
 from entclip.objectives.ce_gppo import CeGppo
 from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip
 from entclip.objectives.dppo_tv import DppoTv
-from entclip.objectives.drop import Keep
 from entclip.objectives.dual_clip import DualClip
 from tests.family import EDGES, members
 from tests.seen import changed

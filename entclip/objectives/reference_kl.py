@@ -1,0 +1,51 @@
+"""The clip with a KL penalty to a reference policy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.widths import check_widths, outside
+from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
+
+__all__ = ["ReferenceKl"]
+
+
+@dataclass()
+class ReferenceKl(Objective):
+    """The clip, less `coefficient` times the KL divergence from a reference policy, whose gradient every update takes exactly.
+
+    The reference is the policy that the run starts from, before any perturbation. direction "reverse" is KL(pi | reference), with
+    weights -log(pi/reference) times the coefficient: on samples of pi, k1 taken off the reward and k2 as a loss have this mean.
+    "forward" is KL(reference | pi), with weights reference/pi: k3 as a loss, GRPO's term, has this one. Estimates add noise of
+    their own, which is not in here.
+    """
+
+    coefficient: float = 0.001
+    low: float = 0.2
+    high: float = 0.2
+    direction: Literal["reverse", "forward"] = "reverse"
+    kind: Literal["reference_kl"] = "reference_kl"
+    needs = frozenset({"bonus", "reference"})
+    hard = True
+    by_ratio = True
+
+    def __post_init__(self) -> None:
+        check_widths(self.low, self.high)
+        if not 0 <= self.coefficient < math.inf:
+            raise ValueError(
+                f"reference_kl.coefficient must be finite and at least 0, got {self.coefficient}: it multiplies the penalty."
+            )
+
+    @property
+    def idle(self) -> tuple[float, float]:
+        return 1 - self.low, 1 + self.high
+
+    def change(self, view: View) -> Change:
+        clipped = Change.dropped(view, *outside(view, self.low, self.high))
+        away = view.log_probs - view.reference
+        weights = -away if self.direction == "reverse" else namespace(away).exp(-away)
+        return replace(clipped, bonus={"kl_term": self.coefficient * weights})
