@@ -54,7 +54,7 @@ def test_the_control_removes_what_was_removed_of_each_sign(name):
     engine, books = SampledEngine(), ArmLedger("", "like", experiment)
     state, rollout = engine.roll_out(engine.start(experiment, experiment.arm[0].build()))
     minibatch = next(iter(rollout))
-    sums = engine._sums(state, rollout, minibatch, slice(None), 0, False, Directive())
+    sums = engine._sums(state, rollout, minibatch, slice(None), 0, False, None)
     _, entry = engine.step(state, rollout, minibatch, Directive())
     books.append(entry, state)
     keep = directive_for(experiment.arm[1], {"like": books}, 0).keep
