@@ -89,7 +89,7 @@ class Column:
 
 
 # fmt: off
-# Colours are those of Okabe and Ito, and wine and olive of Tol's muted set for what the optimiser adds.
+# Colours are those of Okabe and Ito; wine and olive of Tol's muted set for what the optimiser adds; purple and slate for bonuses.
 COLUMNS: tuple[Column, ...] = (
     Column("measured", "nats", "part", "entropy after minus entropy before, summed over the updates.", legend="total, raw mean",
            look=Look("#000000")),
@@ -105,9 +105,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("other", "nats", "cause", "what further pieces of the objective changed (a dual clip, soft gates).", expected=True,
            quiet=True, look=Look("#CC79A7", "xxxx", (0, (5, 1, 1, 1, 1, 1)))),
     Column("bonus", "nats", "cause", "what a bonus did, a step of all actions that every update takes whatever it draws.",
-           optional=True, quiet=True, look=Look("#332288", "++++", (0, (3, 1)))),
+           optional=True, quiet=True, look=Look("#7B4FB0", "++++", (0, (3, 1)))),
     Column("kl_term", "nats", "cause", "what a penalty on the distance from a reference policy did, likewise.",
-           label="KL term", optional=True, quiet=True, look=Look("#44AA99", "||", (0, (6, 1, 1, 1)))),
+           label="KL term", optional=True, quiet=True, look=Look("#6E6E78", "||", (0, (6, 1, 1, 1)))),
     Column("momentum", "nats", "cause", "what gradients of earlier minibatches added through the optimiser's memory.",
            optional=True, quiet=True, noise=True, look=Look("#882255", dash="-.")),
     Column("weight_decay", "nats", "cause", "what decay of the weights added.", optional=True, quiet=True,
