@@ -89,7 +89,7 @@ class Column:
 
 
 # fmt: off
-# Colours are those of Okabe and Ito; wine and olive of Tol's muted set for what the optimiser adds; purple and slate for bonuses.
+# Colours are those of Okabe and Ito, and wine and olive of Tol's muted set for what the optimiser adds.
 COLUMNS: tuple[Column, ...] = (
     Column("measured", "nats", "part", "entropy after minus entropy before, summed over the updates.", legend="total, raw mean",
            look=Look("#000000")),
@@ -104,16 +104,14 @@ COLUMNS: tuple[Column, ...] = (
            look=Look("#D55E00", marker="^")),
     Column("other", "nats", "cause", "what further pieces of the objective changed (a dual clip, soft gates).", expected=True,
            quiet=True, look=Look("#CC79A7", "xxxx", (0, (5, 1, 1, 1, 1, 1)))),
-    Column("bonus", "nats", "cause", "what a bonus did, a step of all actions that every update takes whatever it draws.",
-           optional=True, quiet=True, look=Look("#7B4FB0", "++++", (0, (3, 1)))),
-    Column("kl_term", "nats", "cause", "what a penalty on the distance from a reference policy did, likewise.",
-           label="KL term", optional=True, quiet=True, look=Look("#6E6E78", "||", (0, (6, 1, 1, 1)))),
     Column("momentum", "nats", "cause", "what gradients of earlier minibatches added through the optimiser's memory.",
            optional=True, quiet=True, noise=True, look=Look("#882255", dash="-.")),
     Column("weight_decay", "nats", "cause", "what decay of the weights added.", optional=True, quiet=True,
            look=Look("#999933", "----", (0, (8, 2)))),
-    Column("bonus", "nats", "cause", "what further terms of the loss (an entropy bonus, a KL penalty) added.", optional=True,
-           quiet=True, look=Look("#6A3D9A", "++++", "--", "P")),
+    Column("bonus", "nats", "cause", "what further terms of the loss added: an entropy bonus, a KL penalty without its own line.",
+           optional=True, quiet=True, look=Look("#6A3D9A", "++++", "--", "P")),
+    Column("kl_term", "nats", "cause", "what a penalty on the distance from a reference policy added.",
+           label="KL term", optional=True, quiet=True, look=Look("#C0392B", "||", (0, (6, 1, 1, 1)))),
     Column("norm_clip", "nats", "cause", "what limiting the norm of the gradient changed.", label="norm clip", optional=True,
            quiet=True, look=Look("#777777", "**", "-", "D")),
     Column("whole_step", "nats", "cause", "first-order part of steps that are not split: of an optimiser whose step is no "
