@@ -14,7 +14,17 @@ from typing import Any
 
 from entclip.support.errors import SpecError
 
-__all__ = ["MAX_DEPTH", "MAX_TOML", "TomlSyntaxError", "exists", "open_regular", "parse_toml", "read_bounded", "refuse_deep"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_TOML",
+    "TomlSyntaxError",
+    "exists",
+    "open_regular",
+    "other_kind",
+    "parse_toml",
+    "read_bounded",
+    "refuse_deep",
+]
 
 MAX_TOML = 2**20  # bytes
 MAX_DEPTH = 32  # tables and lists inside each other; an experiment needs 5
@@ -74,6 +84,15 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
 def _named(path: Path) -> str:
     text = os.fspath(path)
     return repr(text if len(text) <= 200 else f"{text[:100]}...{text[-60:]}")
+
+
+def other_kind(path: Path) -> str:
+    """Say what has this name that is no regular file, "" where one or nothing has it."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return ""
+    return "" if stat.S_ISREG(mode) else _kind(mode)
 
 
 def _kind(mode: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from entclip.support.bounded import open_regular
+from entclip.support.bounded import open_regular, other_kind
 from entclip.support.errors import DamagedFileError, SpecError, StorageError
 
 __all__ = ["ask_git", "open_file", "prepare_file", "prepare_folder", "to_json", "version_of", "write_atomic", "write_through"]
@@ -32,8 +32,9 @@ def prepare_folder(out: Path, names: Iterable[str] = ()) -> None:
     except OSError as error:
         raise SpecError(f"cannot write to the output folder {out}: {error.strerror}. Choose another with --out.") from None
     for name in names:
-        if os.path.isdir(out / name):
-            raise SpecError(f"{out / name} is a folder, where a file is to be written: remove it, or choose another --out.")
+        if kind := other_kind(out / name):
+            fix = "remove it, or choose another --out" if kind == "a folder" else "choose another path"
+            raise SpecError(f"{out / name} is {kind}, where a file is to be written: {fix}.")
 
 
 def prepare_file(path: Path) -> None:
@@ -44,8 +45,11 @@ def prepare_file(path: Path) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write the whole file or nothing.
 
-    Raises: StorageError if the system refuses: a full disk, a limit on file sizes, a folder of that name.
+    Raises: StorageError if the system refuses (a full disk, a limit on file sizes), or a folder, a pipe or a device has that name.
     """
+    # A device can be renamed over like any file by who may do so: /dev/null would be gone for the whole machine.
+    if kind := other_kind(path):
+        raise StorageError(f"cannot write {path}: it is {kind}. Choose another path.")
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         try:

@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from entclip.cli.app import main
+from entclip.support.errors import StorageError
+from entclip.support.files import write_atomic
 from entclip.support.lock import folder_lock
 from tests.folders import write_run
 
@@ -55,6 +57,22 @@ def test_a_folder_where_a_file_is_to_be_written(command, name, finished, tmp_pat
     assert said.err.splitlines()[-1] == f"error: {way}"
     assert said.out == ""
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device or socket"])
+@pytest.mark.parametrize("command", ["noise", "predict", "snapshot"])
+def test_pipes_and_devices_are_not_replaced(command, kind, tmp_path, monkeypatch, capsys):
+    """Who may rename over /dev/null takes it from the whole machine; here it is a link, which a rename would replace."""
+    words, (name, *_) = WRITERS[command]
+    way = tmp_path / name
+    os.mkfifo(way) if kind == "a pipe" else way.symlink_to(os.devnull)
+    assert call(monkeypatch, *(word.replace("OUT", str(tmp_path)) for word in words)) == 2
+    fix = "where a file is to be written: choose another path."
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {way} is {kind}, {fix}"
+    assert way.is_fifo() or way.is_symlink()
+    with pytest.raises(StorageError, match=f"cannot write {way}: it is {kind}. Choose another path"):
+        write_atomic(way, b"mine")
+    assert way.is_fifo() or way.is_symlink()
 
 
 @pytest.mark.parametrize("command", WRITERS)

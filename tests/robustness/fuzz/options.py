@@ -168,54 +168,36 @@ def paths(rng: random.Random) -> Case:
     files = () if made[1] == "mode" else (made,)
     suffix = pick(rng, ("", "", ".toml", ".npy", ".npz", ".csv", ".parquet"))
     files = tuple((f"{p}{suffix}", o, {k: v if v != "x" else f"x{suffix}" for k, v in a.items()}) for p, o, a in files)
-    path = pick(
-        rng,
-        (f"x{suffix}",) * 8
-        + (
-            "",
-            ".",
-            "..",
-            "/",
-            "/dev/null",
-            "/dev/zero",
-            "/proc/self/mem",
-            "a" * 300,
-            "a/" * 2500,
-            "a" * 5000,
-            "x" + suffix + "/y",
-            "\udcff.toml",
-            "[/x]",
-            "a\nb",
-            "-",
-            "~",
-            "/root/\x1b[2J",
-        ),
+    inside = ("", ".", "a" * 300, "a/" * 2500, "a" * 5000, "x" + suffix + "/y", "\udcff.toml", "[/x]", "a\nb", "-", "~")
+    path = pick(rng, (f"x{suffix}",) * 8 + inside + ("..", "/", "/dev/null", "/dev/zero", "/proc/self/mem", "/root/\x1b[2J"))
+    reads = (
+        ("run", path),
+        ("check", path),
+        ("predict", path),
+        ("neutral", path),
+        ("noise", path),
+        ("report", path, "--out", "pages"),
+        ("ledger", path, "--out", "figures"),
+        ("compare", path, path),
+        ("drift", "--policy", path),
+        ("drift", "--policy", f"snapshot:{path}"),
+        ("noise", "--old", path, "--new", path),
+        ("run", "base.toml", "--set", f'policy={{kind="file",path="{path}"}}'),
+        ("convert", path),
+        ("lint", path),
     )
-    argv = pick(
-        rng,
-        (
-            ("run", path),
-            ("check", path),
-            ("predict", path),
-            ("neutral", path),
-            ("noise", path),
-            ("report", path),
-            ("ledger", path),
-            ("compare", path, path),
-            ("drift", "--policy", path),
-            ("drift", "--policy", f"snapshot:{path}"),
-            ("noise", "--old", path, "--new", path),
-            ("run", "base.toml", "--set", f'policy={{kind="file",path="{path}"}}'),
-            ("convert", path),
-            ("lint", path),
-            ("run", "base.toml", "--out", path),
-            ("drift", "--vocab", "5", "--contexts", "2", "--batch", "8", "--minibatches", "1", "--out", path),
-            ("report", "run", "--out", path),
-            ("ledger", "run", "--out", path),
-            ("noise", "wide.toml", "--out", path),
-            ("predict", "base.toml", "--out", path),
-        ),
+    # What is written stays inside the case's folder: whoever runs the suite may be allowed to write anywhere.
+    out = path if path in inside or path.startswith("x") else "x"
+    writes = (
+        ("run", "base.toml", "--out", out),
+        ("drift", "--vocab", "5", "--contexts", "2", "--batch", "8", "--minibatches", "1", "--out", out),
+        ("report", "run", "--out", out),
+        ("ledger", "run", "--out", out),
+        ("noise", "wide.toml", "--out", out),
+        ("predict", "base.toml", "--out", out),
+        ("list", "--csv", out),
     )
+    argv = pick(rng, reads + writes)
     copies = (("run", "copy", {"of": "plain"}),) if "run" in argv[1:2] else ()
     return Case("paths", argv, (*BASE_FILE, *copies, *files))
 
