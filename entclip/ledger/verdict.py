@@ -67,13 +67,14 @@ def _judge_part(
     if expected is None:
         return None, "not tested"
     residual = value - expected
+    # Before the question whether this is rounding: a sample without the rare ones may scatter by nothing at all.
+    if se is not None and rare_se > se:  # of theory: it has neither Student's spread nor the sample's skewness
+        se, units = rare_se, None
     if exact or (se is not None and se < _ROUNDING):
         floor = _EXACT_ROUNDING if exact else 100 * _ROUNDING
         return None, "agree" if abs(residual) <= floor * (1 + abs(expected)) else "reject"
     if se is None:
         return None, "inconclusive"
-    if rare_se > se:  # of theory: it has neither Student's spread nor the sample's skewness
-        se, units = rare_se, None
     z = normal_score(residual / se, units, skewness)
     if abs(z) > REJECT_Z:
         return z, "reject"

@@ -101,6 +101,18 @@ def test_a_clip_that_hardly_acted_is_not_judged(events: int, verdict: str) -> No
     assert judge(curvature)["verdict"] == "reject"  # curvature needs no clip
 
 
+@pytest.mark.parametrize(("rare", "verdict"), [(0.0, "reject"), (1e-8, "inconclusive"), (5e-14, "reject")])
+def test_theory_s_error_judges_where_nothing_scattered(rare: float, verdict: str) -> None:
+    """Rewards of probability 1e-9: none was drawn, and the squares of what is left are rounding."""
+    arm: dict[str, object] = {"measured_se": 0.1, "units": 6, "clip_events_low": 0, "clip_events_high": 0}
+    for part in ("unclipped", "clip_low", "clip_high", "other", "curvature"):
+        arm |= {part: 0.0, f"expected_{part}": 0.0, f"residual_{part}_se": 0.0}
+    arm |= {"curvature": -3e-21, "expected_curvature": -3e-12, "residual_curvature_se": 7e-22, "curvature_rare_se": rare}
+    judged = judge(arm)
+    assert judged["verdict_curvature"] == verdict
+    assert ("why_curvature" in judged) == (verdict == "inconclusive")
+
+
 def test_clip_events_are_counted_over_all_units() -> None:
     ledger = run(parse_experiment(SMALL | {"replicas": 3}))
     arm = ledger.summary()["arms"]["both"]
