@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import pydantic
@@ -22,6 +22,7 @@ __all__ = ["ReportsInOurWords", "dataclass", "reworded", "shown"]
 
 _MOST = 10  # findings of one message; a file of unknown keys has thousands
 _SHOWN = 80  # characters of a value
+_KNOWN = ": known keys here"
 T = TypeVar("T")
 
 
@@ -85,10 +86,21 @@ def shown(value: Any) -> str:
 def reworded(error: ValidationError, schema: Mapping[str, Any], data: Any) -> str:
     """Return the findings of a validation, one a line; schema: the JSON schema of what was validated; data: the plain input."""
     findings = error.errors(include_url=False)
-    lines = list(dict.fromkeys(filter(None, (_finding(each, schema, data) for each in findings[: 4 * _MOST]))))
+    lines = _once(dict.fromkeys(filter(None, (_finding(each, schema, data) for each in findings[: 4 * _MOST]))))
     if len(findings) > _MOST and len(lines) >= _MOST:
         lines = [*lines[:_MOST], f"and {len(findings) - _MOST} more of {len(findings)} findings."]
     return "\n".join(lines)
+
+
+def _once(lines: Iterable[str]) -> list[str]:
+    """Leave a list of known keys out where a line before has said it."""
+    said: set[str] = set()
+    out = []
+    for line in lines:
+        finding, known, keys = line.partition(_KNOWN)
+        out.append(f"{finding}." if known and keys in said else line)
+        said.add(keys)
+    return out
 
 
 def _finding(found: Mapping[str, Any], schema: Mapping[str, Any], data: Any) -> str:
@@ -158,8 +170,8 @@ def _unknown_key(path: Sequence[str], key: Any, value: Any, nodes: Sequence[Mapp
     named = [n["properties"]["kind"]["const"] for n in nodes if "const" in n.get("properties", {}).get("kind", {})]
     close = difflib.get_close_matches(str(key)[:_SHOWN], known, n=1)
     where = f" of kind {named[0]!r}" if len(named) == 1 else ""
-    hint = f"did you mean {'.'.join([*path, close[0]])}?" if close else f"known keys here{where}: {', '.join(known)}."
-    return f"unknown key {'.'.join([*path, str(key)[:_SHOWN]])} = {shown(value)}: {hint}"
+    hint = f": did you mean {'.'.join([*path, close[0]])}?" if close else f"{_KNOWN}{where}: {', '.join(known)}."
+    return f"unknown key {'.'.join([*path, str(key)[:_SHOWN]])} = {shown(value)}{hint}"
 
 
 def _place(location: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tuple[list[str], list[Mapping[str, Any]]]:

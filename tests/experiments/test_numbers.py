@@ -132,3 +132,4 @@ def test_thousands_of_unknown_keys_are_counted() -> None:
         parse_experiment({f"k{i}": 1 for i in range(20_000)})
     assert len(str(caught.value).splitlines()) == 11
     assert str(caught.value).endswith("and 19990 more of 20000 findings.")
+    assert str(caught.value).count("known keys here") == 1

@@ -14,7 +14,7 @@ JUDGED = ("check", "--check", "--strict", "--fail-on")  # only these answer with
 MESSAGE = 1500  # characters of one message about bad input
 LINES = 16
 _RAW = re.compile(
-    r"p < 0|\(\) arg is an empty|broadcast|has no attribute|object is not|unsupported operand|list index|invalid literal|"
+    r"p < 0|\(\) arg is an empty|broadcast|has no attribute|object is not|unsupported operand|list index|invalid literal for|"
     r"NoneType|'>=?' not supported|cannot convert float|math domain|unhashable|validation error"
 )
 _NUMBER = re.compile(r"(?<![\w.\"'/=:-])(nan|[+-]inf)(?![\w.\"'/])", re.IGNORECASE)
