@@ -45,7 +45,7 @@ def prepare_file(path: Path) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write the whole file or nothing.
 
-    Raises: StorageError if the system refuses (a full disk, a limit on file sizes), or a folder, a pipe or a device has that name.
+    Raises: StorageError if the system refuses (a full disk, a limit on sizes), or a folder, a pipe or a device has that name.
     """
     # A device can be renamed over like any file by who may do so: /dev/null would be gone for the whole machine.
     if kind := other_kind(path):
