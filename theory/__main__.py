@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "proofs.md"
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m theory", description="Prove the claims T1 to T13 symbolically.")
+    parser = argparse.ArgumentParser(prog="python -m theory", description="Prove the claims T1 to T17 symbolically.")
     parser.add_argument("claim", nargs="?", choices=CLAIMS, help="show this proof step by step instead of proving all")
     parser.add_argument("--out", type=Path, default=PAGE, help="where the proofs are written as Markdown with LaTeX")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the file differs from the proofs")

@@ -27,8 +27,12 @@ MODULES = (
     "population",
     "neutral_clip",
     "shared_parameters",
+    "gains",
+    "bonus",
+    "sequences",
+    "same_batch",
 )
-CLAIMS = tuple(f"T{n}" for n in range(1, 14))
+CLAIMS = tuple(f"T{n}" for n in range(1, 18))
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def expected_curvature(
     visits: Array | float = 1.0,
     keep: Keep | None = None,
 ) -> Array:
-    """Expected second-order entropy change of one update of `batch` samples, (...), nats. Claim T8.
+    """Expected second-order entropy change of one update of `batch` samples, (...), nats. Claims T8, T15.
 
     Args:
         log_probs, ratio: log pi and pi/pi_old, (..., V).   change: what the objective makes of them.

@@ -124,7 +124,7 @@ def test_every_proof_is_claimed() -> None:
 
 
 def test_claims_are_complete_and_in_order() -> None:
-    assert [record["id"] for record in CLAIMS] == [f"T{n}" for n in range(1, 14)]
+    assert [record["id"] for record in CLAIMS] == [f"T{n}" for n in range(1, 18)]
 
 
 def test_experiments_name_known_claims() -> None:

@@ -1,4 +1,4 @@
-"""T1 to T13: every proof holds, none holds with a term dropped or a sign flipped, and the page of proofs is current."""
+"""T1 to T17: every proof holds, none holds with a term dropped or a sign flipped, and the page of proofs is current."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""Ratios of whole sequences (GSPO, GMPO): their weights on tokens, and how many sequences a clip of them can reach. Claim T16."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from entclip.drift.first_order import expected_first_order
+from entclip.policies.sequences import PrefixTree
+from entclip.policies.softmax import Geometry
+from entclip.support.errors import SpecError
+
+__all__ = ["gspo_drift", "normal_clip_share", "sequence_ratio", "share_ceiling"]
+
+
+def sequence_ratio(tree: PrefixTree, log_probs: np.ndarray, old_log_probs: np.ndarray) -> np.ndarray:
+    """GSPO's ratio of every sequence, exp of its mean log-ratio, (..., V^length), from log pi and log pi_old (..., N, V).
+
+    Claim T16. References: Zheng et al. 2025, arXiv:2507.18071.
+    """
+    out: np.ndarray = np.exp((tree.sequence_log_probs(log_probs) - tree.sequence_log_probs(old_log_probs)) / tree.length)
+    return out
+
+
+def gspo_drift(
+    tree: PrefixTree,
+    log_probs: np.ndarray,
+    old_log_probs: np.ndarray,
+    plus: np.ndarray,
+    minus: np.ndarray,
+    *,
+    low: float,
+    high: float,
+    learning_rate: float,
+    geometry: Geometry,
+) -> np.ndarray:
+    """Expected first-order entropy change of every prefix's policy in one GSPO update, (..., N), nats. Claim T16.
+
+    A sequence y carries the weight c(y) = s A g of the clip at s, and each of its tokens c(y)/length. At prefix p that is
+
+        dH_p = eta Cov_pi(kappa, w_p),   r_a d_p pi0_a w_p(a) = sum over sequences through p and a of pi0(y) E[c(y)|y]/length,
+
+    with d_p the chance of p under pi_old: all sequences are listed.
+
+    Args:
+        log_probs, old_log_probs: log pi and log pi_old, (..., N, V).
+        plus, minus: E[A+|y] and E[A-|y], (..., V^length), or numbers.
+        low, high: widths of the clip of s; low in [0, 1], high at least 0.
+        learning_rate: eta per sequence, logits per unit score.
+    Notes: euclidean steps carry d_p, natural ones do not (the state-weighted Fisher matrix divides by it), as everywhere here.
+    """
+    ratio, visits = sequence_ratio(tree, log_probs, old_log_probs), tree.visits(old_log_probs)
+    weight = ratio * (plus * (ratio <= 1 + high) - minus * (ratio >= 1 - low)) / tree.length
+    pushed = tree.per_token(np.exp(tree.sequence_log_probs(old_log_probs)) * weight)
+    # r pi0 = pi: the weight of a token, relative to its own ratio. A prefix or token that nothing reaches carries none.
+    reach = visits[..., None] * np.exp(log_probs)
+    weights = np.where(reach > 0, pushed / np.where(reach > 0, reach, 1.0), 0.0)
+    out: np.ndarray = expected_first_order({"all": weights}, log_probs, learning_rate=learning_rate, geometry=geometry)["all"]
+    return visits * out if geometry == "euclidean" else out
+
+
+def share_ceiling(minibatches: int) -> float:
+    """The largest share of samples that a sign-gated clip can act on over a rollout, (1 - 1/K)/2. Claim T16.
+
+    Either sign of A has chance 1/2 whatever the ratio, LOW and HIGH are disjoint, and the first of K minibatches never clips.
+    Raises: SpecError unless K is at least 1.
+    """
+    if minibatches < 1:
+        raise SpecError(f"minibatches must be at least 1, got {minibatches}: a rollout has one.")
+    return (1 - 1 / minibatches) / 2
+
+
+def normal_clip_share(length: int, spread: float, low: float, high: float) -> float:
+    """Share of sequences beyond the bounds of a sequence clip on the side that their sign gates. Claim T16.
+
+    [Phi(-sqrt(T) log(1 + high)/sigma) + Phi(sqrt(T) log(1 - low)/sigma)]/2, for log s normal about 0: T independent token
+    log-ratios of standard deviation sigma. An approximation: tokens of one sequence are not independent.
+
+    Args:
+        length: T, tokens.   spread: sigma, of one token's log-ratio.   low, high: widths of the clip.
+    Raises: SpecError for a length below 1, a spread that is not positive and finite, or widths out of range.
+    """
+    if length < 1 or not (0 < spread < math.inf):
+        raise SpecError(f"length = {length} must be at least 1 and spread = {spread} positive and finite.")
+    if not (0 <= low <= 1 and high >= 0):
+        raise SpecError(f"low = {low} must be in [0, 1] and high = {high} at least 0: they are widths of the clip.")
+    scale = math.sqrt(length) / spread
+    up = math.erfc(scale * math.log1p(high) / math.sqrt(2)) if high < math.inf else 0.0
+    down = math.erfc(-scale * math.log1p(-low) / math.sqrt(2)) if low < 1 else 0.0
+    return (up + down) / 4
