@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from entclip.cli import folders, forecast, models, simulate, trainers
+from entclip.cli.compare import compare
 from entclip.cli.exits import run_command
+from entclip.cli.objectives import objectives
 from entclip.cli.reproduce import reproduce
 
 __all__ = ["app", "main"]
@@ -19,8 +21,8 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 for command in (
     simulate.drift, simulate.run, simulate.check, forecast.predict, forecast.noise, forecast.neutral, trainers.lint,
-    trainers.convert, folders.init, folders.report, models.llm, models.ledger, folders.compare, simulate.bench,
-    models.snapshot, reproduce,
+    trainers.convert, folders.init, folders.report, models.llm, models.ledger, compare, simulate.bench,
+    models.snapshot, reproduce, objectives,
 ):  # fmt: skip
     app.command()(command)
 app.command("list")(folders.list_experiments)

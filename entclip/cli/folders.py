@@ -1,4 +1,4 @@
-"""Commands about what is there: list, init, report, compare."""
+"""Commands about what is there: list, init, report."""
 
 from __future__ import annotations
 
@@ -58,15 +58,3 @@ def report(
     files = write_report(run_folder, target)
     show_run(summary, output)
     output.say(f"{', '.join(files)} are in {target}")
-
-
-def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    second: Annotated[Path, typer.Argument(help="Folder of another.")],
-    quiet: Quiet = False,
-) -> None:
-    """Set two runs side by side: differences with their standard errors."""
-    from entclip.ledger.folder import read_summary
-    from entclip.report.difference import comparison_grid
-
-    Output(quiet=quiet).show(comparison_grid(read_summary(first), read_summary(second)))

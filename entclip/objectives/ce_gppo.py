@@ -15,7 +15,17 @@ __all__ = ["CeGppo", "held"]
 
 @dataclass()
 class CeGppo(Objective):
-    """Clipped tokens keep a bounded gradient: beta_low (1 - low) A below, beta_high (1 + high) A above. arXiv:2509.20712."""
+    """CE-GPPO gives clipped tokens a bounded weight of their own.
+
+    :Formula: c = beta_low (1 - low) A for A < 0 below 1 - low; c = beta_high (1 + high) A for A > 0 above 1 + high; else r A.
+    :Source: [C] Kwai-Klear/CE-GPPO core_algos.py; arXiv:2509.20712.
+    :Defaults: beta_low .75 and beta_high 1, of the README and the 7B recipe (the code's own is .25 and 1); low and high .2.
+    :Random reward: none while r = 1. Then g+ - g- = 1 - beta_low (1 - low)/r on the low side: its sign changes at
+        r = beta_low (1 - low), against the clip's below it. The high side has the clip's sign, weaker.
+    :True reward: that of the reward, with bounded weights beyond the bounds.
+    :Traps: the code's dual clip (3) on top is not part of this member. A falling action keeps its push: natural steps can run
+        away.
+    """
 
     low: float = 0.2
     high: float = 0.2

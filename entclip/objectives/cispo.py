@@ -14,8 +14,17 @@ __all__ = ["Cispo"]
 
 @dataclass()
 class Cispo(Objective):
-    """Clipped, detached weight: clip(r, 1 - low, 1 + high) A grad log pi; no token is dropped.
-    arXiv:2506.13585 (two-sided form)."""
+    """CISPO clips the weight and drops no token.
+
+    :Formula: c = clip(r, 1 - low, 1 + high) A, the weight detached: g+ = g- = clip(r)/r.
+    :Source: [L] arXiv:2506.13585 (MiniMax-M1) in the two-sided form of verl and NeMo. TRL's (cispo_trl) and TorchRL's
+        (cispo_torchrl) are other objectives.
+    :Defaults: low and high .2, ours: verl's example has 10 (off) and .2, Trinity-RFT 1 and .28.
+    :Random reward: exactly none of its own: the gains of the two signs are the same.
+    :True reward: that of the reward, with bounded weights beyond the bounds.
+    :Traps: a falling action keeps the push (1 - low) A: natural steps can run away. It is not "between clip and no clip": under
+        random reward it is no clip.
+    """
 
     low: float = 0.2
     high: float = 0.2

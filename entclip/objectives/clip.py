@@ -15,10 +15,19 @@ __all__ = ["Clip", "surrogate"]
 
 @dataclass()
 class Clip(Objective):
-    """PPO/GRPO clip: min(r A, clip(r, 1 - low, 1 + high) A). low = 1 and high = inf switch a side off. Claim T4.
+    """The clip of PPO and GRPO: no gradient for samples that have moved past a bound in the direction of their advantage.
 
-    Clipping at the low bound raises entropy and clipping at the high bound lowers it when the clipped actions have
-    above-average entropy value (T6); *raising* high means less clipping there, hence higher entropy.
+    :Formula: min(r A, clip(r, 1 - low, 1 + high) A): g+ = 0 for r > 1 + high, g- = 0 for r < 1 - low, else 1. low = 1 and
+        high = inf switch a side off. Claim T4.
+    :Source: [P] PPO, arXiv:1707.06347; the two widths, arXiv:2503.14476 (DAPO, .2 and .28) [P]; their effect on entropy under
+        random reward, arXiv:2509.26114 [S].
+    :Defaults: low and high .2.
+    :Random reward: none while r = 1. Then clipping at the low bound raises entropy and clipping at the high bound lowers it, each
+        where its clipped actions have above-average entropy value (T6); *raising* high means less clipping there, hence higher
+        entropy. With equal widths mostly down.
+    :True reward: the reward's drift, less that through the actions beyond a bound.
+    :Traps: nothing clips while r = 1: with one update per rollout the widths are inert. The signs are those of T6's gaps, not
+        universal: where common actions move most (plain steps on tables) clip-high can raise entropy.
     """
 
     low: float = 0.2

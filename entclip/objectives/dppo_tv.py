@@ -13,8 +13,15 @@ __all__ = ["DppoTv"]
 
 @dataclass()
 class DppoTv(Objective):
-    """Mask by probability difference: drop A > 0 where pi - pi_old > delta, A < 0 where pi - pi_old < -delta.
-    arXiv:2602.04879."""
+    """DPPO-TV drops a sample once its action's probability, not its ratio, has moved by a bound in its direction.
+
+    :Formula: no gradient for A > 0 where pi - pi_old > delta and for A < 0 where pi - pi_old < -delta; else r A.
+    :Source: [C] sail-sg/Stable-RL core_algos.py, loss mode dppo_binary_tv; arXiv:2602.04879.
+    :Defaults: delta .15, of the authors' example (verl's default is .2).
+    :Random reward: none while r = 1. Then no fixed sign: the clipped actions are the likely ones.
+    :True reward: the reward's drift, less that through likely actions that moved.
+    :Traps: an action less likely than delta is never clipped from below. Three references bear this name: see dppo_kl.
+    """
 
     delta: float = 0.15
     kind: Literal["dppo_tv"] = "dppo_tv"

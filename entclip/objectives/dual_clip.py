@@ -13,7 +13,16 @@ __all__ = ["DualClip"]
 
 @dataclass()
 class DualClip(Objective):
-    """Clip, and for A < 0 also no gradient beyond r > cap (verl's default, cap 3): max(min(...), cap A). arXiv:1912.09729."""
+    """Dual clip: the clip, and for A < 0 also no gradient beyond r > cap.
+
+    :Formula: for A < 0 max(min(r A, clip(r) A), cap A): g- = 0 for r < 1 - low and for r > cap; g+ as for the clip.
+    :Source: [P] arXiv:1912.09729; [L] verl's default.
+    :Defaults: cap 3, verl's (the authors of Clip-Cov and STEER use 10); low and high .2.
+    :Random reward: none while r = 1. Then the clip's two causes, and `other`, the cap's: up where its actions have above-average
+        entropy value. For r > cap it cancels clip-high exactly, since there g+ = g- = 0.
+    :True reward: as the clip; it keeps wrong actions that became likely from being pushed down.
+    :Traps: inert where no ratio reaches the cap, which is nearly always with cap 3.
+    """
 
     low: float = 0.2
     high: float = 0.2

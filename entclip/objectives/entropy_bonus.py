@@ -17,9 +17,14 @@ __all__ = ["EntropyBonus"]
 class EntropyBonus(Objective):
     """The clip, and `coefficient` times the entropy of the policy itself, whose gradient every update takes exactly.
 
-    The gradient of H in the logits is pi (s - H), s = -log pi: weights s times the coefficient, in either geometry. The bonus is
-    taken in every context, as one with the mean over a minibatch's samples is, and no clip acts on it. A negative coefficient
-    lowers entropy. Trainers call it entropy_coeff or ent_coef and subtract it from the loss.
+    :Formula: the gradient of H in the logits is pi (s - H), s = -log pi: weights s times the coefficient, in either geometry. The
+        bonus is taken in every context, as one with the mean over a minibatch's samples is, and no clip acts on it.
+    :Source: derived; trainers call it entropy_coeff or ent_coef and subtract it from the loss [L].
+    :Defaults: coefficient .01, ours; low and high .2.
+    :Needs: all actions of a context, for a step beside that of the samples.
+    :Random reward: up from r = 1 on: coefficient times |grad H|^2, a cause of its own. A negative coefficient lowers entropy.
+    :True reward: the reward's drift beside it.
+    :Traps: it does not vanish with the advantages. arXiv:2505.22617 saw little effect at 1e-3 and an explosion at 1e-2 [S].
     """
 
     coefficient: float = 0.01

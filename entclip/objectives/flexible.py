@@ -14,11 +14,17 @@ __all__ = ["Flexible"]
 
 @dataclass()
 class Flexible(Objective):
-    """Clip with widths eps(pi) = slope pi + width, pi the current probability of the action. arXiv:2602.09782.
+    """Flexible Entropy Control clips at widths eps(pi) = slope pi + width, pi the current probability of the action.
 
-    A negative slope lets rare actions move further than likely ones. The paper's upper version has the high side's line beside a
-    plain low width (low_slope = 0), its lower version the other way round. low and high are the widths at pi = 0; the defaults
-    are those that two third parties give, since the authors' text does not.
+    :Formula: the clip with eps_low = low + low_slope pi and eps_high = high + high_slope pi. A negative slope lets rare actions
+        move further than likely ones. The paper's upper version has the high side's line beside a plain low width
+        (low_slope = 0), its lower version the other way round.
+    :Source: [S] arXiv:2602.09782, the authors' blog.
+    :Defaults: those that two third parties give, since the authors' text does not [T]: low .3, low_slope -.13, high .5,
+        high_slope -.25.
+    :Random reward: none while r = 1. Then upper up and lower down in most policies.
+    :True reward: the reward's drift, less that through the actions beyond a bound.
+    :Traps: low and high are the widths at pi = 0. The schedules ID, DID and OD of the paper change them between rollouts.
     """
 
     low: float = 0.3

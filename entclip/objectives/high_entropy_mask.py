@@ -19,14 +19,20 @@ _TIE = 1e-9  # nats; entropies that rounding alone tells apart are kept together
 
 @dataclass()
 class HighEntropyMask(Objective):
-    """The clip, on samples in the `share` of contexts of highest entropy; the others have no gradient. arXiv:2506.01939.
+    """The 80/20 mask trains with the clip on the `share` of samples in contexts of highest entropy; the others have no gradient.
 
-    normaliser "kept" divides by the number of kept samples, as the paper does, so that their weight is 1/share; "all" counts
-    every sample, as TRL does. The clip's part is that of the kept contexts; what the mask and its normaliser do is `other`.
-
-    source: what the quantile of the entropies is taken from. "policies": every context, by its share of the samples. "previous":
-    the samples of the minibatch before this one (of the first minibatch, the policies). "batch": this minibatch's own samples, as
-    published; it depends on them wherever contexts are visited at random, and then there are no expectations.
+    :Formula: g times 1/share in the kept contexts and 0 elsewhere with normaliser "kept", which divides by the number of kept
+        samples as the paper does; g times 1 or 0 with "all", which counts every sample as TRL does.
+    :Source: [S] arXiv:2506.01939 (NeurIPS 2025); "all": [L] TRL 1.16.0, top_entropy_quantile.
+    :Defaults: share .2; low .2 and high .28.
+    :Needs: the entropy of each context and its quantile over samples. source says what that is taken from: "policies", every
+        context by its share of the samples; "previous", the samples of the minibatch before (of the first minibatch, the
+        policies); "batch", this minibatch's own, as published.
+    :Random reward: none of its own: a context is kept or left whatever the sign of A. The clip under it acts where it is kept.
+    :True reward: the drift of the contexts of high entropy alone.
+    :Traps: the clip's part is that of the kept contexts; what the mask and its normaliser do is `other`. "all" makes the step
+        share times as long. With source "batch" the quantile depends on the samples wherever contexts are visited at random, and
+        then there are no expectations.
     """
 
     share: float = 0.2

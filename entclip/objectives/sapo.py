@@ -16,8 +16,16 @@ __all__ = ["Sapo", "check_steepness"]
 
 @dataclass()
 class Sapo(Objective):
-    """Soft gate f(r) = (4/tau) sigmoid(tau (r - 1)), weight r f'(r) = r sech^2(tau (r - 1)/2), tau by the sign of A.
-    arXiv:2511.20347."""
+    """SAPO replaces the clip by a gate that closes smoothly as the ratio leaves 1.
+
+    :Formula: f(r) = (4/tau) sigmoid(tau (r - 1)), tau by the sign of A: c = r f'(r) A, g = sech^2(tau (r - 1)/2).
+    :Source: [S] arXiv:2511.20347; [L] verl, TRL, Liger, ms-swift, SkyRL, AReaL. Trinity-RFT's is another (sapo_trinity).
+    :Defaults: tau_pos 1, tau_neg 1.05.
+    :Random reward: none while r = 1. Then up, a little, in most policies, since negative samples fade faster. None with
+        equal tau.
+    :True reward: that of the reward, fading with distance.
+    :Traps: all of it is in the cause `other`: there is no bound, hence no clip fraction.
+    """
 
     tau_pos: float = 1.0
     tau_neg: float = 1.05

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from entclip.engines.base import Directive, Engine
+from entclip.engines.base import Directive, Engine, State
 from entclip.engines.named import engine_named
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import Arm
@@ -26,6 +26,7 @@ from entclip.support.workers import in_threads
 __all__ = ["check", "directive_for", "run"]
 
 Progress = Callable[[str, int, int], None]
+Inspect = Callable[[str, State], None]
 
 
 def run(
@@ -37,6 +38,7 @@ def run(
     out: str | Path | None = None,
     jobs: int = 2,
     progress: Progress | None = None,
+    inspect: Inspect | None = None,
 ) -> Ledger:
     """Run every case and arm of an experiment and return its ledger.
 
@@ -48,6 +50,7 @@ def run(
             folder that holds another run, or that another process writes to, is refused.
         jobs: arms run at the same time, in threads; the result does not depend on it.
         progress: called with (arm, finished updates, all updates of that arm).
+        inspect: called with (arm, state) before an arm's first update and after its last.
     Raises: SpecError for what cannot be run and for a folder that cannot be used; DamagedFileError for a checkpoint that cannot
         be resumed from; StorageError if a file cannot be written; IdentityError if the books do not balance.
     """
@@ -55,18 +58,23 @@ def run(
     refuse_too_large(experiment, engine, device, dtype, jobs)
     ledger = Ledger(experiment, engine, device, dtype)
     if out is None:
-        _run_cases(ledger, machine, None, jobs, progress)
+        _run_cases(ledger, machine, None, jobs, progress, inspect)
         return ledger
     versions = versions_behind(machine)
     with run_folder(Path(out), ledger.name, versions) as checkpoints:
-        _run_cases(ledger, machine, checkpoints, jobs, progress)
+        _run_cases(ledger, machine, checkpoints, jobs, progress, inspect)
         save_run(ledger, Path(out), versions)
         checkpoints.clear()
     return ledger
 
 
 def _run_cases(
-    ledger: Ledger, machine: Engine[Any, Any], checkpoints: Checkpoints | None, jobs: int, progress: Progress | None
+    ledger: Ledger,
+    machine: Engine[Any, Any],
+    checkpoints: Checkpoints | None,
+    jobs: int,
+    progress: Progress | None,
+    inspect: Inspect | None,
 ) -> None:
     """Every case and arm of the ledger's experiment, into the ledger."""
     stop = Event()
@@ -74,7 +82,7 @@ def _run_cases(
         done: dict[str, ArmLedger] = {}
 
         def one(arm: Arm, case: Experiment = case, label: str = label, done: dict[str, ArmLedger] = done) -> ArmLedger:
-            return _run_arm(machine, ledger, case, label, arm, done, checkpoints, progress, stop)
+            return _run_arm(machine, ledger, case, label, arm, done, checkpoints, progress, inspect, stop)
 
         free = [arm for arm in case.arm if arm.control is None]
         stop.clear()
@@ -96,6 +104,7 @@ def _run_arm(
     done: dict[str, ArmLedger],
     checkpoints: Checkpoints | None,
     progress: Progress | None,
+    inspect: Inspect | None,
     stop: Event,
 ) -> ArmLedger:
     books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
@@ -106,6 +115,8 @@ def _run_arm(
         state = checkpoints.load(engine, books, state)
     name = f"{label}/{arm.name}" if label else arm.name
     total = case.update.rollouts * case.update.epochs * case.update.minibatches
+    if inspect is not None:
+        inspect(name, state)
     while state.rollout < case.update.rollouts:
         state, rollout = engine.roll_out(state)
         before = engine.observe(state)
@@ -124,6 +135,8 @@ def _run_arm(
         state.rollout += 1
         if checkpoints is not None:
             checkpoints.save(engine, books, state)
+    if inspect is not None:
+        inspect(name, state)
     return books
 
 

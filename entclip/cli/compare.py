@@ -1,0 +1,133 @@
+"""The command that sets things side by side: two finished runs, or objectives on one experiment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from entclip.cli.options import AsJson, Csv, Device, Dtype, EngineName, Quiet, Set, number
+from entclip.cli.output import Output
+from entclip.support.errors import SpecError
+
+if TYPE_CHECKING:
+    from entclip.objectives.base import Objective
+
+_ONE = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Folder of a finished run; with --objectives or --all an experiment.")],
+    second: Annotated[Path | None, typer.Argument(help="Folder of another run.", show_default="none")] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            "--objectives", metavar="NAME,NAME",
+            help='Objectives, the first for reference: "clip,gppo,clip(low=.2,high=.28)".', show_default="two runs",
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every published objective that the engine serves.")] = False,
+    engine: EngineName = "sampled",
+    device: Device = "cpu",
+    dtype: Dtype = "float64",
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for comparison.json and comparison.png.", show_default="none written")
+    ] = None,
+    as_json: AsJson = False,
+    csv: Csv = None,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Set objectives side by side on one experiment, or two finished runs: differences with their standard errors."""
+    if objectives is None and not every:
+        _two_runs(first, second, quiet)
+        return
+    if second is not None:
+        raise SpecError(f"--objectives and --all compare on one experiment, not two, {first} and {second}: leave one out.")
+    if objectives is not None and every:
+        raise SpecError("--objectives and --all exclude each other: leave one out.")
+    output = Output(as_json, csv, quiet)
+    chosen = _served(engine) if objectives is None else _named(objectives)
+    _contest(first, chosen, (engine, device, dtype), set_ or [], out, output)
+
+
+def _two_runs(first: str, second: Path | None, quiet: bool) -> None:
+    from entclip.ledger.folder import read_summary
+    from entclip.report.difference import comparison_grid
+
+    if second is None:
+        raise SpecError(
+            f"one run cannot be compared: give the folder of another, or set objectives side by side on an experiment with "
+            f"entclip compare {first} --objectives clip,none."
+        )
+    Output(quiet=quiet).show(comparison_grid(read_summary(Path(first)), read_summary(second)))
+
+
+def _named(text: str) -> dict[str, Objective]:
+    """The objectives of "clip,gppo(low=.1),none" by what stands there."""
+    from entclip.objectives.catalogue import objective
+
+    found: dict[str, Objective] = {}
+    at = 0
+    while at < len(text):
+        one = _ONE.match(text, at)
+        if one is None:
+            raise SpecError(f"--objectives {text!r}: write names with commas between them, parameters in brackets: clip(low=.1).")
+        given = dict(_parameter(pair) for pair in (one[2] or "").split(",") if pair.strip())
+        label = re.sub(r"[^\w.]+", "-", one[0]).strip("-")  # what the name of an arm may have
+        if label in found:
+            raise SpecError(f"--objectives names {label!r} twice: leave one out.")
+        found[label] = objective(one[1], **given)
+        at = one.end()
+    return found
+
+
+def _parameter(pair: str) -> tuple[str, Any]:
+    key, equals, value = (part.strip() for part in pair.partition("="))
+    if not equals:
+        raise SpecError(f"--objectives: {pair.strip()!r} is no parameter: write name=value.")
+    return key, value if re.fullmatch(r"[a-z]+", value) and value not in ("inf", "nan") else number("--objectives", value)
+
+
+def _served(engine: str) -> dict[str, Objective]:
+    """Every published objective with its defaults that the engine serves, the clip first."""
+    from entclip.engines.registry import facts_of
+    from entclip.objectives.catalogue import PUBLISHED, objective
+
+    every = {name: objective(name) for name in ("clip", *(n for n in PUBLISHED if n != "clip"))}
+    return {name: found for name, found in every.items() if found.needs <= facts_of(engine).serves}
+
+
+def _contest(
+    name: str, chosen: dict[str, Objective], machine: tuple[str, str, str], set_: list[str], out: Path | None, output: Output
+) -> None:
+    import pandas as pd
+
+    from entclip.engines.facts import updates_of
+    from entclip.experiments.load import load
+    from entclip.report.contest import contest_figure, contest_grid
+    from entclip.report.grid import causes_grid
+    from entclip.report.style import write_figure
+    from entclip.runs.comparison import compare
+    from entclip.support.files import prepare_folder, to_json, write_atomic
+
+    experiment, (engine, device, dtype) = load(name, set_), machine
+    if out is not None:
+        prepare_folder(out, ("comparison.json", "comparison.png"))
+    per_arm = updates_of(experiment) // len(experiment.arm)
+    with output.progress(experiment.name, per_arm * len(chosen), f"{len(chosen)} objectives") as advance:
+        found = compare(
+            experiment, chosen, engine, device=device, dtype=dtype, progress=lambda arm, done, of: advance()
+        )  # fmt: skip
+    summary = found.summary()
+    if out is not None:
+        write_atomic(out / "comparison.json", to_json(summary).encode())
+        write_figure(contest_figure(summary), out / "comparison.png")
+    if output.machine(lambda: summary, lambda: pd.DataFrame(summary["comparison"])):
+        return
+    output.show(contest_grid(summary), causes_grid(summary))
+    output.warn(f"{name} is not in the tables: {why}" for name, why in found.failed.items())
+    if out is not None:
+        output.say(f"comparison.json and comparison.png are in {out}")

@@ -1,0 +1,52 @@
+"""What a state's policies come to beside their entropy: expected reward, and how many actions can still be found by sampling."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from entclip.engines.base import State
+from entclip.engines.reduced.cell import Cell
+from entclip.engines.reduced.state import ReducedState
+from entclip.engines.tabular.table import TabularState
+
+__all__ = ["REACHABLE", "Reach", "reach"]
+
+REACHABLE = -math.log(0.05) / 8192  # a probability that 8,192 samples meet with 95 % (arXiv:2507.14843)
+
+
+class Reach(NamedTuple):
+    """Of the policies of a state, means over units: expected reward (None where the action does not matter), and actions that
+    are at least REACHABLE."""
+
+    reward: float | None
+    reachable: float
+
+
+def reach(state: State) -> Reach | None:
+    """Return the reach of a state; None of states whose engine lists no actions, and of sequences."""
+    if isinstance(state, TabularState) and state.length == 1:
+        log_probs = state.log_probs[:, 0]
+        return Reach(_reward(state, np.exp(log_probs)), _mean(state, np.sum(log_probs >= math.log(REACHABLE), axis=1)))
+    if isinstance(state, ReducedState):
+        return Reach(None, _mean(state, np.concatenate([_reachable(cell) for cell in state.cells])))
+    return None
+
+
+def _mean(state: State, values: np.ndarray) -> float:
+    return float(np.dot(state.weight, values) / state.weight.sum())
+
+
+def _reward(state: TabularState, probs: np.ndarray) -> float | None:
+    reward = state.experiment.reward
+    if reward.levels is None or len(reward.level_probs) == 1:
+        return None
+    return _mean(state, probs @ (reward.level_probs @ reward.levels))
+
+
+def _reachable(cell: Cell) -> np.ndarray:
+    """Actions of each unit that can be found, (u,): tracked ones, and what the nodes stand for."""
+    counted = np.concatenate([cell.number, cell.tracked], axis=1)
+    return np.sum(counted * (cell.log_probs >= math.log(REACHABLE)), axis=1)

@@ -1,0 +1,205 @@
+"""Objectives side by side: one experiment, the same random numbers, one arm for each, and what can be told apart."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from entclip.engines.accounting import RunawayError
+from entclip.engines.base import State
+from entclip.engines.reach import Reach, reach
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.ledger.arm import ArmLedger, standard_error
+from entclip.ledger.columns import PARTS
+from entclip.objectives.base import Objective
+from entclip.runs.result import Ledger
+from entclip.runs.runner import run
+from entclip.support.errors import SpecError
+from entclip.support.workers import in_threads
+
+__all__ = ["Comparison", "Contender", "Difference", "compare"]
+
+_CONFIDENCE = 0.95
+_ROUNDING = 1e-12  # nats; exact engines have no error but this
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One objective's run.
+
+    Attributes:
+        arm: its summary, with verdicts.
+        units: entropy change of each independent unit, sampled parts replaced by theory along the path where there is one (the
+            control variate), nats; empty for an exact engine.
+        change: the mean of it.
+        start, end: expected reward and reachable actions of the policies before and after, None where they are not known.
+    """
+
+    name: str
+    objective: Objective
+    arm: Mapping[str, Any]
+    units: np.ndarray
+    change: float
+    start: Reach | None
+    end: Reach | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Entropy change of one contender minus another's, nats, its standard error and half of its 95 % interval.
+
+    half is None where units are too few to say, 0 for an exact engine.
+    """
+
+    value: float
+    se: float | None
+    half: float | None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval is clear of 0, else 0."""
+        clear = self.half is not None and abs(self.value) > max(self.half, _ROUNDING)
+        return int(math.copysign(1, self.value)) if clear else 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Objectives on one experiment; `failed` says of those that could not be run why."""
+
+    experiment: Experiment
+    ledger: Ledger
+    contenders: tuple[Contender, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def difference(self, a: Contender, b: Contender, pairs: int = 1) -> Difference:
+        """Return a's entropy change minus b's over paired units, with an interval that holds for so many pairs at once."""
+        value = a.change - b.change
+        if not len(a.units) or not len(b.units):
+            return Difference(value, None, 0.0)
+        x, y = _pooled(a.units, b.units)
+        half = self.experiment.antithetic
+        se, count = standard_error(x - y, half), len(x) // (2 if half else 1)
+        if se is None:
+            return Difference(value, None, None)
+        from scipy import stats
+
+        quantile = float(stats.t.ppf(1 - (1 - _CONFIDENCE) / (2 * pairs), count - 1))
+        return Difference(value, se, quantile * se)
+
+    def ranks(self) -> dict[str, tuple[int, int]]:
+        """Return the best and the worst place of each contender, 1 for the largest entropy change.
+
+        Two change places unless the interval of their paired difference is clear of 0; all intervals hold together.
+        """
+        every, pairs = self.contenders, max(1, len(self.contenders) * (len(self.contenders) - 1) // 2)
+        out = {}
+        for a in every:
+            signs = [self.difference(a, b, pairs).sign for b in every if b is not a]
+            out[a.name] = (1 + signs.count(-1), len(every) - signs.count(1))
+        return out
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run's JSON object with a `comparison`, one object for each objective by falling entropy change."""
+        ranks = self.ranks()
+        rows = [self._row(c, ranks[c.name]) for c in sorted(self.contenders, key=lambda c: -c.change)]
+        return self.ledger.summary() | {"comparison": rows, "failed": dict(self.failed)}
+
+    def _row(self, c: Contender, rank: tuple[int, int]) -> dict[str, Any]:
+        against = self.difference(c, self.contenders[0])
+        expected = [c.arm.get(f"expected_{part}") for part in PARTS]
+        known = all(value is not None for value in expected)
+        row = {
+            "objective": c.name,
+            "change": c.change,
+            "change_se": standard_error(c.units, self.experiment.antithetic) if len(c.units) else None,
+            "predicted": math.fsum(value or 0.0 for value in expected) if known else None,
+            "difference": against.value,
+            "difference_se": against.se,
+            "difference_half_width": against.half,
+            "rank_best": rank[0],
+            "rank_worst": rank[1],
+        }
+        for key in ("reward", "reachable"):
+            for when, facts in (("start", c.start), ("end", c.end)):
+                row[f"{key}_{when}"] = None if facts is None else getattr(facts, key)
+        return row
+
+
+def compare(
+    experiment: Experiment,
+    objectives: Mapping[str, Objective],
+    engine: str = "sampled",
+    *,
+    device: str = "cpu",
+    dtype: str = "float64",
+    jobs: int = 2,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Comparison:
+    """Run one experiment with each objective in place of its arms, on the same random numbers.
+
+    Args:
+        objectives: by the names that they have in the result; the first is what the others are compared with.
+        engine, device, dtype, jobs, progress: as for `run`.
+    Raises: SpecError for what cannot be run with any objective, and for an experiment with more than one case.
+    """
+    if len(objectives) < 2:
+        raise SpecError("compare needs at least two objectives: there is nothing to set one beside.")
+    if len(experiment.cases()) > 1:
+        raise SpecError(
+            f"{experiment.name} has {len(experiment.cases())} cases, and compare takes one: choose it with --set, and drop the "
+            "others with --set 'grid={}'."
+        )
+    data = {k: v for k, v in experiment.cases()[0][1].model_dump(exclude_none=True).items() if k != "grid"}
+    lock, failed = threading.Lock(), {}
+
+    def one(item: tuple[str, Objective]) -> tuple[ArmLedger, Reach | None, Reach | None] | None:
+        name, objective = item
+        seen: list[Reach | None] = []
+
+        def inspect(arm: str, state: State) -> None:
+            seen.append(reach(state))
+
+        own = parse_experiment(data | {"arm": [{"name": name, "objective": objective}]})
+        try:
+            ledger = run(own, engine, device=device, dtype=dtype, jobs=1, progress=progress, inspect=inspect)
+        except RunawayError as error:
+            with lock:
+                failed[name] = str(error)
+            return None
+        return ledger.arms[name], seen[0], seen[-1]
+
+    whole = parse_experiment(data | {"arm": [{"name": n, "objective": o} for n, o in objectives.items()]})
+    ledger = Ledger(whole, engine, device, dtype)
+    found = dict(zip(objectives, in_threads(one, objectives.items(), jobs), strict=True))
+    contenders = []
+    for name, result in found.items():
+        if result is None:
+            continue
+        ledger.arms[name], start, end = result
+        arm = ledger.judged(ledger.arms[name])
+        change = arm["measured"] if arm["measured_cv"] is None else arm["measured_cv"]
+        contenders.append(Contender(name, objectives[name], arm, _units(ledger.arms[name], arm), change, start, end))
+    if not contenders:
+        raise SpecError(f"none of the objectives could be run: {next(iter(failed.values()))}")
+    return Comparison(whole, ledger, tuple(contenders), failed)
+
+
+def _units(books: ArmLedger, arm: Mapping[str, Any]) -> np.ndarray:
+    """The entropy change of each independent unit, without the noise of the parts that have an expectation."""
+    if not books.totals:
+        return np.zeros(0)
+    parts = [part for part in PARTS if arm[f"expected_{part}"] is not None]
+    value: np.ndarray = books.totals["measured"] - sum(books.totals[p] - books.totals[f"expected_{p}"] for p in parts)
+    return value
+
+
+def _pooled(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two runs' units as equally many: where one has contexts for units and the other replicas, contexts are averaged."""
+    count = min(len(a), len(b))
+    first, second = (x.reshape(count, -1).mean(axis=1) for x in (a, b))
+    return first, second

@@ -1,0 +1,141 @@
+"""compare with objectives: pairs share their samples, ranks only where intervals part, what cannot run is said."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from entclip import objective, run
+from entclip.cli.app import app
+from entclip.experiments.experiment import parse_experiment
+from entclip.runs.comparison import compare
+
+SPEC = {
+    "name": "small",
+    "policy": {"kind": "dirichlet", "vocab": 8, "contexts": 64, "floor": 0.3},
+    "update": {"geometry": "natural", "learning_rate": 0.1, "batch": 256, "minibatches": 16, "rollouts": 2},
+    "reward": {"kind": "rademacher"},
+    "advantage": {"kind": "independent"},
+}
+THREE = {
+    "clip": objective("clip", low=0.05, high=0.05),
+    "none": objective("none"),
+    "low": objective("clip", low=0.05, high=math.inf),
+}
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "small.toml"
+    path.write_text(parse_experiment(SPEC).to_toml())
+    return str(path)
+
+
+def test_arms_are_those_of_runs_of_their_own_and_differences_are_paired() -> None:
+    found = compare(parse_experiment(SPEC), THREE)
+    by_name = {c.name: c for c in found.contenders}
+    for name, member in THREE.items():
+        alone = run(parse_experiment(SPEC | {"arm": [{"name": name, "objective": member}]})).summary()["arms"][name]
+        assert by_name[name].arm["measured"] == alone["measured"]
+        assert by_name[name].change == pytest.approx(alone["measured_cv"], rel=1e-12)
+        assert np.mean(by_name[name].units) == pytest.approx(alone["measured_cv"], rel=1e-9)
+    apart = found.difference(by_name["low"], by_name["clip"])
+    x = by_name["low"].units - by_name["clip"].units
+    assert apart.value == pytest.approx(np.mean(x), rel=1e-9)
+    assert apart.se == pytest.approx(np.std(x, ddof=1) / 8, rel=1e-12)
+    assert apart.half == pytest.approx(1.998341 * apart.se, rel=1e-5)  # Student's t with 63 degrees of freedom
+    order = sorted(THREE, key=lambda name: -by_name[name].change)
+    assert order[0] == "low", "T6: clip-low alone raises entropy here"
+    assert found.ranks() == {name: (k, k) for k, name in enumerate(order, 1)}
+
+
+def test_what_cannot_be_told_apart_has_no_place_of_its_own() -> None:
+    """The same objective twice is exactly equal, and a wide one that never clips is the same as no clip."""
+    wide = objective("clip", low=0.99, high=50.0)
+    found = compare(parse_experiment(SPEC), {"a": objective("none"), "b": wide, "c": THREE["low"]})
+    assert found.ranks() == {"c": (1, 1), "a": (2, 3), "b": (2, 3)}
+    few = parse_experiment(SPEC | {"policy": SPEC["policy"] | {"contexts": 1}})
+    lone = compare(few, {"a": objective("none"), "c": THREE["low"]})
+    assert lone.ranks() == {"a": (1, 2), "c": (1, 2)}, "one unit has no error"
+    assert lone.difference(*lone.contenders).half is None
+
+
+def test_exact_engines_have_no_error() -> None:
+    spec = SPEC | {
+        "policy": {"kind": "zipf", "vocab": 3},
+        "update": SPEC["update"] | {"batch": 2, "minibatches": 2, "rollouts": 1},
+    }
+    found = compare(
+        parse_experiment(spec), {"none": objective("none"), "off": objective("clip", low=1, high=math.inf), **THREE}, "exact"
+    )
+    ranks = found.ranks()
+    assert ranks["none"] == ranks["off"]
+    assert ranks["none"][1] - ranks["none"][0] == 1
+    assert len({ranks["clip"], ranks["low"], ranks["none"]}) == 3
+
+
+def test_reward_and_reachable_actions() -> None:
+    """Under a true reward expected reward rises; a policy that had all actions within reach loses some."""
+    values = [1.0] + [0.0] * 7
+    spec = SPEC | {"reward": {"kind": "table", "values": values}, "policy": {"kind": "uniform", "vocab": 8, "contexts": 4}}
+    spec |= {"update": SPEC["update"] | {"learning_rate": 3.0, "minibatches": 8}}
+    found = compare(parse_experiment(spec), {"none": objective("none"), "clip": objective("clip")})
+    none = found.contenders[0]
+    assert none.start is not None
+    assert none.end is not None
+    assert none.start.reward == pytest.approx(1 / 8)
+    assert none.end.reward > 0.9
+    assert (none.start.reachable, none.end.reachable < 8) == (8.0, True)
+    reduced = compare(parse_experiment(SPEC), {"none": objective("none"), "clip": objective("clip")}, "reduced")
+    sampled = compare(parse_experiment(SPEC), {"none": objective("none"), "clip": objective("clip")})
+    assert reduced.contenders[0].start.reachable == pytest.approx(sampled.contenders[0].start.reachable, abs=1e-9)
+
+
+def test_a_runaway_leaves_the_others(file: str) -> None:
+    data = parse_experiment(SPEC | {"policy": {"kind": "zipf", "vocab": 64, "exponent": 2.0}}).model_dump(exclude_none=True)
+    Path(file).write_text(parse_experiment(data).to_toml())
+    done = invoke("compare", file, "--objectives", "none,reinforce", "--set", "update.learning_rate=5", "--json", "-q")
+    summary = json.loads(done.output)
+    assert "no finite number" in summary["failed"]["reinforce"]
+    assert [row["objective"] for row in summary["comparison"]] == ["none"]
+
+
+def test_the_command(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = invoke("compare", file, "--objectives", "clip(low=.05, high=inf), none", "--out", str(out), "-q")
+    assert done.exit_code == 0, done.output
+    assert all(len(line) <= 80 for line in done.output.splitlines())
+    rows = json.loads((out / "comparison.json").read_text())["comparison"]
+    assert [row["objective"] for row in rows] == ["clip-low-.05-high-inf", "none"]
+    assert rows[0]["difference"] == 0
+    assert (out / "comparison.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--objectives", "clip"], "at least two objectives"),
+        (["--objectives", "clip,gpo"], "unknown objective 'gpo'"),
+        (["--objectives", "clip,clip"], "names 'clip' twice"),
+        (["--objectives", "clip(low=2),none"], r"clip.low must be in [0, 1]"),
+        (["--objectives", "clip(low),none"], "'low' is no parameter"),
+        (["--objectives", "clip none"], "write names with commas"),
+        (["--objectives", "clip,none", "--all"], "exclude each other"),
+        (["b", "--all"], "not two"),
+        ([], "one run cannot be compared"),
+        (["--objectives", "clip,clip_b", "--engine", "tokens"], "'clip_b' looks at"),
+        (["--objectives", "clip,none", "--set", "grid={\"update.batch\"=[8,16]}"], "has 2 cases"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused_in_one_message(file: str, words: list[str], message: str) -> None:
+    done = invoke("compare", file, *words)
+    assert message in str(done.exception) + done.output
