@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from entclip.experiments.experiment import Experiment as Spec
     from entclip.prediction.meanfield.forecast import Forecast
     from entclip.prediction.noise_table import NoiseTable
+    from entclip.prediction.noise_words import NoiseLaw, Tail
 
 
 def predict(
@@ -24,9 +25,18 @@ def predict(
         typer.Option(
             "--noise",
             help="Take log-ratio noise as given, no dynamics: flat:.25, sqrt:.1, inv_sqrt:.1 (law of pi_old, rms at the end of a "
-            "rollout); flat:RUN (rms from the ledger of a saved run); or a table, FILE.csv or FILE.npy with columns prob, rms "
-            "(see entclip noise).",
+            "rollout); kl:.0024 (flat, rms from a mean KL per token); flat:RUN (rms from the ledger of a saved run); heavy tails "
+            "by flat:.05:t:5 or flat:.05:mixture:.2:4; or a table, FILE.csv or FILE.npy with columns prob, rms (see entclip "
+            "noise).",
             show_default="follow the dynamics",
+        ),
+    ] = None,
+    length: Annotated[
+        float | None,
+        typer.Option(
+            "--length",
+            help="With --noise: clip shares of ratios of whole sequences (GSPO) of so many tokens, from the noise of a token.",
+            show_default="ratios of tokens",
         ),
     ] = None,
     set_: Set = None,
@@ -50,6 +60,8 @@ def predict(
     output, spec = Output(as_json, csv, quiet), load(experiment, set_ or [])
     if out is not None:
         prepare_folder(out, ("forecast.json", "forecast.csv"))
+    if length is not None:
+        return _sequences(spec, noise, length, output)
     if noise is None:
         about = announced(forecast_size(spec, PATHS).seconds)
         with output.progress(f"{spec.name}: predicting", sum(len(case.arm) for _, case in spec.cases()), about) as advance:
@@ -72,15 +84,49 @@ def predict(
 
 
 def _with_noise(spec: Spec, text: str) -> Forecast:
-    """Make the forecast with what --noise names: a table, or a law and its rms, as a number or from a saved run's ledger."""
+    """Make the forecast with what --noise names: a table, or a law with its rms, as a number or from a saved run's ledger."""
     from entclip.prediction.meanfield import predict_noise
-    from entclip.prediction.noise_table import ledger_rms, read_noise_table
+    from entclip.prediction.noise_table import read_noise_table
 
     if text.endswith((".csv", ".npy")):
         return predict_noise(spec, read_noise_table(Path(text)))
-    law, _, rms = text.partition(":")
-    size = ledger_rms(Path(rms)) if rms and Path(rms).is_dir() else number("--noise", rms)
-    return predict_noise(spec, law, size)  # type: ignore[arg-type]
+    law, rms, tail = _law(text)
+    return predict_noise(spec, law, rms, tail)
+
+
+def _law(text: str) -> tuple[NoiseLaw, float, Tail]:
+    from entclip.prediction.noise_table import ledger_rms
+    from entclip.prediction.noise_words import noise_words
+
+    law, size, tail = noise_words(text)
+    return law, ledger_rms(size) if isinstance(size, Path) else size, tail
+
+
+def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> None:
+    """Show the clip shares of ratios of whole sequences."""
+    import pandas as pd
+
+    from entclip.prediction.sequence_noise import sequence_shares
+    from entclip.report.forecast import sequences_grid
+
+    if noise is None or noise.endswith((".csv", ".npy")):
+        raise SpecError("--length needs the noise of a token by --noise LAW:RMS, such as flat:.05 or kl:.0024.")
+    if spec.grid:
+        raise SpecError("predict: the experiment has a grid; choose one of its cases by --set.")
+    _, rms, _ = _law(noise)
+    shares = {}
+    for arm in spec.arm:
+        low, high = arm.build().idle
+        if not low <= 1 <= high:
+            raise SpecError(
+                f"--length: arm {arm.name} has no band of ratios in which it does nothing: no share of it is clipped."
+            )
+        shares[arm.name] = sequence_shares(rms, length, 1 - low, high - 1, spec.update.minibatches)
+    rows = [{"arm": name} | share._asdict() for name, share in shares.items()]
+    if output.machine(lambda: rows, lambda: pd.DataFrame(rows)):
+        return
+    output.show(sequences_grid(spec.name, noise, length, rows))
+    output.say("Tokens are taken as independent; where those of a sequence move together the shares are larger.")
 
 
 def noise(
@@ -110,7 +156,7 @@ def noise(
     quiet: Quiet = False,
 ) -> None:
     """Measure how log-ratio noise depends on pi_old: one unclipped rollout simulated, or log-probabilities of your own."""
-    from entclip.report.grid import text_grid
+    from entclip.report.forecast import noise_grid
     from entclip.support.files import prepare_file, write_atomic
 
     output = Output(as_json, csv, quiet)
@@ -127,14 +173,18 @@ def noise(
         write_atomic(out, frame.to_csv(index=False).encode())
     if output.machine(lambda: frame.to_dict(orient="list"), lambda: frame):
         return
-    columns = ("pi_old", "rms of log(pi/pi_old)", "s.e.", "log-ratios")
-    rows = (
-        (f"{row.prob:.3g}", f"{row.rms:.4f}", f"{row.rms_se:.4f}", f"{row.count:.0f}") for row in frame.itertuples(index=False)
-    )
-    output.show(text_grid(f"{source}: log-ratio noise after a rollout, no clip", columns, rows))
+    output.show(noise_grid(source, frame))
     if len(frame) > 1:
         slope, se = found.slope()
         output.tell(f"slope of log rms in log pi_old: {slope:+.3f} +- {se:.3f} (sqrt +.5, flat 0, inv_sqrt -.5)")
+    if found.bias.any():
+        k = int(abs(found.bias).argmax())
+        output.warn(
+            [
+                f"Shifted: the mean log-ratio at pi_old = {found.prob[k]:.2g} is {frame['mean'][k]:+.3g}, where noise of this "
+                f"size has {-(found.sd[k] ** 2) / 2:+.2g}. Another temperature, engine or truncation does that, noise does not."
+            ]
+        )
 
 
 def _noise_of_arrays(old: Path, new: Path, per_decade: float) -> NoiseTable:

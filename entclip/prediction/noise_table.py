@@ -1,10 +1,11 @@
-"""The law of log-ratio noise as a table: rms of log(pi/pi_old) by pi_old, measured from log-probabilities, a run, or a file.
+"""The law of log-ratio noise as a table: mean and rms of log(pi/pi_old) by pi_old, from log-probabilities, a run, or a file.
 
     >>> import numpy as np
     >>> from entclip.prediction.noise_table import noise_law_of
     >>> old = np.log(np.full((100, 4), 0.25))
-    >>> noise_law_of(old, old + 0.1).rms
-    array([0.1])
+    >>> table = noise_law_of(old, old + 0.1)
+    >>> table.rms, table.mean, table.sd.round(6)  # all of it is a shift: there is no noise
+    (array([0.1]), array([0.1]), array([0.]))
 
 A ledger cannot give it: it keeps one pi_old-weighted rms per update, which is a law's size and not its shape (`ledger_rms`).
 """
@@ -34,6 +35,8 @@ __all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "read_no
 
 
 _LARGEST_FILE = 2**24  # bytes
+_COLUMNS = ("prob", "rms", "rms_se", "count", "mean", "mean_se", "beyond")
+_ROUNDING = 1e-9
 _MOST_PER_DECADE = 1000.0  # a bin is then .2 % wide
 
 
@@ -41,14 +44,19 @@ _MOST_PER_DECADE = 1000.0  # a bin is then .2 % wide
 class NoiseTable:
     """rms of log(pi/pi_old) as a function of pi_old at the end of a rollout, (K,) each, `prob` increasing.
 
-    Between its rows log rms is linear in log pi_old; beyond them rms is constant. rms_se is over independent units, count is how
-    many log-ratios a row pools; both None where unknown.
+    rms^2 = mean^2 + sd^2: a mean is a shift, which clips all actions of a row or none, and not noise. Between rows the mean and
+    log sd are linear in log pi_old; beyond them they are constant. Standard errors are over independent units, count is how many
+    log-ratios a row pools, beyond the share of them that lie over two sd from the mean. None where unknown; without a mean it is
+    taken to be what normalisation makes it, and all of rms to be noise.
     """
 
     prob: np.ndarray
     rms: np.ndarray
     rms_se: np.ndarray | None = None
     count: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    mean_se: np.ndarray | None = None
+    beyond: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         prob, rms = np.asarray(self.prob, dtype=np.float64), np.asarray(self.rms, dtype=np.float64)
@@ -61,14 +69,45 @@ class NoiseTable:
         order = np.argsort(prob)
         if np.any(np.diff(prob[order]) == 0):
             raise SpecError("noise table: two rows have the same prob: pool them into one.")
-        for name in ("prob", "rms", "rms_se", "count"):
+        for name in _COLUMNS:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, np.asarray(value, dtype=np.float64)[order])
+        if self.mean is not None and np.any(np.abs(self.mean) > self.rms * (1 + _ROUNDING)):
+            raise SpecError("noise table: a mean is larger than its rms, which is the root of mean^2 + sd^2: check the columns.")
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Standard deviation of log(pi/pi_old) in each row, (K,): rms where the mean is unknown."""
+        if self.mean is None:
+            return self.rms
+        square = self.rms**2 - self.mean**2
+        # What rounding leaves of two equal squares is no noise.
+        out: np.ndarray = np.sqrt(np.where(square > 1e-12 * self.rms**2, square, 0.0))
+        return out
+
+    @property
+    def bias(self) -> np.ndarray:
+        """Return the part of the mean that noise does not explain, (K,): mean + sd^2/2, 0 where it may be noise alone.
+
+        Normalised noise of standard deviation sd has a mean of about -sd^2/2; twice that and five standard errors are allowed."""
+        if self.mean is None:
+            return np.zeros_like(self.rms)
+        half = self.sd**2 / 2
+        off = self.mean + half
+        room = half + (0.0 if self.mean_se is None else 5 * self.mean_se)
+        out: np.ndarray = np.where(np.abs(off) > room, off, 0.0)
+        return out
 
     def at(self, log_prob: np.ndarray) -> np.ndarray:
-        """Return the rms at log pi_old, of the same shape."""
-        out: np.ndarray = np.exp(np.interp(log_prob, np.log(self.prob), np.log(self.rms)))
+        """Return the standard deviation at log pi_old, of the same shape."""
+        out: np.ndarray = np.exp(np.interp(log_prob, np.log(self.prob), np.log(np.maximum(self.sd, 1e-12))))
+        return out
+
+    def mean_at(self, log_prob: np.ndarray) -> np.ndarray:
+        """Return the mean at log pi_old, of the same shape; for tables that have one."""
+        assert self.mean is not None
+        out: np.ndarray = np.interp(log_prob, np.log(self.prob), self.mean)
         return out
 
     def slope(self) -> tuple[float, float]:
@@ -82,17 +121,20 @@ class NoiseTable:
         return float(np.sum(weight * centred * y) / spread), float(1 / np.sqrt(spread))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return columns prob, rms and, where known, rms_se and count: what `predict --noise FILE` reads."""
+        """Return columns prob, rms and, where known, errors, mean, sd, beyond and count: what `predict --noise FILE` reads."""
         import pandas as pd
 
-        columns = {n: getattr(self, n) for n in ("prob", "rms", "rms_se", "count")}
+        columns = {n: getattr(self, n) for n in ("prob", "mean", "mean_se", "sd", "rms", "rms_se", "beyond", "count")}
+        if self.mean is None:
+            del columns["sd"]
         return pd.DataFrame({n: v for n, v in columns.items() if v is not None})
 
 
 def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0, least: int = 30) -> NoiseTable:
     """Measure the noise law from log-probabilities before and after the updates of a rollout, numpy or torch.
 
-    rms_k^2 = mean of (log pi - log pi_old)^2 over the entries whose pi_old lies in bin k. Bins are equal in log10 pi_old; a bin's
+    rms_k^2 and mean_k are the means of (log pi - log pi_old)^2 and of log pi - log pi_old over the entries whose pi_old lies
+    in bin k; a shift of all of them is a mean, with its error, and not noise (`sd`). Bins are equal in log10 pi_old; a bin's
     `prob` is the geometric mean of its entries'. The first axis numbers independent units (contexts, responses): the standard
     errors run over it, those of a ratio of two means. Entries that are NaN in both arrays (padding) are left out.
 
@@ -118,25 +160,34 @@ def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0,
     if np.any(np.isnan(old) != np.isnan(new)):
         raise ValueError("old_log_probs and log_probs are NaN at different places: padding must be NaN in both.")
     unit, entry = np.nonzero(~np.isnan(old))
-    start, square = old[unit, entry], (new - old)[unit, entry] ** 2
+    start, moved = old[unit, entry], (new - old)[unit, entry]
     if start.size == 0:
         raise ValueError("old_log_probs holds no number: there is nothing to measure.")
     place = np.floor(start / math.log(10) * per_decade).astype(np.int64)
     bins, index = np.unique(place, return_inverse=True)
 
-    # Per unit and bin: how many entries, and the sum of their squares.
+    # Per unit and bin: how many entries, and their sums.
     shape, cell = (len(old), len(bins)), unit * len(bins) + index
-    number, total = (np.bincount(cell, w, math.prod(shape)).reshape(shape) for w in (None, square))
+    number, first, second = (np.bincount(cell, w, math.prod(shape)).reshape(shape) for w in (None, moved, moved**2))
     count = number.sum(axis=0)
-    mean = total.sum(axis=0) / count
     units = np.count_nonzero(number, axis=0)
-    keep = (units >= least) & (mean > 0)
+
+    def mean_of(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean over entries and its standard error over units, a ratio of two means."""
+        mean = total.sum(axis=0) / count
+        variance = np.sum((total - number * mean) ** 2, axis=0) * units / np.maximum(units - 1, 1) / count**2
+        return mean, np.sqrt(variance)
+
+    square, square_se = mean_of(second)
+    mean, mean_se = mean_of(first)
+    keep = (units >= least) & (square > 0)
     if not np.any(keep):
         raise ValueError(f"no bin of pi_old has entries of {least} units and noise: give more contexts or a smaller per_decade.")
-    variance = np.sum((total - number * mean) ** 2, axis=0) * units / np.maximum(units - 1, 1) / count**2
-    rms = np.sqrt(mean[keep])
+    rms = np.sqrt(square[keep])
     centre = np.exp(np.bincount(index, start) / count)
-    return NoiseTable(centre[keep], rms, np.sqrt(variance[keep]) / (2 * rms), count[keep])
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
+    beyond = np.bincount(index, np.abs(moved - mean[index]) > np.maximum(2 * spread, _ROUNDING * np.sqrt(square))[index]) / count
+    return NoiseTable(centre[keep], rms, square_se[keep] / (2 * rms), count[keep], mean[keep], mean_se[keep], beyond[keep])
 
 
 def _values(name: str, value: Any) -> np.ndarray:
@@ -189,8 +240,7 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: 
 
 
 def read_noise_table(path: Path) -> NoiseTable:
-    """Read a table from a CSV file with columns prob and rms (others but rms_se and count are ignored), or a .npy array (K,
-    2)."""
+    """Read a table from a CSV file with columns prob and rms and, if it has them, mean and errors, or a .npy array (K, 2)."""
     where = f"noise table {str(path)!r}"
     if path.suffix == ".npy":
         array = read_npy(path, where)
@@ -213,7 +263,7 @@ def read_noise_table(path: Path) -> NoiseTable:
         # A column without a name would shift all others, and which one it is nobody can tell.
         if len(row) != len(header):
             raise SpecError(f"{where}, line {line}: {len(row)} values under {len(header)} names. Give every column a name.")
-    columns = {name: header.index(name) for name in ("prob", "rms", "rms_se", "count") if name in header}
+    columns = {name: header.index(name) for name in _COLUMNS if name in header}
     return NoiseTable(
         **{n: np.array([_number(row[k], n, where, line) for line, row in numbered[1:]]) for n, k in columns.items()}
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from entclip.report.grid import Grid, text_grid
 
-__all__ = ["cells_grid", "forecast_grid", "neutral_grid"]
+__all__ = ["cells_grid", "forecast_grid", "neutral_grid", "noise_grid", "sequences_grid"]
 
 
 def forecast_grid(summary: Mapping[str, Any], noise: str | None = None) -> Grid:
@@ -55,3 +55,23 @@ def cells_grid(x: str, y: str, cells: Iterable[Mapping[str, Any]]) -> Grid:
         for c in cells
     )  # fmt: skip
     return text_grid("Simulated cells", (x, y, "status", "predicted (nats)", "measured (s.e.)", "verdict"), rows)
+
+
+def noise_grid(source: str, frame: Any) -> Grid:
+    """Tabulate a measured law of the noise: mean and spread of log(pi/pi_old) by pi_old, from the frame of a NoiseTable."""
+    rows = (
+        (
+            f"{row.prob:.3g}", f"{row.mean:+.4f}", f"{row.mean_se:.4f}", f"{row.sd:.4f}", f"{row.rms:.4f}", f"{row.rms_se:.4f}",
+            f"{100 * row.beyond:.1f} %", f"{row.count:.0f}",
+        )
+        for row in frame.itertuples(index=False)
+    )  # fmt: skip
+    columns = ("pi_old", "mean", "s.e.", "sd", "rms", "s.e. of rms", "beyond 2 sd", "log-ratios")
+    return text_grid(f"{source}: log(pi/pi_old) after a rollout, no clip (normal noise: 4.6 % beyond 2 sd)", columns, rows)
+
+
+def sequences_grid(name: str, noise: str, length: float, rows: Iterable[Mapping[str, Any]]) -> Grid:
+    """Tabulate how many sequences each side of a clip on their ratio acts on, of all sequences of a rollout."""
+    body = ((row["arm"], *(f"{100 * row[key]:.3g} %" for key in ("low", "high", "ceiling"))) for row in rows)
+    title = f"{name}: clipped sequences of {length:g} tokens, token noise {noise} (no dynamics)"
+    return text_grid(title, ("arm", "clipped low", "clipped high", "no side can exceed"), body)

@@ -19,8 +19,9 @@ from entclip.experiments.start import start_of
 from entclip.policies.laws import zipf
 from entclip.policies.softmax import log_softmax
 from entclip.prediction.meanfield import predict_noise
-from entclip.prediction.meanfield.noise_law import POWERS
 from entclip.prediction.noise_table import NoiseTable, ledger_rms, measure_noise, noise_law_of, read_noise_table
+from entclip.prediction.noise_words import POWERS, Gauss, Mixture, StudentT, noise_words
+from entclip.prediction.sequence_noise import sequence_shares
 from entclip.runs.runner import run
 from entclip.support.errors import DamagedFileError, SpecError
 from tests.tolerances import SIGMAS, assert_within_se
@@ -266,6 +267,129 @@ def test_a_ledger_gives_the_size_of_a_law(tmp_path: Path) -> None:
         ledger_rms(tmp_path)
 
 
+def test_a_shift_is_no_noise() -> None:
+    """All log-ratios exactly log .9: mean -.105, sd 0, and nothing lies beyond .9 and 1.1; noise of that rms would clip 4 %."""
+    old = np.log(np.random.default_rng(0).dirichlet(np.full(64, 2.0), 64))
+    table = noise_law_of(old, old + math.log(0.9))
+    assert table.mean is not None
+    assert np.allclose(table.mean, math.log(0.9))
+    assert np.all(table.sd == 0)
+    assert np.all(table.beyond == 0)
+    assert np.allclose(table.bias, math.log(0.9))
+    widths = [{"name": "both", "low": 0.1, "high": 0.1}, {"name": "tight", "low": 0.09, "high": 0.1}]
+    spec = experiment("euclidean", WIDE | {"vocab": 64}, 1.0, 256, arm=widths)
+    found = predict_noise(spec, table).summary()["arms"]
+    assert found["both"]["clip_fraction_low"] == found["both"]["clip_fraction_high"] == 0
+    assert any("is not that of noise" in reason for reason in found["both"]["outside"])
+    # Beyond a narrower bound lie all samples with A < 0, a half, at all of the four updates.
+    assert math.isclose(found["tight"]["clip_fraction_low"], 0.5, rel_tol=1e-9)
+    alone = predict_noise(spec, NoiseTable(table.prob, table.rms)).summary()["arms"]["both"]
+    assert alone["clip_fraction_low"] > 0.02 < alone["clip_fraction_high"]
+
+
+@pytest.mark.statistical
+def test_means_and_spreads_are_told_apart() -> None:
+    """Shift and noise of known size: mean and sd within 5 s.e., the noise's own -sd^2/2 is no bias, a temperature is one."""
+    rng = np.random.default_rng(1)
+    old = np.full((2000, 20), math.log(0.02))
+    for shift, biased in ((0.0, False), (0.13, True)):
+        table = noise_law_of(old, np.minimum(old + rng.normal(shift - 0.02, 0.2, old.shape), 0))
+        assert table.mean is not None and table.mean_se is not None  # noqa: PT018
+        assert_within_se(float(table.mean[0]), shift - 0.02, float(table.mean_se[0]))
+        assert math.isclose(table.mean_se[0], 0.2 / math.sqrt(40_000), rel_tol=0.1)
+        assert math.isclose(table.sd[0], 0.2, rel_tol=0.02)
+        assert table.beyond is not None
+        assert math.isclose(table.beyond[0], 0.0455, rel_tol=0.15)  # 40,000 draws of a share of 4.6 %: 2.3 % of it
+        assert (table.bias[0] != 0) == biased
+    scores = rng.standard_normal((400, 64)) * 2
+    hot, cold = log_softmax(scores), log_softmax(scores / 0.6)
+    assert np.any(noise_law_of(hot, cold).bias != 0)
+
+
+def test_what_first_order_cannot_say_is_outside() -> None:
+    """The reported cases: curvature of hundreds of nats, and terms of 1e14."""
+    snapshot = load("headline", ["policy={kind='snapshot', name='smollm2-135m', contexts=4}", "update.minibatches=2"])
+    natural = predict_noise(snapshot, "flat", 0.05).summary()["arms"]["both"]
+    assert any("the curvature is no forecast" in r for r in natural["outside"])
+    few = ["policy.contexts=4", "update.minibatches=2"]
+    huge = predict_noise(load("headline_llm", few), "flat", 2.0).summary()["arms"]["both"]
+    assert any("which is taken as a number" in r for r in huge["outside"])
+    assert any("add up to" in r for r in huge["outside"])
+    for name, law, rms in (("headline", "inv_sqrt", 0.1), ("headline", "flat", 0.1), ("headline_llm", "flat", 0.1)):
+        arms = predict_noise(load(name, few), law, rms).summary()["arms"]  # type: ignore[arg-type]
+        assert all(arm["outside"] == [] for arm in arms.values()), (name, law)
+    coarse = predict_noise(load("headline_llm", [*few, "update.batch=8", "update.learning_rate=4"]), "flat", 0.1)
+    assert any("one sample moves" in r for r in coarse.summary()["arms"]["both"]["outside"])
+
+
+@pytest.mark.parametrize("tail", [StudentT(5), StudentT(2.5), Mixture(0.2, 4)], ids=str)
+def test_heavy_tails_have_the_size_and_the_shares_of_their_law(tail: Any) -> None:
+    """Shares beyond bounds at two standard deviations, against the law's distribution function; flat noise on a flat policy."""
+    rms = 0.05
+    spec = experiment(
+        "natural", {"kind": "uniform", "vocab": 4096, "contexts": 1}, 1e-4, 2048, arm=[{"name": "both", "low": 0.1, "high": 0.1}]
+    )
+    row = predict_noise(spec, "flat", rms, tail).arms["both"].rows[-1]
+    sd = rms * math.sqrt(3 / 4)
+    x = np.linspace(-tail.reach, tail.reach, 400_001)
+    density = tail.density(x)
+    density /= density.sum()
+    x = x / math.sqrt(float(density @ x**2))  # what is beyond the reach is cut off, and its variance given back
+    shift = -math.log(float(density @ np.exp(sd * x)))
+    for side, beyond in (("low", sd * x + shift < math.log(0.9)), ("high", sd * x + shift > math.log(1.1))):
+        exact = float(density[beyond] @ np.exp(sd * x + shift)[beyond])
+        assert math.isclose(row[f"pi_{side}"], exact, rel_tol=0.01), side
+    normal = predict_noise(spec, "flat", rms).arms["both"].rows[-1]
+    assert abs(row["pi_low"] / normal["pi_low"] - 1) > 0.05
+    assert math.isclose(row["kl"], sd**2 / 2, rel_tol=0.1)
+
+
+def test_words_for_noise(tmp_path: Path) -> None:
+    assert noise_words("flat:.25") == ("flat", 0.25, Gauss())
+    assert noise_words("kl:.0024") == ("flat", math.sqrt(0.0048), Gauss())
+    assert noise_words("sqrt:.1:t:5") == ("sqrt", 0.1, StudentT(5))
+    assert noise_words("kl:.00125:mixture:.2:4") == ("flat", 0.05, Mixture(0.2, 4))
+    assert noise_words(f"flat:{tmp_path}") == ("flat", tmp_path, Gauss())
+    for text, message in (
+        ("kl:0", "positive and finite"),
+        ("kl:inf", "positive and finite"),
+        ("kl:nan", "positive and finite"),
+        ("flat", "is not a number"),
+        ("cubic:.1", "the law must be"),
+        ("flat:.1:t:2", "more than 2"),
+        ("flat:.1:t:nan", "more than 2"),
+        ("flat:.1:t", "tails are"),
+        ("flat:.1:mixture:1:4", "share between 0 and 1"),
+        ("flat:.1:mixture:.2:1", "scale above 1"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            noise_words(text)
+
+
+@pytest.mark.statistical
+def test_ratios_of_sequences_are_clipped_as_drawn() -> None:
+    """GSPO's shares at .05 a token, 200 and 1,000 tokens, published widths: 20,000 sequences an update, 5 s.e."""
+    rng, sd, updates = np.random.default_rng(0), 0.05, 4
+    for length in (200, 1000):
+        found = sequence_shares(sd, length, 3e-4, 4e-4, updates)
+        low, high = [0.0], [0.0]  # the first update has ratio 1
+        for k in range(1, updates):
+            v = sd**2 * k / updates
+            mean = rng.normal(-v / 2, math.sqrt(v), (4000, length)).mean(axis=1)
+            low.append(float(np.mean(np.exp(mean) < 1 - 3e-4)) / 2)
+            high.append(float(np.mean(np.exp(mean) > 1 + 4e-4)) / 2)
+        for share, drawn in ((found.low, low), (found.high, high)):
+            se = math.sqrt(sum(2 * p * (1 - 2 * p) / 4 / 4000 for p in drawn)) / updates
+            assert abs(share - np.mean(drawn)) < SIGMAS * se
+        assert found.low > found.high  # the mean of -sd^2/2 does not average out
+        assert found.ceiling == 0.375
+    off = sequence_shares(sd, 1000, 1.0, math.inf, updates)
+    assert (off.low, off.high) == (0, 0)
+    for bad in (lambda: sequence_shares(0, 10, 0.1, 0.1, 4), lambda: sequence_shares(0.1, 0.5, 0.1, 0.1, 4)):
+        with pytest.raises(SpecError):
+            bad()
+
+
 def test_the_commands(tmp_path: Path) -> None:
     """noise writes what predict --noise reads; bad options exit with 2 and one line."""
 
@@ -290,6 +414,7 @@ def test_the_commands(tmp_path: Path) -> None:
         (["noise", "--old", old, "--new", str(tmp_path / "table.csv")], "cannot be read as a .npy file"),
         (["predict", "--noise", "absent.csv"], "cannot be read"),
         (["predict", "--noise", "flat:much"], "not a number"),
+        (["predict", "--length", "100"], "needs the noise of a token"),
     ):
         found = call(*bad)
         assert found.returncode == 2, found.stderr

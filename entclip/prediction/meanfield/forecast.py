@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
-from entclip.experiments.sections import Arm
+from entclip.experiments.sections import Arm, UpdateSpec
 from entclip.experiments.start import start_of
 from entclip.objectives.base import CAUSES, Objective
 from entclip.objectives.needs import refuse_unserved
@@ -26,7 +26,7 @@ from entclip.runs.result import Ledger
 from entclip.support.errors import SpecError
 from entclip.support.workers import in_threads
 
-__all__ = ["Forecast", "ForecastArm", "check_covered", "predict"]
+__all__ = ["Forecast", "ForecastArm", "check_covered", "coarse", "predict", "takes_over"]
 
 BIN_WIDTH = 0.25  # nats of log pi: actions of one bin are pooled
 # A lattice has POINTS points, and twice as many where actions expected fewer than FEW times hold more than RARE_PROBABILITY.
@@ -91,7 +91,7 @@ class ForecastArm:
     def _paths(self, objective: Objective) -> Iterator[tuple[float, Iterator[dict[str, float]]]]:
         """Each context's paths in blocks, with their weights."""
         u = self.case.update
-        self.outside = _outside(self.law, self.case, objective, self.kinds)
+        self.outside = coarse(self.law, self.case, objective, self.kinds)
         size = 1 << int(math.log2(max(self.paths / len(self.kinds), _LEAST_PATHS)))
         noise = Noise(u.rollouts, u.minibatches)
         jumps = self._jumps(objective)
@@ -283,8 +283,8 @@ def check_covered(case: Experiment) -> None:
         raise SpecError(f"predict: arm {controls[0]} is a control, which copies a simulated arm. Leave it out or simulate.")
 
 
-def _outside(law: SampleLaw, case: Experiment, objective: Objective, kinds: list[tuple[float, Nodes]]) -> list[str]:
-    """Conditions under which the closure was seen to hold that a euclidean case does not meet.
+def coarse(law: SampleLaw, case: Experiment, objective: Objective, kinds: list[tuple[float, Nodes]]) -> list[str]:
+    """Return the conditions under which the closure was seen to hold that a euclidean case does not meet.
 
     Where the clip width depends on the action, it is the one that actions of half of the probability do not exceed.
     """
@@ -299,6 +299,13 @@ def _outside(law: SampleLaw, case: Experiment, objective: Objective, kinds: list
     return []
 
 
+def takes_over(nodes: Nodes, law: SampleLaw, update: UpdateSpec) -> np.ndarray:
+    """Tell which nodes five standard deviations of a rollout's natural steps would carry to the whole policy, (K,)."""
+    jump = update.learning_rate * law.largest / (update.batch * nodes.prob)
+    out: np.ndarray = 5 * jump * np.sqrt(update.batch * nodes.prob * update.minibatches) + jump > -nodes.log_prob
+    return out
+
+
 def _start(nodes: Nodes, objective: Objective, law: SampleLaw, case: Experiment) -> Population:
     """All mass at log r = 0, on lattices wide enough for the rollout's noise and fine enough for one step's."""
     u = case.update
@@ -307,9 +314,7 @@ def _start(nodes: Nodes, objective: Objective, law: SampleLaw, case: Experiment)
     points = 2 * POINTS if np.sum((nodes.count * nodes.prob)[rare]) > RARE_PROBABILITY else POINTS
     middle = np.zeros((len(nodes.count), points))
     middle[:, points // 2] = 1.0
-    jump = u.learning_rate * law.largest / (u.batch * nodes.prob)
-    # Five standard deviations of a rollout's noise would take such an action over the whole policy.
-    still = 5 * jump * np.sqrt(u.batch * nodes.prob * u.minibatches) + jump > -nodes.log_prob
+    jump, still = u.learning_rate * law.largest / (u.batch * nodes.prob), takes_over(nodes, law, u)
     draft = Population(nodes, np.full(len(nodes.count), 1e-3), middle, 0.0, objective, still)
     _, variance = moments(draft, law, u.learning_rate, u.batch)
     one = np.sqrt(np.maximum(variance[:, points // 2], 0.0))

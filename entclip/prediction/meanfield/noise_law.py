@@ -5,44 +5,61 @@ Real models fit neither geometry's table: their log-ratio noise is nearly flat i
 
 from __future__ import annotations
 
-from typing import Literal
+import math
 
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
-from entclip.objectives.base import Objective
+from entclip.objectives.base import CAUSES, Objective
 from entclip.prediction.meanfield.columns import columns_of
-from entclip.prediction.meanfield.forecast import BIN_WIDTH, POINTS, Forecast, ForecastArm, check_covered
+from entclip.prediction.meanfield.forecast import (
+    BIN_WIDTH,
+    MAX_FROZEN,
+    POINTS,
+    Forecast,
+    ForecastArm,
+    check_covered,
+    coarse,
+    takes_over,
+)
 from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import Nodes, populations
 from entclip.prediction.meanfield.population import Population
 from entclip.prediction.noise_table import NoiseTable
+from entclip.prediction.noise_words import POWERS, Gauss, NoiseLaw, Tail
 from entclip.prediction.size import refuse_large_forecast
 from entclip.support.errors import SpecError
 
-__all__ = ["POWERS", "NoiseLaw", "predict_noise"]
+__all__ = ["predict_noise"]
 
-NoiseLaw = Literal["inv_sqrt", "flat", "sqrt"]
-POWERS: dict[str, float] = {"inv_sqrt": -0.5, "flat": 0.0, "sqrt": 0.5}
+_LARGEST_TERMS = 0.25  # of the entropy: terms that add up to more over a rollout are no first order
+_LARGEST_SPREAD = 0.25  # of log sum_b pi_b e^x_b, which is taken to be a number
 _ROUNDING = 1e-9  # of a probability: an action at a table's end is not beyond it
+_NO_NOISE = 1e-12  # nats; of a lattice that stands for one point
 # What depends on how the policy moves, which is not modelled here.
 _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
 
 
-def predict_noise(experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float | None = None) -> Forecast:
+def predict_noise(
+    experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float | None = None, tail: Tail | None = None
+) -> Forecast:
     """Return the columns of each inner step of one rollout when log-ratios have the given noise.
 
-    A named law: log r_a = x_a - log sum_b pi_b e^x_b, x_a Gaussian with standard deviation proportional to pi0_a^power (inv_sqrt:
-    -1/2, flat: 0, sqrt: 1/2); its pi0-weighted root mean square grows as the square root of the updates, to `rms` at the last.
-    Normalisation damps likely actions: the variance of log r_a is v_a (1 - 2 pi_a) + sum_b pi_b^2 v_b (T6).
+    A named law: log r_a = x_a - log sum_b pi_b e^x_b, x_a of mean 0 with standard deviation proportional to pi0_a^power
+    (inv_sqrt: -1/2, flat: 0, sqrt: 1/2); its pi0-weighted root mean square grows as the square root of the updates, to `rms`
+    at the last. Normalisation damps likely actions: the variance of log r_a is v_a (1 - 2 pi_a) + sum_b pi_b^2 v_b (T6).
 
-    A table: the rms of log r_a itself, normalisation included, at the end of the rollout; it grows likewise.
+    A table: mean and standard deviation of log r_a itself, normalisation included, at the end of the rollout. The variance grows
+    likewise and takes the mean that noise has along; what the mean has beyond that (`NoiseTable.bias`) is there from the first
+    update on, as that of another engine or temperature is.
 
     Args:
         experiment: gives the policy, the arms, the advantage and the geometry of kappa; one rollout is looked at.
         law: a name with `rms`, at the end of the rollout and positive; or a NoiseTable without.
-    Returns: a Forecast; `outside` says how much of the policy lies beyond a table, where rms is held constant.
+        tail: the shape of the law, Gaussian by default; see noise_words.
+    Returns: a Forecast. `outside` says how much of the policy lies beyond a table, where it is held constant; that a mean is no
+        noise's; and where the noise, the steps or the terms are so large that first order and curvature mean nothing.
     Raises: SpecError for an unknown law, rms <= 0 or missing, or what `predict` does not cover.
     """
     if isinstance(law, NoiseTable):
@@ -60,26 +77,68 @@ def predict_noise(experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float
     for _, case in cases:
         check_covered(case)
     refuse_large_forecast(experiment, 0)
+    shape = tail or Gauss()
     for label, case in cases:
         sample = sample_law(case.reward, case.advantage)
         kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
         u = case.update
         for arm in case.arm:
-            book = ForecastArm(label, arm.name, case, sample, kinds)
-            if isinstance(law, NoiseTable):
-                book.outside += _beyond(law, kinds)
+            book, objective = ForecastArm(label, arm.name, case, sample, kinds), arm.build()
             table = []
             for step in range(u.minibatches):
                 total: dict[str, float] = {}
                 for weight, nodes in kinds:
-                    p = _noisy(nodes, arm.build(), _variance(nodes, law, rms) * step / u.minibatches)
+                    p = _noisy(nodes, objective, law, _variance(nodes, law, rms) * step / u.minibatches, shape)
                     columns = columns_of(p, p, sample, u.geometry, u.learning_rate, u.batch)
                     for column in (c for c in columns if c not in _DYNAMIC):
                         total[column] = total.get(column, 0.0) + weight * columns[column]
                 table.append(total)
             book.add(table)
+            if isinstance(law, NoiseTable):
+                book.outside += _beyond(law, kinds) + _biased(law)
+            book.outside += _too_large(book, objective, kinds, [_variance(nodes, law, rms) for _, nodes in kinds])
             forecast.arms[f"{label}/{arm.name}" if label else arm.name] = book  # type: ignore[assignment]
     return forecast
+
+
+def _too_large(
+    book: ForecastArm, objective: Objective, kinds: list[tuple[float, Nodes]], variances: list[np.ndarray]
+) -> list[str]:
+    """What in the noise, the steps or the terms is beyond the first order and curvature that are reported."""
+    u, out = book.case.update, []
+    # Var sum_b pi_b e^x_b, E e^x_b = 1, for a Gaussian x; e^v is held finite.
+    spread = [
+        float(np.sum(n.count * n.prob**2 * np.expm1(np.minimum(v, 500)))) for (_, n), v in zip(kinds, variances, strict=True)
+    ]
+    worst = math.sqrt(max(spread))
+    if worst > _LARGEST_SPREAD:
+        out.append(f"the noise moves sum_b pi_b e^x_b, which is taken as a number, by {worst:.2g} of itself (sd)")
+    if u.geometry == "natural":
+        held = sum(w * float(np.sum((n.count * n.prob)[takes_over(n, book.law, u)])) for w, n in kinds)
+        if held > MAX_FROZEN:
+            out.append(
+                f"a rollout's natural steps could carry actions of total probability {held:.2g} to the whole policy: the "
+                "curvature is no forecast (update.learning_rate over update.batch is too large)"
+            )
+    else:
+        out += coarse(book.law, book.case, objective, kinds)
+    terms = sum(abs(math.fsum(r[f"expected_{c}"] for r in book.rows)) for c in (*CAUSES, "curvature"))
+    entropy = book.rows[0]["entropy_before"]
+    if not terms <= _LARGEST_TERMS * entropy:
+        out.append(f"the terms of one rollout add up to {terms:.2g} nats, the entropy is {entropy:.2g}: no small change")
+    return out
+
+
+def _biased(table: NoiseTable) -> list[str]:
+    """What is said of a mean that noise does not have."""
+    bias = table.bias
+    if not np.any(bias):
+        return []
+    at = int(np.argmax(np.abs(bias)))
+    return [
+        f"the table's mean log-ratio is not that of noise (off by {bias[at]:+.3g} at pi_old = {table.prob[at]:.2g}): taken as "
+        "a shift that is there from the first update on, as another engine, temperature or truncation makes it"
+    ]
 
 
 def _variance(nodes: Nodes, law: NoiseLaw | NoiseTable, rms: float | None) -> np.ndarray:
@@ -103,17 +162,28 @@ def _beyond(table: NoiseTable, kinds: list[tuple[float, Nodes]]) -> list[str]:
         if share > 0:
             out.append(
                 f"the noise table ends at pi_old = {edge:.2g}: {actions:.3g} actions per context, with {share:.2g} of the "
-                f"probability, lie {side} it; their rms is held constant"
+                f"probability, lie {side} it; their noise is held constant"
             )
     return out
 
 
-def _noisy(nodes: Nodes, objective: Objective, variance: np.ndarray) -> Population:
-    """Gaussian log-ratios on each node's lattice; at variance 0 (the first minibatch) all mass is at 0 and nothing is clipped."""
-    sd = np.maximum(np.sqrt(variance), 1e-9)
-    step = 16 * sd / POINTS
-    lattice = np.arange(POINTS) - POINTS // 2
-    mass = np.exp(-((lattice * step[:, None]) ** 2) / (2 * sd[:, None] ** 2))
-    mass /= mass.sum(axis=1, keepdims=True)
-    shift = -np.log(np.sum(nodes.count[:, None] * mass * nodes.prob[:, None] * np.exp(lattice * step[:, None])))
-    return Population(nodes, step, mass, float(shift), objective, np.zeros(len(sd), dtype=bool))
+def _noisy(nodes: Nodes, objective: Objective, law: NoiseLaw | NoiseTable, variance: np.ndarray, tail: Tail) -> Population:
+    """Log-ratios on each node's lattice; at variance 0 (the first minibatch, a table without noise) all mass is at one point."""
+    sd = np.maximum(np.sqrt(variance), _NO_NOISE)
+    points = int(POINTS * tail.reach / Gauss.reach)
+    step = 2 * tail.reach * sd / points
+    units = (np.arange(points) - points // 2) * 2 * tail.reach / points
+    one = tail.density(units)
+    # Beyond its reach a heavy law is cut off; its variance there is given back.
+    one = one / one.sum()
+    step = step / math.sqrt(float(one @ units**2))
+    mass = np.tile(one, (len(sd), 1))
+    lattice = (np.arange(points) - points // 2) * step[:, None]
+    shift: np.ndarray | float
+    if isinstance(law, NoiseTable) and law.mean is not None:
+        bias = np.interp(nodes.log_prob, np.log(law.prob), law.mean + law.sd**2 / 2)
+        # A shift to a bound is not beyond it: bounds are compared strictly, and a lattice has a width.
+        shift = (bias * (1 - 1e-9) - variance / 2)[:, None]
+    else:
+        shift = -float(np.log(np.sum(nodes.count[:, None] * mass * nodes.prob[:, None] * np.exp(lattice))))
+    return Population(nodes, step, mass, shift, objective, np.zeros(len(sd), dtype=bool))

@@ -55,12 +55,13 @@ class Population:
     """Mass (K, N) of log r on the lattice step_k (j - N/2) + shift, rows summing to 1; `still` (K,) marks nodes that do not move.
 
     The shift is common to all actions and keeps sum_a pi0_a E r_a = 1: it is what normalisation does to log-probabilities.
+    Where a law is given that has means of its own, it is that of each node, (K, 1).
     """
 
     nodes: Nodes
     step: np.ndarray
     mass: np.ndarray
-    shift: float
+    shift: float | np.ndarray
     objective: Objective
     still: np.ndarray
 
