@@ -55,4 +55,4 @@ def sequence_shares(
     under = ndtr((below - centre) / spread)
     over = ndtr((centre - math.log1p(high)) / spread)
     shares = (float(np.sum(x)) / minibatches / 2 for x in (under, over))
-    return SequenceShares(*shares, (1 - 1 / minibatches) / 2)
+    return SequenceShares(next(shares), next(shares), (1 - 1 / minibatches) / 2)
