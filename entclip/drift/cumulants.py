@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from entclip.drift import actions
+from entclip.drift.actions import Listed
 from entclip.policies.softmax import Array, log_softmax
 from entclip.support.namespace import namespace
 
@@ -70,22 +72,17 @@ def directional_derivatives(log_probs: Array, step: Array) -> Derivatives:
 
 def hessian_diagonal(log_probs: Array) -> Array:
     """d2H/dtheta_a^2 = -pi_a (l_a + H + 1) + pi_a^2 (2 l_a + 2 H + 1), shape (..., V). Claim T1."""
-    p, l = _centered(log_probs)
-    return -p * (l + 1 - p * (2 * l + 1))
+    return actions.hessian_diagonal(Listed(log_probs))
 
 
 def hessian_product(log_probs: Array, vector: Array) -> Array:
     """(Hess H) v without the V x V matrix: -pi_a [ (v_a - E v)(l_a + H + 1) - Cov(l, v) ], shape (..., V). Claim T1."""
-    xp = namespace(log_probs)
-    p, l, v = _centered(log_probs, vector)
-    return -p * (v * (l + 1) - xp.sum(p * l * v, axis=-1, keepdims=True))
+    return actions.hessian_product(Listed(log_probs), vector)
 
 
 def hessian_form(log_probs: Array, u: Array, v: Array) -> Array:
     """u' (Hess H) v = -kappa_3(l, u, v) - Cov(u, v), shape (...). Claim T3."""
-    xp = namespace(log_probs)
-    p, l, uc, vc = _centered(log_probs, u, v)
-    return -xp.sum(p * uc * vc * (l + 1), axis=-1)
+    return actions.curvature_form(Listed(log_probs), u, v)[..., 0]
 
 
 def remainder_bounds(step: Array) -> tuple[Array, Array]:

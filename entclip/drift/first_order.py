@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from entclip.drift.actions import Listed, step_value
 from entclip.objectives.base import Change, Keep, weights_of
 from entclip.objectives.drop import split_survivors, surviving
-from entclip.policies.softmax import Array, Geometry, centered_kappa
+from entclip.policies.softmax import Array, Geometry
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
 
@@ -90,15 +91,15 @@ def expected_first_order(
     weights: dict[str, Array], log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
 ) -> dict[str, Array]:
     """eta Cov_pi(kappa, w) for each cause, each (...), nats per update. Claim T5."""
-    xp = namespace(log_probs)
-    value = xp.exp(log_probs) * centered_kappa(log_probs, geometry)
-    return {cause: learning_rate * xp.sum(value * w, axis=-1) for cause, w in weights.items()}
+    p = Listed(log_probs)
+    value = step_value(p, geometry)
+    return {cause: learning_rate * p.mean(value, w)[..., 0] for cause, w in weights.items()}
 
 
 def clip_set_stats(change: Change, log_probs: Array, geometry: Geometry) -> ClipSetStats:
     """Probability and entropy value of the clip sets under pi. Claim T6: dH = eta M (mass_low - mass_high)."""
-    xp = namespace(log_probs)
-    probs = xp.exp(log_probs)
-    value = probs * centered_kappa(log_probs, geometry)
-    low, high = (xp.astype(s, probs.dtype) for s in (change.low, change.high))
-    return ClipSetStats(*(xp.sum(x * s, axis=-1) for x in (probs, value) for s in (low, high)))
+    p = Listed(log_probs)
+    value = step_value(p, geometry)
+    low, high = (namespace(log_probs).astype(s, log_probs.dtype) for s in (change.low, change.high))
+    sums = (p.mean(low), p.mean(high), p.mean(value, low), p.mean(value, high))
+    return ClipSetStats(*(x[..., 0] for x in sums))

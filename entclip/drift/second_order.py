@@ -10,32 +10,61 @@ visit probability d: euclidean steps carry d (so S, C, g, b -> d S, d^2 C, d g, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
-from entclip.drift.cumulants import hessian_diagonal, hessian_form, hessian_product
+from entclip.drift.actions import (
+    Actions,
+    Listed,
+    centred,
+    covariance,
+    curvature_form,
+    hessian_diagonal,
+    hessian_product,
+    mean_step,
+)
 from entclip.drift.first_order import ActionMoments, _like, mean_square_weights, mean_weights
-from entclip.drift.steps import expected_step
 from entclip.objectives.base import Change, Keep
 from entclip.objectives.drop import surviving
 from entclip.policies.softmax import Array, Geometry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
-from entclip.support.namespace import namespace
 
-__all__ = ["expected_curvature", "expected_step_variance", "noise_trace", "pair_sum", "weights_by_sign"]
+__all__ = [
+    "SampleWeights",
+    "expected_curvature",
+    "expected_step_variance",
+    "noise_trace",
+    "pair_sum",
+    "second_order",
+    "single_curvature",
+    "single_variance",
+    "weights_by_sign",
+]
 
 
 def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geometry) -> Array:
-    """tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...)."""
-    xp = namespace(log_probs)
-    probs = xp.exp(log_probs)
+    """tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...). Claim T8."""
+    return single_curvature(Listed(log_probs), ratio, square, geometry)[..., 0]
+
+
+def single_curvature(p: Actions, ratio: Array, square: Array, geometry: Geometry) -> Array:
+    """tr(Hess S): the form of one sample's step with itself, on the average. Claim T8."""
     if geometry == "natural":
         # sum_a Hess_aa square_a / pi0_a: Hess_aa carries a factor pi_a, so pi_a / pi0_a = r keeps rare actions finite.
-        x = log_probs - xp.sum(probs * log_probs, axis=-1, keepdims=True)
-        return -xp.sum(ratio * (x + 1 - probs * (2 * x + 1)) * square, axis=-1)
-    by_probs = hessian_product(log_probs, probs)
-    form = hessian_diagonal(log_probs) - 2 * by_probs + xp.sum(probs * by_probs, axis=-1, keepdims=True)
-    return xp.sum(probs * ratio * square * form, axis=-1)
+        x = centred(p, p.log_probs)
+        return -p.total(ratio, x + 1 - p.probs * (2 * x + 1), square)
+    by_probs = hessian_product(p, p.probs)
+    return p.mean(ratio, square, hessian_diagonal(p) - 2 * by_probs + p.mean(by_probs))
+
+
+def single_variance(p: Actions, ratio: Array, square: Array, geometry: Geometry) -> Array:
+    """E Var_pi of one sample's step."""
+    if geometry == "natural":
+        # Var_pi(e_a / pi0_a) = pi_a (1 - pi_a) / pi0_a^2, and a has probability pi0_a.
+        return p.total(ratio, 1 - p.probs, square)
+    # Var_pi(r_a (e_a - pi)) = r_a^2 [pi_a - 2 pi_a^2 + P3 - (P2 - pi_a)^2], P_k = sum pi^k: E x^2 - (E x)^2 for x = e_a - pi.
+    p2, p3 = p.total(p.probs**2), p.total(p.probs**3)
+    return p.mean(ratio, square, p.probs - 2 * p.probs**2 + p3 - (p.probs - p2) ** 2)
 
 
 Form = Callable[[Any, Any], Any]  # (u, v) to u' M v, of steps as the caller has them
@@ -55,7 +84,7 @@ def weights_by_sign(change: Change) -> dict[str, Array]:
     return {"plus": change.gains.plus, "minus": change.gains.minus} | extra
 
 
-def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form, like: Callable[[Array], Array]) -> Array:
+def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form) -> Array:
     """tr(M C), C = E[d_i d_j'] for two samples of one group: mean steps at the reward levels, joined by pair moments. Claim T8.
 
     With gains alone, u+- the mean step of gain g+- at a level: the sum over levels of
@@ -63,11 +92,9 @@ def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form, 
 
     Args:
         steps: mean steps by level of each of `weights_by_sign`.
-        form: u' M v.   like: makes a table of moments an array of the caller's library.
+        form: u' M v, (...) or (..., 1).
     """
-    terms = [
-        (k, like(getattr(pair, name)), *(steps[x] for x in ends)) for k, name, *ends in _PAIR_TERMS if set(ends) <= set(steps)
-    ]
+    terms = [(k, getattr(pair, name), *(steps[x] for x in ends)) for k, name, *ends in _PAIR_TERMS if set(ends) <= set(steps)]
     levels, total = range(len(steps["plus"])), 0.0
     for i in levels:  # one when the reward ignores the action
         for j in levels:
@@ -76,34 +103,67 @@ def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form, 
     return total
 
 
-def _of_means(
-    log_probs: Array,
-    change: Change,
-    moments: AdvantageMoments,
+@dataclass(frozen=True)
+class SampleWeights:
+    """What T8 needs of the weights c/r of a sample, given its action.
+
+    Attributes:
+        mean, square: E[c/r] and E[(c/r)^2].   by_sign: those of `weights_by_sign` at each reward level, times its chance.
+        pair: moments of two samples of one group, as arrays of the same library; None where samples are independent.
+        bonus: weights of a step beside that of the samples; None where there is none.
+    """
+
+    mean: Array
+    square: Array
+    by_sign: Mapping[str, Sequence[Array]]
+    pair: PairMoments | None
+    bonus: Array | None = None
+
+    @classmethod
+    def of(cls, change: Change, moments: AdvantageMoments, keep: Keep | None) -> SampleWeights:
+        """Return those of samples that survive a drop; moments of all actions."""
+        at, kept, array = ActionMoments.of(moments, change.gains.plus), surviving(change, keep), change.gains.plus
+        share = _like(moments.level_probs, array)
+        by_sign = {name: [w * share[..., k] for k in range(share.shape[-1])] for name, w in weights_by_sign(kept).items()}
+        # With an axis for actions, as means and sums have one.
+        pair = None if moments.pair is None else moments.pair.map(lambda x: _like(x, array)[..., None, :, :])
+        bonus = change.bonus_weights if change.bonus else None
+        return cls(mean_weights(kept, at), mean_square_weights(change, at, keep), by_sign, pair, bonus)
+
+
+def second_order(
+    p: Actions,
+    ratio: Array,
+    weights: SampleWeights,
+    single: Callable[[Actions, Array, Array, Geometry], Array],
+    form: Callable[[Actions, Array, Array], Array],
+    *,
     geometry: Geometry,
-    form: Callable[[Array, Array, Array], Array],
+    batch: int,
     shared_group: float,
-) -> tuple[Array, Array | float]:
-    """c tr(M C) + (1 - c) g'M g of two samples of a minibatch, and what a bonus adds to it: 2 g'M b + b'M b."""
+    visits: Array | float = 1.0,
+) -> Array:
+    """E[d' M d] of the step d of one update per squared learning rate, for M the Hessian of entropy or the covariance. Claim T8.
 
-    def step(weights: Array) -> Array:
-        return expected_step(weights, log_probs, geometry=geometry)
+    Args:
+        single: mean of one sample's step with itself.   form: u' M v.   The other arguments are those of `expected_curvature`.
+    """
 
-    bilinear = partial(form, log_probs)
-    mean = step(mean_weights(change, ActionMoments.of(moments, log_probs)))
+    def bilinear(u: Array, v: Array) -> Array:
+        return form(p, u, v)
+
+    mean = mean_step(p, weights.mean, geometry)
     pair = (1 - shared_group) * bilinear(mean, mean)
     if shared_group > 0:
-        assert moments.pair is not None
-        share = _like(moments.level_probs, log_probs)
-        steps = {
-            name: [step(weights * share[..., k]) for k in range(share.shape[-1])]
-            for name, weights in weights_by_sign(change).items()
-        }
-        pair = pair + shared_group * pair_sum(moments.pair, steps, bilinear, partial(_like, array=log_probs))
-    if not change.bonus:
-        return pair, 0.0
-    bonus = step(change.bonus_weights)
-    return pair, bilinear(2 * mean + bonus, bonus)
+        assert weights.pair is not None
+        steps = {name: [mean_step(p, w, geometry) for w in levels] for name, levels in weights.by_sign.items()}
+        pair = pair + shared_group * pair_sum(weights.pair, steps, bilinear)
+    one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
+    out = one * single(p, ratio, weights.square, geometry) / batch + (1 - 1 / batch) * two * pair
+    if weights.bonus is None:
+        return out
+    bonus = mean_step(p, weights.bonus, geometry)
+    return out + two * bilinear(2 * mean + bonus, bonus)
 
 
 def expected_curvature(
@@ -128,20 +188,16 @@ def expected_curvature(
         visits: probability d that a sample visits this context, (...); 1 when every context gets all `batch` samples.
         keep: chances that a sample survives random drops.
     """
-    trace = noise_trace(
-        log_probs, ratio, mean_square_weights(change, ActionMoments.of(moments, log_probs), keep), geometry=geometry
-    )
-    pair, bonus = _of_means(log_probs, surviving(change, keep), moments, geometry, hessian_form, shared_group)
-    one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
-    return learning_rate**2 / 2 * (one * trace / batch + (1 - 1 / batch) * two * pair + two * bonus)
+    out = second_order(
+        Listed(log_probs), ratio, SampleWeights.of(change, moments, keep), single_curvature, curvature_form, geometry=geometry,
+        batch=batch, shared_group=shared_group, visits=_broadcast(visits),
+    )  # fmt: skip
+    return learning_rate**2 / 2 * out[..., 0]
 
 
-def _covariance(log_probs: Array, u: Array, v: Array) -> Array:
-    """Cov_pi(u, v), (...)."""
-    xp = namespace(log_probs)
-    probs = xp.exp(log_probs)
-    left, right = (x - xp.sum(probs * x, axis=-1, keepdims=True) for x in (u, v))
-    return xp.sum(probs * left * right, axis=-1)
+def _broadcast(visits: Array | float) -> Array | float:
+    """(...) as (..., 1), to go with sums over actions; a number as it is."""
+    return visits if isinstance(visits, float) else visits[..., None]
 
 
 def expected_step_variance(
@@ -162,17 +218,8 @@ def expected_step_variance(
     (1 - 1/B) [ c Cov_pi of two of one group + (1 - c) Var_pi(g) ]. KL-matched controls set their learning rate by it. Arguments
     are those of `expected_curvature`.
     """
-    xp = namespace(log_probs)
-    probs = xp.exp(log_probs)
-    square = mean_square_weights(change, ActionMoments.of(moments, log_probs), keep)
-    if geometry == "natural":
-        # Var_pi(e_a / pi0_a) = pi_a (1 - pi_a) / pi0_a^2, and a has probability pi0_a.
-        single = xp.sum(ratio * (1 - probs) * square, axis=-1)
-    else:
-        # Var_pi(r_a (e_a - pi)) = r_a^2 [pi_a - 2 pi_a^2 + P3 - (P2 - pi_a)^2], P_k = sum pi^k: E x^2 - (E x)^2 for x = e_a - pi.
-        p2, p3 = xp.sum(probs**2, axis=-1, keepdims=True), xp.sum(probs**3, axis=-1, keepdims=True)
-        spread = probs - 2 * probs**2 + p3 - (probs - p2) ** 2
-        single = xp.sum(probs * ratio * square * spread, axis=-1)
-    pair, bonus = _of_means(log_probs, surviving(change, keep), moments, geometry, _covariance, shared_group)
-    one, two = (visits, visits**2) if geometry == "euclidean" else (1 / visits, 1.0)
-    return one * single / batch + (1 - 1 / batch) * two * pair + two * bonus
+    out = second_order(
+        Listed(log_probs), ratio, SampleWeights.of(change, moments, keep), single_variance, covariance, geometry=geometry,
+        batch=batch, shared_group=shared_group, visits=_broadcast(visits),
+    )  # fmt: skip
+    return out[..., 0]

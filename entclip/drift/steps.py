@@ -12,6 +12,7 @@ the cancelling ratio: c / pi = (c/r) / pi0.
 
 from __future__ import annotations
 
+from entclip.drift.actions import Listed, mean_step
 from entclip.policies.softmax import Array, Geometry, importance_ratio
 from entclip.support.namespace import namespace
 
@@ -55,8 +56,4 @@ def expected_step(gains: Array, log_probs: Array, *, geometry: Geometry) -> Arra
 
     natural: w;  euclidean: pi (w - E_pi w). It is `logit_step` with W_a = pi0_a w_a, written without the ratio.
     """
-    xp = namespace(gains)
-    if geometry == "natural":
-        return gains
-    probs = xp.exp(log_probs)
-    return probs * (gains - xp.sum(probs * gains, axis=-1, keepdims=True))
+    return mean_step(Listed(log_probs), gains, geometry)

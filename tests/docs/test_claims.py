@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from theory.catalogue import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS: list[dict[str, Any]] = tomllib.loads((ROOT / "claims.toml").read_text())["claim"]
-KEYS = {"id", "title", "status", "proof", "function", "test", "docs", "note"}
+KEYS = {"id", "title", "status", "proof", "function", "also", "test", "docs", "note"}
 # What each status promises.
 PROMISES = {
     "planned": (),
@@ -67,6 +69,22 @@ def function_problems(claim: str, value: str) -> list[str]:
     return [] if names(found.__doc__ or "", claim) else [f"{claim}: the docstring of {value} does not name it"]
 
 
+def modules_naming(claim: str) -> list[str]:
+    """The modules of entclip whose docstring names the claim, packages apart."""
+    found = []
+    for path in sorted((ROOT / "entclip").rglob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        if path.name != "__init__.py" and names(text, claim):
+            found.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    return found
+
+
+def also_problems(claim: str, value: list[str], function: str) -> list[str]:
+    there = [name for name in modules_naming(claim) if not function.startswith(f"{name}.")]
+    found = [f"{claim}: also lacks {name}, whose docstring names the claim" for name in there if name not in value]
+    return found + [f"{claim}: also has {name}, whose docstring does not name the claim" for name in value if name not in there]
+
+
 def test_problems(claim: str, value: str) -> list[str]:
     name, _, prefix = value.partition("::")
     path = ROOT / name
@@ -108,6 +126,9 @@ def problems(record: dict[str, Any]) -> list[str]:
     for part in PROMISES[status]:
         value = record.get(part, "")
         found += CHECKS[part](claim, value) if value else [f"{claim} is {status} but has no {part}"]
+    function = record.get("function", "")
+    if "function" in PROMISES[status] and function and not function_problems(claim, function):
+        found += also_problems(claim, record.get("also", []), function)
     return found + [
         f"{claim}: {status} does not go with {part}" for part in CHECKS if part in record and part not in PROMISES[status]
     ]
@@ -121,6 +142,11 @@ def test_claim_is_bound(record: dict[str, Any]) -> None:
 def test_every_proof_is_claimed() -> None:
     claimed = [Path(name).stem for record in CLAIMS for name in record.get("proof", [])]
     assert sorted(claimed) == sorted(MODULES)
+
+
+def test_the_page_says_where_the_code_is() -> None:
+    table = runpy.run_path(str(ROOT / "docs" / "_ext" / "claims_table.py"))["claims_table"]()
+    assert f"<!-- claims: begin -->\n{table}\n<!-- claims: end -->" in (ROOT / "docs" / "theory.md").read_text()
 
 
 def test_claims_are_complete_and_in_order() -> None:
@@ -146,6 +172,7 @@ GOOD = {
     "status": "landed",
     "proof": ["theory/expected_drift.py"],
     "function": "entclip.drift.first_order.expected_first_order",
+    "also": next(record["also"] for record in CLAIMS if record["id"] == "T5"),
     "test": "tests/theory/test_first_order.py::test_",
     "docs": "docs/theory.md#t5",
 }
@@ -174,6 +201,8 @@ def test_good_record_passes() -> None:
         ({"status": "planned"}, "does not go with"),
         ({"status": "done"}, "unknown status"),
         ({"prof": ["theory/noise.py"]}, "unknown key"),
+        ({"also": []}, "also lacks entclip."),
+        ({"also": [*next(record["also"] for record in CLAIMS if record["id"] == "T5"), "entclip.drift.noise"]}, "does not name"),
     ],
 )
 def test_broken_record_is_reported(change: dict[str, str], message: str) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
 
+from entclip.drift.actions import Actions, covariance
 from entclip.drift.first_order import ActionMoments, mean_square_weights, mean_weights, weights_by_cause
 from entclip.drift.rare_samples import rare_sample_variance
-from entclip.drift.second_order import expected_step_variance, pair_sum, weights_by_sign
+from entclip.drift.second_order import SampleWeights, expected_step_variance, pair_sum, second_order, weights_by_sign
 from entclip.engines.accounting import Scheme
 from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
 from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
@@ -157,7 +161,7 @@ def _pair(form: _Form, changed: Changed, change: Change, moments: AdvantageMomen
     assert pair is not None
     share = changed.levels(moments)
     steps = {name: [form.step(w * share[:, k]) for k in range(share.shape[1])] for name, w in weights_by_sign(change).items()}
-    return out + shared * pair_sum(pair, steps, form, np.asarray)
+    return out + shared * pair_sum(pair, steps, form)
 
 
 def expected_columns(standing: PolicySums, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
@@ -217,7 +221,7 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
     """Return E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
     weight, ratio = whole_weight(policies.weight, policies.tracked, width), ratio_of(policies.probs, policies.old_probs)
-    now, natural = Columns.of(policies.log_probs, weight, policies.probs), scheme.geometry == "natural"
+    now = Columns.of(policies.log_probs, weight, policies.probs)
     seen = sight.standing_at(scheme.objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs)
     change = scheme.objective.change(seen)
     if moments.action_dependent:  # then every column is an action
@@ -227,32 +231,49 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
         )  # fmt: skip
         return out
     at = ActionMoments(*(moments.by_action(name)[..., :1] for name in ActionMoments._fields))  # type: ignore[arg-type]
-    square = mean_square_weights(change, at, change.survival)
-    if natural:
-        number = np.concatenate([policies.number, weight[:, n:]], axis=1)
-        single = total(number, ratio * square) - now.mean(ratio * square)
-    else:
-        p2, p3 = now.mean(now.probs)[:, None], now.mean(now.probs**2)[:, None]
-        spread = now.probs - 2 * now.probs**2 + p3 - (now.probs - p2) ** 2
-        single = total(now.mass * ratio * square, spread)
+    kept, pair = surviving(change, change.survival), moments.pair
+    weights = SampleWeights(
+        mean=mean_weights(kept, at),
+        square=mean_square_weights(change, at, change.survival),
+        by_sign={name: [w] for name, w in weights_by_sign(kept).items()},
+        pair=None if pair is None else pair.map(lambda x: x[..., None, :, :]),
+        bonus=change.bonus_weights if change.bonus else None,
+    )
+    variance = second_order(
+        _Weighted(now, np.concatenate([policies.number, weight[:, n:]], axis=1)), ratio, weights, _single_variance, covariance,
+        geometry=scheme.geometry, batch=scheme.batch, shared_group=scheme.shared_group,
+    )  # fmt: skip
+    return variance[:, 0]
 
-    def step(w: np.ndarray) -> np.ndarray:
-        """The mean step of weights w, (u, c)."""
-        return w if natural else now.probs * now.centred(w)
 
-    def covariance(v: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Cov_pi of two steps, (u,)."""
-        return total(now.mass * now.centred(v), now.centred(w))
+@dataclass(frozen=True)
+class _Weighted:
+    """Columns as the theory's sums over actions have them, (u, 1); number: weights of sums without a factor of pi, (u, c)."""
 
-    kept, c = surviving(change, change.survival), scheme.shared_group
-    mean = step(mean_weights(kept, at))
-    pair = (1 - c) * covariance(mean, mean)
-    if c > 0:
-        assert moments.pair is not None
-        steps = {name: [step(w)] for name, w in weights_by_sign(kept).items()}
-        pair += c * pair_sum(moments.pair, steps, covariance, np.asarray)
-    pairs = (1 - 1 / scheme.batch) * pair
-    if change.bonus:
-        bonus = step(change.bonus_weights)
-        pairs = pairs + covariance(2 * mean + bonus, bonus)
-    return single / scheme.batch + pairs
+    columns: Columns
+    number: np.ndarray
+
+    @property
+    def log_probs(self) -> np.ndarray:
+        return self.columns.log_probs
+
+    @property
+    def probs(self) -> np.ndarray:
+        return self.columns.probs
+
+    def mean(self, *factors: np.ndarray) -> np.ndarray:
+        return self.columns.mean(reduce(mul, factors))[:, None]
+
+    def total(self, *factors: np.ndarray) -> np.ndarray:
+        return total(self.number, reduce(mul, factors))[:, None]
+
+
+def _single_variance(p: Actions, ratio: np.ndarray, square: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """drift's `single_variance` with every factor of pi in a mean: nodes stand for sums of polynomials otherwise."""
+    out: np.ndarray
+    if geometry == "natural":
+        out = p.total(ratio, square) - p.mean(ratio, square)
+        return out
+    p2, p3 = p.mean(p.probs), p.mean(p.probs**2)
+    out = p.mean(ratio, square, p.probs - 2 * p.probs**2 + p3 - (p.probs - p2) ** 2)
+    return out

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import mul
+from typing import Any
 
 import numpy as np
 
@@ -67,14 +69,14 @@ class Paths:
         out: np.ndarray = np.exp(self.old_log_probs)
         return out
 
-    def total(self, x: np.ndarray) -> np.ndarray:
-        """Return sum_a x_a on each path, (Q, 1)."""
-        out: np.ndarray = x @ self.count[:, None]
+    def total(self, *factors: Any) -> np.ndarray:
+        """Return sum_a of the product of the factors on each path, (Q, 1)."""
+        out: np.ndarray = reduce(mul, factors) @ self.count[:, None]
         return out
 
-    def mean(self, x: np.ndarray) -> np.ndarray:
-        """Return E_pi[x] on each path, (Q, 1)."""
-        return self.total(self.probs * x)
+    def mean(self, *factors: Any) -> np.ndarray:
+        """Return E_pi of the product of the factors on each path, (Q, 1)."""
+        return self.total(self.probs, *factors)
 
     @cached_property
     def entropy(self) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, reduce
+from operator import mul
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,13 +103,13 @@ class Population:
         """Return probability at each point, (K, N): means under pi are sums with this weight."""
         return self.number * self.probs
 
-    def total(self, x: np.ndarray) -> float:
-        """Return sum_a x_a."""
-        return float(np.einsum("kn,kn->", self.number, x))
+    def total(self, *factors: Any) -> float:
+        """Return sum_a of the product of the factors."""
+        return float(np.einsum("kn,kn->", self.number, reduce(mul, factors)))
 
-    def mean(self, x: np.ndarray) -> float:
-        """Return E_pi[x]."""
-        return float(np.einsum("kn,kn->", self.weight, x))
+    def mean(self, *factors: Any) -> float:
+        """Return E_pi of the product of the factors."""
+        return float(np.einsum("kn,kn->", self.weight, reduce(mul, factors)))
 
     @cached_property
     def entropy(self) -> float:
