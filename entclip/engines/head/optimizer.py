@@ -1,9 +1,4 @@
-"""SGD, Adam and AdamW on rows of the head, with the step split by cause: ascent on the surrogate.
-
-Adam's convention of claim T13: the preconditioner of the actual step is held fixed. With
-P = rate / ((1 - b1^t) (sqrt(v/(1 - b2^t)) + eps)) a cause with gradient g takes the step P (1 - b1) g, `momentum`
-P b1 m of the update before, and `weight_decay` is -rate wd W (adamw) or P (1 - b1) (-wd W) (adam): they add up to the step.
-"""
+"""SGD, Adam and AdamW on rows of the head, with the step split by cause: ascent on the surrogate. Claim T13."""
 
 from __future__ import annotations
 
@@ -11,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from entclip.drift.adam import Adam, adam_step
 from entclip.experiments.sections import UpdateSpec
 
 __all__ = ["Optimizer", "RowStep"]
@@ -42,16 +38,7 @@ class Optimizer:
             return RowStep(self.rate * gradient, None, None, self.rate, {})
         assert first is not None
         assert second is not None
-        b1, b2 = spec.betas
-        decayed = gradient - spec.weight_decay * weights if spec.optimizer == "adam" and spec.weight_decay else gradient
-        m = b1 * first + (1 - b1) * decayed
-        v = b2 * second + (1 - b2) * decayed**2
-        precondition = (self.rate / (1 - b1**self.number)) / ((v / (1 - b2**self.number)).sqrt() + spec.eps)
-        step, own = precondition * m, {"momentum": precondition * (b1 * first)}
-        if spec.weight_decay:
-            if spec.optimizer == "adamw":
-                own["weight_decay"] = -self.rate * spec.weight_decay * weights
-                step = step + own["weight_decay"]
-            else:
-                own["weight_decay"] = precondition * ((b1 - 1) * spec.weight_decay * weights)
-        return RowStep(step, m, v, precondition * (1 - b1), own)
+        adam = Adam(self.rate, *spec.betas, spec.eps, spec.weight_decay, spec.optimizer == "adam", self.number)
+        made = adam_step(adam, gradient, weights, first, second)
+        own = {"momentum": made.momentum} | ({} if made.decay is None else {"weight_decay": made.decay})
+        return RowStep(made.step, made.first, made.second, made.scale, own)

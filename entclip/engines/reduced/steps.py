@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from entclip.drift.adam import Adam, adam_step
 from entclip.engines.reduced.cell import Cell
 from entclip.engines.reduced.column_policy import Columns, total, whole_weight
 from entclip.engines.reduced.column_sums import PolicySums
@@ -146,7 +147,7 @@ class Optimizer:
         spec = self.spec
         assert cell.moments is not None
         now = Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs)
-        (b1, b2), lr = spec.betas, spec.learning_rate
+        lr = spec.learning_rate
         scale = (rate / lr)[pushes.at[0]] * pushes.ratio
         push = scale * pushes.weights
         slope = now.probs * -pushes.pull(push, len(rate))[:, None]
@@ -154,26 +155,15 @@ class Optimizer:
         weight = (rate / lr)[:, None]
         if bonuses:
             slope = slope + weight * bonus
-        logits = cell.log_probs + cell.shift[:, None]
-        decay = -spec.weight_decay * logits
-        coupled = spec.optimizer == "adam" and spec.weight_decay > 0
-        if coupled:
-            slope = slope + decay
-        m, v = cell.moments
-        m_new, v_new = b1 * m + (1 - b1) * slope, b2 * v + (1 - b2) * slope**2
-        t = self.taken + 1
-        precondition = lr / (1 - b1**t) / (np.sqrt(v_new / (1 - b2**t)) + spec.eps)
-        moved = precondition * m_new
+        adam = Adam(lr, *spec.betas, spec.eps, spec.weight_decay, spec.optimizer == "adam", self.taken + 1)
+        made = adam_step(adam, slope, cell.log_probs + cell.shift[:, None], *cell.moments)
         gradient = -now.mass * now.excess  # of whole columns: sums with it are sums over actions
-        causes = {name: total(gradient, (1 - b1) * precondition * weight * x) for name, x in bonuses.items()}
-        bonus_size = total(np.abs(gradient), np.abs((1 - b1) * precondition * weight * bonus)) if bonuses else 0.0
-        causes |= {"momentum": total(gradient, precondition * (b1 * m))}
-        if spec.weight_decay:
-            part = (1 - b1) * precondition * decay if coupled else lr * decay
-            causes["weight_decay"] = total(gradient, part)
-            if not coupled:
-                moved = moved + part
-        own = -now.probs * now.excess * precondition * (1 - b1)
+        causes = {name: total(gradient, made.scale * weight * x) for name, x in bonuses.items()}
+        bonus_size = total(np.abs(gradient), np.abs(made.scale * weight * bonus)) if bonuses else 0.0
+        causes |= {"momentum": total(gradient, made.momentum)}
+        if made.decay is not None:
+            causes["weight_decay"] = total(gradient, made.decay)
+        own = -now.probs * now.excess * made.scale
         size = total(np.abs(now.mass), np.abs(own))
         price = scale * own[pushes.at]
-        return Step(pushes, moved, price, now.mean(own), scale, causes, (m_new, v_new), size, bonus_size)
+        return Step(pushes, made.step, price, now.mean(own), scale, causes, (made.first, made.second), size, bonus_size)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from entclip.drift.adam import Adam
 from entclip.engines.accounting import RunawayError, account
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.free_memory import free_bytes
@@ -29,7 +30,7 @@ from entclip.engines.tokens.draws import Draws
 from entclip.engines.tokens.expected import matched_rate, moments_of, rare_variance
 from entclip.engines.tokens.facts import TOKENS
 from entclip.engines.tokens.kernels import reference
-from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Tensor, distinct
+from entclip.engines.tokens.kernels.passes import Comparison, Norm, Tensor, distinct
 from entclip.engines.tokens.kernels.reference import row_blocks
 from entclip.engines.tokens.start import check_device, initial_tables, refuse_sequences
 from entclip.engines.tokens.state import TokensRollout, TokensState, log_probs_of
@@ -281,7 +282,7 @@ class TokensEngine:
         total = push.sum(-1)
         pull = torch.where(total.abs() <= 8 * torch.finfo(torch.float64).eps * push.abs().sum(-1), 0.0, -total)
         slots = distinct(actions, push)
-        adam = AdamScale(
+        adam = Adam(
             torch.full_like(rate, spec.learning_rate), *spec.betas, spec.eps, spec.weight_decay, spec.optimizer == "adam",
             state.updates + 1,
         )  # fmt: skip

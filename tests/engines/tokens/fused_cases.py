@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from entclip.drift.adam import Adam
 from entclip.engines.base import Directive
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.engines.tokens.kernels import fused, reference
-from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, distinct
+from entclip.engines.tokens.kernels.passes import Comparison, Norm, distinct
 from entclip.objectives.clip import Clip
 from entclip.support.errors import SpecError
 from tests.engines.tokens.test_engine import _conformance, assert_same_columns, batches_of, follow
@@ -124,7 +125,7 @@ def test_adam_step(decay, coupled, dtype):
     generator = torch.Generator().manual_seed(6)
     m = (0.01 * torch.randn(logits.shape, generator=generator)).to(DEVICE, dtype)
     v = (0.01 * torch.rand(logits.shape, generator=generator)).to(DEVICE, dtype)
-    adam = AdamScale(torch.full_like(pull, 0.01), 0.9, 0.95, 1e-6, decay, coupled, 3)
+    adam = Adam(torch.full_like(pull, 0.01), 0.9, 0.95, 1e-6, decay, coupled, 3)
     view = Comparison(old, old_norm.log_z, Clip(0.1, 0.1), "euclidean")
     ours, theirs = ([x.clone() for x in (logits, m, v)] for _ in range(2))
     after, sums, prices = fused.adam_step(*ours, norm, slots, pull, adam, view)

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import torch
 
-from entclip.engines.tokens.kernels.passes import ADAM, EXPECTED, POWERS, RATIO, AdamScale, Comparison, Norm, Slots, Tensor
+from entclip.drift.adam import Adam
+from entclip.engines.tokens.kernels.passes import ADAM, EXPECTED, POWERS, RATIO, Comparison, Norm, Slots, Tensor
 from entclip.engines.tokens.kernels.reference import Terms, adam_terms, next_norm
 from entclip.objectives.base import Objective
 from entclip.objectives.catalogue import kinds
@@ -73,7 +74,7 @@ def _sum_names(step: int, view: int) -> tuple[str, ...]:
     return (*(("s0", "s1") if step else ()), *body, *(RATIO if view else ()), *(EXPECTED if view == 2 else ()))
 
 
-def _parameters(view: Comparison | None, adam: AdamScale | None) -> tuple[int, list[float]]:
+def _parameters(view: Comparison | None, adam: Adam | None) -> tuple[int, list[float]]:
     """The objective's number and the kernel's float64 parameters."""
     kind, values = 0, [0.0] * 15
     if view is not None:
@@ -101,7 +102,7 @@ def _kind_of(objective: Objective) -> _Held:
 
 
 def _run_dense(
-    logits: Tensor, norm: Norm, pull: Tensor | None, view: Comparison | None, adam: AdamScale | None, m: Tensor, v: Tensor
+    logits: Tensor, norm: Norm, pull: Tensor | None, view: Comparison | None, adam: Adam | None, m: Tensor, v: Tensor
 ) -> Terms:
     """One pass of `triton_passes.dense`: its sums (T,), with s0 and s1 if it stepped."""
     _check(logits)
@@ -171,7 +172,7 @@ def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
 
 
 def adam_step(
-    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: Comparison | None = None
+    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: Adam, view: Comparison | None = None
 ) -> tuple[Norm, Terms, Tensor]:
     """Make one update of Adam or AdamW in place: one pass with the pull alone, then the slots' own update in its place.
 

@@ -28,7 +28,7 @@ import torch
 from entclip.objectives.base import Objective
 from entclip.policies.softmax import Geometry
 
-__all__ = ["ADAM", "EXPECTED", "POWERS", "RATIO", "AdamScale", "Comparison", "Norm", "Slots", "distinct"]
+__all__ = ["ADAM", "EXPECTED", "POWERS", "RATIO", "Comparison", "Norm", "Slots", "distinct"]
 
 Tensor = Any  # torch.Tensor, untyped as in the formula files that it is passed to
 
@@ -88,18 +88,6 @@ class Comparison:
     geometry: Geometry
     moments: tuple[float, float, float, float] | None = None
     old_entropy: Tensor | None = None
-
-
-class AdamScale(NamedTuple):
-    """One update of Adam: learning rate (T,) float64, betas, eps, decay, whether decay goes through the moments, update count."""
-
-    learning_rate: Tensor
-    beta1: float
-    beta2: float
-    eps: float
-    decay: float
-    coupled: bool
-    update: int  # number of this update, from 1: the bias corrections are 1 - beta^update
 
 
 def distinct(actions: Tensor, push: Tensor) -> Slots:

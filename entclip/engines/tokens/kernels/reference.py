@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import torch
 
+from entclip.drift.adam import Adam
+from entclip.drift.adam import adam_step as adam_parts
 from entclip.engines.tokens.facts import BLOCK_ELEMENTS
-from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, Norm, Slots, Tensor
+from entclip.engines.tokens.kernels.passes import Comparison, Norm, Slots, Tensor
 from entclip.objectives.base import Change, View
 from entclip.policies.softmax import importance_ratio
 
@@ -200,34 +202,27 @@ def sparse_step(logits: Tensor, norm: Norm, slots: Slots) -> Norm:
 
 
 def adam_terms(
-    theta: Tensor, m: Tensor, v: Tensor, log_z: Tensor, entropy: Tensor, gradient: Tensor, adam: AdamScale
+    theta: Tensor, m: Tensor, v: Tensor, log_z: Tensor, entropy: Tensor, gradient: Tensor, adam: Adam
 ) -> tuple[Tensor, Tensor, Tensor, Terms, Tensor]:
     """Make one Adam update of actions (T, N) in float64: theta', m', v', their terms of the ADAM sums, and the step's price.
 
-    gradient: the policy gradient g (ascent). m' = b1 m + (1 - b1) g, v' = b2 v + (1 - b2) g^2, D = eta/(1 - b1^t)/(sqrt(v'/(1 -
-    b2^t)) + eps), step d = D m' (- eta decay theta when decay is decoupled; coupled decay is part of g). With k = log pi + H and
-    grad = -pi k the terms are d1, d2 = pi d, pi d^2; l1, l2 = the same times k; inner_abs = |grad d|; and by cause, D held
-    fixed (T13): price = (1 - b1) D grad of one unit of gradient, pull_price = price pi, momentum = D grad b1 m, weight_decay;
-    and c2.
+    gradient: the policy gradient (ascent). With k = log pi + H, grad = -pi k and d the step the terms are d1, d2 = pi d, pi d^2;
+    l1, l2 = the same times k; inner_abs = |grad d|; and by cause (T13, drift/adam.py): price of one unit of gradient, its
+    product with pi as pull_price, momentum, weight_decay; and c2.
     """
-    rate, b1, b2 = adam.learning_rate[:, None], adam.beta1, adam.beta2
     x = theta - log_z[:, None]
     p, k = x.exp(), x + entropy[:, None]
-    drag = -adam.decay * theta
-    g = gradient + drag if adam.coupled else gradient
-    new_m, new_v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
-    scale = rate / (1 - b1**adam.update) / ((new_v / (1 - b2**adam.update)).sqrt() + adam.eps)
-    shrink = (1 - b1) * scale * drag if adam.coupled else rate * drag
-    d = scale * new_m + (0 if adam.coupled else shrink)
-    slope = -p * k
-    price = (1 - b1) * scale * slope
+    made = adam_parts(adam._replace(learning_rate=adam.learning_rate[:, None]), gradient, theta, m, v)
+    d, slope = made.step, -p * k
+    price = made.scale * slope
+    shrink = torch.zeros_like(slope) if made.decay is None else made.decay
     terms = {"d1": p * d, "d2": p * d * d, "l1": p * k * d, "l2": p * k * d * d, "inner_abs": (slope * d).abs()}
-    terms |= {"pull_price": price * p, "momentum": scale * slope * b1 * m, "weight_decay": slope * shrink, "c2": p * p * k}
-    return theta + d, new_m, new_v, terms | {"step": d}, price
+    terms |= {"pull_price": price * p, "momentum": made.momentum * slope, "weight_decay": slope * shrink, "c2": p * p * k}
+    return theta + d, made.first, made.second, terms | {"step": d}, price
 
 
 def adam_step(
-    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: AdamScale, view: Comparison | None = None
+    logits: Tensor, m: Tensor, v: Tensor, norm: Norm, slots: Slots, pull: Tensor, adam: Adam, view: Comparison | None = None
 ) -> tuple[Norm, Terms, Tensor]:
     """Make one update of Adam or AdamW on the gradient push_a + pull pi_a (ascent), in place on logits, m and v.
 

@@ -1,0 +1,60 @@
+"""The step of Adam and AdamW taken apart by where it comes from. Claim T13.
+
+With the preconditioner of the actual step held fixed, P = eta/((1 - b1^t) (sqrt(v'/(1 - b2^t)) + eps)), a step is linear in what
+made it: an ascent direction g of this update is worth P (1 - b1) g, the moment of earlier updates P b1 m, and decay
+-eta lambda theta, or through the moments P (1 - b1) (-lambda theta). They add up to the step.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from entclip.policies.softmax import Array
+from entclip.support.namespace import namespace
+
+__all__ = ["Adam", "AdamStep", "adam_step"]
+
+
+class Adam(NamedTuple):
+    """One update of Adam: learning rate (a number, or an array that broadcasts), betas, eps, decay and whether it goes through
+    the moments (adam) or not (adamw), and the number of the update, counted from 1."""
+
+    learning_rate: Array
+    beta1: float
+    beta2: float
+    eps: float
+    decay: float
+    coupled: bool
+    update: int
+
+
+class AdamStep(NamedTuple):
+    """The step and the moments after it; what a gradient of this update is multiplied by to become its step; the steps of earlier
+    updates and of decay (None where there is none)."""
+
+    step: Array
+    first: Array
+    second: Array
+    scale: Array
+    momentum: Array
+    decay: Array | None
+
+
+def adam_step(adam: Adam, gradient: Array, value: Array, first: Array, second: Array) -> AdamStep:
+    """Return the step that an ascent direction makes at some parameters and moments, all of one shape, as torch's optimisers do.
+
+    Args:
+        gradient: ascent direction.   value: the parameters, which decay pulls to 0.   first, second: moments before the update.
+    """
+    rate, b1, b2, eps, decay, coupled, update = adam
+    if decay and coupled:
+        gradient = gradient - decay * value
+    m, v = b1 * first + (1 - b1) * gradient, b2 * second + (1 - b2) * gradient**2
+    precondition = rate / (1 - b1**update) / (namespace(v).sqrt(v / (1 - b2**update)) + eps)
+    step, momentum, own = precondition * m, precondition * (b1 * first), None
+    if decay and coupled:
+        own = precondition * ((b1 - 1) * decay * value)
+    elif decay:
+        own = -rate * decay * value
+        step = step + own
+    return AdamStep(step, m, v, precondition * (1 - b1), momentum, own)
