@@ -29,12 +29,13 @@ class Adam(NamedTuple):
 
 
 class AdamStep(NamedTuple):
-    """The step and the moments after it; what a gradient of this update is multiplied by to become its step; the steps of earlier
-    updates and of decay (None where there is none)."""
+    """The step and the moments after it; P; what a gradient of this update is multiplied by to become its step, P (1 - b1); the
+    steps of earlier updates and of decay (None where there is none)."""
 
     step: Array
     first: Array
     second: Array
+    precondition: Array
     scale: Array
     momentum: Array
     decay: Array | None
@@ -57,4 +58,4 @@ def adam_step(adam: Adam, gradient: Array, value: Array, first: Array, second: A
     elif decay:
         own = -rate * decay * value
         step = step + own
-    return AdamStep(step, m, v, precondition * (1 - b1), momentum, own)
+    return AdamStep(step, m, v, precondition, precondition * (1 - b1), momentum, own)

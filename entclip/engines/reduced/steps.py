@@ -163,7 +163,7 @@ class Optimizer:
         causes |= {"momentum": total(gradient, made.momentum)}
         if made.decay is not None:
             causes["weight_decay"] = total(gradient, made.decay)
-        own = -now.probs * now.excess * made.scale
+        own = -now.probs * now.excess * made.precondition * (1 - spec.betas[0])
         size = total(np.abs(now.mass), np.abs(own))
         price = scale * own[pushes.at]
         return Step(pushes, made.step, price, now.mean(own), scale, causes, (made.first, made.second), size, bonus_size)
