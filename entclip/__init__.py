@@ -39,6 +39,8 @@ _WHERE = {
     "NoiseTable": "entclip.prediction.noise_table",
     "measure_noise": "entclip.prediction.noise_table",
     "noise_law_of": "entclip.prediction.noise_table",
+    "Diagnosis": "entclip.integrations.diagnose.diagnosis",
+    "diagnose": "entclip.integrations.diagnose.diagnosis",
     "NeutralPoint": "entclip.prediction.neutral",
     "neutral_clip": "entclip.prediction.neutral",
 }
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Bernoulli",
     "Clip",
+    "Diagnosis",
     "DriftTerms",
     "Experiment",
     "Forecast",
@@ -63,6 +66,7 @@ __all__ = [
     "TableReward",
     "Verdict",
     "check",
+    "diagnose",
     "dirichlet",
     "expected_entropy_drift",
     "ledger_from_arrays",
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
     from entclip.drift.expected import DriftTerms, expected_entropy_drift
     from entclip.experiments.experiment import Experiment
     from entclip.experiments.load import load
+    from entclip.integrations.diagnose.diagnosis import Diagnosis, diagnose
     from entclip.ledger.from_arrays import ledger_from_arrays
     from entclip.ledger.verdict import Verdict
     from entclip.objectives.catalogue import objective

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from entclip.cli import folders, forecast, models, simulate, trainers
+from entclip.cli import folders, forecast, logs, models, simulate, trainers
 from entclip.cli.compare import compare
 from entclip.cli.exits import run_command
 from entclip.cli.objectives import objectives
@@ -21,7 +21,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 for command in (
     simulate.drift, simulate.run, simulate.check, forecast.predict, forecast.noise, forecast.neutral, trainers.lint,
-    trainers.convert, folders.init, folders.report, models.llm, models.ledger, compare, simulate.bench,
+    trainers.convert, logs.diagnose, folders.init, folders.report, models.llm, models.ledger, compare, simulate.bench,
     models.snapshot, reproduce, objectives,
 ):  # fmt: skip
     app.command()(command)

@@ -5,9 +5,9 @@ Nothing outside `libraries/` asks for a library by its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["CAVEATS", "QUANTITIES", "Alias", "LogLibrary", "aliases", "plain_name"]
 
@@ -95,6 +95,8 @@ class LogLibrary:
         aliases: in order of preference: of two that are the same quantity the first that is there is read.
         rows: what a row is: "update" (one update, if it logs every one) or "rollout" (a mean over all updates of a rollout).
         ratio_to: the policy in the ratio: "old" (the trainer's own: the first update of a rollout has ratio 1) or "engine".
+        tokens: whether actions are tokens of a language model, so that entropies are per token and no density's.
+        passes: from a configuration to how many consecutive rows are one batch, None if that cannot be told.
         config: its name in lint; empty where lint does not read it.
     """
 
@@ -105,6 +107,8 @@ class LogLibrary:
     aliases: tuple[Alias, ...]
     rows: Literal["update", "rollout"]
     ratio_to: Literal["old", "engine"] = "old"
+    tokens: bool = True
+    passes: Callable[[Mapping[str, Any]], int | None] | None = None
     config: str = ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from entclip.integrations.diagnose import diagnose
 from entclip.integrations.logs import read_log, read_rows
 from entclip.integrations.logs.libraries import KNOWN, LIBRARIES, library_of
 from entclip.integrations.logs.names import CAVEATS, QUANTITIES, plain_name
@@ -170,9 +172,12 @@ def test_what_is_no_log_is_refused_in_one_sentence(tmp_path, name, content, mess
 
 def test_pipes_devices_and_missing_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, message in ((tmp_path / "pipe", "a pipe"), (Path("/dev/zero"), "a device"), (tmp_path / "none", "No such file")):
-        with pytest.raises(SpecError, match=message):
-            read_log(path)
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        open_socket.bind(str(tmp_path / "socket"))
+        for name, message in (("pipe", "a pipe"), ("socket", "a device or socket"), ("none", "No such file")):
+            with pytest.raises(SpecError, match=message):
+                read_log(tmp_path / name)
+    (tmp_path / "pipe").unlink()
     with pytest.raises(SpecError, match="has no log"):
         read_log(tmp_path)
 
@@ -298,7 +303,8 @@ def fuzz(folder: Path, count: int, seed: int = 16) -> int:
     for _ in range(count):
         name, data = rng.choice(seeds)
         try:
-            log = read_log(written(folder, f"x-{name}", mutated(data, rng)), run=rng.choice([None, None, "mild-sun-1"]))
+            path = written(folder, f"x-{name}", mutated(data, rng))
+            log = diagnose(path, run=rng.choice([None, None, "mild-sun-1"])).log
         except SpecError as error:
             refusals.append(str(error))
             continue

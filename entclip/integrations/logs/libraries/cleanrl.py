@@ -16,4 +16,5 @@ CLEANRL = LogLibrary(
         *aliases("reward", "charts/episodic_return"),
     ),
     rows="rollout",
+    tokens=False,
 )

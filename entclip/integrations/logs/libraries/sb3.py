@@ -18,4 +18,5 @@ SB3 = LogLibrary(
         Alias("n_updates", "epochs_done"),
     ),
     rows="rollout",
+    tokens=False,
 )

@@ -1,6 +1,20 @@
 """TRL's GRPO trainer, and trainers that log its names (ms-swift, Unsloth)."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 from entclip.integrations.logs.names import Alias, LogLibrary, aliases
+
+
+def _passes(values: Mapping[str, Any]) -> int | None:
+    """How often the batch of a row comes again at once: a generation batch that is one update's, used num_iterations times."""
+    iterations, accumulation = values.get("num_iterations", 1), values.get("gradient_accumulation_steps", 8)
+    per_generation = values.get("steps_per_generation", accumulation)
+    whole = isinstance(iterations, int) and per_generation == accumulation and "generation_batch_size" not in values
+    return iterations if whole else None
+
 
 TRL = LogLibrary(
     name="trl",
@@ -28,5 +42,6 @@ TRL = LogLibrary(
         *aliases("entropy_coef", "entropy_coef"),
     ),
     rows="update",
+    passes=_passes,
     config="trl",
 )  # fmt: skip

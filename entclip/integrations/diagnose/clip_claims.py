@@ -1,0 +1,286 @@
+"""Is the clip alive and on which side, where in the inner steps, is a metric what its name says, is a share near its ceiling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from entclip.integrations.diagnose.finding import Evidence, Finding, Level, claim
+from entclip.integrations.diagnose.noise import ceiling
+from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.lint.liveness import liveness
+from entclip.integrations.logs.names import CAVEATS
+
+__all__: list[str] = []
+
+_NEAR = 0.6  # of the ceiling
+_CERTAIN = 3.0  # standard errors
+_ONE_SIDED = 3.0  # times the other side's share
+
+
+def _share(x: float) -> str:
+    return "0" if x == 0 else f"{100 * x:.2g} %"
+
+
+@claim("clip")
+def _clip(run: Run) -> Finding | None:
+    """Which side acts."""
+    split = [side for side in ("clip_low", "clip_high") if run.has(side)]
+    if split:
+        return _by_side(run, split)
+    masks = [side for side in ("mask_low", "mask_high", "mask") if run.has(side)]
+    if masks:
+        evidence = tuple(run.evidence(side) for side in masks)
+        alive = any(e.value > 0 for e in evidence)
+        shares = ", ".join(f"{e.metric} {_share(e.value)}" for e in evidence)
+        return Finding(
+            "clip",
+            ("mask" if alive else "none",),
+            "info",
+            f"The mask on changes of probability {'acts' if alive else 'never acts'} ({shares}); there is no ratio clip.",
+            evidence,
+            reason="the library's default loss bounds pi - pi_old",
+        )
+    for quantity, label in (("clip_merged", "merged"), ("clip_any", "ungated")):
+        if run.has(quantity):
+            return _merged(run, quantity, label)
+    if run.config is not None:
+        found = liveness(run.config)
+        return Finding(
+            "clip",
+            ("unlogged", found.alive),
+            "info" if found.alive == "yes" else "warn",
+            f"The log has no clip share. By its configuration, can the clip act: {found.alive}. {found.reason}",
+            confidence="medium",
+            reason="read from the configuration, not measured",
+        )
+    return Finding(
+        "clip",
+        ("unknown",),
+        "warn",
+        "The log has no clip share: whether the clip acts cannot be read from it.",
+        confidence="low",
+        reason="no metric; --config FILE would tell whether it can act",
+        change="Log the share of clip events, low and high side apart, as sums over tokens.",
+    )
+
+
+def _by_side(run: Run, split: list[str]) -> Finding:
+    evidence = tuple(run.evidence(side) for side in split)
+    share = {side: e.value for side, e in zip(split, evidence, strict=True)}
+    low, high = share.get("clip_low", 0.0), share.get("clip_high", 0.0)
+    if low == high == 0:
+        return _dead(run, evidence)
+    if low > _ONE_SIDED * high or high > _ONE_SIDED * low:
+        side, times = ("low", low / high if high else np.inf) if low > high else ("high", high / low if low else np.inf)
+        often = "alone" if times == np.inf else f"{times:.1f} times as often as the {'high' if side == 'low' else 'low'} side"
+        return Finding(
+            "clip",
+            (side,),
+            "info",
+            f"Yes, mostly on the {side} side: it drops {_share(max(low, high))} of the tokens' gradients, {often}.",
+            evidence,
+        )
+    return Finding(
+        "clip",
+        ("both",),
+        "info",
+        f"Yes, on both sides: {_share(low)} of the tokens' gradients are dropped at the low bound, {_share(high)} at the high "
+        f"one.",
+        evidence,
+    )
+
+
+def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
+    updates = run.config.updates.count if run.config is not None else None
+    if updates is not None and updates <= 1:
+        why, confidence = f"one update per rollout ({run.config.updates.formula})" if run.config else "", "high"
+    elif updates is not None:
+        why, confidence = f"{updates:g} updates per rollout never moved a ratio to a bound", "high"
+    else:
+        why, confidence = "most likely each rollout is used for one update, so that every ratio is 1", "medium"
+    return Finding(
+        "clip",
+        ("none",),
+        "warn",
+        f"No: every share is 0 in all {evidence[0].rows} rows; {why}.",
+        evidence,
+        "high" if confidence == "high" else "medium",
+        "the shares are exactly 0",
+        "Changing either epsilon, up or down, does nothing as long as this holds. For a clip that acts take more updates per "
+        "rollout; being on-policy is no fault.",
+    )
+
+
+def _merged(run: Run, quantity: str, label: str) -> Finding:
+    evidence = run.evidence(quantity)
+    if evidence.value == 0:
+        return _dead(run, (evidence,))
+    about = f", about {_share(evidence.value / 2)} with the sign of the advantage," if label == "ungated" else ""
+    return Finding(
+        "clip",
+        (label,),
+        "info",
+        f"Yes: {_share(evidence.value)} of the tokens{about} are beyond a bound, but the log does not tell on which side.",
+        (evidence,),
+        reason=f"{run.name(quantity)} {CAVEATS['merged-sides']}",
+        change="Log the two sides apart (entclip's registered loss and EntropyLedger do): what clips low raises entropy, what "
+        "clips "
+        "high lowers it.",
+    )
+
+
+@claim("inner-steps")
+def _inner(run: Run) -> Finding | None:
+    """The sawtooth, which an average over a rollout hides."""
+    x = run.shares
+    if not (np.isfinite(x).any() and np.nanmax(x) > 0):
+        return None
+    if run.library.ratio_to == "engine":
+        return Finding(
+            "inner-steps",
+            ("engine",),
+            "info",
+            "The ratio is to the sampling engine's probabilities: it differs from 1 on the first update too, by mismatch.",
+            reason="how the library computes its ratio",
+        )
+    inner = run.inner
+    if inner is None:
+        return _averaged(run)
+    count = int(inner.max()) + 1
+    means = [float(np.nanmean(x[inner == k])) for k in range(count)]
+    evidence = tuple(
+        Evidence(f"share at update {k + 1} of {count}", mean, mean_and_error(x[inner == k])[1], rows=int(np.sum(inner == k)))
+        for k, mean in enumerate(means)
+    )
+    if means[0] > 0 and means[0] > 0.05 * max(means):
+        return Finding(
+            "inner-steps",
+            ("first-not-zero",),
+            "warn",
+            f"The first update of a rollout clips {_share(means[0])}, where a ratio to the trainer's own policy is exactly 1: "
+            f"old and "
+            "new log-probabilities are not computed alike.",
+            evidence,
+            reason="a share at ratio 1 is 0 by definition",
+            change="Compute both in the same precision and batch shape, or recompute the old ones in the trainer.",
+        )
+    return Finding(
+        "inner-steps",
+        ("sawtooth", str(count)),
+        "info",
+        f"A sawtooth of {count} updates per rollout: 0 at the first, then {', '.join(_share(m) for m in _some(means[1:]))}.",
+        evidence,
+        reason="rows of one place in the rollout are averaged, places never with each other",
+    )
+
+
+def _some(values: list[float]) -> list[float]:
+    return values if len(values) <= 4 else [values[i] for i in (0, len(values) // 3, 2 * len(values) // 3, -1)]
+
+
+def _averaged(run: Run) -> Finding:
+    updates = run.updates
+    if run.library.rows == "rollout" or run.stride > 1:
+        if updates is not None and updates > 1:
+            rest = f"; the first of {updates} never clips, so the other {updates - 1} clip {updates / (updates - 1):.2f} times "
+            "the mean"
+        else:
+            rest = "; the first never clips, later ones clip more than the mean"
+        return Finding(
+            "inner-steps",
+            ("averaged",),
+            "info",
+            f"A row is a mean over the updates of a rollout, which hides the sawtooth{rest}.",
+            (run.evidence("step"),) if run.stride > 1 else (),
+            reason="how the library reduces" if run.stride == 1 else f"rows are {run.stride} steps apart",
+        )
+    return Finding(
+        "inner-steps",
+        ("unknown",),
+        "info",
+        "No rollout's first update, with a share of 0, can be told apart in the rows.",
+        confidence="low",
+        reason="no column of inner steps, no cycle of zeros",
+        change="--config FILE gives the updates per rollout; logging every step shows the sawtooth.",
+    )
+
+
+@claim("names")
+def _names(run: Run) -> Finding | None:
+    """What a name does not say."""
+    said: dict[str, str] = {}
+    for alias, name in run.present:
+        for caveat in alias.caveats:
+            said.setdefault(caveat, name)
+    wrong = _impossible(run)
+    if not said and not wrong:
+        return None
+    order = [c for c in CAVEATS if c in said]
+    texts = [f"{said[c]} {CAVEATS[c]}" for c in order]
+    labels = tuple(order) + (("impossible",) if wrong else ())
+    level: Level = "error" if wrong else "info"
+    return Finding(
+        "names",
+        labels,
+        level,
+        "; ".join([*wrong, *texts]) + ".",
+        reason=f"names as of {run.library.title} {run.library.version}".rstrip(),
+    )
+
+
+def _impossible(run: Run) -> list[str]:
+    """Numbers that no share or entropy can be."""
+    wrong = []
+    for quantity in ("clip_low", "clip_high", "clip_merged", "clip_any", "dual_clip", "flat_groups"):
+        x = run.get(quantity)
+        bad = np.flatnonzero(np.isfinite(x) & ((x < 0) | (x > 1)))
+        if bad.size:
+            wrong.append(f"{run.name(quantity)} is {x[bad[0]]:.4g} at line {run.log.lines[bad[0]]}, which no share can be")
+    x = run.get("entropy")
+    negative = np.flatnonzero(x < -1e-3)
+    # A density's entropy may be negative: only where actions are tokens is it impossible.
+    if negative.size and run.library.config:
+        wrong.append(
+            f"{run.name('entropy')} is {x[negative[0]]:.4g} at line {run.log.lines[negative[0]]}, and no entropy is negative"
+        )
+    for name, count in run.log.infinite.items():
+        wrong.append(f"{name} is NaN or infinite {count} times")
+    return wrong
+
+
+@claim("ceiling")
+def _ceiling(run: Run) -> Finding | None:
+    """A sign-gated share cannot exceed (1 - 1/K)/2."""
+    gated = not run.has("clip_any")
+    x = run.shares
+    if not np.isfinite(x).any() or run.library.ratio_to == "engine":
+        return None
+    most, (mean, error) = ceiling(run.updates, gated), mean_and_error(x)
+    if not 0 < mean <= 1 or mean < _NEAR * most:
+        return None
+    known = f"{run.updates} updates" if run.updates else "updates unknown"
+    evidence = (Evidence("clip share, both sides", mean, error, rows=int(np.isfinite(x).sum())), Evidence("its ceiling", most))
+    if mean > most + _CERTAIN * (error or 0):
+        return Finding(
+            "ceiling",
+            ("above",),
+            "warn",
+            f"The share, {_share(mean)}, is above the most that sign-gated events can have, {_share(most)} ({known}): it counts "
+            "something else, or the ratio is not 1 at the start of a rollout.",
+            evidence,
+            confidence="medium",
+            reason="T16; advantages that go with the ratio, as on reused samples, raise it too",
+        )
+    return Finding(
+        "ceiling",
+        ("near",),
+        "warn",
+        f"The share, {_share(mean)}, is near its ceiling of {_share(most)} ({known}): nearly every ratio is beyond a bound, so "
+        f"it "
+        "no longer measures anything and only the first update of a rollout is whole.",
+        evidence,
+        reason="(1 - 1/K)/2: the sign of A lets half of the events count, and the first update has none (T16)",
+        change="Widths are far below the log-ratio noise: widen both, or take smaller steps. Widths meant for sequences (3e-4) "
+        "on "
+        "token ratios look like this.",
+    )

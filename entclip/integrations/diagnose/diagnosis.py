@@ -1,0 +1,161 @@
+"""`diagnose`: every claim asked of one log.
+
+>>> rows = [{"clip_ratio/low_mean": 0.0, "clip_ratio/high_mean": 0.0, "entropy": 0.5} for _ in range(8)]
+>>> diagnose(rows)["clip"].labels
+('none',)
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# The claims register themselves when their files are imported, in this order.
+from entclip.integrations.diagnose import clip_claims, entropy_claims, noise_claims  # noqa: F401
+from entclip.integrations.diagnose.finding import LEVELS, Finding, Level, claims
+from entclip.integrations.diagnose.run import Run
+from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.logs import Log, read_log, read_rows
+from entclip.integrations.logs.libraries import LIBRARIES
+from entclip.support.errors import SpecError
+
+__all__ = ["ORDER", "Diagnosis", "diagnose"]
+
+# What a reader asks first comes first.
+ORDER = (
+    "clip", "inner-steps", "entropy", "cause", "change", "ceiling", "bias", "noise", "flat-groups", "entropy-size", "names",
+    "differences",
+)  # fmt: skip
+_LINES = {"cause": 6, "change": 4, "names": 3}  # of a short answer; 2 of every other
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The answers to one log.
+
+    Attributes:
+        findings: in the order of a reader's questions; a claim that does not apply is missing.
+        log: the numbers; library: title and version of the names; updates, rollouts: as found; config: what it was read with.
+    """
+
+    findings: tuple[Finding, ...]
+    log: Log
+    library: str
+    updates: int | None
+    rollouts: float
+    config: str
+
+    def __getitem__(self, claim: str) -> Finding:
+        """Return the finding of a claim; KeyError if the claim did not apply."""
+        for finding in self.findings:
+            if finding.claim == claim:
+                return finding
+        raise KeyError(claim)
+
+    def __contains__(self, claim: object) -> bool:
+        return any(finding.claim == claim for finding in self.findings)
+
+    @property
+    def level(self) -> Level:
+        """The highest level of its findings."""
+        return max((finding.level for finding in self.findings), key=LEVELS.index, default="info")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one plain object."""
+        log = self.log
+        return {
+            "source": log.source,
+            "form": log.form,
+            "library": self.library,
+            "rows": log.rows,
+            "lines": [int(log.lines[0]), int(log.lines[-1])] if log.rows else [],
+            "skipped": log.skipped,
+            "updates_per_rollout": self.updates,
+            "rollouts": self.rollouts,
+            "config": self.config,
+            "columns": list(log.columns),
+            "level": self.level,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+    @property
+    def heading(self) -> str:
+        """What was read, in one sentence."""
+        log = self.log
+        skipped = f", {log.skipped} unreadable" if log.skipped else ""
+        updates = f", {self.updates} updates each" if self.updates else ""
+        config = f"; {self.config}" if self.config else ""
+        name = Path(log.source).name
+        return f"{name}: {self.library}, {log.form}, {log.rows} rows{skipped}, {self.rollouts:.0f} rollouts{updates}{config}"
+
+    def to_text(self, width: int = 80, *, everything: bool = False) -> str:
+        """Write the answers for people in lines of at most `width` characters: one page, or with reasons and evidence."""
+        lines = [textwrap.shorten(self.heading, 2 * width, placeholder=" ...")]
+        for finding in self.findings:
+            lines += _full(finding) if everything else [_short(finding, width)]
+        if not everything:
+            lines.append("Each in full, with rows, reasons and what to change: --all")
+        return "\n".join(_wrapped(line, width) for line in lines)
+
+
+def _short(finding: Finding, width: int) -> str:
+    mark = "" if finding.level == "info" else f"[{finding.level}] "
+    text = f"{finding.claim}: {mark}{finding.answer}"
+    return textwrap.shorten(text, _LINES.get(finding.claim, 2) * (width - 6), placeholder=" ...")
+
+
+def _full(finding: Finding) -> list[str]:
+    lines = ["", f"{finding.claim} ({', '.join(finding.labels)}; {finding.level}; confidence {finding.confidence})"]
+    lines.append(f"  {finding.answer}")
+    if finding.change:
+        lines.append(f"  Change: {finding.change}")
+    for e in finding.evidence:
+        error = f" +- {e.error:.2g}" if e.error is not None else ""
+        where = f" (lines {e.first} to {e.last}, {e.rows} rows)" if e.last else f" ({e.rows} rows)" if e.rows else ""
+        lines.append(f"  - {e.metric}: {e.value:.4g}{error}{where}")
+    if finding.reason:
+        lines.append(f"  Because: {finding.reason}")
+    return lines
+
+
+def _wrapped(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    rest = indent + "  " if not indent or line.lstrip().startswith("- ") else indent
+    return textwrap.fill(
+        line.lstrip(), width, initial_indent=indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def diagnose(
+    path_or_rows: str | Path | Iterable[Mapping[str, Any]],
+    *,
+    config: str | Path | TrainerConfig | None = None,
+    run: str | None = None,
+) -> Diagnosis:
+    """Answer what a run's log says about its clip and its entropy.
+
+    Args:
+        path_or_rows: a file or folder that a trainer wrote, or rows of numbers by name.
+        config: the trainer's configuration, as `entclip lint` reads it: widths, updates per rollout, bonus.
+        run: whose columns to read where a table has those of several runs.
+    Raises: SpecError (a ValueError) for what is no log or has no metric that is known.
+    """
+    log = read_log(path_or_rows, run=run) if isinstance(path_or_rows, str | Path) else read_rows(path_or_rows)
+    facts = read_config(config) if isinstance(config, str | Path) else config
+    meant = Run.of(log, facts)
+    if meant is None:
+        raise SpecError(f"the rows have no metric that is known here: {', '.join(log.unknown[:6]) or 'there are none'}.")
+    read = {library.config for library in LIBRARIES if library.config}
+    if facts is not None and meant.library.config in read and facts.library.name != meant.library.config:
+        raise SpecError(
+            f"the log is {meant.library.title}'s and the configuration {facts.library.title}'s: give the two files of one run."
+        )
+    asked = claims()
+    found = [finding for name in ORDER if (finding := asked[name](meant)) is not None]
+    title = f"{meant.library.title} {meant.library.version}".strip()
+    told = "" if facts is None else f"configuration of {facts.library.release}"
+    return Diagnosis(tuple(found), log, title, meant.updates, meant.rollouts, told)

@@ -1,0 +1,113 @@
+"""Numbers that several claims share: shares by side, the entropy's course, and what the clip can do to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from entclip.integrations.diagnose.law import MOST_ENTROPY, POWERS, ClipEffect, clip_effect
+from entclip.integrations.diagnose.run import Run, mean_and_error
+
+__all__ = ["ASSUMED_UPDATES", "Course", "SideShares", "course", "effects", "logged_entropy", "side_shares"]
+
+_ENDS = 0.2  # of the rows, at either end
+ASSUMED_UPDATES = 16
+
+
+@dataclass(frozen=True)
+class SideShares:
+    """Sign-gated shares, means over the rows; low and high None where the log merges them. error: of the total."""
+
+    low: float | None
+    high: float | None
+    total: float
+    error: float | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """Entropy at the start and the end of a log: means of the first and the last fifth of the rows; change and its error."""
+
+    start: float
+    end: float
+    change: float
+    error: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether the change can be told from the scatter of the rows."""
+        return abs(self.change) > 4 * self.error
+
+
+def side_shares(run: Run) -> SideShares | None:
+    """Return the shares of clip events; None where the log has none, or they are no shares."""
+    sides: list[float | None] = [None, None]
+    if run.has("clip_low") and run.has("clip_high"):
+        x = run.get("clip_low") + run.get("clip_high")
+        sides = [mean_and_error(run.get(side))[0] for side in ("clip_low", "clip_high")]
+    elif run.has("clip_merged"):
+        x = run.get("clip_merged")
+    elif run.has("clip_any"):
+        x = run.get("clip_any") / 2
+    else:
+        return None
+    finite = x[np.isfinite(x)]
+    if finite.size == 0 or finite.min() < 0 or finite.max() > 1:
+        return None
+    mean, error = mean_and_error(finite)
+    return SideShares(sides[0], sides[1], mean, error, int(finite.size))
+
+
+def logged_entropy(run: Run) -> np.ndarray | None:
+    """Return the entropy of every row, None where the log has none or fewer than 5 numbers."""
+    x = run.get("entropy")
+    return x if np.isfinite(x).sum() >= 5 else None
+
+
+def course(run: Run) -> Course | None:
+    """Return how entropy went over the rows."""
+    x = logged_entropy(run)
+    if x is None:
+        return None
+    x = x[np.isfinite(x)]
+    ends = max(int(len(x) * _ENDS), 2)
+    start, end = float(x[:ends].mean()), float(x[-ends:].mean())
+    return Course(start, end, end - start, max(_jumps(x), _bends(x, ends)) * math.sqrt(2 / ends))
+
+
+def _jumps(x: np.ndarray) -> float:
+    """Scatter from row to row, a steady drift taken off."""
+    return float(np.std(np.diff(x), ddof=1)) / math.sqrt(2)
+
+
+def _bends(x: np.ndarray, ends: int) -> float:
+    """Scatter about a line through either end; 0 where they are too short to tell."""
+    if ends < 6:
+        return 0.0
+    t = np.arange(ends)
+    rests = [part - np.polyval(np.polyfit(t, part, 1), t) for part in (x[:ends], x[-ends:])]
+    return math.sqrt(float(np.mean(np.concatenate(rests) ** 2)) * ends / (ends - 2))
+
+
+@lru_cache(maxsize=4)
+def effects(run: Run) -> tuple[ClipEffect, ...] | None:
+    """Return what each side can do to entropy in a rollout under each noise law; None where it cannot be said.
+
+    Needs clip shares, an entropy per token of a language model, and widths of token ratios; a merged share is halved.
+    """
+    shares, widths, x = side_shares(run), run.widths, logged_entropy(run)
+    if shares is None or widths is None or x is None or run.library.ratio_to != "old" or not shares.total > 0:
+        return None
+    entropy, updates = float(np.nanmean(x)), run.updates or ASSUMED_UPDATES
+    if not 0.003 < entropy <= MOST_ENTROPY or updates < 2 or not run.library.tokens:
+        return None
+    low = shares.low if shares.low is not None else shares.total / 2
+    high = shares.high if shares.high is not None else shares.total / 2
+    # A side without a single event is off, whatever its width is assumed to be.
+    width_low, width_high = (widths.low if low > 0 else 1.0), (widths.high if high > 0 else math.inf)
+    found = [clip_effect(entropy, low, high, width_low, width_high, updates, power) for power in POWERS]
+    return tuple(effect for effect in found if effect is not None) or None

@@ -1,0 +1,182 @@
+"""How much entropy change clip shares can stand for: T6 on a stated policy law, with noise of the size that the shares show.
+
+Policy law: SmolLM2-135M's next-token distributions in 96 places of its responses, sharpened or flattened to the entropy that
+the log has. Noise law: log-ratios normal, variance proportional to pi^(2 p) and damped by normalisation as in `predict --noise`;
+p = 0 is what language models show (docs/llm.md), p = -1/4 lets rare tokens move more, which makes the gaps larger. The size is
+set so that the shares of the two sides add up to the logged ones.
+
+T6 for one update: dH_side = push * pi(side) * gap(side); push = eta M is what one update takes from a clipped token's log pi. A
+log does not have it. The bound taken here: a token that left the band in k updates moved |log r| / sqrt(k) per update (root mean
+square, as in a random walk, which random rewards make it), and what clipping keeps from it is no more. This holds while a
+minibatch has fewer than about 4 samples of a token in one state, as with long responses, not on tables with many per state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from entclip.policies.snapshot import read
+
+__all__ = ["MOST_ENTROPY", "POWERS", "ClipEffect", "clip_effect"]
+
+POWERS = (0.0, -0.25)
+MOST_ENTROPY = 8.0  # nats a token: SmolLM2's contexts flattened further are no longer a language model's
+_BIN, _BINS = 0.5, 50  # nats of log pi, and how many: tokens rarer than e^-25 go into the last
+_STAGES = 6  # Gauss points over the updates of a rollout
+
+
+@dataclass(frozen=True)
+class ClipEffect:
+    """Largest entropy change per rollout of each side, in nats, both positive; gaps as E[s | side] - H within contexts.
+
+    share_low, share_high: what the law itself has on each side; sigma: rms of the log-ratio at the end of a rollout; spread: the
+    same before normalisation damps it, as `predict --noise` takes it.
+    """
+
+    low: float
+    high: float
+    gap_low: float
+    gap_high: float
+    share_low: float
+    share_high: float
+    sigma: float
+    spread: float
+
+
+@cache
+def _contexts() -> tuple[np.ndarray, np.ndarray]:
+    """log pi and counts of pooled tokens, (C, N) each; count 0 where a context has fewer bins."""
+    snapshot = read("smollm2-135m")
+    used = np.flatnonzero(snapshot.response_index >= 0)[::2]
+    logs = np.concatenate([snapshot.top_log_probs[used], snapshot.tail_log_probs[used]], axis=1).astype(np.float64)
+    counts = np.concatenate([np.ones_like(snapshot.top_log_probs[used]), snapshot.tail_counts[used]], axis=1).astype(np.float64)
+    place = np.minimum(np.floor(-logs / _BIN), _BINS - 1).astype(np.int64)
+    place[counts == 0] = _BINS - 1
+    index = (np.arange(len(logs))[:, None] * _BINS + place).ravel()
+    held = np.bincount(index, counts.ravel(), len(logs) * _BINS).reshape(-1, _BINS)
+    mass = np.bincount(index, (counts * np.exp(logs)).ravel(), len(logs) * _BINS).reshape(-1, _BINS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = np.where(held > 0, np.log(mass / held), 0.0)
+    return pooled, held
+
+
+def _at_entropy(entropy: float) -> tuple[np.ndarray, np.ndarray]:
+    """The contexts at the temperature that gives them this mean entropy."""
+    logs, counts = _contexts()
+
+    def heated(beta: float) -> np.ndarray:
+        raised = beta * logs
+        top = np.max(np.where(counts > 0, raised, -np.inf), axis=1, keepdims=True)
+        out: np.ndarray = raised - top - np.log(np.sum(counts * np.exp(raised - top), axis=1, keepdims=True))
+        return out
+
+    left, right = math.log(0.2), math.log(200.0)
+    for _ in range(36):
+        middle = (left + right) / 2
+        x = heated(math.exp(middle))
+        if float(-np.mean(np.sum(counts * np.exp(x) * x, axis=1))) > entropy:
+            left = middle
+        else:
+            right = middle
+    return heated(math.exp((left + right) / 2)), counts
+
+
+def clip_effect(
+    entropy: float, share_low: float, share_high: float, low: float, high: float, updates: int, power: float = 0.0
+) -> ClipEffect | None:
+    """Bound what each side of the clip does to entropy in one rollout; None where no noise gives such shares.
+
+    Args:
+        entropy: mean per token, nats, in (0, MOST_ENTROPY].
+        share_low, share_high: sign-gated clip shares, means over the updates of a rollout.
+        low, high: widths of the token ratio, [1 - low, 1 + high].
+        updates: per rollout, at least 2.
+        power: p of the noise law.
+    """
+    log_probs, counts = _at_entropy(entropy)
+    probs = np.exp(log_probs)
+    mass = counts * probs
+    surplus = -log_probs - np.sum(mass * -log_probs, axis=1, keepdims=True)
+    shape = probs ** (2 * power)
+    shape = np.maximum(shape * (1 - 2 * probs) + np.sum(mass * probs * shape, axis=1, keepdims=True), 0.0)
+    nodes, weights = np.polynomial.legendre.leggauss(_STAGES)
+    # Updates 1 to K - 1 as a continuum from 1/2 to K - 1/2.
+    stages = 0.5 + (updates - 1) * (nodes + 1) / 2
+    weights = weights / 2 * (updates - 1)
+
+    edges = ((0, math.log1p(-low) if low < 1 else -math.inf, -1.0), (1, math.log1p(high), 1.0))
+    sides = [(i, edge, sign) for i, edge, sign in edges if math.isfinite(edge)]
+
+    def sampled(scale: float) -> np.ndarray:
+        """Sign-gated shares of both sides among samples of pi_old, where the mean is -sd^2/2."""
+        out = np.zeros(2)
+        for stage, weight in zip(stages, weights, strict=True):
+            sd = np.sqrt(scale * shape * stage / updates) + 1e-12
+            for i, edge, sign in sides:
+                tail = _tail(sign * edge / sd + sign * sd / 2)
+                out[i] += weight * float(np.mean(np.sum(mass * tail, axis=1))) / (2 * updates)
+        return out
+
+    def clipped(scale: float) -> np.ndarray:
+        """Summed over the updates: pi(side), pi(side) gap, pi(side) gap |log r| / sqrt(k). Under pi the mean is +sd^2/2."""
+        out = np.zeros((3, 2))
+        for stage, weight in zip(stages, weights, strict=True):
+            sd = np.sqrt(scale * shape * stage / updates) + 1e-12
+            for i, edge, sign in sides:
+                z = sign * edge / sd - sign * sd / 2
+                beyond = mass * _tail(z)
+                distance = np.abs(edge) + sd / (np.maximum(z, 0) + 1)  # at least the mean distance of those beyond
+                for row, each in enumerate((beyond, beyond * surplus, beyond * surplus * distance / math.sqrt(stage))):
+                    out[row, i] += weight * float(np.mean(np.sum(each, axis=1)))
+        return out
+
+    scale = _scale(lambda scale: float(np.sum(sampled(scale))), share_low + share_high)
+    if scale is None:
+        return None
+    own, found = sampled(scale), clipped(scale)
+    # The law's own split of the shares is not the log's: each side goes with its share.
+    most = [float(found[2, i] * share / own[i]) if own[i] > 0 else 0.0 for i, share in enumerate((share_low, share_high))]
+    gaps = [float(found[1, i] / found[0, i]) if found[0, i] > 0 else math.nan for i in (0, 1)]
+    sigma = math.sqrt(scale * float(np.mean(np.sum(mass * shape, axis=1))))
+    spread = math.sqrt(scale * float(np.mean(np.sum(mass * probs ** (2 * power), axis=1))))
+    return ClipEffect(most[0], most[1], gaps[0], gaps[1], float(own[0]), float(own[1]), sigma, spread)
+
+
+def _tail(z: np.ndarray) -> np.ndarray:
+    """Probability of a standard normal beyond z."""
+    from scipy.special import ndtr
+
+    out: np.ndarray = ndtr(-z)
+    return out
+
+
+def _scale(share: Callable[[float], float], wanted: float) -> float | None:
+    """The size of the variance at which the shares add up to `wanted`."""
+    if not wanted > 0:
+        return None
+    left, right = math.log(1e-8), math.log(100.0)
+    # The high side's share falls again where noise pulls every mean down: look only up to its largest value.
+    while share(math.exp(right)) < wanted:
+        right -= 0.5
+        if right < left:
+            return None
+    # The Illinois method on the logarithms of both: a few evaluations where bisection takes dozens.
+    left_value, right_value = (math.log(max(share(math.exp(x)), 1e-300) / wanted) for x in (left, right))
+    if left_value > 0:
+        return None
+    for _ in range(100):
+        middle = right - right_value * (right - left) / (right_value - left_value)
+        value = math.log(max(share(math.exp(middle)), 1e-300) / wanted)
+        if abs(value) < 1e-6:
+            break
+        if value * right_value < 0:
+            left, left_value = right, right_value
+        else:
+            left_value /= 2
+        right, right_value = middle, value
+    return math.exp(middle)

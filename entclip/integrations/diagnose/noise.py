@@ -1,0 +1,105 @@
+"""From clip shares to the size of the log-ratio's noise, and from KL to the same. Claims T6, T16.
+
+Model of a token's log-ratio before update k = 0, ..., K - 1 of a rollout: normal with variance sigma^2 k/K and, for k > 0, mean
+shift - sigma^2 k/(2 K), since E_{pi_old}[r] = 1 makes the mean minus half the variance. `shift` is what remains: 0 unless the
+two policies of the ratio differ by more than learning. A sign-gated share is then half the probability beyond the bound,
+averaged over the updates; it cannot exceed (1 - 1/K)/2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+__all__ = ["ceiling", "from_kl", "mean_square_share", "shares", "sigma_of", "sigma_shift_of"]
+
+_WIDEST = 50.0
+_HALVINGS = 44
+
+
+def ceiling(updates: int | None, gated: bool = True) -> float:
+    """Return the largest share that clip events can have: (1 - 1/K)/2, twice that where the sign of A is not looked at."""
+    return (0.5 if gated else 1.0) * (1 - 1 / updates if updates else 1.0)
+
+
+def shares(sigma: float, low: float, high: float, updates: int, shift: float = 0.0, fresh: bool = True) -> tuple[float, float]:
+    """Return the sign-gated shares of the low and the high side, averaged over the updates of a rollout.
+
+    fresh: the first update has ratio 1 and clips nothing; else every update has the noise of the last (ratios to an engine).
+    """
+    stages = [k / updates for k in range(1, updates)] if fresh else [1.0]
+    count = updates if fresh else 1
+    below, above = (math.log1p(-low) if low < 1 else -math.inf), (math.log1p(high) if math.isfinite(high) else math.inf)
+    total_low = total_high = 0.0
+    for share in stages:
+        sd = sigma * math.sqrt(share)
+        mean = shift - sd * sd / 2
+        total_low += _tail((mean - below) / sd)
+        total_high += _tail((above - mean) / sd)
+    return total_low / (2 * count), total_high / (2 * count)
+
+
+def _tail(z: float) -> float:
+    """Probability of a standard normal beyond z."""
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+def mean_square_share(updates: int, fresh: bool = True) -> float:
+    """Return the mean of sigma_k^2 over the updates of a rollout, in units of sigma^2."""
+    return (updates - 1) / (2 * updates) if fresh else 1.0
+
+
+def from_kl(kl: float) -> float:
+    """Return the rms of the log-ratio that a mean of log(pi_old/pi) or of r - 1 - log r implies: sqrt(2 KL)."""
+    return math.sqrt(2 * max(kl, 0.0))
+
+
+def sigma_of(total: float, low: float, high: float, updates: int, fresh: bool = True) -> float | None:
+    """Return sigma at the end of a rollout for which the two shares add up to `total`; None if none does."""
+    return _bisect(lambda sigma: sum(shares(sigma, low, high, updates, fresh=fresh)) - total)
+
+
+def sigma_shift_of(
+    share_low: float, share_high: float, low: float, high: float, updates: int, fresh: bool = True
+) -> tuple[float, float] | None:
+    """Return sigma and shift for which each side has its share; None if there are none, as where a share is 0."""
+    if not (share_low > 0 and share_high > 0):
+        return None
+
+    def sigma_at(shift: float) -> float | None:
+        return _bisect(lambda sigma: sum(shares(sigma, low, high, updates, shift, fresh)) - share_low - share_high)
+
+    # A larger shift moves events from the low side to the high side.
+    left, right = -min(-math.log1p(-low) if low < 1 else 1.0, 1.0) * 0.95, min(math.log1p(high), 1.0) * 0.95
+    for _ in range(_HALVINGS // 2):
+        middle = (left + right) / 2
+        sigma = sigma_at(middle)
+        if sigma is None:
+            return None
+        got = shares(sigma, low, high, updates, middle, fresh)
+        if got[1] * share_low > share_high * got[0]:
+            right = middle
+        else:
+            left = middle
+    shift = (left + right) / 2
+    sigma = sigma_at(shift)
+    return None if sigma is None else (sigma, shift)
+
+
+def _bisect(excess: Callable[[float], float]) -> float | None:
+    """The root of an increasing function of a positive size, by its logarithm."""
+    left, right = math.log(1e-6), math.log(_WIDEST)
+    if excess(math.exp(left)) > 0:
+        return None
+    # Shares fall again where the mean -sigma^2/2 pulls everything below: look only up to their largest value.
+    while excess(math.exp(right)) < 0:
+        right -= 0.25
+        if right <= left:
+            return None
+    for _ in range(_HALVINGS):
+        middle = (left + right) / 2
+        if excess(math.exp(middle)) > 0:
+            right = middle
+        else:
+            left = middle
+    return math.exp((left + right) / 2)

@@ -1,0 +1,210 @@
+"""A log with its meaning: quantities instead of names, widths and updates per rollout, and which rows belong to which update."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from entclip.integrations.diagnose.finding import Evidence
+from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.liveness import NEVER
+from entclip.integrations.lint.values import is_number
+from entclip.integrations.logs.libraries import library_of
+from entclip.integrations.logs.log import Log
+from entclip.integrations.logs.names import Alias, LogLibrary, plain_name
+
+__all__ = ["Run", "Widths", "mean_and_error"]
+
+_BATCHES = 20  # of rows, whose means are taken for independent
+_LONGEST_CYCLE = 64
+_CHANCE = 1e-4  # that zeros fall on one place of a cycle by chance
+SIDES = ("low", "high")
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The interval [1 - low, 1 + high] of token ratios; source: where it is from, and assumed: whether that is a guess."""
+
+    low: float
+    high: float
+    source: str
+    assumed: bool
+
+
+def mean_and_error(x: np.ndarray) -> tuple[float, float | None]:
+    """Return the mean of the finite numbers and its standard error, from the means of up to 20 stretches of rows.
+
+    Neighbouring rows are alike, so that single rows would give too small an error. None where there are fewer than 4 numbers.
+    """
+    x = x[np.isfinite(x)]
+    if x.size == 0:
+        return math.nan, None
+    if x.size < 4:
+        return float(x.mean()), None
+    parts = np.array_split(x, min(_BATCHES, x.size // 2))
+    weights = np.array([len(part) for part in parts], dtype=float)
+    means = np.array([part.mean() for part in parts])
+    mean = float(x.mean())
+    variance = float(np.sum(weights * (means - mean) ** 2) / np.sum(weights)) / (len(parts) - 1)
+    return mean, math.sqrt(variance)
+
+
+@dataclass(frozen=True, eq=False)  # by identity, so that what is worked out once can be kept
+class Run:
+    """A log, the library whose names it has, and the configuration beside it if there is one."""
+
+    log: Log
+    library: LogLibrary
+    config: TrainerConfig | None = None
+
+    @classmethod
+    def of(cls, log: Log, config: TrainerConfig | None = None) -> Run | None:
+        """Find the library of a log; None if no name is known."""
+        library = library_of(list(log.columns))
+        return None if library is None else cls(log, library, config)
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[Alias, str]]:
+        """Quantity to its alias and the name as logged: of several the library's first."""
+        found: dict[str, tuple[Alias, str]] = {}
+        for alias, name in self.present:
+            found.setdefault(alias.quantity, (alias, name))
+        return found
+
+    def has(self, quantity: str) -> bool:
+        """Tell whether the log has a quantity."""
+        return quantity in self._columns
+
+    def get(self, quantity: str) -> np.ndarray:
+        """Return a quantity for every row, NaN where a row lacks it; all NaN where the log does."""
+        if quantity not in self._columns:
+            return np.full(self.log.rows, np.nan)
+        alias, name = self._columns[quantity]
+        return self.log.columns[name] * alias.scale
+
+    def name(self, quantity: str) -> str:
+        """Return the name under which the log has a quantity."""
+        return self._columns[quantity][1] if quantity in self._columns else quantity
+
+    @cached_property
+    def present(self) -> tuple[tuple[Alias, str], ...]:
+        """Every alias of the library that the log has, with the name as logged."""
+        there: dict[str, str] = {}
+        for name, column in self.log.columns.items():
+            if np.isfinite(column).any():
+                there.setdefault(plain_name(name), name)
+        return tuple((alias, there[alias.name]) for alias in self.library.aliases if alias.name in there)
+
+    def evidence(self, quantity: str, among: np.ndarray | None = None, title: str = "") -> Evidence:
+        """Return the mean of a quantity, over all rows or those of a mask, as evidence."""
+        x = self.get(quantity)
+        used = np.isfinite(x) if among is None else np.isfinite(x) & among
+        mean, error = mean_and_error(x[used])
+        lines = self.log.lines[used]
+        first, last = (int(lines[0]), int(lines[-1])) if lines.size else (0, 0)
+        return Evidence(title or self.name(quantity), mean, error, first, last, int(lines.size))
+
+    # The clip's widths
+
+    @cached_property
+    def widths(self) -> Widths | None:
+        """Widths of token ratios: the configuration's, the log's, or the libraries' .2; None where there is no such clip."""
+        config = self.config
+        if config is not None:
+            if config.space not in ("ratio", "unknown") or config.level.value == "sequence" or config.kind == "cispo":
+                return None
+            low, high = config.low.value, config.high.value
+            if is_number(low) and is_number(high):
+                return Widths(min(low, 1.0), math.inf if high >= NEVER else high, "the configuration", False)
+        if self.has("clip_width"):
+            width = float(np.nanmedian(self.get("clip_width")))
+            if 0 < width < 1:
+                return Widths(width, width, self.name("clip_width"), False)
+        if any(alias.quantity in ("mask", "mask_low", "mask_high") for alias, _ in self.present):
+            return None
+        return Widths(0.2, 0.2, "the libraries' default", True)
+
+    # Updates of a rollout, and which of them a row is
+
+    @cached_property
+    def stride(self) -> int:
+        """How many training steps a row stands for: 1, or more where rows are means over a logging window."""
+        step = self.get("step")
+        gaps = np.diff(step[np.isfinite(step)])
+        gaps = gaps[gaps > 0]
+        if self.library.rows != "update" or gaps.size == 0 or not self._counts_updates:
+            return 1
+        return max(int(np.median(gaps)), 1)
+
+    @property
+    def _counts_updates(self) -> bool:
+        return not self.has("inner_step")
+
+    @cached_property
+    def updates(self) -> int | None:
+        """Updates per rollout: from the configuration, the log's own count, or the pattern of its zeros; None if unknown."""
+        if self.config is not None and self.config.updates.count is not None and self.config.updates.count >= 1:
+            return round(self.config.updates.count)
+        inner = self.get("inner_step")
+        if np.isfinite(inner).any():
+            return int(np.nanmax(inner)) + 1
+        found = self._cycle
+        return None if found is None else found[0]
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """All of the clip's events that a row counts, whatever the side."""
+        if self.has("clip_low") or self.has("clip_high"):
+            return np.nansum([self.get("clip_low"), self.get("clip_high")], axis=0)
+        for quantity in ("clip_merged", "clip_any", "mask"):
+            if self.has(quantity):
+                return self.get(quantity)
+        return np.nansum([self.get("mask_low"), self.get("mask_high")], axis=0) if self.has("mask_low") else self.get("mask")
+
+    @property
+    def by_update(self) -> bool:
+        """Whether a row is one update, so that rows of one rollout can be told apart."""
+        return self.library.rows == "update" and self.stride == 1
+
+    @cached_property
+    def _cycle(self) -> tuple[int, int] | None:
+        """Length and first row of the shortest cycle one place of which is always 0 while the others are not."""
+        x = self.shares
+        if not self.by_update or not np.isfinite(x).all() or not (x > 0).any():
+            return None
+        for length in range(2, min(_LONGEST_CYCLE, len(x) // 3) + 1):
+            for first in range(length):
+                at = np.arange(len(x)) % length == first
+                zero, others = int(np.sum(at)), float(np.mean(x[~at] == 0))
+                if np.all(x[at] == 0) and others < 0.9 and others**zero < _CHANCE / length:
+                    return length, first
+        return None
+
+    @cached_property
+    def inner(self) -> np.ndarray | None:
+        """Number of the update within its rollout for every row, from 0; None where rows cannot be told apart."""
+        if not self.by_update:
+            return None
+        inner = self.get("inner_step")
+        if np.isfinite(inner).all() and len(inner):
+            return inner.astype(np.int64)
+        if self._cycle is not None and self._cycle[0] == self.updates:
+            return (np.arange(self.log.rows) - self._cycle[1]) % self._cycle[0]
+        step = self.get("step")
+        if self.config is not None and self.updates is not None and self._cycle is None and np.isfinite(step).all():
+            # Trainers that log every update count them from 1, and begin a rollout with the first.
+            return (step.astype(np.int64) - 1) % self.updates
+        return None
+
+    @property
+    def rollouts(self) -> float:
+        """How many rollouts the rows span."""
+        rollout = self.get("rollout")
+        if np.isfinite(rollout).any():
+            return float(np.nanmax(rollout) - np.nanmin(rollout) + 1)
+        if self.library.rows == "rollout":
+            return float(self.log.rows)
+        return self.log.rows * self.stride / (self.updates or 1)
