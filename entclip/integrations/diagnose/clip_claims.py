@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from entclip.integrations.diagnose.finding import Evidence, Finding, Level, claim
+from entclip.integrations.diagnose.evidence import Evidence
+from entclip.integrations.diagnose.finding import Finding, Level, claim
 from entclip.integrations.diagnose.noise import ceiling
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.lint.liveness import liveness

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, course, effects, logged_entropy, side_shares
-from entclip.integrations.diagnose.finding import Confidence, Evidence, Finding, claim
+from entclip.integrations.diagnose.evidence import Evidence
+from entclip.integrations.diagnose.finding import Confidence, Finding, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.lint.values import is_number
 

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from entclip.integrations.diagnose.run import Run
+from entclip.integrations.diagnose.evidence import Evidence
+from entclip.integrations.diagnose.run import Run
 
-__all__ = ["LEVELS", "Confidence", "Evidence", "Finding", "Level", "claim", "claims"]
+__all__ = ["LEVELS", "Confidence", "Finding", "Level", "claim", "claims"]
 
 Level = Literal["info", "warn", "error"]
 Confidence = Literal["high", "medium", "low"]
 LEVELS: tuple[Level, ...] = ("info", "warn", "error")
-Claim = Callable[["Run"], "Finding | None"]
+Claim = Callable[[Run], "Finding | None"]
 _CLAIMS: dict[str, Claim] = {}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A number and where it comes from.
-
-    metric: name as logged, or what was computed from it. error: standard error, None where there is none. first, last: lines of
-    the file (or numbers of the record) between which the rows lie; rows: how many of them.
-    """
-
-    metric: str
-    value: float
-    error: float | None = None
-    first: int = 0
-    last: int = 0
-    rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 
 from entclip.integrations.diagnose import noise
 from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, effects, logged_entropy, side_shares
-from entclip.integrations.diagnose.finding import Confidence, Evidence, Finding, claim
+from entclip.integrations.diagnose.evidence import Evidence
+from entclip.integrations.diagnose.finding import Confidence, Finding, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error
 
 __all__: list[str] = []

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from entclip.integrations.diagnose.finding import Evidence
+from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.liveness import NEVER
 from entclip.integrations.lint.values import is_number
