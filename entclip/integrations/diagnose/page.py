@@ -77,7 +77,8 @@ def _panel(axis: Axes, run: Run, x: np.ndarray, title: str, quantities: list[str
         # Every row of a short log; of a long one as many as a screen has room for, none averaged.
         used = used[:: max(len(used) // _MOST_POINTS, 1)]
         colour = _COLOURS.get(quantity) or next(others)
-        axis.plot(x[used], y[used], marker="." if len(used) < 80 else "", linewidth=1, color=colour, label=run.name(quantity))
+        marker, style = "." if len(used) < 80 else "", "--" if quantity.endswith("high") else "-"
+        axis.plot(x[used], y[used], marker=marker, linestyle=style, linewidth=1, color=colour, label=run.name(quantity))
     axis.set_ylabel(title)
-    axis.legend(fontsize=8, loc="best", frameon=False)
+    axis.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
