@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entclip.cli.options import AsJson, Csv, Experiment, Quiet, Set, number
+from entclip.cli.options import AsJson, Csv, Experiment, Library, Quiet, Set, number
 from entclip.cli.output import Output
 from entclip.support.errors import SpecError
 
@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
 def predict(
     experiment: Experiment = "headline",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="A trainer's configuration in place of an experiment: what its clip does at the noise given by --noise.",
+            show_default="predict the experiment",
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            help="With --from: snapshot:NAME, or a .npy file of logits (contexts, actions).",
+            show_default="the shipped snapshot",
+        ),
+    ] = None,
+    library: Library = None,
     noise: Annotated[
         str | None,
         typer.Option(
@@ -60,6 +77,10 @@ def predict(
     output, spec = Output(as_json, csv, quiet), load(experiment, set_ or [])
     if out is not None:
         prepare_folder(out, ("forecast.json", "forecast.csv"))
+    if config is not None:
+        return _from_config(config, library, noise, policy, output)
+    if policy is not None or library is not None:
+        raise SpecError("--policy and --library go with --from CONFIG; an experiment states its policy by --set policy.kind=...")
     if length is not None:
         return _sequences(spec, noise, length, output)
     if noise is None:
@@ -100,6 +121,38 @@ def _law(text: str) -> tuple[NoiseLaw, float, Tail]:
 
     law, size, tail = noise_words(text)
     return law, ledger_rms(size) if isinstance(size, Path) else size, tail
+
+
+def _from_config(config: Path, library: str | None, noise: str | None, policy: str | None, output: Output) -> None:
+    """Show what a trainer's configuration does at a noise, with what was carried over, assumed and left out."""
+    import dataclasses
+
+    import pandas as pd
+
+    from entclip.integrations.lint.config import read_config
+    from entclip.integrations.lint.outlook import outlook
+    from entclip.prediction.noise_table import read_noise_table
+    from entclip.report.forecast import outlook_grid, outlook_lines
+
+    read = read_config(config, library)
+    if noise is None:
+        raise SpecError(
+            "predict --from: a trainer's learning rate is no step of a table, so the noise of its log-ratios has to be given: "
+            "--noise kl:NATS (its logged KL per token at the end of a rollout), flat:RMS, or a table of entclip noise."
+        )
+    table = noise.endswith((".csv", ".npy"))
+    law = (read_noise_table(Path(noise)),) if table else _law(noise)
+    kind, _, name = (policy or "snapshot").partition(":")
+    chosen = {"kind": "snapshot"} | ({"name": name} if name else {}) if kind == "snapshot" else {"kind": "file", "path": policy}
+    found = outlook(read, *law, policy=None if policy is None else chosen)
+    rows = [{"geometry": g, "eps_high": h} | dataclasses.asdict(x) for g, h, x in found.rows()]
+    if output.machine(lambda: dataclasses.asdict(found) | {"decided": found.decided}, lambda: pd.DataFrame(rows)):
+        return
+    for line in outlook_lines(found):
+        output.tell(line)
+    output.show(outlook_grid(str(config), noise, found))
+    output.tell(found.answer())
+    output.warn(f"Outside the prediction's validity: {reason}." for reason in found.outside)
 
 
 def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from entclip.report.grid import Grid, text_grid
 
-__all__ = ["cells_grid", "forecast_grid", "neutral_grid", "noise_grid", "sequences_grid"]
+__all__ = ["cells_grid", "forecast_grid", "neutral_grid", "noise_grid", "outlook_grid", "outlook_lines", "sequences_grid"]
 
 
 def forecast_grid(summary: Mapping[str, Any], noise: str | None = None) -> Grid:
@@ -75,3 +75,21 @@ def sequences_grid(name: str, noise: str, length: float, rows: Iterable[Mapping[
     body = ((row["arm"], *(f"{100 * row[key]:.3g} %" for key in ("low", "high", "ceiling"))) for row in rows)
     title = f"{name}: clipped sequences of {length:g} tokens, token noise {noise} (no dynamics)"
     return text_grid(title, ("arm", "clipped low", "clipped high", "no side can exceed"), body)
+
+
+def outlook_lines(found: Any) -> list[str]:
+    """Say line by line what of a trainer's configuration was carried over, assumed, and cannot be expressed."""
+    parts = (("Carried over", found.carried), ("Assumed", found.assumed), ("Not expressed", found.left_out))
+    return [f"{title}: {line}" for title, lines in parts for line in lines]
+
+
+def outlook_grid(source: str, noise: str, found: Any) -> Grid:
+    """Tabulate the sides of a configuration's clip at a noise: shares of tokens, terms over eta M, the neutral eps_low."""
+    rows = []
+    for geometry, high, x in found.rows():
+        neutral = found.neutral[geometry] if high == found.high else None
+        here = "" if high != found.high else "none" if neutral is None else f"{neutral:.3f}"
+        shares = (f"{100 * share:.2g} %" for share in (x.share_low, x.share_high))
+        rows.append((geometry, f"{high:g}", *shares, *(f"{v:+.3g}" for v in (x.low, x.high, x.net)), here))
+    columns = ("entropy value", "eps_high", "tokens clipped low", "tokens clipped high", "low", "high", "net", "neutral eps_low")
+    return text_grid(f"{source}: the clip's terms of one rollout, nats per eta M, noise {noise}", columns, rows)

@@ -20,6 +20,7 @@ from typing import Any
 from entclip.integrations.lint import traps_clip, traps_metrics  # noqa: F401
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.facts import Fact, TrainerConfig
+from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.liveness import Bias, Liveness, expected_bias, liveness, side_off
 from entclip.integrations.lint.notation import convert
 from entclip.integrations.lint.rules import Finding, findings
@@ -29,6 +30,10 @@ from entclip.objectives.dual_clip import DualClip
 
 __all__ = ["Report", "convert", "convert_command", "lint", "lint_command", "read_config"]
 
+_TOY = """\
+# Only the clip is converted. A file without [policy], [reward], [advantage] and [update] takes the shipped toy's: 64
+# actions, 2,048 samples a minibatch, natural steps of 0.1, which say nothing of this configuration.
+# What its clip does at a measured noise: entclip predict --from CONFIG --noise kl:NATS"""
 MOST = 3  # findings of a short answer
 
 
@@ -168,7 +173,10 @@ def convert_command(
     if file is not None:
         if given:
             raise ValueError(f"give a configuration file or {given[0]}, not both.")
-        return convert(read_config(file, library), to)
+        config = read_config(file, library)
+        lines = convert(config, to)
+        # The clip alone would run on the shipped toy, whose answer looks like one about this configuration.
+        return lines if to in LIBRARIES else f"{lines}\n{_TOY}"
     if not given:
         raise ValueError("give a configuration file, or widths: entclip convert --eps-low .2 --eps-high .28 --to verl.")
     widths = (0.2 if low is None else low, 0.2 if high is None else high)

@@ -1,0 +1,249 @@
+"""From a trainer's configuration and a measured noise to what its clip does: shares, the stronger side, the neutral width.
+
+What a trainer's file says of a step, AdamW's learning rate for one, is no step of a table, so that no nats are made of it. Given
+the noise of the log-ratios, what is left does not need it: the shares of tokens that each side clips, the two sides' terms in
+units of eta M (T6), and the eps_low at which they cancel. Where the geometry's assumption would decide, that is said.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.integrations.lint.facts import Fact, TrainerConfig
+from entclip.integrations.lint.liveness import liveness, side_off
+from entclip.integrations.lint.values import is_number, shown
+from entclip.prediction.meanfield import predict_noise
+from entclip.prediction.meanfield.law import sample_law
+from entclip.prediction.noise_table import NoiseTable
+from entclip.prediction.noise_words import NoiseLaw, Tail
+from entclip.support.errors import SpecError
+
+__all__ = ["Outlook", "Sides", "outlook"]
+
+GEOMETRIES = ("natural", "euclidean")
+_GRID = np.geomspace(0.01, 1.0, 49)  # of eps_low, from the least of `neutral` to off: steps of a tenth
+_RATE = 1e-6  # of the step that is divided out again: small, so that no condition of a step's size speaks
+_BATCH = 1024
+_AGREE = 0.1  # relative: neutral widths of the two geometries that differ by more are decided by the assumption
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What one pair of widths does in one rollout: shares of all tokens clipped, and the terms of T6 over eta M, in nats."""
+
+    share_low: float
+    share_high: float
+    low: float
+    high: float
+
+    @property
+    def net(self) -> float:
+        return self.low + self.high
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What can be said of a configuration's clip at a given noise.
+
+    carried: what the configuration says. assumed: what it does not, and is taken. left_out: what no forecast here can express.
+    now: the sides at its widths, by geometry. wider: the same with eps_high = other_high, .28 (.2 where it is .28 already).
+    neutral: eps_low at which both sides cancel, by geometry, None where none does. outside: where the noise is too large.
+    """
+
+    carried: tuple[str, ...]
+    assumed: tuple[str, ...]
+    left_out: tuple[str, ...]
+    now: dict[str, Sides]
+    high: float
+    other_high: float
+    wider: dict[str, Sides]
+    neutral: dict[str, float | None]
+    outside: tuple[str, ...]
+
+    def rows(self) -> list[tuple[str, float, Sides]]:
+        """Return geometry, eps_high and what the sides do there: as set, and at the other eps_high."""
+        return [x for g in GEOMETRIES for x in ((g, self.high, self.now[g]), (g, self.other_high, self.wider[g]))]
+
+    def answer(self) -> str:
+        """Say in a sentence or two which way the clip moves entropy, where it is neutral, and what the other eps_high does."""
+        values = [self.neutral[g] for g in GEOMETRIES]
+        if not self.decided:
+            shown_values = " and ".join("none" if v is None else f"{v:.3f}" for v in values)
+            return (
+                f"The geometry decides, so there is no one answer: the neutral eps_low is {shown_values} under natural and "
+                "euclidean entropy values. Measure gap_low and gap_high in the run itself."
+            )
+        way = "raises" if self.now["natural"].net > 0 else "lowers"
+        sides = [v for v in values if v is not None]
+        where = f"neutral at an eps_low of {min(sides):.3f} to {max(sides):.3f}" if sides else "neutral at no eps_low"
+        changes = [self.wider[g].net - self.now[g].net for g in GEOMETRIES]
+        return (
+            f"At this noise the clip {way} entropy by itself and is {where}; eps_high = {self.other_high:g} instead changes its "
+            f"term by {min(changes):+.2g} to {max(changes):+.2g} nats per eta M and rollout."
+        )
+
+    @property
+    def decided(self) -> bool:
+        """Tell whether the two geometries agree: on the sign of the net term, and on the neutral width within a tenth."""
+        first, second = (self.now[g].net for g in GEOMETRIES)
+        a, b = (self.neutral[g] for g in GEOMETRIES)
+        if a is None or b is None:
+            return first * second > 0 and a is b
+        return first * second > 0 and abs(a - b) <= _AGREE * max(a, b)
+
+
+def outlook(
+    config: TrainerConfig,
+    law: NoiseLaw | NoiseTable,
+    rms: float | None = None,
+    tail: Tail | None = None,
+    *,
+    policy: dict[str, Any] | None = None,
+) -> Outlook:
+    """Say what a configuration's clip does at the given noise of its log-ratios.
+
+    Args:
+        law, rms, tail: as in `predict_noise`, at the end of a rollout.
+        policy: the [policy] table of an experiment; by default the shipped snapshot of SmolLM2-135M.
+    Raises: SpecError where the clip cannot act or an answer would rest on a guess: an unknown loss or key that may decide, a
+        ratio of whole sequences or to the engine, widths or updates that are not in the configuration.
+    """
+    low, high, updates = _certain(config)
+    size, scaled = config.group_size, config.advantage.value == "group"
+    group = int(size.value) if is_number(size.value) and size.value > 1 else None
+    other = 0.2 if math.isclose(high, 0.28) else 0.28
+    pairs = [(low, high), (low, other), *((x, high) for x in _GRID)]
+    base: dict[str, Any] = {
+        "name": "configuration",
+        "policy": policy or {"kind": "snapshot"},
+        "reward": {"kind": "bernoulli", "p": 0.5},
+        "advantage": {"kind": "group", "size": group, "scale": "std" if scaled else "none"} if group else {"kind": "independent"},
+        "update": {"learning_rate": _RATE, "batch": _BATCH - _BATCH % (group or 1), "minibatches": updates, "rollouts": 1},
+        "arm": [{"name": f"arm{i}", "low": min(x, 1.0), "high": y} for i, (x, y) in enumerate(pairs)],
+    }
+    now, wider, neutral, outside = {}, {}, {}, []
+    for geometry in GEOMETRIES:
+        spec = parse_experiment(base | {"update": base["update"] | {"geometry": geometry}})
+        found, reasons = _sides(spec, law, rms, tail)
+        now[geometry], wider[geometry], *along = found
+        neutral[geometry] = _neutral(along)
+        outside += reasons
+    return Outlook(
+        _carried(config, updates),
+        _assumed(config, policy, group),
+        _left_out(config),
+        now,
+        high,
+        other,
+        wider,
+        neutral,
+        tuple(dict.fromkeys(outside)),
+    )
+
+
+def _certain(config: TrainerConfig) -> tuple[float, float, int]:
+    """The widths and updates per rollout, or SpecError with what is missing."""
+    alive = liveness(config)
+    if alive.alive == "no":
+        raise SpecError(f"predict --from: the clip does nothing, at any noise. {alive.reason}")
+    if alive.alive == "unknown":
+        raise SpecError(f"predict --from: no answer without a guess. {alive.reason}")
+    if config.level.value == "sequence":
+        raise SpecError(
+            f"predict --from: {config.level.key} = {config.level.value} clips one ratio per sequence. Its shares follow from "
+            "the noise of a token: entclip predict --noise LAW --length TOKENS --set arm=..."
+        )
+    if config.updates.engine:
+        raise SpecError(
+            f"predict --from: the ratio is to the sampling engine ({config.updates.engine}), whose mismatch no law of noise "
+            "from updates has. Measure it: entclip noise --old --new, then predict --noise TABLE."
+        )
+    if config.kind not in ("clip", "dual_clip") or config.space != "ratio":
+        raise SpecError(
+            f"predict --from: {config.objective.key} = {shown(config.objective.value)} is no clip of the ratio by two widths."
+        )
+    for fact in (config.low, config.high):
+        if not is_number(fact.value):
+            raise SpecError(
+                f"predict --from: {fact.key} = {shown(fact.value)} is not in the configuration. Put its number there."
+            )
+    count = config.updates.count
+    if count is None or count != int(count):
+        raise SpecError(f"predict --from: updates per rollout must be a whole number, got {config.updates.formula}.")
+    high = math.inf if side_off(config, "high") else float(config.high.value)
+    return float(config.low.value), high, int(count)
+
+
+def _sides(spec: Experiment, law: NoiseLaw | NoiseTable, rms: float | None, tail: Tail | None) -> tuple[list[Sides], list[str]]:
+    """What each arm's sides do, and the conditions of validity that the first, as configured, does not meet."""
+    arms = list(predict_noise(spec, law, rms, tail).summary()["arms"].values())
+    unit = spec.update.learning_rate * sample_law(spec.reward, spec.advantage).moment("plus")  # eta M, M = E|A|/2
+    sides = [
+        Sides(
+            arm["clip_fraction_low"],
+            arm["clip_fraction_high"],
+            arm["expected_clip_low"] / unit,
+            arm["expected_clip_high"] / unit,
+        )
+        for arm in arms
+    ]
+    return sides, arms[0]["outside"]
+
+
+def _neutral(along: list[Sides]) -> float | None:
+    """The widest eps_low at which the sides cancel, between points of _GRID; None where they never do.
+
+    A side's term falls off like the tail of the noise, so that its logarithm is what is nearly linear between two points."""
+    nets = np.array([x.net for x in along])
+    turns = np.flatnonzero((nets[1:] * nets[:-1] <= 0) & (nets[1:] != nets[:-1]))
+    if not len(turns):
+        return None
+    k = int(turns[-1])
+    pair = along[k : k + 2]
+    first, second = (math.log(-x.low / x.high) if x.low * x.high < 0 else x.net for x in pair)
+    share = first / (first - second) if first * second <= 0 else nets[k] / (nets[k] - nets[k + 1])
+    return float(_GRID[k] * (_GRID[k + 1] / _GRID[k]) ** share)
+
+
+def _carried(config: TrainerConfig, updates: int) -> tuple[str, ...]:
+    def said(name: str, fact: Fact) -> str:
+        return f"{name} = {shown(fact.value)} ({fact.key}{'' if fact.explicit else ', the default'})"
+
+    return (
+        said("eps_low", config.low),
+        said("eps_high", config.high),
+        f"{updates} updates per rollout ({config.updates.formula})",
+        said("group size", config.group_size),
+        said("advantages divided by", config.advantage),
+    )
+
+
+def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | None) -> tuple[str, ...]:
+    where = "next-token distributions of SmolLM2-135M (--policy gives others)" if policy is None else "the policy given"
+    out = [
+        "random reward, 1 or 0 with probability .5: what the clip does by itself, beside the reward's own term",
+        where,
+        "entropy values of both geometries, natural (surprisal) and euclidean (pi times it): a trained network is neither",
+    ]
+    if group is None:
+        out.append("advantages independent of one another: no group size in the configuration")
+    if config.assumed:
+        out.append(config.assumed)
+    return tuple(out)
+
+
+def _left_out(config: TrainerConfig) -> tuple[str, ...]:
+    out = ["the learning rate: an optimiser's step on weights is no step of logits, so that terms are over eta M and not in nats"]
+    if is_number(config.cap.value):
+        out.append(f"the cap of the dual clip ({config.cap.key} = {shown(config.cap.value)}): few ratios reach it")
+    for fact, name in ((config.entropy_coef, "the entropy bonus"), (config.kl_coef, "the KL term")):
+        if is_number(fact.value) and fact.value:
+            out.append(f"{name} ({fact.key} = {shown(fact.value)})")
+    if is_number(config.temperature.value) and config.temperature.value != 1:
+        out.append(f"the temperature ({config.temperature.key} = {shown(config.temperature.value)})")
+    return tuple(out)

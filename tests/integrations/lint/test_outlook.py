@@ -1,0 +1,128 @@
+"""What a configuration's clip does at a measured noise: against predictions of that clip, and refused where it would guess."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from entclip.cli.app import app
+from entclip.experiments.experiment import parse_experiment
+from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.outlook import Outlook, outlook
+from entclip.integrations.lint.report import convert_command
+from entclip.prediction.meanfield import predict_noise
+from entclip.support.errors import SpecError
+
+POLICY = {"kind": "zipf", "vocab": 64, "exponent": 1.0, "contexts": 1}
+CONFIG = "epsilon: 0.2\nepsilon_high: 0.28\nnum_iterations: 4\nnum_generations: 8\nbeta: 0.04"
+
+
+def seen(text: str, rms: float = 0.2, **more: Any) -> Outlook:
+    return outlook(read_config(text), "flat", rms, policy=POLICY | more)
+
+
+def test_the_sides_are_those_of_the_same_clip() -> None:
+    """Shares and terms over eta M are predict_noise's, whatever eta is there; at the neutral width the sides cancel."""
+    found = seen(CONFIG)
+    eta = 0.05
+    for geometry in ("natural", "euclidean"):
+        neutral = found.neutral[geometry]
+        assert neutral is not None
+        spec = parse_experiment(
+            {
+                "name": "x", "policy": POLICY, "reward": {"kind": "bernoulli", "p": 0.5},
+                "advantage": {"kind": "group", "size": 8, "scale": "std"},
+                "update": {"geometry": geometry, "learning_rate": eta, "batch": 2048, "minibatches": 4, "rollouts": 1},
+                "arm": [{"name": "now", "low": 0.2, "high": 0.28}, {"name": "neutral", "low": neutral, "high": 0.28}],
+            }
+        )  # fmt: skip
+        arms = predict_noise(spec, "flat", 0.2).summary()["arms"]
+        unit = eta * 0.43395  # M of groups of 8 at p = .5, by T7
+        for side in ("low", "high"):
+            assert math.isclose(getattr(found.now[geometry], side), arms["now"][f"expected_clip_{side}"] / unit, rel_tol=2e-5)
+            assert math.isclose(getattr(found.now[geometry], f"share_{side}"), arms["now"][f"clip_fraction_{side}"], rel_tol=1e-9)
+        rest = arms["neutral"]["expected_clip_low"] + arms["neutral"]["expected_clip_high"]
+        # Second differences of the logarithm of a term are .2 a step: linear between two points it is off by an eighth of that.
+        assert abs(rest) < 0.2 / 8 * 1.2 * arms["neutral"]["expected_clip_low"]
+    assert found.other_high == 0.2
+    assert found.wider["natural"].share_high > found.now["natural"].share_high
+    assert found.wider["natural"].low == found.now["natural"].low
+
+
+def test_it_says_what_it_took_and_what_it_left() -> None:
+    found = seen(CONFIG)
+    said = {name: "\n".join(getattr(found, name)) for name in ("carried", "assumed", "left_out")}
+    for words in (
+        "eps_low = 0.2 (epsilon)",
+        "eps_high = 0.28 (epsilon_high)",
+        "4 updates per rollout",
+        "(scale_rewards, the default)",
+    ):
+        assert words in said["carried"]
+    assert "probability .5" in said["assumed"]
+    assert "the learning rate" in said["left_out"]
+    assert "the KL term (beta = 0.04)" in said["left_out"]
+    assert "not in nats" in said["left_out"]
+    assert ("raises" in found.answer()) == (found.now["natural"].net > 0) or not found.decided
+
+
+def test_where_the_geometry_decides_it_says_so() -> None:
+    """Zipf(1) at .2/.2: common actions cross the bounds with natural and euclidean values of opposite order."""
+    found = seen("epsilon: 0.2\nnum_iterations: 4\nnum_generations: 8", exponent=2.0)
+    assert not found.decided
+    assert "there is no one answer" in found.answer()
+
+
+REFUSED = {
+    "dead": ("epsilon: 0.2\nnum_generations: 8", "the clip does nothing"),
+    "sequence": ("epsilon: 3e-4\nnum_iterations: 2\nimportance_sampling_level: sequence", "one ratio per sequence"),
+    "unknown_key": ("epsilon: 0.2\nnum_iterations: 2\nmy_clip_mode: 3", "no answer without a guess"),
+    "updates": ("epsilon: 0.2\ngeneration_batch_size: 512", "no answer without a guess"),
+    "width": ("epsilon: ${EPS}\nnum_iterations: 2", "is not in the configuration"),
+    "half": ("epsilon: 0.2\nsteps_per_generation: 6\ngradient_accumulation_steps: 4", "must be a whole number"),
+    "cispo": ("loss_type: cispo\nepsilon_high: 5.0\nnum_iterations: 2", "is no clip of the ratio"),
+    "engine": (
+        "algorithm.rollout_correction.bypass_mode=True actor_rollout_ref.actor.clip_ratio_low=0.2",
+        "the ratio is to the sampling engine",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_guess_is_refused(name: str) -> None:
+    text, message = REFUSED[name]
+    with pytest.raises(SpecError, match=message):
+        seen(text)
+
+
+def test_the_command(tmp_path: Any) -> None:
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    np.save(tmp_path / "logits.npy", np.log(np.arange(1, 33))[None, :])
+    call = ["predict", "--from", str(tmp_path / "run.yaml"), "--policy", str(tmp_path / "logits.npy")]
+    table = CliRunner().invoke(app, [*call, "--noise", "kl:.02"])
+    assert table.exit_code == 0
+    assert "Carried over: eps_low = 0.2 (epsilon)" in table.output
+    assert "Not expressed: the learning rate" in table.output
+    as_json = json.loads(CliRunner().invoke(app, [*call, "--noise", "flat:.2", "--json"]).output)
+    assert as_json["now"]["natural"]["share_low"] == pytest.approx(seen_from(tmp_path)["share_low"])
+    for more, message in (([], "--noise kl:NATS"), (["--noise", "flat:0"], "positive and finite")):
+        done = CliRunner().invoke(app, [*call, *more])
+        assert done.exit_code != 0
+        assert message in str(done.exception)
+
+
+def seen_from(folder: Any) -> dict[str, float]:
+    found = outlook(read_config(CONFIG), "flat", 0.2, policy={"kind": "file", "path": str(folder / "logits.npy")})
+    return {"share_low": found.now["natural"].share_low}
+
+
+def test_a_converted_clip_is_no_forecast_of_its_run(tmp_path: Any) -> None:
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    text = convert_command(tmp_path / "run.yaml", "entclip", None, None, None, None)
+    assert "takes the shipped toy's" in text
+    assert "takes the shipped toy's" not in convert_command(tmp_path / "run.yaml", "verl", None, None, None, None)
