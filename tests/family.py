@@ -43,6 +43,8 @@ def family(width: float, serves: Set[str] = NOTHING) -> dict[str, dict[str, Any]
         "clip_b": {"kind": "clip_b", "mu": 0.2, "low": w, "high": 1.5 * w},
         "entropy_bonus": {"kind": "entropy_bonus", "coefficient": 0.3, "low": w, "high": 1.5 * w},
         "reference_kl": {"kind": "reference_kl", "coefficient": 0.4, "low": w, "high": 1.5 * w},
+        "random_drop": {"kind": "random_drop", "drop_pos": 0.3, "drop_neg": 0.1},
+        "repo": {"kind": "repo", "coefficient": 0.2},
         "high_entropy_mask": {"kind": "high_entropy_mask", "share": 0.4, "low": w, "high": 1.5 * w},
     }
     return {name: given for name, given in every.items() if kinds()[str(given["kind"])]().needs <= serves}
@@ -54,7 +56,7 @@ def members(width: float, serves: Set[str] = NOTHING) -> dict[str, Objective]:
 
 
 # Kinds that have no bound: no action is in a set, whatever its ratio.
-UNBOUNDED = {"none", "sapo", "sapo_trinity", "reinforce"}
+UNBOUNDED = {"none", "sapo", "sapo_trinity", "reinforce", "repo", "random_drop"}
 
 # Sides that are off, and bounds at a ratio of 1.
 EDGES: dict[str, Objective] = {

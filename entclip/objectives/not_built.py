@@ -64,7 +64,7 @@ NOT_BUILT: dict[str, str] = {
         :True reward: the reward's drift beside it. With rewards of 0 and 1 wrong answers get no bonus.
         :Traps: kappa divides.
         :Not built: its constants were not seen, and it changes rewards, with them the group's mean. Its critic needs value heads.
-        :Report instead: `repo_r`, which also rewards surprisal and has a stated constant.
+        :Report instead: `repo_r`, which also rewards surprisal.
         """,
     "clip_cov": """Clip-Cov removes the gradient of a few samples whose advantage and log-probability vary together.
 
@@ -203,26 +203,6 @@ NOT_BUILT: dict[str, str] = {
         :Traps: about four fifths of the advantages are 0.
         :Not built: it is an advantage rule; experiments have the group's mean alone.
         :Report instead: `clip` with one side off, for hard and for easy prompts.
-        """,
-    "random_drop": """A random drop removes samples whatever they are, sign by sign.
-
-        :Formula: each sample with A > 0 (A < 0) survives with its sign's probability.
-        :Source: [S] Rand-Pos-Clip of arXiv:2511.05993; derived.
-        :Random reward: exactly none of its own.
-        :True reward: that of the reward, times what survives.
-        :Traps: it removes noise as a clip does, which is what makes it a control.
-        :Not built: it is a control, not an objective: it takes its probabilities from another arm.
-        :Report instead: an arm with control = { kind = "drop", like = ARM }, exact in theory and on samples.
-        """,
-    "repo": """REPO subtracts a multiple of the centred log-probability from the advantage.
-
-        :Formula: A - beta L, L = log pi - its mean; REPO-R has beta = zeta |A|.
-        :Source: [S] arXiv:2603.11682 (ICLR 2026); beta not seen [U].
-        :Random reward: up from r = 1 on.
-        :True reward: the reward's drift beside it.
-        :Traps: unlike REPO-R it does not vanish with the advantages.
-        :Not built: what it adds does not scale with |A|, and its constant was not seen.
-        :Report instead: `repo_r`.
         """,
     "steer": """STEER gives less weight to samples that would move the entropy most.
 

@@ -146,6 +146,31 @@ def _calibrl(o, r, s):
     return _clipped(o.low, o.high)(r, s) - o.coefficient * np.abs(a) * leaky
 
 
+def _entropy(p):
+    return -np.sum(p * np.log(p))
+
+
+def _erc(o, r, s):
+    """Samples are the actions of one context, each once."""
+    moved = (_entropy(s[0] * s[2]) + 1e-8) / (_entropy(s[2]) + 1e-8)
+    return _clipped(o.low, o.high)(r, s) if o.entropy_low < moved < o.entropy_high else 0 * r
+
+
+def _clip_b(o, r, s):
+    """Likewise; mean and deviation of the discriminator over samples of pi_old."""
+    _, a, old = s
+    value = old * (_entropy(old) + np.log(old))
+    mean = np.sum(old * value)
+    least = mean - o.mu * np.sqrt(np.sum(old * (value - mean) ** 2))
+    return np.where((a < 0) & (value < least), 0, _clipped(o.low, o.high)(r, s))
+
+
+def _repo(o, r, s):
+    """Likewise: r (A - beta (log pi less its mean)), the new advantage detached."""
+    pi = s[0] * s[2]
+    return r * (s[1] - o.coefficient * (np.log(pi) + _entropy(pi)))
+
+
 _SURROGATES: dict[str, Callable[[Objective, np.ndarray, Sample], np.ndarray]] = {
     "none": lambda o, r, s: r * s[1],
     "clip": lambda o, r, s: _clipped(o.low, o.high)(r, s),
@@ -169,4 +194,9 @@ _SURROGATES: dict[str, Callable[[Objective, np.ndarray, Sample], np.ndarray]] = 
     "entropic": _entropic,
     "repo_r": _repo_r,
     "calibrl": _calibrl,
+    "erc": _erc,
+    "clip_b": _clip_b,
+    "repo": _repo,
+    "entropy_bonus": lambda o, r, s: _clipped(o.low, o.high)(r, s),  # the bonus is no sample's
+    "random_drop": lambda o, r, s: np.where(s[1] > 0, 1 - o.drop_pos, 1 - o.drop_neg) * r * s[1],  # the mean over coins
 }
