@@ -42,6 +42,7 @@ def diagnose(
     as_json: AsJson = False,
 ) -> None:
     """Say of a run's log whether its clip acts, on which side, and how much of the entropy change it can have caused."""
+    from entclip.integrations.logs.reading import NoMetricError
     from entclip.support.errors import SpecError
 
     if html is not None and len(logs) > 1:
@@ -56,7 +57,14 @@ def diagnose(
         state = [_state(log) for log in logs]
         if state != seen:
             seen = state
-            failed = _once(logs, config, run, everything, fail_on, html, as_json)
+            try:
+                failed = _once(logs, config, run, everything, fail_on, html, as_json)
+            except NoMetricError as error:
+                if not follow:
+                    raise
+                # A job that has just begun: its first row is still to come.
+                typer.echo(f"waiting: {error}", err=True)
+                failed = False
             if failed:
                 raise typer.Exit(1)
         if not follow:

@@ -22,7 +22,7 @@ from entclip.integrations.logs.names import plain_name
 from entclip.support.bounded import open_regular
 from entclip.support.errors import SpecError
 
-__all__ = ["LARGEST", "read_log", "read_rows"]
+__all__ = ["LARGEST", "NoMetricError", "read_log", "read_rows"]
 
 LARGEST = 2 * 2**30  # bytes of a file
 _HEAD = 1 << 16
@@ -31,6 +31,10 @@ _DEEPEST = 4
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".log", ".out", ".txt", ".parquet")
 _STATE = "trainer_state.json"
 Row = tuple[int, Mapping[str, float]]
+
+
+class NoMetricError(SpecError):
+    """A file that can be read and has no metric that is known here: none yet, if a job is still writing it."""
 
 
 def read_rows(rows: Iterable[Mapping[str, Any]]) -> Log:
@@ -66,7 +70,7 @@ def read_log(path: str | Path, *, run: str | None = None) -> Log:
     if not log.columns:
         titles = ", ".join(library.title for library in LIBRARIES)
         named = f" It names {', '.join(log.unknown[:6])}." if log.unknown else ""
-        raise SpecError(
+        raise NoMetricError(
             f"log {_short(path)} ({log.form}) has no metric that is known here.{named} Known are the names of {titles}, such as "
             "entropy, clip_fraction_low, clip_fraction_high."
         )
@@ -87,7 +91,7 @@ def _file(path: Path, run: str | None) -> Log:
             head = file.read(_HEAD)
             file.seek(0)
             if not head.strip():
-                raise SpecError("it is empty.")
+                raise NoMetricError("it is empty.")
             table, skipped = Table(known, metric), [0]
             form, rows = _rows(path, file, head, size, run, skipped)
             for line, row in rows:
@@ -97,7 +101,9 @@ def _file(path: Path, run: str | None) -> Log:
         except OSError as error:
             raise SpecError(f"{where} cannot be read: {error.strerror}.") from None
         except SpecError as error:
-            raise SpecError(f"{where} cannot be read: {error}" if not str(error).startswith("the log") else str(error)) from None
+            raise type(error)(
+                f"{where} cannot be read: {error}" if not str(error).startswith("the log") else str(error)
+            ) from None
 
 
 def _rows(
@@ -140,11 +146,9 @@ def _folder(folder: Path, run: str | None) -> Log:
         if log.columns:
             logs.append(log)
     if not logs:
-        raise SpecError(
-            refused[0]
-            if len(paths) == 1 and refused
-            else f"folder {_short(folder)}: none of its {len(paths)} files has a metric."
-        )
+        if len(paths) == 1 and refused:
+            raise SpecError(refused[0])
+        raise NoMetricError(f"folder {_short(folder)}: none of its {len(paths)} files has a metric.")
     return _joined(folder, logs)
 
 

@@ -318,5 +318,19 @@ def test_follow_reads_again_when_the_log_grows(tmp_path, monkeypatch):
     assert done.stdout.count("run.jsonl: TRL") == 2
 
 
+def test_follow_waits_for_the_first_row(tmp_path, monkeypatch):
+    path = tmp_path / "run.log"
+    path.write_text("")
+    texts = iter(["loading weights\n", "loading weights\n" + "step:1 - actor/pg_clipfrac:2.0 - actor/entropy:0.5\n"])
+    monkeypatch.setattr("entclip.cli.logs.time.sleep", lambda seconds: path.write_text(next(texts)))
+    done = invoke(path, "--follow", "--fail-on", "error")
+    assert done.exit_code == 1
+    assert done.stderr.count("waiting: ") == 2
+    assert "which no share can be" in " ".join(done.stdout.split())
+    assert isinstance(invoke(tmp_path / "none", "--follow").exception, SpecError)
+    path.write_text("")
+    assert isinstance(invoke(path).exception, SpecError)
+
+
 def test_rows_without_a_file():
     assert read_rows([]).rows == 0
