@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -39,6 +40,9 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 
 # Reference
 autodoc_member_order = "bysource"
+# Ledgers inside training loops import what the site is built without.
+_TORCH = ("safetensors", "tokenizers", "torch", "transformers", "trl")
+autodoc_mock_imports = [name for name in _TORCH if importlib.util.find_spec(name) is None]
 autodoc_typehints_format = "short"
 # Named, not spelt out: these are unions with pydantic's annotations.
 autodoc_type_aliases = {name: name for name in ("Advantage", "RewardLaw", "PolicySpec")}

@@ -22,14 +22,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+from entclip.support.extras import not_installed
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError(not_installed("a ledger inside a training loop", "torch", "torch")) from error
 
 from entclip.engines.llm.causes import token_share, token_weights
 from entclip.engines.llm.optimizers import LINEAR
 from entclip.engines.llm.probe import probe_entropy
 from entclip.integrations.recording.probe import UserProbe
 from entclip.integrations.recording.record import About, Record
-from entclip.integrations.recording.step import Gathered, Watch, unwrapped
+from entclip.integrations.recording.step import Gathered, Watch, agreed, unwrapped
+from entclip.ledger.columns import COLUMNS
 from entclip.objectives.base import Objective
 from entclip.objectives.clip import Clip
 from entclip.objectives.needs import refuse_unserved
@@ -41,6 +47,12 @@ if TYPE_CHECKING:
     from entclip.runs.result import Ledger
 
 __all__ = ["EntropyLedger"]
+
+# Of a row, what a dashboard shows.
+_LOGGED = (
+    *(c.name for c in COLUMNS if c.kind == "cause"), "curvature", "remainder", "measured", "position_se", "entropy", "gap_low",
+    "gap_high", "clip_fraction_low", "clip_fraction_high", "kl", "log_ratio_mean", "log_ratio_rms", "ratio_max",
+)  # fmt: skip
 
 
 class EntropyLedger:
@@ -62,8 +74,8 @@ class EntropyLedger:
         positions: keep this many contexts of the probe set, drawn at random: unbiased, with a standard error (position_se).
         bonus: the loss has terms beside the surrogate. If not, the gradient is checked against the surrogate's once.
         out: folder that entclip ledger and entclip report read, written whole when a rollout ends; None keeps rows in memory.
-        log: called with ({"entclip/NAME": value}, update) after every accounted update: `lambda values, step: wandb.log(values)`,
-            or a loop over SummaryWriter.add_scalar.
+        log: called with ({"entclip/NAME": value}, update) after every accounted update, in the first process:
+            `lambda values, step: wandb.log(values)`, or a loop over SummaryWriter.add_scalar.
         name, seed: of the run; the seed draws the positions.
     Raises: SpecError for what cannot be accounted: a frozen model, sharded parameters, a folder that holds another run.
     """
@@ -137,10 +149,13 @@ class EntropyLedger:
         self._probe.check()
         old = self._watch.look()
         now = probe_entropy(old)
-        self._end_rollout(now)
-        self._record.begin_rollout()
-        self._old, self._start, self._inner, self._observed = old, now, 0, dict(observed)
-        self._arm()
+        if self._old is None or self._inner > 0:
+            self._end_rollout(now)
+            self._record.begin_rollout()
+            self._start = now
+        self._old, self._inner, self._observed = old, 0, dict(observed)
+        if not self._gathered.counts:  # else a rollout begins between two minibatches whose gradients are accumulated
+            self._arm()
 
     def minibatch(
         self,
@@ -153,6 +168,7 @@ class EntropyLedger:
         scale: float = 1.0,
         logits: Any = None,
         actions: Any = None,
+        log_ratios: Any = None,
     ) -> None:
         """Tell the ledger of a minibatch, before `loss.backward()`; several times where gradients are accumulated.
 
@@ -162,6 +178,7 @@ class EntropyLedger:
             weights: what each token counts in the loss: "token", a mean over tokens; "sequence", a mean over responses of their
                 means; or (N, T), of a loss that is the sum of weights times the surrogate. scale: a factor on them, such as
                 1 / accumulation steps.
+            log_ratios: (N, T), of an objective that takes other ratios than those of the tokens, such as a sequence's mean.
         Raises: ValueError if shapes disagree or a log-probability is positive.
         """
         if not self._armed:
@@ -174,14 +191,16 @@ class EntropyLedger:
             log_probs = values.gather(-1, actions.long()[..., None])[..., 0]
         kept = torch.ones_like(log_probs, dtype=torch.bool) if mask is None else mask.bool()
         share, advantages = _checked(log_probs, old_log_probs, advantages, kept, weights)
-        if not bool(kept.any()):
-            return
         old = torch.where(kept, old_log_probs.detach().to(log_probs.dtype), 0.0)
         new = torch.where(kept, log_probs.detach(), 0.0)
         if not all(bool(torch.isfinite(x).all()) for x in (old, new, advantages * kept)):
             self._reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
             return
-        found = token_weights(self._objective, new, old, advantages, kept, share * scale)
+        if log_ratios is None:
+            found = token_weights(self._objective, new, old, advantages, kept, share * scale)
+        else:
+            told = torch.where(kept, log_ratios.detach(), 0.0)
+            found = token_weights(self._objective, old + told, old, advantages, kept, share * scale)
         self._gather(found, log_probs, kept)
         self._gathered.log_ratios += float((new - old).sum(dtype=torch.float64))
 
@@ -273,9 +292,8 @@ class EntropyLedger:
     def _before_step(self) -> None:
         if not self._armed or self._old is None:
             return
-        if self._reason is None and not self._gathered.counts:
-            self._reason = "no token of its minibatch counted, or minibatch() was not called"
-        self._reason = self._reason or self._watch.before()
+        reason = agreed(self._reason, self._gathered.tokens, self._watch.trained[0].device)
+        self._reason = reason or self._watch.before()
 
     def _after_step(self) -> None:
         if self._old is None:  # between two runs of a loop: nobody has said what pi_old is
@@ -292,7 +310,7 @@ class EntropyLedger:
             else:
                 row = self._record.append(made.columns, self._inner, made.samples, made.precision)
                 if self._log is not None and _first_process():
-                    self._log({f"entclip/{k}": v for k, v in row.items() if isinstance(v, float)}, self._update)
+                    self._log({f"entclip/{k}": row[k] for k in _LOGGED if row.get(k) is not None}, self._update)
         self._update += 1
         self._inner += 1
         self._arm()

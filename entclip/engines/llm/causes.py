@@ -69,5 +69,5 @@ def token_weights(
     return TokenWeights(
         {cause: (ratio * weight * share).to(log_probs.dtype) for cause, weight in split.items()},
         {name: float(each.sum()) for name, each in counts.items()},
-        float(ratio[mask].max()),
+        float(ratio[mask].max()) if bool(mask.any()) else 0.0,
     )

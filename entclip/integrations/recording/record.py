@@ -29,6 +29,7 @@ __all__ = ["About", "Record"]
 _ARM = "run"
 _KEPT = ("rows", "details", "summaries", "totals", "rollout_totals", "entropy_start", "entropy_end", "skipped", "drawn",
          "_rollout_skipped", "_entropy_expected")  # fmt: skip
+_TOTALS = ("totals", "rollout_totals")
 _NOTES = 40  # reasons of updates that could not be accounted
 
 
@@ -140,12 +141,16 @@ class Record:
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs to go on with these books."""
         kept = {name: copy.deepcopy(getattr(self._books, name)) for name in _KEPT}
+        for name in _TOTALS:  # as numbers, which torch.load takes with weights_only=True
+            kept[name] = {column: np.asarray(value).tolist() for column, value in kept[name].items()}
         return {"books": kept, "rollout": self._unit.rollout, "notes": list(self.notes)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on with the books that `state` gave."""
         for name in _KEPT:
             setattr(self._books, name, copy.deepcopy(state["books"][name]))
+        for name in _TOTALS:
+            setattr(self._books, name, {column: np.array(value) for column, value in state["books"][name].items()})
         self._unit.rollout, self.notes, self._resumed = state["rollout"], list(state["notes"]), True
 
     def _experiment(self) -> Experiment:

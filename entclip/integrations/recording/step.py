@@ -15,7 +15,7 @@ from entclip.integrations.recording.probe import UserProbe, evaluating
 from entclip.objectives.base import CAUSES, Objective
 from entclip.support.errors import SpecError
 
-__all__ = ["Gathered", "Stepped", "Watch", "unwrapped"]
+__all__ = ["Gathered", "Stepped", "Watch", "agreed", "unwrapped"]
 
 _AGREE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the gradient's length: two orders of summation over a model
 _COARSE = 0.1  # the same for a model in half precision
@@ -78,7 +78,8 @@ class Watch:
     """Looks at a model before and after a step of its optimiser; leaves weights, gradients and modes as they were."""
 
     def __init__(self, model: Any, optimizer: Any, probe: UserProbe, *, bonus: bool) -> None:
-        self.model, self.optimizer, self.probe, self.bonus = getattr(model, "module", model), unwrapped(optimizer), probe, bonus
+        inner = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+        self.model, self.optimizer, self.probe, self.bonus = inner, unwrapped(optimizer), probe, bonus
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         own = {id(p) for p in self.model.parameters() if p.requires_grad}
         self.trained = [p for p in self.parameters if id(p) in own]
@@ -158,7 +159,10 @@ class Watch:
         """First-order parts of the step, nats."""
         if type(self.optimizer) not in LINEAR:
             return dict.fromkeys(CAUSES, 0.0)
-        parts = {name: _averaged(vectors) for name, vectors in gathered.parts.items()}
+        # One process may have clipped where another has not: all of them add up the same causes in the same order.
+        names = CAUSES[1:] if _distributed() else tuple(name for name in CAUSES[1:] if name in gathered.parts)
+        none = [torch.zeros_like(p) for p in self.trained] if _distributed() else []
+        parts = {name: _averaged(gathered.parts.get(name) or [x.clone() for x in none]) for name in names}
         extra: dict[str, list[Any]] = {}
         whole = b.raw
         if gathered.surrogate is not None:
@@ -256,6 +260,21 @@ def _averaged(vectors: list[Any]) -> list[Any]:
         torch.distributed.all_reduce(vector)
         vector /= torch.distributed.get_world_size()
     return vectors
+
+
+def agreed(reason: str | None, tokens: float, device: Any) -> str | None:
+    """Return why an update cannot be accounted, the same in every process; None if it can.
+
+    reason: of this process. tokens: of its minibatch that count.
+    """
+    others = 0.0
+    if _distributed():
+        seen = torch.tensor([float(reason is not None), tokens], dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(seen)
+        others, tokens = seen.tolist()
+    if reason is None and others:
+        return "another process could not account for its part"
+    return reason or (None if tokens else "no token of its minibatch counted, or minibatch() was not called")
 
 
 def _pooled(gathered: Gathered, device: Any) -> tuple[TokenWeights, float, float, float]:
