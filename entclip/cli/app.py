@@ -47,7 +47,7 @@ def _entclip(
 
 
 def main() -> None:
-    """Entry point: runs the command and leaves with its exit code."""
+    """Run the command and leave with its exit code."""
     run_command(app)
 
 

@@ -65,7 +65,7 @@ class Output:
 
     @property
     def tables(self) -> bool:
-        """Whether standard output is for people."""
+        """Tell whether standard output is for people."""
         return not self.as_json and self.csv != "-"
 
     def progress(self, title: str, total: int, first: str = "") -> AbstractContextManager[Advance]:

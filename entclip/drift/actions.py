@@ -63,38 +63,38 @@ class Listed:
 
 
 def centred(p: Actions, x: Array) -> Array:
-    """x - E_pi[x] of each action."""
+    """Return x - E_pi[x] of each action."""
     return x - p.mean(x)
 
 
 def step_value(p: Actions, geometry: Geometry) -> Array:
-    """kappa - E_pi[kappa], what weight on an action is worth: kappa = s (natural) or pi (s - H) (euclidean). Claim T5."""
+    """Return kappa - E_pi[kappa], what weight on an action is worth: kappa = s (natural) or pi (s - H) (euclidean). Claim T5."""
     excess = centred(p, p.log_probs)
     return -excess if geometry == "natural" else centred(p, -p.probs * excess)
 
 
 def mean_step(p: Actions, weights: Array, geometry: Geometry) -> Array:
-    """Mean step per unit learning rate of weights w = E[c|a]/r: w (natural) or pi (w - E_pi w) (euclidean)."""
+    """Return the mean step per unit learning rate of weights w = E[c|a]/r: w (natural) or pi (w - E_pi w) (euclidean)."""
     return weights if geometry == "natural" else p.probs * centred(p, weights)
 
 
 def hessian_diagonal(p: Actions) -> Array:
-    """d2H/dtheta_a^2 = -pi_a (l_a + H + 1) + pi_a^2 (2 l_a + 2 H + 1) of each action. Claim T1."""
+    """Return d2H/dtheta_a^2 = -pi_a (l_a + H + 1) + pi_a^2 (2 l_a + 2 H + 1) of each action. Claim T1."""
     x = centred(p, p.log_probs)
     return -p.probs * (x + 1 - p.probs * (2 * x + 1))
 
 
 def hessian_product(p: Actions, vector: Array) -> Array:
-    """(Hess H) v of each action: -pi_a [ (v_a - E v)(l_a + H + 1) - Cov(l, v) ]. Claim T1."""
+    """Return (Hess H) v of each action: -pi_a [ (v_a - E v)(l_a + H + 1) - Cov(l, v) ]. Claim T1."""
     x, v = centred(p, p.log_probs), centred(p, vector)
     return -p.probs * (v * (x + 1) - p.mean(x, v))
 
 
 def curvature_form(p: Actions, u: Array, v: Array) -> Array:
-    """u' Hess(H) v = -E[(u - E u)(v - E v)(l + H + 1)]. Claim T1."""
+    """Return u' Hess(H) v = -E[(u - E u)(v - E v)(l + H + 1)]. Claim T1."""
     return -p.mean(centred(p, u), centred(p, v), centred(p, p.log_probs) + 1)
 
 
 def covariance(p: Actions, u: Array, v: Array) -> Array:
-    """Cov_pi(u, v)."""
+    """Return Cov_pi(u, v)."""
     return p.mean(centred(p, u), centred(p, v))

@@ -38,7 +38,7 @@ class Derivatives(NamedTuple):
 
 
 def entropy_gradient(log_probs: Array) -> Array:
-    """dH/dtheta_a = pi_a (s_a - H), shape (..., V). Claim T1."""
+    """Return dH/dtheta_a = pi_a (s_a - H), shape (..., V). Claim T1."""
     xp = namespace(log_probs)
     probs = xp.exp(log_probs)
     return -probs * (log_probs - xp.sum(probs * log_probs, axis=-1, keepdims=True))
@@ -52,7 +52,7 @@ def _centered(log_probs: Array, *vectors: Array) -> tuple[Array, ...]:
 
 
 def directional_derivatives(log_probs: Array, step: Array) -> Derivatives:
-    """H', H'', H''' at pi along the step d. Claims T2 (first) and T3.
+    """Return H', H'', H''' at pi along the step d. Claims T2 (first) and T3.
 
     first  = Cov_pi(s, d)                              (T2)
     second = -kappa_3(l, d, d) - Var(d)
@@ -71,22 +71,22 @@ def directional_derivatives(log_probs: Array, step: Array) -> Derivatives:
 
 
 def hessian_diagonal(log_probs: Array) -> Array:
-    """d2H/dtheta_a^2 = -pi_a (l_a + H + 1) + pi_a^2 (2 l_a + 2 H + 1), shape (..., V). Claim T1."""
+    """Return d2H/dtheta_a^2 = -pi_a (l_a + H + 1) + pi_a^2 (2 l_a + 2 H + 1), shape (..., V). Claim T1."""
     return actions.hessian_diagonal(Listed(log_probs))
 
 
 def hessian_product(log_probs: Array, vector: Array) -> Array:
-    """(Hess H) v without the V x V matrix: -pi_a [ (v_a - E v)(l_a + H + 1) - Cov(l, v) ], shape (..., V). Claim T1."""
+    """Return (Hess H) v without the V x V matrix: -pi_a [ (v_a - E v)(l_a + H + 1) - Cov(l, v) ], shape (..., V). Claim T1."""
     return actions.hessian_product(Listed(log_probs), vector)
 
 
 def hessian_form(log_probs: Array, u: Array, v: Array) -> Array:
-    """u' (Hess H) v = -kappa_3(l, u, v) - Cov(u, v), shape (...). Claim T3."""
+    """Return u' (Hess H) v = -kappa_3(l, u, v) - Cov(u, v), shape (...). Claim T3."""
     return actions.curvature_form(Listed(log_probs), u, v)[..., 0]
 
 
 def remainder_bounds(step: Array) -> tuple[Array, Array]:
-    """Bounds on |dH - H'| and |dH - H' - H''/2| for a step of range D = max d - min d, each (...). Claim T3.
+    """Return the bounds on |dH - H'| and |dH - H' - H''/2| for a step of range D = max d - min d, each (...). Claim T3.
 
     D^2 (sigma/2 + 1/4)/2 and D^3 (7 sigma/8 + 1/(3 sqrt 3))/6 with sigma = sqrt(log(V-1)^2/4 + 1), which bounds the standard
     deviation of surprisal. They hold for every step and say little beyond D ~ 1.
@@ -98,7 +98,7 @@ def remainder_bounds(step: Array) -> tuple[Array, Array]:
 
 
 def largest_third_derivative(log_probs: Array, step: Array, nodes: int) -> tuple[Array, Array]:
-    """Largest and smallest |H'''| over `nodes` evenly spaced points of the path theta + t d, 0 <= t <= 1, each (...).
+    """Return the largest and smallest |H'''| over `nodes` evenly spaced points of the path theta + t d, 0 <= t <= 1, each (...).
 
     |dH - H' - H''/2| <= max |H'''| / 6 (Taylor with Lagrange remainder). A grid can miss the maximum between two points;
     the distance between the two returned values says by how much it may.
@@ -112,7 +112,7 @@ def largest_third_derivative(log_probs: Array, step: Array, nodes: int) -> tuple
 
 
 def proved_remainder(spread: np.ndarray, vocab: int) -> np.ndarray:
-    """T3's bound on |dH - H' - H''/2| for a step of range `spread` over V actions, which columns do not count."""
+    """Return T3's bound on |dH - H' - H''/2| for a step of range `spread` over V actions, which columns do not count."""
     sigma = math.sqrt(math.log(vocab - 1) ** 2 / 4 + 1)
     out: np.ndarray = spread**3 * (7 * sigma / 8 + 1 / (3 * math.sqrt(3))) / 6
     return out

@@ -61,7 +61,7 @@ def expected_entropy_drift(
     batch: int | None = None,
     reference: SoftmaxPolicy | None = None,
 ) -> DriftTerms:
-    """Expected entropy change of one update on fresh samples of the old policy, by cause, in nats. Claims T5, T8.
+    """Return the expected entropy change of one update on fresh samples of the old policy, by cause, in nats. Claims T5, T8.
 
     dH = eta Cov_pi(kappa, w),  kappa = s (natural) or pi (s - H) (euclidean),  s = -log pi,
     w(a) = E[A|a] + E[A-|a] 1_LOW(a) - E[A+|a] 1_HIGH(a); each summand of w gives one returned term. Order 2 adds the

@@ -55,7 +55,7 @@ class ActionMoments(NamedTuple):
 
 
 def expected_weights(change: Change, moments: AdvantageMoments, keep: Keep | None = None) -> dict[str, Array]:
-    """w(a) = E[c | a] / r(a) by cause, each (..., V); with `keep`, of samples that survive a random drop. Claims T5, T10."""
+    """Return w(a) = E[c | a] / r(a) by cause, each (..., V), of samples that survive a random drop. Claims T5, T10."""
     return weights_by_cause(change, ActionMoments.of(moments, change.gains.plus), keep)
 
 
@@ -68,12 +68,12 @@ def weights_by_cause(change: Change, moments: ActionMoments, keep: Keep | None =
 
 
 def mean_weights(change: Change, moments: ActionMoments) -> Array:
-    """E[c | a] / r(a), (..., V): the sum of `expected_weights`. Claim T5."""
+    """Return E[c | a] / r(a), (..., V): the sum of `expected_weights`. Claim T5."""
     return weights_of(change, moments.plus, moments.minus, moments.share_plus, moments.share_minus)
 
 
 def mean_square_weights(change: Change, moments: ActionMoments, keep: Keep | None = None) -> Array:
-    """E[(c/r)^2 | a], (..., V), of samples that survive a random drop. Claim T8.
+    """Return E[(c/r)^2 | a], (..., V), of samples that survive a random drop. Claim T8.
 
     c/r is A+ g_plus + x_plus or -A- g_minus + x_minus by the sign of A, x the extra weights.
     """
@@ -90,14 +90,14 @@ def mean_square_weights(change: Change, moments: ActionMoments, keep: Keep | Non
 def expected_first_order(
     weights: dict[str, Array], log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
 ) -> dict[str, Array]:
-    """eta Cov_pi(kappa, w) for each cause, each (...), nats per update. Claim T5."""
+    """Return eta Cov_pi(kappa, w) for each cause, each (...), nats per update. Claim T5."""
     p = Listed(log_probs)
     value = step_value(p, geometry)
     return {cause: learning_rate * p.mean(value, w)[..., 0] for cause, w in weights.items()}
 
 
 def clip_set_stats(change: Change, log_probs: Array, geometry: Geometry) -> ClipSetStats:
-    """Probability and entropy value of the clip sets under pi. Claim T6: dH = eta M (mass_low - mass_high)."""
+    """Return the probability and entropy value of the clip sets under pi. Claim T6: dH = eta M (mass_low - mass_high)."""
     p = Listed(log_probs)
     value = step_value(p, geometry)
     low, high = (namespace(log_probs).astype(s, log_probs.dtype) for s in (change.low, change.high))

@@ -19,7 +19,7 @@ _ROUNDING = 1e-12  # of weights of order 1
 
 
 def own_weights(change: Change, half_mean: float, share_plus: float = 0.5, share_minus: float = 0.5) -> Array:
-    """w(a) = E[c|a]/r(a) of an objective under a reward that ignores the action, and of its bonus, (..., V). Claim T14.
+    """Return w(a) = E[c|a]/r(a) of an objective under a reward that ignores the action, and of its bonus, (..., V). Claim T14.
 
     w = M (g_plus - g_minus) + P_plus x_plus + P_minus x_minus,  each term by its chance to survive a random drop.
 
@@ -44,7 +44,7 @@ def own_drift(
     share_plus: float = 0.5,
     share_minus: float = 0.5,
 ) -> Array:
-    """Expected first-order entropy change that an objective makes by itself, (...), nats. Claim T14.
+    """Return the expected first-order entropy change that an objective makes by itself, (...), nats. Claim T14.
 
     dH = eta M Cov_pi(kappa, g_plus - g_minus) + eta Cov_pi(kappa, P_plus x_plus + P_minus x_minus),
 
@@ -59,7 +59,7 @@ def own_drift(
 
 
 def drift_class(objective: Objective) -> DriftClass:
-    """When an objective moves entropy by itself under a random reward. Claim T14.
+    """Say when an objective moves entropy by itself under a random reward. Claim T14.
 
     Its weights are looked at on fixed policies, at pi = pi_old and after a walk of the logits:
 

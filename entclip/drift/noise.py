@@ -13,7 +13,7 @@ __all__ = ["noise_drift"]
 
 
 def noise_drift(log_probs: Array, *, learning_rate: float, second_moment: float, batch: int, geometry: Geometry) -> Array:
-    """Expected entropy change per update, (...), nats, for advantages of second moment m2. Claim T9.
+    """Return the expected entropy change per update, (...), nats, for advantages of second moment m2. Claim T9.
 
     Args:
         log_probs: log pi = log pi_old, (..., V).

@@ -20,7 +20,7 @@ def same_batch_cost(
     learning_rate: float,
     geometry: Geometry,
 ) -> Array:
-    """How much the expected drift changes when a statistic is made of the same samples, (...), nats. Claim T17.
+    """Say how much the expected drift changes when a statistic is made of the same samples, (...), nats. Claim T17.
 
     dH(same) - dH(others) = (eta/N) Cov_pi(kappa, w' (x - E_pi0[x])),
 

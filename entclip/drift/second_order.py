@@ -43,12 +43,12 @@ __all__ = [
 
 
 def noise_trace(log_probs: Array, ratio: Array, square: Array, *, geometry: Geometry) -> Array:
-    """tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...). Claim T8."""
+    """Return tr(Hess S) of one sample whose (c/r)^2 has mean `square` (..., V) given the action, shape (...). Claim T8."""
     return single_curvature(Listed(log_probs), ratio, square, geometry)[..., 0]
 
 
 def single_curvature(p: Actions, ratio: Array, square: Array, geometry: Geometry) -> Array:
-    """tr(Hess S): the form of one sample's step with itself, on the average. Claim T8."""
+    """Return tr(Hess S): the form of one sample's step with itself, on the average. Claim T8."""
     if geometry == "natural":
         # sum_a Hess_aa square_a / pi0_a: Hess_aa carries a factor pi_a, so pi_a / pi0_a = r keeps rare actions finite.
         x = centred(p, p.log_probs)
@@ -58,7 +58,7 @@ def single_curvature(p: Actions, ratio: Array, square: Array, geometry: Geometry
 
 
 def single_variance(p: Actions, ratio: Array, square: Array, geometry: Geometry) -> Array:
-    """E Var_pi of one sample's step."""
+    """Return E Var_pi of one sample's step."""
     if geometry == "natural":
         # Var_pi(e_a / pi0_a) = pi_a (1 - pi_a) / pi0_a^2, and a has probability pi0_a.
         return p.total(ratio, 1 - p.probs, square)
@@ -79,13 +79,13 @@ _PAIR_TERMS = (
 
 
 def weights_by_sign(change: Change) -> dict[str, Array]:
-    """What a change gives samples by the sign of A: gains, and extra weights where it has any, each (..., V)."""
+    """Say what a change gives samples by the sign of A: gains, and extra weights where it has any, each (..., V)."""
     extra = {} if change.extra_plus is None else {"extra_plus": change.extra_plus, "extra_minus": change.extra_minus}
     return {"plus": change.gains.plus, "minus": change.gains.minus} | extra
 
 
 def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form) -> Array:
-    """tr(M C), C = E[d_i d_j'] for two samples of one group: mean steps at the reward levels, joined by pair moments. Claim T8.
+    """Return tr(M C), C = E[d_i d_j'] for two samples of one group, from mean steps at the reward levels. Claim T8.
 
     With gains alone, u+- the mean step of gain g+- at a level: the sum over levels of
     E[A+A+] u+'M u+ + E[A-A-] u-'M u- - 2 E[A+_i A-_j] u+'M u-.
@@ -143,7 +143,7 @@ def second_order(
     shared_group: float,
     visits: Array | float = 1.0,
 ) -> Array:
-    """E[d' M d] of the step d of one update per squared learning rate, for M the Hessian of entropy or the covariance. Claim T8.
+    """Return E[d' M d] of the step d of one update per squared learning rate, M the Hessian or the covariance. Claim T8.
 
     Args:
         single: mean of one sample's step with itself.   form: u' M v.   The other arguments are those of `expected_curvature`.
@@ -179,7 +179,7 @@ def expected_curvature(
     visits: Array | float = 1.0,
     keep: Keep | None = None,
 ) -> Array:
-    """Expected second-order entropy change of one update of `batch` samples, (...), nats. Claims T8, T15.
+    """Return the expected second-order entropy change of one update of `batch` samples, (...), nats. Claims T8, T15.
 
     Args:
         log_probs, ratio: log pi and pi/pi_old, (..., V).   change: what the objective makes of them.
@@ -212,7 +212,7 @@ def expected_step_variance(
     visits: Array | float = 1.0,
     keep: Keep | None = None,
 ) -> Array:
-    """E Var_pi(step) per squared learning rate, (...): twice the expected KL step to leading order.
+    """Return E Var_pi(step) per squared learning rate, (...): twice the expected KL step to leading order.
 
     T8 with the covariance under pi in the place of the Hessian: E_sample Var_pi(step of one sample)/B and, for two samples,
     (1 - 1/B) [ c Cov_pi of two of one group + (1 - c) Var_pi(g) ]. KL-matched controls set their learning rate by it. Arguments

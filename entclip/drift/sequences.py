@@ -15,7 +15,7 @@ __all__ = ["gspo_drift", "normal_clip_share", "sequence_ratio", "share_ceiling"]
 
 
 def sequence_ratio(tree: PrefixTree, log_probs: np.ndarray, old_log_probs: np.ndarray) -> np.ndarray:
-    """GSPO's ratio of every sequence, exp of its mean log-ratio, (..., V^length), from log pi and log pi_old (..., N, V).
+    """Return GSPO's ratio of every sequence, exp of its mean log-ratio, (..., V^length), from log pi and log pi_old (..., N, V).
 
     Claim T16. References: Zheng et al. 2025, arXiv:2507.18071.
     """
@@ -35,7 +35,7 @@ def gspo_drift(
     learning_rate: float,
     geometry: Geometry,
 ) -> np.ndarray:
-    """Expected first-order entropy change of every prefix's policy in one GSPO update, (..., N), nats. Claim T16.
+    """Return the expected first-order entropy change of every prefix's policy in one GSPO update, (..., N), nats. Claim T16.
 
     A sequence y carries the weight c(y) = s A g of the clip at s, and each of its tokens c(y)/length. At prefix p that is
 
@@ -61,7 +61,7 @@ def gspo_drift(
 
 
 def share_ceiling(minibatches: int) -> float:
-    """The largest share of samples that a sign-gated clip can act on over a rollout, (1 - 1/K)/2. Claim T16.
+    """Return the largest share of samples that a sign-gated clip can act on over a rollout, (1 - 1/K)/2. Claim T16.
 
     Either sign of A has chance 1/2 whatever the ratio, LOW and HIGH are disjoint, and the first of K minibatches never clips.
     Raises: SpecError unless K is at least 1.
@@ -72,7 +72,7 @@ def share_ceiling(minibatches: int) -> float:
 
 
 def normal_clip_share(length: int, spread: float, low: float, high: float) -> float:
-    """Share of sequences beyond the bounds of a sequence clip on the side that their sign gates. Claim T16.
+    """Return the share of sequences beyond the bounds of a sequence clip on the side that their sign gates. Claim T16.
 
     [Phi(-sqrt(T) log(1 + high)/sigma) + Phi(sqrt(T) log(1 - low)/sigma)]/2, for log s normal about 0: T independent token
     log-ratios of standard deviation sigma. An approximation: tokens of one sequence are not independent.

@@ -22,7 +22,7 @@ __all__ = ["expected_step", "logit_step", "step_adjoint"]
 def logit_step(
     weights: Array, log_probs: Array, old_log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
 ) -> Array:
-    """The step d (..., V) that sampled weights W (..., V) make; learning_rate may be an array that broadcasts (..., 1)."""
+    """Return the step d (..., V) that sampled weights W (..., V) make; learning_rate may be an array that broadcasts (..., 1)."""
     xp = namespace(weights)
     if geometry == "natural":
         return learning_rate * weights / _sampled_probs(old_log_probs)
@@ -33,7 +33,7 @@ def logit_step(
 def step_adjoint(
     gradient: Array, log_probs: Array, old_log_probs: Array, *, learning_rate: Array | float, geometry: Geometry
 ) -> Array:
-    """The vector v (..., V) with sum_a v_a W_a = <gradient, logit_step(W)> for every W: prices all causes without their steps.
+    """Return the v (..., V) with sum_a v_a W_a = <gradient, logit_step(W)> for every W: it prices causes without their steps.
 
     natural: eta gradient / pi0;  euclidean: eta r (gradient - E_pi[gradient]).
     """
@@ -52,7 +52,7 @@ def _sampled_probs(old_log_probs: Array) -> Array:
 
 
 def expected_step(gains: Array, log_probs: Array, *, geometry: Geometry) -> Array:
-    """Mean step per unit learning rate when action a carries w_a = E[c|a]/r_a, shape (..., V).
+    """Return the mean step per unit learning rate when action a carries w_a = E[c|a]/r_a, shape (..., V).
 
     natural: w;  euclidean: pi (w - E_pi w). It is `logit_step` with W_a = pi0_a w_a, written without the ratio.
     """

@@ -26,7 +26,7 @@ class Shape:
 
     @property
     def outcomes(self) -> int:
-        """What a sample of a context can be: one of its sequences, or of its actions."""
+        """Say what a sample of a context can be: one of its sequences, or of its actions."""
         return self.sequences or self.vocab
 
 

@@ -128,7 +128,7 @@ class Change:
     def of(
         cls, plus: Array, minus: Array, low: Array, high: Array, *, gated: bool = True, jumps: tuple[Array, ...] = ()
     ) -> Change:
-        """The change of an objective whose gains for A > 0 and A < 0 are `plus` and `minus`.
+        """Return the change of an objective whose gains for A > 0 and A < 0 are `plus` and `minus`.
 
         A bounded weight (CISPO, CE-GPPO) has gain bound/r, whose square leaves float64 for r < 1e-154. The square is held at the
         largest finite number: it enters only curvature, which at such a ratio is beyond any second-order theory.
@@ -139,14 +139,14 @@ class Change:
 
     @classmethod
     def dropped(cls, view: View, low: Array, high: Array, *, beyond: Array | None = None) -> Change:
-        """The change of a hard clip: no gradient for A > 0 on HIGH and for A < 0 on LOW (and on `beyond`, which is no side's)."""
+        """Return the change of a hard clip: no gradient for A > 0 on HIGH, for A < 0 on LOW (and on `beyond`, no side's)."""
         xp = namespace(view.ratio)
         below = low if beyond is None else low | beyond
         plus, minus = (xp.astype(~gone, view.ratio.dtype) for gone in (high, below))
         return cls(SignedGains(plus, minus, plus, minus), low, high, jumps=() if beyond is None else (beyond,))
 
     def at(self, some: slice) -> Change:
-        """The change of some of the actions of a view with one axis."""
+        """Return the change of some of the actions of a view with one axis."""
         gains = SignedGains(*(g[some] for g in self.gains))
         plus, minus = (None if x is None else x[some] for x in (self.extra_plus, self.extra_minus))
         survival = None if self.survival is None else Keep(self.survival.plus[some], self.survival.minus[some])  # type: ignore[index]
@@ -161,7 +161,7 @@ class Change:
 
     @property
     def piece(self) -> Array:
-        """An integer per action that names its smooth piece: the gains jump or bend only from one piece to another."""
+        """Return an integer per action that names its smooth piece: the gains jump or bend only from one piece to another."""
         xp = namespace(self.low)
         masks = (self.low, self.high, *self.jumps)
         return sum(2**k * xp.astype(mask, xp.int64) for k, mask in enumerate(masks))
@@ -195,16 +195,16 @@ class Objective(ABC):
 
     @abstractmethod
     def change(self, view: View) -> Change:
-        """What the objective makes of the weights of the actions in a view."""
+        """Say what the objective makes of the weights of the actions in a view."""
 
     @property
     def needs(self) -> Set[str]:
-        """What the objective looks at beside ratios and probabilities, by the names of needs.NEEDS."""
+        """Say what the objective looks at beside ratios and probabilities, by the names of needs.NEEDS."""
         return frozenset()
 
     @property
     def source(self) -> Source:
-        """What `statistics` are made of: the policies, the samples of the minibatch before, or this minibatch's own.
+        """Say what `statistics` are made of: the policies, the samples of the minibatch before, or this minibatch's own.
 
         The first two are known before the samples of an update are drawn, so that T5 and T8 hold given them; the last is not,
         and its updates have no expectations.
@@ -222,22 +222,22 @@ class Objective(ABC):
 
     @property
     def hard(self) -> bool:
-        """Whether every gain is 0 or 1."""
+        """Tell whether every gain is 0 or 1."""
         return False
 
     @property
     def by_ratio(self) -> bool:
-        """Whether the change depends on an action by its ratio alone; numbers of its context may enter."""
+        """Tell whether the change depends on an action by its ratio alone; numbers of its context may enter."""
         return False
 
     @property
     def pushes_at_zero(self) -> bool:
-        """Whether c(r, A) stays away from 0 as r falls to 0, so that the weight c/r of a vanishing action has no bound."""
+        """Tell whether c(r, A) stays away from 0 as r falls to 0, so that the weight c/r of a vanishing action has no bound."""
         return False
 
     @property
     def idle(self) -> tuple[float, float]:
-        """Ratios between which, both included, every gain is 1 and no action is in a set, whatever the action.
+        """Return the ratios between which, both included, every gain is 1 and no action is in a set, whatever the action.
 
         NaN where there is no such range. One that is too narrow costs time and changes nothing.
         """
@@ -245,7 +245,7 @@ class Objective(ABC):
 
     @property
     def width(self) -> float:
-        """How far the ratio moves until a gain changes by about one half; inf where none ever does."""
+        """Say how far the ratio moves until a gain changes by about one half; inf where none ever does."""
         low, high = self.idle
         sides = [w for w in (1 - low, high - 1) if w < 1]
         return min(sides, default=math.inf)
@@ -260,7 +260,7 @@ _KINDS: dict[str, type[Objective]] = {}
 
 
 def kinds() -> Mapping[str, type[Objective]]:
-    """The class of every kind of objective that has been defined, by name."""
+    """Return the class of every kind of objective that has been defined, by name."""
     return dict(_KINDS)
 
 
@@ -272,7 +272,7 @@ class ClipEvents(NamedTuple):
 
 
 def weights_of(change: Change, plus: Array, minus: Array, n_plus: Array = None, n_minus: Array = None) -> Array:
-    """c/r of each action, (..., V), summed over samples or expected: A+ g_plus - A- g_minus, and the extra weights. Claim T4.
+    """Return c/r of each action, (..., V), summed or expected: A+ g_plus - A- g_minus, and the extra weights. Claim T4.
 
     Args:
         plus, minus: sums or means of A+ and A- of the samples of each action, (..., V).
@@ -284,7 +284,7 @@ def weights_of(change: Change, plus: Array, minus: Array, n_plus: Array = None, 
 
 
 def split_by_cause(change: Change, plus: Array, minus: Array, n_plus: Array = None, n_minus: Array = None) -> dict[str, Array]:
-    """Weights c/r by cause from summed or expected A+ (plus) and A- (minus) per action, each (..., V). Claims T4, T5, T10.
+    """Return the weights c/r by cause from summed or expected A+ and A- per action, each (..., V). Claims T4, T5, T10.
 
     unclipped: A+ - A-, as if nothing were clipped. clip_low, clip_high: the change (g - 1) on LOW, on HIGH. other: every other
     change (dual clip's cap, soft gates, extra weights). They add up to c/r; the arguments are those of `weights_of`.
@@ -299,7 +299,7 @@ def split_by_cause(change: Change, plus: Array, minus: Array, n_plus: Array = No
 
 
 def weight(objective: Objective, view: View, advantage: Array) -> Array:
-    """c(r, A) = r A g, and the extra weight by the sign of A: the factor on grad log pi of each sample in the view. Claim T4."""
+    """Return c(r, A) = r A g, and the extra weight by the sign of A: the factor on grad log pi of each sample. Claim T4."""
     xp, change = namespace(view.ratio), objective.change(view)
     out = view.ratio * advantage * xp.where(advantage > 0, change.gains.plus, change.gains.minus)
     if change.extra_plus is None:
@@ -309,14 +309,14 @@ def weight(objective: Objective, view: View, advantage: Array) -> Array:
 
 
 def clip_events(change: Change, advantage: Array) -> ClipEvents:
-    """Which samples a side acts on, boolean, from the change at each sample and its advantage, same shapes."""
+    """Say which samples a side acts on, boolean, from the change at each sample and its advantage, same shapes."""
     if change.gated:
         return ClipEvents(change.low & (advantage < 0), change.high & (advantage > 0))
     return ClipEvents(change.low & (advantage != 0), change.high & (advantage != 0))
 
 
 def sample_counts(change: Change, n_plus: Array, n_minus: Array) -> dict[str, Array]:
-    """The ledger's counts of samples from how many had A > 0 and A < 0, of each action (..., V) or each sample.
+    """Return the ledger's counts of samples from how many had A > 0 and A < 0, of each action (..., V) or each sample.
 
     clip_count_low, clip_count_high: those that a side acted on. removed_plus, removed_minus: those whose gradient was removed
     whole, by sign, whatever removed it; a drop control takes its shares from them.

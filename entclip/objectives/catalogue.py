@@ -37,7 +37,7 @@ def _class_of(name: str) -> type[Objective]:
 
 
 def objective(name: str, **parameters: Any) -> Objective:
-    """The objective of that kind with the given parameters; the others keep their defaults.
+    """Return the objective of that kind with the given parameters; the others keep their defaults.
 
     Raises: ValueError for an unknown name, an unknown parameter, or one out of its limits.
     Example:
@@ -48,7 +48,7 @@ def objective(name: str, **parameters: Any) -> Objective:
 
 
 def parameters(name: str) -> tuple[str, ...]:
-    """The names of the parameters of a kind of objective."""
+    """Return the names of the parameters of a kind of objective."""
     return tuple(f.name for f in fields(_class_of(name)) if f.name != "kind")  # type: ignore[arg-type]
 
 

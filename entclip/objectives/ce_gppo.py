@@ -57,7 +57,7 @@ class CeGppo(Objective):
 
 
 def held(view: View, low: float, high: float, beta_low: float, beta_high: float) -> Change:
-    """The weights beta_low (1 - low) A for A < 0 below the low bound, beta_high (1 + high) A for A > 0 above the high one."""
+    """Return the weights beta_low (1 - low) A for A < 0 below the low bound, beta_high (1 + high) A for A > 0 beyond the high."""
     xp, ratio = namespace(view.ratio), view.ratio
     below, above = outside(view, low, high)
     plus = one = xp.ones_like(ratio)

@@ -48,6 +48,6 @@ class Clip(Objective):
 
 
 def surrogate(clip: Clip, ratio: Array, advantage: Array) -> Array:
-    """min(r A, clip(r, 1 - low, 1 + high) A) of each sample, to be maximised (a loss is its negative). Claim T4."""
+    """Return min(r A, clip(r, 1 - low, 1 + high) A) of each sample, to be maximised (a loss is its negative). Claim T4."""
     xp = namespace(ratio)
     return xp.minimum(ratio * advantage, xp.clip(ratio, 1 - clip.low, 1 + clip.high) * advantage)

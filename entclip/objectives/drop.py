@@ -17,14 +17,14 @@ __all__ = ["both_survived", "split_survivors", "surviving"]
 
 
 def both_survived(own: Keep | None, keep: Keep | None) -> Keep | None:
-    """Chances that a sample survives both the objective's own drop and a control's; None where nothing is dropped."""
+    """Return the chances that a sample survives both the objective's own drop and a control's; None where nothing is dropped."""
     if own is None or keep is None:
         return keep if own is None else own
     return Keep(own.plus * keep.plus, own.minus * keep.minus)
 
 
 def surviving(change: Change, keep: Keep | None) -> Change:
-    """The change with the means of gains and extra weights times a survival coin, and the mean squares of such gains.
+    """Return the change with the means of gains and extra weights times a survival coin, and the mean squares of such gains.
 
     E[x^2] = E[x] for a coin, so the squares carry one factor, too.
     """
@@ -40,7 +40,7 @@ def surviving(change: Change, keep: Keep | None) -> Change:
 def split_survivors(
     change: Change, plus: Array, minus: Array, keep: Keep | None, n_plus: Array = None, n_minus: Array = None
 ) -> dict[str, Array]:
-    """Weights c/r by cause from what random drops left of the samples of each action, each (..., V). Claims T4, T5.
+    """Return the weights c/r by cause from what random drops left of the samples of each action, each (..., V). Claims T4, T5.
 
     unclipped: the step of all samples, estimated without bias from the survivors, A+/k+ - A-/k-. clip_low, clip_high: what the
     objective changes of the survivors. other: the drop, and every other change. They add up to the survivors' c/r.

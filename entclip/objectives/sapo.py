@@ -44,7 +44,7 @@ class Sapo(Objective):
 
 
 def check_steepness(kind: str, **taus: float) -> None:
-    """ValueError unless each steepness is positive and finite."""
+    """Raise ValueError unless each steepness is positive and finite."""
     for name, tau in taus.items():
         if not 0 < tau < math.inf:
             raise ValueError(f"{kind}.{name} must be positive and finite, got {tau}: it is the steepness of the gate.")

@@ -12,7 +12,7 @@ __all__ = ["check_factors", "check_widths", "nowhere", "outside", "truncated", "
 
 
 def check_widths(low: float, high: float) -> None:
-    """ValueError unless low is in [0, 1] and high is at least 0."""
+    """Raise ValueError unless low is in [0, 1] and high is at least 0."""
     if not 0 <= low <= 1:
         raise ValueError(
             f"clip.low must be in [0, 1], got {low}: it is the width below 1, so the interval is [1 - low, 1 + high]; "
@@ -26,37 +26,37 @@ def check_widths(low: float, high: float) -> None:
 
 
 def outside(view: View, low: Array | float, high: Array | float) -> tuple[Array, Array]:
-    """r < 1 - low and r > 1 + high, both strict: a ratio exactly on a bound is not clipped. Widths may differ by action."""
+    """Return r < 1 - low and r > 1 + high, both strict: a ratio on a bound is not clipped. Widths may differ by action."""
     return view.ratio < 1 - low, view.ratio > 1 + high
 
 
 def nowhere(view: View) -> tuple[Array, Array]:
-    """Two empty sets."""
+    """Return two empty sets."""
     never = view.ratio < 0
     return never, never
 
 
 def width_of_clip(low: float, high: float) -> float:
-    """How far the ratio moves until one of the two sides acts; inf where both are off."""
+    """Say how far the ratio moves until one of the two sides acts; inf where both are off."""
     return min((width for width in (low, high) if width < 1), default=math.inf)
 
 
 def check_factors(kind: str, **factors: float) -> None:
-    """ValueError unless each factor of a weight is finite and at least 0."""
+    """Raise ValueError unless each factor of a weight is finite and at least 0."""
     for name, factor in factors.items():
         if not 0 <= factor < math.inf:
             raise ValueError(f"{kind}.{name} must be finite and at least 0, got {factor}: it multiplies the loss of its samples.")
 
 
 def weighted_clip(view: View, low: float, high: float, plus: float, minus: float) -> Change:
-    """The clip, with a factor on samples with A > 0 and one on those with A < 0."""
+    """Return the clip, with a factor on samples with A > 0 and one on those with A < 0."""
     xp, dtype = namespace(view.ratio), view.ratio.dtype
     below, above = outside(view, low, high)
     return Change.of(plus * xp.astype(~above, dtype), minus * xp.astype(~below, dtype), below, above)
 
 
 def truncated(view: View, cap: float) -> Change:
-    """The detached weight min(r, cap) A of either sign; nothing is below."""
+    """Return the detached weight min(r, cap) A of either sign; nothing is below."""
     xp, ratio = namespace(view.ratio), view.ratio
     never, above = ratio < 0, ratio > cap
     # An infinite cap is passed by none; without this test the gradient of the branch not taken would be 0 times inf.

@@ -78,7 +78,7 @@ class NoiseTable:
 
     @property
     def sd(self) -> np.ndarray:
-        """Standard deviation of log(pi/pi_old) in each row, (K,): rms where the mean is unknown."""
+        """Return the standard deviation of log(pi/pi_old) in each row, (K,): rms where the mean is unknown."""
         if self.mean is None:
             return self.rms
         square = self.rms**2 - self.mean**2

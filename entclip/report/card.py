@@ -45,22 +45,22 @@ class Card:
 
     @property
     def levels(self) -> str:
-        """How far the formula is verified: the letters of LEVELS that the source names, "-" where it is derived."""
+        """Say how far the formula is verified: the letters of LEVELS that the source names, "-" where it is derived."""
         return " ".join(dict.fromkeys(re.findall(r"\[([A-Z])\]", self.fields["Source"]))) or "-"
 
     def as_dict(self) -> dict[str, Any]:
-        """The card as one JSON-able object."""
+        """Return the card as one JSON-able object."""
         texts = {name.lower().replace(" ", "_"): text for name, text in self.fields.items()}
         return {"name": self.name, "built": self.built, "summary": self.summary, "parameters": dict(self.parameters)} | texts
 
 
 def cards() -> tuple[Card, ...]:
-    """Every card: the published objectives by name, then what is not built."""
+    """Return every card: the published objectives by name, then what is not built."""
     return (*(card(name) for name in PUBLISHED), *(_parsed(name, text, {}, False) for name, text in NOT_BUILT.items()))
 
 
 def card(name: str) -> Card:
-    """The card of that name.
+    """Return the card of that name.
 
     Raises: ValueError for an unknown name.
     """

@@ -123,7 +123,7 @@ def arm_sentence(arm: Mapping[str, Any]) -> str:
 
 
 def over_units(arms: Iterable[Mapping[str, Any]]) -> str:
-    """What the standard errors and verdicts of some arms stand on; empty for an exact engine, which needs none."""
+    """Say what the standard errors and verdicts of some arms stand on; empty for an exact engine, which needs none."""
     units = [n for arm in arms if (n := value_of(arm, "units")) is not None]
     if not units:
         return ""

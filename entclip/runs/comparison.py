@@ -62,7 +62,7 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval is clear of 0, else 0."""
+        """Return 1 or -1 where the interval is clear of 0, else 0."""
         clear = self.half is not None and abs(self.value) > max(self.half, _ROUNDING)
         return int(math.copysign(1, self.value)) if clear else 0
 

@@ -26,12 +26,12 @@ class Size:
 
     @property
     def memory(self) -> float:
-        """Bytes at the peak."""
+        """Return the bytes at the peak."""
         return sum(self.held.values())
 
     @property
     def largest(self) -> str:
-        """What takes most of the memory."""
+        """Say what takes most of the memory."""
         return max(self.held, key=lambda words: self.held[words])
 
 

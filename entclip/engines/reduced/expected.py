@@ -44,7 +44,7 @@ class Terms(NamedTuple):
 
 
 def idle_range(terms: Terms) -> tuple[float, float]:
-    """Return ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
+    """Return the ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
     by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
     by_action = by_action or not terms.objective.needs.isdisjoint(("bonus", "penalty", "survival"))
     return (math.nan, math.nan) if by_action else terms.objective.idle
@@ -165,7 +165,7 @@ def _pair(form: _Form, changed: Changed, change: Change, moments: AdvantageMomen
 
 
 def expected_columns(standing: PolicySums, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
-    """Clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
+    """Return clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
 
     change: the objective's at the changed columns.
     """

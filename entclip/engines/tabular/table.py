@@ -206,7 +206,7 @@ def _view(state: TabularState, rows: slice | np.ndarray) -> View:
 
 
 def survival_of(state: TabularState, rows: slice | np.ndarray) -> Keep | None:
-    """Chances that a sample of each action survives the objective's own drop, (u, V) each; None where it drops none."""
+    """Return the chances that a sample of each action survives the objective's own drop, (u, V) each; None without one."""
     if "survival" not in state.objective.needs:
         return None
     keep = state.objective.change(_view(state, rows)).survival

@@ -27,7 +27,7 @@ _MAX_LEVEL_BYTES = 2**30
 
 
 def moments_of(state: TokensState) -> AdvantageMoments:
-    """Exact moments of the advantages under pi_old; units apart only where the reward depends on the action."""
+    """Return the exact moments of the advantages under pi_old; units apart only where the reward depends on the action."""
     experiment = state.experiment
     reward, advantage = experiment.reward, experiment.advantage
     if not isinstance(reward, TableReward):
@@ -68,7 +68,7 @@ def rare_variance(state: TokensState, rollout: TokensRollout) -> Tensor:
 
 
 def matched_rate(state: TokensState, rollout: TokensRollout, target: float) -> float:
-    """The learning rate whose expected Var_pi(step), averaged over units, is `target`."""
+    """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`."""
     scheme, total = scheme_of(state), 0.0
     squares = state.weight * step_weight(state) ** 2
     for rows in row_blocks(state.logits):

@@ -38,7 +38,7 @@ class TokensRollout(Rollout):
 
 
 def log_probs_of(state: TokensState, rows: slice) -> tuple[Tensor, Tensor]:
-    """log pi and log pi_old of a block of rows, float64."""
+    """Return log pi and log pi_old of a block of rows, float64."""
     assert state.old_logits is not None
     assert state.old_log_z is not None
     tables = ((state.logits, state.norm.log_z), (state.old_logits, state.old_log_z))

@@ -61,7 +61,7 @@ class Diagnosis:
 
     @property
     def level(self) -> Level:
-        """The highest level of its findings."""
+        """Return the highest level of its findings."""
         return max((finding.level for finding in self.findings), key=LEVELS.index, default="info")
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Diagnosis:
 
     @property
     def heading(self) -> str:
-        """What was read, in one sentence."""
+        """Say what was read, in one sentence."""
         log = self.log
         skipped = f", {log.skipped} unreadable" if log.skipped else ""
         updates = f", {self.updates} updates each" if self.updates else ""

@@ -39,7 +39,7 @@ class Course:
 
     @property
     def certain(self) -> bool:
-        """Whether the change can be told from the scatter of the rows."""
+        """Tell whether the change can be told from the scatter of the rows."""
         return abs(self.change) > 4 * self.error
 
 

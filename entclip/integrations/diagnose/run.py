@@ -91,7 +91,7 @@ class Run:
 
     @cached_property
     def present(self) -> tuple[tuple[Alias, str], ...]:
-        """Every alias of the library that the log has, with the name as logged."""
+        """Return every alias of the library that the log has, with the name as logged."""
         there: dict[str, str] = {}
         for name, column in self.log.columns.items():
             if np.isfinite(column).any():
@@ -111,7 +111,7 @@ class Run:
 
     @cached_property
     def widths(self) -> Widths | None:
-        """Widths of token ratios: the configuration's, the log's, or the libraries' .2; None where there is no such clip."""
+        """Return the widths of token ratios: the configuration's, the log's, or the libraries' .2; None without such a clip."""
         config = self.config
         if config is not None:
             if config.space not in ("ratio", "unknown") or config.level.value == "sequence" or config.kind == "cispo":
@@ -131,7 +131,7 @@ class Run:
 
     @cached_property
     def stride(self) -> int:
-        """How many training steps a row stands for: 1, or more where rows are means over a logging window."""
+        """Say how many training steps a row stands for: 1, or more where rows are means over a logging window."""
         step = self.get("step")
         gaps = np.diff(step[np.isfinite(step)])
         gaps = gaps[gaps > 0]
@@ -145,7 +145,7 @@ class Run:
 
     @cached_property
     def updates(self) -> int | None:
-        """Updates per rollout: from the configuration, the log's own count, or the pattern of its zeros; None if unknown."""
+        """Return the updates per rollout: the configuration's, the log's own count, or from its zeros; None if unknown."""
         if self.config is not None and self.config.updates.count is not None and self.config.updates.count >= 1:
             return round(self.config.updates.count)
         inner = self.get("inner_step")
@@ -156,7 +156,7 @@ class Run:
 
     @cached_property
     def shares(self) -> np.ndarray:
-        """All of the clip's events that a row counts, whatever the side."""
+        """Return all of the clip's events that a row counts, whatever the side."""
         if self.has("clip_low") or self.has("clip_high"):
             return np.nansum([self.get("clip_low"), self.get("clip_high")], axis=0)
         for quantity in ("clip_merged", "clip_any", "mask"):
@@ -166,7 +166,7 @@ class Run:
 
     @property
     def by_update(self) -> bool:
-        """Whether a row is one update, so that rows of one rollout can be told apart."""
+        """Tell whether a row is one update, so that rows of one rollout can be told apart."""
         return self.library.rows == "update" and self.stride == 1
 
     @cached_property
@@ -185,7 +185,7 @@ class Run:
 
     @cached_property
     def inner(self) -> np.ndarray | None:
-        """Number of the update within its rollout for every row, from 0; None where rows cannot be told apart."""
+        """Return the number of the update within its rollout for every row, from 0; None where rows cannot be told apart."""
         if not self.by_update:
             return None
         inner = self.get("inner_step")
@@ -201,7 +201,7 @@ class Run:
 
     @property
     def rollouts(self) -> float:
-        """How many rollouts the rows span."""
+        """Say how many rollouts the rows span."""
         rollout = self.get("rollout")
         if np.isfinite(rollout).any():
             return float(np.nanmax(rollout) - np.nanmin(rollout) + 1)

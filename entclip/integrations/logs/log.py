@@ -40,7 +40,7 @@ class Log:
 
     @property
     def rows(self) -> int:
-        """How many rows the log has."""
+        """Say how many rows the log has."""
         return len(self.lines)
 
 
