@@ -129,5 +129,6 @@ EngineName = Annotated[
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the torch engines.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float64 or float32, for the torch engines.")]
 Library = Annotated[
-    str | None, typer.Option("--library", help="trl, verl, openrlhf or prime-rl.", show_default="detected from the keys")
+    str | None,
+    typer.Option("--library", help="trl, verl, openrlhf, prime-rl, ms-swift or axolotl.", show_default="detected from the keys"),
 ]

@@ -47,6 +47,7 @@ class Library:
         free_prefixes: beginnings of keys that belong to its launcher.
         other_files: keys of a configuration that name another configuration, which is not read.
         renamed: keys of older versions and what they are called now; older_keys: all keys of that version.
+        passes_on: the library whose keys it takes beside its own.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Library:
     other_files: Callable[[Mapping[str, Any]], list[str]] = _no_files
     renamed: Mapping[str, str] = field(default_factory=dict)
     older_list: str | None = None
+    passes_on: Library | None = None
 
     @property
     def release(self) -> str:
@@ -97,7 +99,7 @@ class Library:
     @cached_property
     def keys(self) -> frozenset[str]:
         """Return every key of its configuration, dotted; `group.*` where anything below a group is accepted."""
-        return self._listed("keys.txt")
+        return self._listed("keys.txt") | (frozenset() if self.passes_on is None else self.passes_on.keys)
 
     @cached_property
     def older_keys(self) -> frozenset[str]:

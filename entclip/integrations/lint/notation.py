@@ -42,7 +42,7 @@ Widths = Clip | DualClip | Cispo | Sapo | DppoTv | NoClip
 
 
 def convert(clip: TrainerConfig | Widths, to: str) -> str:
-    """Return the settings that give this clip in `to` (trl, verl, openrlhf, prime-rl, entclip), as text that the library reads.
+    """Return the settings that give this clip in `to` (one of TARGETS), as text that the library reads.
 
     Lines that start with # say what is lost or not expressible. Raises ValueError for an unknown target or an unresolved width.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from entclip.integrations.lint.libraries.axolotl import AXOLOTL
+from entclip.integrations.lint.libraries.ms_swift import MS_SWIFT
 from entclip.integrations.lint.libraries.openrlhf import OPENRLHF
 from entclip.integrations.lint.libraries.prime_rl import PRIME_RL
 from entclip.integrations.lint.libraries.trl import TRL
@@ -10,7 +12,7 @@ from entclip.integrations.lint.library import Library
 
 __all__ = ["LIBRARIES", "library_named"]
 
-LIBRARIES = {library.name: library for library in (TRL, VERL, OPENRLHF, PRIME_RL)}
+LIBRARIES = {library.name: library for library in (TRL, VERL, OPENRLHF, PRIME_RL, MS_SWIFT, AXOLOTL)}
 
 
 def library_named(name: str) -> Library:

@@ -7,11 +7,12 @@ from entclip.integrations.lint.liveness import liveness
 from entclip.integrations.lint.rules import rule
 from entclip.integrations.lint.values import is_number, shown
 
-__all__: list[str] = []
+__all__ = ["cispo_bound", "delta_below_high"]
 
 
 @rule("trl-cispo-bound", "error", "trl")
-def _cispo(config: TrainerConfig) -> str | None:
+def cispo_bound(config: TrainerConfig) -> str | None:
+    """Say that a width was given where the loss takes an absolute bound."""
     given = config.get("epsilon_high") if config.get("epsilon_high").value is not None else config.get("epsilon")
     if config.kind != "cispo" or not is_number(given.value) or given.value >= 1:
         return None
@@ -23,13 +24,14 @@ def _cispo(config: TrainerConfig) -> str | None:
 
 
 @rule("trl-delta-below-high", "error", "trl")
-def _delta(config: TrainerConfig) -> str | None:
+def delta_below_high(config: TrainerConfig) -> str | None:
+    """Say that the third bound is no higher than the second."""
     if not (is_number(config.cap.value) and is_number(config.high.value)) or config.cap.value > 1 + config.high.value:
         return None
     return (
         f"delta = {shown(config.cap.value)} is not above 1 + eps_high = {shown(1 + config.high.value)}: it caps the ratio for "
-        "both signs, so tokens with A > 0 stop at delta, and clip_ratio/high_mean reads 0 since the capped ratio never passes "
-        "eps_high. Set delta well above 1 + eps_high."
+        "both signs, so tokens with A > 0 stop at delta, and the high side's clip metric reads 0 since the capped ratio never "
+        "passes eps_high. Set delta well above 1 + eps_high."
     )
 
 

@@ -1,0 +1,13 @@
+"""A share of the mutated configurations of `fuzz`: no traceback, whatever is in the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integrations.lint.fuzz import answered, mutated
+
+
+@pytest.mark.parametrize("start", range(0, 200, 50))
+def test_mutated_files_are_answered_or_refused(start):
+    said = [answered(mutated(seed)) for seed in range(start, start + 50)]
+    assert {"answered", "refused"} == set(said)
