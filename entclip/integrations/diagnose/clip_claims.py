@@ -148,12 +148,11 @@ def _inner(run: Run) -> Finding | None:
     if inner is None:
         return _averaged(run)
     count = int(inner.max()) + 1
-    means = [float(np.nanmean(x[inner == k])) for k in range(count)]
-    evidence = tuple(
-        Evidence(f"share at update {k + 1} of {count}", mean, mean_and_error(x[inner == k])[1], rows=int(np.sum(inner == k)))
-        for k, mean in enumerate(means)
-    )
-    if means[0] > 0 and means[0] > 0.05 * max(means):
+    places = [k for k in range(count) if np.isfinite(x[inner == k]).any()]
+    averages = {k: mean_and_error(x[inner == k]) for k in places}
+    means = [mean for mean, _ in averages.values()]
+    evidence = tuple(Evidence(f"share at update {k + 1} of {count}", *averages[k], rows=int(np.sum(inner == k))) for k in places)
+    if places[0] == 0 and means[0] > 0.05 * max(means):
         return Finding(
             "inner-steps",
             ("first-not-zero",),
@@ -245,7 +244,7 @@ def _impossible(run: Run) -> list[str]:
             f"{run.name('entropy')} is {x[negative[0]]:.4g} at line {run.log.lines[negative[0]]}, and no entropy is negative"
         )
     for name, count in run.log.infinite.items():
-        wrong.append(f"{name} is NaN or infinite {count} times")
+        wrong.append(f"{name} is NaN, infinite or over 1e15 {count} times")
     return wrong
 
 

@@ -99,7 +99,7 @@ def clip_effect(
         power: p of the noise law.
     """
     log_probs, counts = _at_entropy(entropy)
-    probs = np.exp(log_probs)
+    probs = np.maximum(np.exp(log_probs), 1e-200)  # a power of 0 would be infinite
     mass = counts * probs
     surplus = -log_probs - np.sum(mass * -log_probs, axis=1, keepdims=True)
     shape = probs ** (2 * power)

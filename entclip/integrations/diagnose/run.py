@@ -20,6 +20,7 @@ __all__ = ["Run", "Widths", "mean_and_error"]
 
 _BATCHES = 20  # of rows, whose means are taken for independent
 _LONGEST_CYCLE = 64
+_MOST_UPDATES = 100_000  # of a rollout
 _CHANCE = 1e-4  # that zeros fall on one place of a cycle by chance
 SIDES = ("low", "high")
 
@@ -148,11 +149,18 @@ class Run:
         """Return the updates per rollout: the configuration's, the log's own count, or from its zeros; None if unknown."""
         if self.config is not None and self.config.updates.count is not None and self.config.updates.count >= 1:
             return round(self.config.updates.count)
-        inner = self.get("inner_step")
-        if np.isfinite(inner).any():
-            return int(np.nanmax(inner)) + 1
+        if self._numbered is not None:
+            return int(self._numbered.max()) + 1
         found = self._cycle
         return None if found is None else found[0]
+
+    @cached_property
+    def _numbered(self) -> np.ndarray | None:
+        """The log's own number of the update in its rollout, from 0; None if it has none or they are no such numbers."""
+        inner = self.get("inner_step")
+        if not len(inner) or not np.all((inner >= 0) & (inner < _MOST_UPDATES) & (inner == np.floor(inner))):
+            return None
+        return inner.astype(np.int64)
 
     @cached_property
     def shares(self) -> np.ndarray:
@@ -188,9 +196,8 @@ class Run:
         """Return the number of the update within its rollout for every row, from 0; None where rows cannot be told apart."""
         if not self.by_update:
             return None
-        inner = self.get("inner_step")
-        if np.isfinite(inner).all() and len(inner):
-            return inner.astype(np.int64)
+        if self._numbered is not None:
+            return self._numbered
         if self._cycle is not None and self._cycle[0] == self.updates:
             return (np.arange(self.log.rows) - self._cycle[1]) % self._cycle[0]
         step = self.get("step")

@@ -14,6 +14,7 @@ __all__ = ["MOST_NUMBERS", "Log", "Table"]
 
 MOST_NUMBERS = 12_000_000  # kept of one log: 96 MB
 _MOST_NAMES = 5_000
+_LARGEST = 1e15  # a count of tokens is below it, and no metric is above
 _MISSING = float("nan")
 
 
@@ -27,7 +28,7 @@ class Log:
         source: file or folder; form: how it was written.
         unknown: names that no library's table here has, not kept.
         skipped: lines that look like rows and cannot be read.
-        infinite: how often the number of a name is infinite or NaN in the log itself.
+        infinite: how often the number of a name is NaN, infinite or over 1e15 in the log itself.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -74,7 +75,7 @@ class Table:
                         self._unknown[name] = None
                     continue
                 column = self._columns[name] = array("d")
-            if value - value != 0:  # infinite or NaN
+            if not -_LARGEST < value < _LARGEST:  # NaN, too
                 self._infinite[name] = self._infinite.get(name, 0) + 1
                 value = _MISSING
             column.extend([_MISSING] * (len(self._lines) - len(column)))

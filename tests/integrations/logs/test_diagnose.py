@@ -23,6 +23,7 @@ from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.logs import read_rows
 from entclip.prediction.meanfield.noise_law import predict_noise
 from entclip.support.errors import SpecError
+from entclip.support.files import to_json
 from tests.integrations.logs.corpus.cases import CASES, FOLDER, answered
 from tests.integrations.logs.corpus.truth import Situation, updates_of
 
@@ -238,6 +239,34 @@ def test_a_log_without_a_clip_share_is_answered_from_the_configuration():
     rows = [{"completions/mean_length": 5.0, "entropy": 0.5}] * 8
     assert diagnose(rows)["clip"].labels == ("unknown",)
     assert diagnose(rows, config="epsilon: 0.2\nnum_iterations: 2")["clip"].labels == ("unlogged", "yes")
+
+
+ODD = {
+    "nothing but NaN": {"entropy": math.nan, "clip_ratio/low_mean": math.nan},
+    "negative shares": {"entropy": 0.5, "clip_ratio/low_mean": -0.1, "clip_ratio/high_mean": 0.1},
+    "huge": {"entropy": 1e300, "clip_ratio/low_mean": 1e300, "clip_ratio/high_mean": 0.1},
+    "no entropy": {"entropy": 0.0, "clip_ratio/low_mean": 0.01, "clip_ratio/high_mean": 0.01},
+    "negative entropy": {"entropy": -1.0, "clip_ratio/low_mean": 0.01, "clip_ratio/high_mean": 0.01},
+    "a ratio of 0": {"ratio_mean": 0.0, "entropy": 0.5},
+    "a negative ratio": {"ratio_mean": -1.0, "entropy": 0.5},
+    "no inner step": {"inner_step": 1e18, "rollout": -3, "entropy": 0.5, "clip_fraction_low": 0.1, "clip_fraction_high": 0.2},
+    "a negative one": {"inner_step": -2, "rollout": 1, "entropy": 0.5, "clip_fraction_low": 0.1, "clip_fraction_high": 0.2},
+    "a half": {"inner_step": 0.5, "entropy": 0.5, "clip_fraction_low": 0.1, "clip_fraction_high": 0.2},
+    "only the third": {"inner_step": 2, "entropy": 0.5, "clip_fraction_low": 0.1, "clip_fraction_high": 0.2},
+    "huge KL": {"approx_kl": 1e308, "kl_old_k3": -1e308, "entropy": 0.5, "clip_fraction_low": 0.1},
+    "tiny shares": {"clip_fraction_low": 1e-300, "clip_fraction_high": 1e-300, "entropy": 0.01},
+    "a width of 5": {"train/clip_range": 5.0, "train/clip_fraction": 0.5, "train/entropy_loss": -1e9},
+    "all clipped": {"clip_fraction_low": 1.0, "clip_fraction_high": 1.0, "entropy": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_odd_numbers_are_answered_without_a_warning(name, count):
+    found = diagnose([ODD[name] | {"step": i * 10**i} for i in range(count)])
+    assert found.findings
+    assert to_json(found.to_json())
+    assert found.to_text(80)
 
 
 def test_no_metric():

@@ -21,6 +21,7 @@ from entclip.integrations.logs import read_log, read_rows
 from entclip.integrations.logs.libraries import KNOWN, LIBRARIES, library_of
 from entclip.integrations.logs.names import CAVEATS, QUANTITIES, plain_name
 from entclip.support.errors import SpecError
+from entclip.support.files import to_json
 
 HERE = Path(__file__).parent
 ROWS = [{"step": 1, "actor/entropy": 0.5, "actor/pg_clipfrac": 0.0}, {"step": 2, "actor/entropy": 0.4, "actor/pg_clipfrac": 0.01}]
@@ -304,11 +305,14 @@ def fuzz(folder: Path, count: int, seed: int = 16) -> int:
         name, data = rng.choice(seeds)
         try:
             path = written(folder, f"x-{name}", mutated(data, rng))
-            log = diagnose(path, run=rng.choice([None, None, "mild-sun-1"])).log
+            found = diagnose(path, run=rng.choice([None, None, "mild-sun-1"]))
         except SpecError as error:
             refusals.append(str(error))
             continue
         read += 1
+        assert found.to_text(80)
+        assert to_json(found.to_json())
+        log = found.log
         assert all(len(column) == log.rows for column in log.columns.values())
         assert not any(np.isinf(column).any() for column in log.columns.values())
     assert not any("\n" in text for text in refusals)
