@@ -198,8 +198,8 @@ CASES: tuple[Case, ...] = (
         "could.plain.csv", high=9.0, sigma=0.4, rollouts=60, start=0.7, end=0.78, scatter=0.01,
         right={"clip": ("low",), "cause": ("clip-could", "open")},
     ),
-    case("noisy.trl.jsonl", scatter=0.4, right={"entropy": ("unclear",), "change": ()}),
-    case("noisy.sb3.csv", scatter=0.4, right={"entropy": ("unclear",), "change": (), "cause": ()}),
+    case("noisy.trl.jsonl", scatter=0.25, right={"entropy": ("unclear",), "change": ()}),
+    case("noisy.sb3.csv", scatter=0.25, right={"entropy": ("unclear",), "change": (), "cause": ()}),
     # Shares near and above their ceiling
     case("ceiling.trl.jsonl", low=0.0003, high=0.0004, sure=0.0, right={"ceiling": ("near",)}),
     case("ceiling.verl.jsonl", _VERL_K4, low=0.0003, high=0.0004, sure=0.0, right={"ceiling": ("near",)}),
