@@ -130,5 +130,7 @@ Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the torc
 Dtype = Annotated[str, typer.Option("--dtype", help="float64 or float32, for the torch engines.")]
 Library = Annotated[
     str | None,
-    typer.Option("--library", help="trl, verl, openrlhf, prime-rl, ms-swift or axolotl.", show_default="detected from the keys"),
+    typer.Option(
+        "--library", help="trl, verl, openrlhf, prime-rl, ms-swift, axolotl or nemo-rl.", show_default="detected from the keys"
+    ),
 ]

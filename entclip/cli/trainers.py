@@ -32,7 +32,9 @@ def convert(
     file: Annotated[
         Path | None, typer.Argument(help="A trainer's configuration; or give widths.", show_default="the widths given")
     ] = None,
-    to: Annotated[str, typer.Option("--to", help="trl, verl, openrlhf, prime-rl, ms-swift, axolotl or entclip.")] = "entclip",
+    to: Annotated[
+        str, typer.Option("--to", help="trl, verl, openrlhf, prime-rl, ms-swift, axolotl, nemo-rl or entclip.")
+    ] = "entclip",
     library: Library = None,
     eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).", show_default="0.2, or of the file")] = None,
     eps_high: Annotated[float | None, typer.Option(help="Width above 1 (inf: off).", show_default="0.2, or of the file")] = None,

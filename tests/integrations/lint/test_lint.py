@@ -563,7 +563,7 @@ def test_every_fixture_converts_or_says_why_not(name, to):
 
 
 def test_convert_refuses_unknown_targets():
-    with pytest.raises(ValueError, match="choose one of trl, verl, openrlhf, prime-rl, ms-swift, axolotl, entclip"):
+    with pytest.raises(ValueError, match="choose one of trl, verl, openrlhf, prime-rl, ms-swift, axolotl, nemo-rl, entclip"):
         convert(Clip(), "cleanrl")
 
 

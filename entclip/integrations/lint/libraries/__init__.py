@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from entclip.integrations.lint.libraries.axolotl import AXOLOTL
 from entclip.integrations.lint.libraries.ms_swift import MS_SWIFT
+from entclip.integrations.lint.libraries.nemo_rl import NEMO_RL
 from entclip.integrations.lint.libraries.openrlhf import OPENRLHF
 from entclip.integrations.lint.libraries.prime_rl import PRIME_RL
 from entclip.integrations.lint.libraries.trl import TRL
@@ -12,7 +13,7 @@ from entclip.integrations.lint.library import Library
 
 __all__ = ["LIBRARIES", "library_named"]
 
-LIBRARIES = {library.name: library for library in (TRL, VERL, OPENRLHF, PRIME_RL, MS_SWIFT, AXOLOTL)}
+LIBRARIES = {library.name: library for library in (TRL, VERL, OPENRLHF, PRIME_RL, MS_SWIFT, AXOLOTL, NEMO_RL)}
 
 
 def library_named(name: str) -> Library:
