@@ -42,6 +42,9 @@ def keys() -> str:
     objectives = [parts[t] for t in _targets(parts["Arm"]["properties"]["objective"])]
     out += ["## `[arm.objective]`", "", 'Give `objective = "NAME"`, or this table where the objective has parameters.', ""]
     out += [*_section(objectives, {"kind": "clip"}), "## `[arm.control]`", "", *_section([parts["ControlSpec"]], None)]
+    controllers = [parts[t] for t in _targets(parts["Arm"]["properties"]["controller"])]
+    out += ["## `[arm.controller]`", "", "A [controller](../controllers.md) sets parameters anew before every rollout.", ""]
+    out += _section(controllers, None)
     return "\n".join(out)
 
 

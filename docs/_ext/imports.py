@@ -8,8 +8,8 @@ from pathlib import Path
 
 # A folder may import from itself and from those before it.
 ORDER = (
-    "support", "policies", "rewards", "objectives", "experiments", "drift", "ledger", "engines", "report", "runs", "prediction",
-    "findings", "integrations", "cli",
+    "support", "policies", "rewards", "objectives", "controllers", "experiments", "drift", "ledger", "engines", "report", "runs",
+    "prediction", "findings", "integrations", "cli",
 )  # fmt: skip
 
 

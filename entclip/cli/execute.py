@@ -91,6 +91,11 @@ def show_run(summary: dict[str, Any], output: Output) -> None:
         if arm["collapses"]
     )
     output.warn(
+        f"{name}: in {arm['unheld']} of {summary['rollouts']} rollouts no width had the drift that its controller wanted."
+        for name, arm in summary["arms"].items()
+        if arm.get("unheld")
+    )
+    output.warn(
         f"{name}: no verdict on {key.removeprefix('why_').replace('_', ' ')}: {why}"
         for name, arm in summary["arms"].items()
         for key, why in arm.items()

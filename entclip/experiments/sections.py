@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from entclip.controllers.catalogue import AnyController
 from entclip.objectives.base import Objective
 from entclip.objectives.catalogue import NamedObjective, objective
 from entclip.policies.softmax import Geometry
@@ -266,13 +267,24 @@ class ControlSpec(_Part):
 
 
 class Arm(_Part):
-    """One variant of the experiment: an objective with its clip widths, or a table with its own parameters."""
+    """One variant of the experiment: an objective with its clip widths, or a table with its own parameters.
+
+    controller: a rule that sets some of the parameters anew before every rollout.
+    """
 
     name: Name
     objective: Annotated[Objective | str, NamedObjective] = "clip"
     low: float | None = None
     high: float | None = None
     control: ControlSpec | None = None
+    controller: AnyController | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        if self.controller is None:  # arms without one are named by the digests that they had before there were any
+            data.pop("controller", None)
+        return data
 
     @model_validator(mode="before")
     @classmethod
@@ -284,7 +296,12 @@ class Arm(_Part):
 
     @model_validator(mode="after")
     def _buildable(self) -> Arm:
-        self.build()
+        base = self.build()
+        if self.controller is not None:
+            if self.control is not None:
+                raise ValueError(f"arm {self.name}: a control copies another arm, so that it has no controller of its own.")
+            self.controller.refuse_unfit(base)
+            self.controller.objective(base, self.controller.start(base, 1.0))
         return self
 
     def build(self) -> Objective:

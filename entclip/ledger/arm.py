@@ -117,6 +117,7 @@ class ArmLedger:
         self._rollout_skipped = 0
         self.drawn = 0  # units with samples of their own, where contexts share parameters more than are independent
         self._entropy_expected: float | None = None
+        self.memory: dict[str, float] = {}  # of the arm's controller, after the last whole rollout
 
     def append(self, entry: Entry, state: Units) -> None:
         """Check the identities of one update and add it to the books; ValueError for a column that the table does not have."""
@@ -294,6 +295,8 @@ class ArmLedger:
                 per_unit = _independent(rare[None], self.experiment.antithetic)[0]
                 out["curvature_rare_se"] = math.sqrt(math.fsum(per_unit)) / len(per_unit)
             out |= {f"clip_events_{s}": math.fsum(r[f"clip_count_{s}"] for r in rows) * self.drawn for s in ("low", "high")}
+        if self.summaries and "can_hold" in self.summaries[-1]:
+            out["unheld"] = sum(summary["can_hold"] == 0 for summary in self.summaries)
         if self.summaries and "visitation" in self.summaries[-1]:
             out["sequence_entropy_start"] = self.summaries[0]["sequence_entropy_before"]
             out["sequence_entropy_end"] = self.summaries[-1]["sequence_entropy"]

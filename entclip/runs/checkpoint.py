@@ -59,7 +59,7 @@ class Checkpoints:
             "format": _FORMAT, "run": self.name._asdict(), "versions": self.versions, "case": books.case, "arm": books.arm,
             "rollout": state.rollout, "rows": books.rows, "details": books.details, "summaries": books.summaries,
             "entropy_start": books.entropy_start, "entropy_end": books.entropy_end, "expected": books._entropy_expected,
-            "totals": sorted(books.totals), "skipped": books.skipped, "drawn": books.drawn,
+            "totals": sorted(books.totals), "skipped": books.skipped, "drawn": books.drawn, "memory": books.memory,
         }  # fmt: skip
         arrays: dict[str, Any] = {f"total_{k}": v for k, v in books.totals.items()}
         arrays |= {f"state_{k}": v for k, v in engine.pack(state).items()}
@@ -83,6 +83,7 @@ class Checkpoints:
             books.rows, books.details, books.summaries = record["rows"], record["details"], record["summaries"]
             books.entropy_start, books.entropy_end = record["entropy_start"], record["entropy_end"]
             books._entropy_expected, books.skipped, books.drawn = record["expected"], record["skipped"], record["drawn"]
+            books.memory = record["memory"]
         except (ValueError, KeyError) as error:
             raise DamagedFileError(f"the checkpoint {path} does not fit this entclip ({error}). {_DELETE}") from None
         return new

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
+
+from entclip.controllers.base import Controller, Memory, Observed
 from entclip.engines.base import Directive, Engine, State
 from entclip.engines.named import engine_named
 from entclip.experiments.experiment import Experiment
@@ -107,7 +110,15 @@ def _run_arm(
     inspect: Inspect | None,
     stop: Event,
 ) -> ArmLedger:
-    books, state = ArmLedger(label, arm.name, case), engine.start(case, arm.build())
+    books, base, rule = ArmLedger(label, arm.name, case), arm.build(), arm.controller
+    if rule is not None and not engine.facts.drawn:
+        raise SpecError(
+            f"arm {arm.name} has a controller, which goes by the entropy of a run, but the {engine.facts.name} engine lists all "
+            "outcomes: simulate it, for example with --engine sampled."
+        )
+    state = engine.start(case, base if rule is None else rule.example(base))
+    if rule is not None:
+        books.memory = rule.start(base, mean_entropy(state, engine.observe(state)))
     for path, content in case.inputs.items():
         if content != ledger.inputs.get(path):
             raise SpecError(f"{path} changed while the run was reading it: run the experiment again.")
@@ -118,6 +129,8 @@ def _run_arm(
     if inspect is not None:
         inspect(name, state)
     while state.rollout < case.update.rollouts:
+        if rule is not None:
+            state.objective = rule.objective(base, books.memory)
         state, rollout = engine.roll_out(state)
         before = engine.observe(state)
         for minibatch in rollout:
@@ -131,13 +144,29 @@ def _run_arm(
                 books.append(entry, origin)
             if progress is not None:
                 progress(name, len(books.rows) + books.skipped, total)
-        books.end_rollout(state, before, engine.observe(state))
+        after = engine.observe(state)
+        books.end_rollout(state, before, after | in_force(rule, books.memory, state))
+        if rule is not None:
+            rows = [row for row in books.rows if row["rollout"] == state.rollout]
+            seen = Observed(state.rollout, case.update.rollouts, mean_entropy(state, after), rows)
+            books.memory = rule.update(books.memory, seen)
         state.rollout += 1
         if checkpoints is not None:
             checkpoints.save(engine, books, state)
     if inspect is not None:
         inspect(name, state)
     return books
+
+
+def mean_entropy(state: State, observed: Mapping[str, np.ndarray]) -> float:
+    """Return the mean entropy of the units of a state, nats."""
+    return float(np.dot(state.weight, observed["entropy"]) / state.weight.sum())
+
+
+def in_force(rule: Controller | None, memory: Memory, state: State) -> dict[str, np.ndarray]:
+    """Return what a controller had set for the rollout that ends, as columns: the same for all units, (U,) each."""
+    values = {} if rule is None else rule.columns(memory)
+    return {name: np.full(len(state.weight), value) for name, value in values.items()}
 
 
 def directive_for(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:

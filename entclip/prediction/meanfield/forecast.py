@@ -281,6 +281,8 @@ def check_covered(case: Experiment) -> None:
     controls = [arm.name for arm in case.arm if arm.control is not None]
     if controls:
         raise SpecError(f"predict: arm {controls[0]} is a control, which copies a simulated arm. Leave it out or simulate.")
+    if steered := [arm.name for arm in case.arm if arm.controller is not None]:
+        raise SpecError(f"predict: arm {steered[0]} has a controller, which goes by a simulated run. Leave it out or simulate.")
 
 
 def coarse(law: SampleLaw, case: Experiment, objective: Objective, kinds: list[tuple[float, Nodes]]) -> list[str]:

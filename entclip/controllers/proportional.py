@@ -1,0 +1,44 @@
+"""Proportional and integral control of the low bound."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from entclip.controllers.base import Controller, Memory, Observed, clamped
+from entclip.controllers.thermostat import Width
+from entclip.objectives.base import Objective
+from entclip.support.numbers import NotNegative, Real
+from entclip.support.rewording import dataclass
+
+__all__ = ["Proportional"]
+
+
+@dataclass()
+class Proportional(Controller):
+    """PI control: eps_low = the arm's own + k_p e + k_i sum e, with e = H - target after each rollout, within [least, most].
+
+    The sum stands still while the width is at an end (no wind-up). target: nats; None is the entropy at the start. Positive gains
+    suit gap_low > 0 (T6); where a tighter low bound lowers entropy they must be negative. The defaults are EntroPIC's gains.
+    """
+
+    target: NotNegative | None = None
+    k_p: Real = 1.0
+    k_i: Real = 0.01
+    least: Width = 0.02
+    most: Width = 1.0
+    kind: Literal["pi"] = "pi"
+    moves = ("low",)
+
+    def start(self, base: Objective, entropy: float) -> Memory:
+        low = float(base.low)  # type: ignore[attr-defined]
+        return {"target": entropy if self.target is None else self.target, "base": low, "sum": 0.0, "low": low}
+
+    def update(self, memory: Memory, observed: Observed) -> Memory:
+        error = observed.entropy - memory["target"]
+        total = memory["sum"] + error
+        wanted = memory["base"] + self.k_p * error + self.k_i * total
+        low = clamped(wanted, self.least, self.most)
+        return memory | {"low": low, "sum": total if low == wanted else memory["sum"]}
+
+    def settings(self, memory: Memory) -> dict[str, float]:
+        return {"low": memory["low"]}
