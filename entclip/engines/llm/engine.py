@@ -14,7 +14,6 @@ repeats replica i with mirrored rewards. There is no expectation to judge by: ex
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
@@ -27,11 +26,12 @@ import torch
 
 from entclip.engines.base import Directive, Minibatch, Rollout, State
 from entclip.engines.free_memory import free_bytes
+from entclip.engines.llm.beginning import Beginning
 from entclip.engines.llm.facts import LLM
 from entclip.engines.llm.language import load_language
 from entclip.engines.llm.precision import arithmetic
 from entclip.engines.llm.probe import probe_entropy
-from entclip.engines.llm.replica import Replica, Responses, make_optimizer, values_of
+from entclip.engines.llm.replica import Replica, Responses, values_of
 from entclip.engines.llm.respond import make_probe, respond
 from entclip.engines.llm.task import task_named
 from entclip.engines.llm.threads import threads_for
@@ -57,6 +57,7 @@ class LlmState(State):
 
     replicas: list[Replica]
     log: dict[str, np.ndarray]
+    beginning: Beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +79,14 @@ class LlmEngine:
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype = device, dtype
+        self._begun: Beginning | None = None
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         return arithmetic(self.dtype, self.device)
 
     @contextmanager
-    def _computing(self, model: Any) -> Iterator[None]:
+    def computing(self, model: Any) -> Iterator[None]:
+        """Compute in the engine's dtype, on as many threads as suit the model."""
         with threads_for(model), self._arithmetic():
             yield
 
@@ -104,19 +107,10 @@ class LlmEngine:
         device = torch.device(self.device)
         free = free_bytes(device) if device.type == "cpu" or torch.cuda.is_available() else None
         self.facts.refuse_oversize(experiment, device.type, self.dtype, free)
-        task = task_named(rules.task)
-        _LOG.info("loading the model %s", spec.model)
-        language = load_language(spec.model, self.device, self.dtype)
         pairs = experiment.replicas // 2 if experiment.antithetic else experiment.replicas
-        _LOG.info("generating %d responses as probe contexts", rules.probes)
-        with self._computing(language.model):
-            probe = make_probe(experiment, rules, task, language)
-        replicas = []
-        for index in range(experiment.replicas):
-            own = dataclasses.replace(language, model=copy.deepcopy(language.model))
-            optimizer = make_optimizer(experiment.update, own.model)
-            carried: dict[str, list[Any]] | None = {} if experiment.ledger.momentum == "cause" else None
-            replicas.append(Replica(own, optimizer, index % pairs, index >= pairs, probe, moments=carried))
+        begun = self.begin(experiment)
+        with self.computing(begun.language.model):
+            replicas = [begun.replica(index % pairs, index >= pairs) for index in range(experiment.replicas)]
         ones = np.ones(experiment.replicas)
         return LlmState(
             experiment=experiment,
@@ -127,15 +121,31 @@ class LlmEngine:
             context_weight=ones,
             replicas=replicas,
             log={},
+            beginning=begun,
         )
+
+    def begin(self, experiment: Experiment) -> Beginning:
+        """Load the policy and make the probe contexts, or return them if the last arm was of the same experiment."""
+        if self._begun is None or self._begun.experiment != experiment:
+            self._begun, rules = None, experiment.rollout_rules  # what is held goes before what is loaded
+            assert isinstance(experiment.policy, LanguageModelSpec)
+            task = task_named(rules.task)
+            _LOG.info("loading the model %s", experiment.policy.model)
+            language = load_language(experiment.policy.model, self.device, self.dtype)
+            _LOG.info("generating %d responses as probe contexts", rules.probes)
+            with self.computing(language.model):
+                self._begun = Beginning(experiment, language, make_probe(experiment, rules, task, language))
+        return self._begun
 
     def roll_out(self, state: LlmState) -> tuple[LlmState, LlmRollout]:
         task = task_named(state.experiment.rollout_rules.task)
         u, made = state.experiment.update, []
-        with self._computing(state.replicas[0].language.model):
+        with self.computing(state.replicas[0].language.model):
             for index, replica in enumerate(state.replicas):
-                _say(state, index, f"generating {u.batch * u.minibatches} responses")
-                made.append(respond(state.experiment, replica, task, state.rollout))
+                if not state.beginning.knows(replica, state.rollout):
+                    _say(state, index, f"generating {u.batch * u.minibatches} responses")
+                said = state.beginning.said(replica, task, state.rollout)
+                made.append(respond(state.experiment, replica, task, state.rollout, said))
         log = {name: np.array([scores[name] for _, scores in made]) for name in made[0][1]}
         minibatches = fresh_minibatches(state.experiment, defined=False)
         return dataclasses.replace(state, log=log), LlmRollout(minibatches=minibatches, responses=[r for r, _ in made])
@@ -148,7 +158,7 @@ class LlmEngine:
         accounted = (state.rollout * per_rollout + minibatch.inner_step) % state.experiment.ledger.every == 0
         staleness = state.experiment.rollout_rules.staleness
         rows = []
-        with self._computing(state.replicas[0].language.model):
+        with self.computing(state.replicas[0].language.model):
             for index, (replica, responses) in enumerate(zip(state.replicas, rollout.responses, strict=True)):
                 _say(state, index, f"update {minibatch.inner_step + 1} of {per_rollout}")
                 if staleness and minibatch.inner_step == per_rollout - staleness:
@@ -176,13 +186,15 @@ class LlmEngine:
 
     def observe(self, state: LlmState) -> dict[str, np.ndarray]:
         """Return the entropy of the probe contexts; of the last rollout its mean reward, pass@1, pass@k and response length."""
-        with self._computing(state.replicas[0].language.model):
-            value = np.array([probe_entropy(replica.look()[0]) for replica in state.replicas])
+        with self.computing(state.replicas[0].language.model):
+            # Where every update is accounted the next one needs the gradient of H here, and one pass gives both.
+            every = state.experiment.ledger.every == 1
+            value = np.array([probe_entropy(r.look()[0] if every else r.peek()) for r in state.replicas])
         return {"entropy": value, "sequence_entropy": value, **state.log}
 
     def distributions(self, state: LlmState, rollout: LlmRollout) -> tuple[np.ndarray, np.ndarray]:
         """Return log pi_old and log pi on the probe contexts, each (replicas, contexts x V)."""
-        with self._computing(state.replicas[0].language.model):
+        with self.computing(state.replicas[0].language.model):
             pairs = [(r.old, replica.look()[0]) for r, replica in zip(rollout.responses, state.replicas, strict=True)]
         old, new = (np.stack([torch.cat(pair[k]).double().cpu().numpy().ravel() for pair in pairs]) for k in (0, 1))
         return old, new

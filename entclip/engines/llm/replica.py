@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from entclip.engines.llm.language import Language
-from entclip.engines.llm.probe import Probe, entropy_gradient
-from entclip.engines.llm.sampling import Sequences, response_log_probs
+from entclip.engines.llm.probe import Probe, entropy_gradient, probe_log_probs
+from entclip.engines.llm.sampling import Sequences, grouped_log_probs, response_log_probs
+from entclip.engines.llm.threads import is_small
 from entclip.experiments.sections import RolloutSpec, UpdateSpec
 
 __all__ = ["Replica", "Responses", "load_values", "make_optimizer", "pieces", "values_of"]
@@ -41,6 +42,10 @@ class Replica:
         if self.now is None:
             self.now = entropy_gradient(self.language.model, self.probe, self.parameters)
         return self.now
+
+    def peek(self) -> list[Any]:
+        """Return log pi on the probe contexts, without the gradient of H."""
+        return probe_log_probs(self.language.model, self.probe) if self.now is None else self.now[0]
 
     def pack(self) -> dict[str, np.ndarray]:
         """Return all that training depends on: weights, the optimiser's state, moments by cause, lagging weights."""
@@ -83,7 +88,11 @@ class Replica:
 
     def log_probs(self, batch: Sequences, rules: RolloutSpec) -> Any:
         """Return log pi of the response tokens, (N, R)."""
-        return response_log_probs(self.language.model, batch, rules.temperature, self.probe.dtype)
+        model = self.language.model
+        # Two passes for one pay where a pass is arithmetic. A window that slides has a cache of another kind.
+        windowed = getattr(model.config.get_text_config(), "sliding_window", None)
+        each = response_log_probs if is_small(model) or windowed else grouped_log_probs
+        return each(model, batch, rules.temperature, self.probe.dtype)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,14 @@ from typing import Any
 
 import torch
 
-__all__ = ["threads_for"]
+__all__ = ["is_small", "threads_for"]
 
 _SMALL = 10**7  # parameters: below it no operation is large enough to be shared
+
+
+def is_small(model: Any) -> bool:
+    """Tell whether the time of a pass through the model goes into starting its operations rather than into arithmetic."""
+    return bool(sum(p.numel() for p in model.parameters()) < _SMALL)
 
 
 @contextmanager
@@ -21,8 +26,7 @@ def threads_for(model: Any) -> Iterator[None]:
     holds a core, since torch's threads wait for each other at every operation. The ledger does not depend on the number either.
     """
     before = torch.get_num_threads()
-    small = sum(p.numel() for p in model.parameters()) < _SMALL
-    torch.set_num_threads(1 if small else before)
+    torch.set_num_threads(1 if is_small(model) else before)
     try:
         yield
     finally:

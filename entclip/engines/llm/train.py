@@ -19,7 +19,7 @@ from entclip.objectives.base import CAUSES, Keep, Objective
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
-__all__ = ["update"]
+__all__ = ["take", "update"]
 
 
 def update(
@@ -33,11 +33,11 @@ def update(
     accounted: bool,
 ) -> dict[str, float] | None:
     """Train on one minibatch; the columns of the ledger if the update is accounted."""
-    model = replica.language.model
-    gradients, counts = _gradients(experiment, objective, replica, responses, rollout, minibatch, directive, accounted)
     if not accounted:
-        _step(replica, gradients["total"])
+        take(experiment, objective, replica, responses, rollout, minibatch, directive)
         return None
+    model = replica.language.model
+    gradients, counts = _gradients(experiment, objective, replica, responses, rollout, minibatch, directive, True)
     now, slope = replica.look()
     start = values_of(model)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -68,6 +68,21 @@ def update(
     return update_columns(
         objective, (responses.old, now, after), second, columns, products, counts, len(mask) / float(mask.sum())
     )
+
+
+def take(
+    experiment: Experiment,
+    objective: Objective,
+    replica: Replica,
+    responses: Responses,
+    rollout: int,
+    minibatch: Minibatch,
+    directive: Directive,
+) -> TokenWeights:
+    """Train on one minibatch without accounting for it; what its tokens were, counted."""
+    gradients, counts = _gradients(experiment, objective, replica, responses, rollout, minibatch, directive, False)
+    _step(replica, gradients["total"])
+    return counts
 
 
 def _rows(experiment: Experiment, minibatch: Minibatch) -> slice:

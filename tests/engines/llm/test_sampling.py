@@ -9,7 +9,7 @@ from scipy import stats
 from entclip import SpecError
 from entclip.engines.llm.language import Language, load_language
 from entclip.engines.llm.precision import arithmetic
-from entclip.engines.llm.sampling import generate, pad_prompts, response_log_probs
+from entclip.engines.llm.sampling import generate, grouped_log_probs, pad_prompts, response_log_probs
 from entclip.engines.llm.task import Digits, Question, Sums, task_named
 
 
@@ -164,3 +164,18 @@ def test_reasoning_gym_where_it_is_installed():
         assert task.well_formed(question, " ") == 0
     with pytest.raises(SpecError, match=r"reasoning_gym:no_such_task"):
         task_named("reasoning_gym:no_such_task")
+
+
+@pytest.mark.parametrize("rows", [slice(0, 12), slice(2, 7), slice(0, 1)])
+def test_grouped_log_probs_and_their_gradient_are_those_of_whole_rows(language, rows):
+    """Groups of unequal size and prompts of unequal length, in float64: only the order of sums differs."""
+    texts = ["1234+5678="] * 5 + ["12+34="] * 4 + ["1234+5678="] * 3
+    with arithmetic("float64", "cpu"):
+        made = generate(language, pad_prompts(language, texts, 6), new_tokens=6, temperature=1.0, seed=3)[rows]
+        whole, grouped = (each(language.model, made, 0.7, torch.float64) for each in (response_log_probs, grouped_log_probs))
+        place = torch.arange(whole.numel()).reshape(whole.shape)
+        slopes = [torch.autograd.grad((x * place).sum(), list(language.model.parameters())) for x in (whole, grouped)]
+    assert bool((whole != 0).any())
+    torch.testing.assert_close(grouped, whole, rtol=0, atol=1e-12)
+    for a, b in zip(*slopes, strict=True):
+        torch.testing.assert_close(b, a, rtol=0, atol=1e-10)

@@ -1,0 +1,1 @@
+"""A pretrained language model under random rewards, antithetic pair by antithetic pair."""
