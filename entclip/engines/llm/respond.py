@@ -109,7 +109,7 @@ def _rewards(experiment: Experiment, replica: Replica, task: Task, said: Sampled
 def respond(
     experiment: Experiment, replica: Replica, task: Task, rollout: int, said: Sampled
 ) -> tuple[Responses, dict[str, float]]:
-    """Reward what was said and take advantages."""
+    """Return the responses with their rewards as advantages, and what the rollout saw by name."""
     rules, size, total = experiment.rollout_rules, experiment.advantage.size, len(said.texts)
     rewards = _rewards(experiment, replica, task, said, rollout)
     if not np.all(np.isfinite(rewards)):
