@@ -27,6 +27,7 @@ class FlexibleSchedule(Controller):
           H > H_min + (H_0 - H_min)(1 - t/T).
 
     :Source: [S] arXiv:2602.09782, from the authors' blog; split .5 and ratio .2 are theirs. At the change of halves lambda = 0.
+
     The lines are those of the arm's objective, which is flexible.
     """
 
