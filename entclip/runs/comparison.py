@@ -15,7 +15,7 @@ from entclip.engines.base import State
 from entclip.engines.reach import Reach, reach
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.ledger.arm import ArmLedger, standard_error
-from entclip.ledger.columns import PARTS
+from entclip.ledger.columns import OPTIONAL_CAUSES, PARTS
 from entclip.objectives.base import Objective
 from entclip.runs.result import Ledger
 from entclip.runs.runner import run
@@ -113,11 +113,12 @@ class Comparison:
         against = self.difference(c, self.contenders[0])
         expected = [c.arm.get(f"expected_{part}") for part in PARTS]
         known = all(value is not None for value in expected)
+        certain = [c.arm.get(cause) for cause in OPTIONAL_CAUSES if cause not in PARTS]  # a bonus is the same whatever is drawn
         row = {
             "objective": c.name,
             "change": c.change,
             "change_se": standard_error(c.units, self.experiment.antithetic) if len(c.units) else None,
-            "predicted": math.fsum(value or 0.0 for value in expected) if known else None,
+            "predicted": math.fsum(value or 0.0 for value in (*expected, *certain)) if known else None,
             "difference": against.value,
             "difference_se": against.se,
             "difference_half_width": against.half,

@@ -69,6 +69,13 @@ def test_what_cannot_be_told_apart_has_no_place_of_its_own() -> None:
     assert lone.difference(*lone.contenders).half is None
 
 
+def test_a_bonus_is_part_of_what_is_predicted() -> None:
+    bonus = {"none": objective("none"), "bonus": objective("entropy_bonus", coefficient=0.1)}
+    rows = {row["objective"]: row for row in compare(parse_experiment(SPEC), bonus).summary()["comparison"]}
+    assert rows["bonus"]["change"] > 0.005 > rows["none"]["change"]
+    assert rows["bonus"]["predicted"] == pytest.approx(rows["bonus"]["change"], abs=1e-3)
+
+
 def test_exact_engines_have_no_error() -> None:
     spec = SPEC | {
         "policy": {"kind": "zipf", "vocab": 3},
