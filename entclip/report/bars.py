@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from entclip.report.grid import arms_of, has_theory, shown_parts
 from entclip.report.numbers import finite, half_width, plain, value_of
-from entclip.report.style import CAUSES, new_figure, write_figure
+from entclip.report.style import CAUSES, WIDE, new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-__all__ = ["causes_figure", "figure"]
+__all__ = ["causes_caption", "causes_figure", "figure"]
 
-_ARMS_PER_PANEL = 8
+_ARMS_PER_PANEL = 6
+_CHARACTERS = 70  # of arms' names along a panel
+_PER_LINE = 3  # entries of the legend
 
 
 def _label(name: str, width: int) -> str:
@@ -46,7 +48,7 @@ def _draw(axes: Axes, names: Sequence[str], arms: Mapping[str, Mapping[str, Any]
             arm, x = arms[name], i + (j - (len(keys) - 1) / 2) * width
             value, expected = finite(value_of(arm, key)), finite(value_of(arm, f"expected_{key}"))
             if value is not None:
-                axes.bar(x, value, 0.92 * width, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6)
+                axes.bar(x, value, 0.92 * width, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5)
                 half = half_width(arm, key)
                 if half is not None:
                     at = x if expected is None else x + 0.2 * width
@@ -59,7 +61,8 @@ def _draw(axes: Axes, names: Sequence[str], arms: Mapping[str, Mapping[str, Any]
         axes.axvline(i + 0.5, color="0.85", linewidth=0.8, zorder=0)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(-0.5, slots - 0.5)
-    axes.set_xticks(range(len(names)), [_label(name, 108 // slots) for name in names], fontsize=9 if slots <= 6 else 8)
+    axes.set_xticks(range(len(names)), [_label(name, _CHARACTERS // slots) for name in names], fontsize=9)
+    axes.tick_params(axis="y", labelsize=9)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -67,7 +70,10 @@ def _draw(axes: Axes, names: Sequence[str], arms: Mapping[str, Mapping[str, Any]
         axes.spines[side].set_visible(False)
 
 
-def _caption(summary: Mapping[str, Any], keys: Sequence[str], arms: Mapping[str, Mapping[str, Any]]) -> str:
+def causes_caption(summary: Mapping[str, Any]) -> str:
+    """Say what `causes_figure` shows of this run and how to read it."""
+    arms = arms_of(summary)
+    keys = _keys(arms)
     remainders = [abs(r) for arm in arms.values() if (r := value_of(arm, "remainder")) is not None]
     largest = f" Remainder (not drawn): at most {plain(max(remainders), False)}." if remainders else ""
     measured = any(value_of(arm, key) is not None for arm in arms.values() for key in keys)
@@ -80,47 +86,47 @@ def _caption(summary: Mapping[str, Any], keys: Sequence[str], arms: Mapping[str,
     )
     return (
         f"{bars if measured else 'Nothing was measured. '}{theory} coloured bars and the remainder add up to the raw "
-        f"total.{largest} Where gap_low and gap_high are "
-        f"positive, clip low raises entropy and clip high lowers it; raising eps_high means less clipping there, hence "
-        f"higher entropy. Engine {summary.get('engine', '-')}, seed {summary.get('seed', '-')}, "
+        f"total.{largest} Engine {summary.get('engine', '-')}, seed {summary.get('seed', '-')}, "
         f"rollouts {summary.get('rollouts', '-')}, digest {summary.get('digest', '-')}."
     )
+
+
+def _keys(arms: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    keys = ("measured", "measured_cv", *shown_parts(arms.values()))
+    cleaned = any(value_of(arm, "measured_cv") is not None for arm in arms.values())
+    return keys if cleaned else tuple(k for k in keys if k != "measured_cv")
 
 
 def causes_figure(summary: Mapping[str, Any]) -> Figure:
     """Draw the figure of a run's totals: per arm a bar per cause, beside the total, with 95 % intervals and theory on top, in
     nats.
 
-    Up to eight arms share one panel; more are spread over rows of panels with one y-axis scale.
+    Up to six arms share one panel; more are spread over rows of panels with one scale. `causes_caption` says how to read it.
 
     Args:
         summary: the JSON object of a run, `Ledger.summary()`, or of a prediction, which has theory only.
     """
     arms = arms_of(summary)
-    names = list(arms)
-    keys = ("measured", "measured_cv", *shown_parts(arms.values()))
-    if not any(value_of(arm, "measured_cv") is not None for arm in arms.values()):
-        keys = tuple(k for k in keys if k != "measured_cv")
+    names, keys = list(arms), _keys(arms)
     panels = max(1, math.ceil(len(names) / _ARMS_PER_PANEL))
     slots = max(1, math.ceil(len(names) / panels))
-    text = textwrap.fill(_caption(summary, keys, arms), 168).replace("$", r"\$")
-    # Inches, so that labels, caption and legend keep their size whatever the number of panels.
-    under = 0.16 * max((_label(name, 108 // slots).count("\n") + 1 for name in names), default=1) + 0.15
-    foot, head, high = 0.16 * (text.count("\n") + 1) + 0.2 + under, 0.85, 3.6 if panels == 1 else 1.75
-    wide, tall = 11.0, head + panels * high + (panels - 1) * (under + 0.15) + foot
-    fig = new_figure(wide, tall)
+    handles = _handles(keys, has_theory(arms.values()))
+    # Inches, so that labels and legend keep their size whatever the number of panels.
+    foot = 0.16 * max((_label(name, _CHARACTERS // slots).count("\n") + 1 for name in names), default=1) + 0.12
+    head, high = 0.45 + 0.19 * math.ceil(len(handles) / _PER_LINE), 3.0 if panels == 1 else 1.75
+    tall = head + panels * high + (panels - 1) * (foot + 0.15) + foot
+    fig = new_figure(WIDE, tall)
     grid = fig.subplots(panels, 1, sharey=True, squeeze=False)
     for row, axes in enumerate(grid[:, 0]):
         _draw(axes, names[row * slots : (row + 1) * slots], arms, keys, slots)
-    fig.subplots_adjust(left=0.085, right=0.99, top=1 - head / tall, bottom=foot / tall, hspace=(under + 0.15) / high)
-    fig.supylabel("entropy change over the run (nats)", fontsize=10, x=0.008, y=(1 + (foot - head) / tall) / 2)
+    fig.subplots_adjust(left=0.13, right=0.99, top=1 - head / tall, bottom=foot / tall, hspace=(foot + 0.15) / high)
+    fig.supylabel("entropy change over the run (nats)", fontsize=9, x=0.008, y=(1 + (foot - head) / tall) / 2)
     title = f"Entropy change by cause: {summary.get('experiment', '-')}".replace("$", r"\$")
-    fig.text(0.085, 1 - 0.28 / tall, title, fontsize=12, fontweight="bold")
+    fig.text(0.02, 1 - 0.22 / tall, title, fontsize=11, fontweight="bold")
     fig.legend(
-        handles=_handles(keys, has_theory(arms.values())), loc="upper left", bbox_to_anchor=(0.08, 1 - 0.36 / tall),
-        ncols=len(keys) + 1, fontsize=8.5, frameon=False, columnspacing=1.1, handletextpad=0.5,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.26 / tall), ncols=_PER_LINE, fontsize=9, frameon=False,
+        columnspacing=1.1, handletextpad=0.5, labelspacing=0.25,
     )  # fmt: skip
-    fig.text(0.01, 0.1 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
     return fig
 
 

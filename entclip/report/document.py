@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from entclip.report.bars import causes_figure
+from entclip.report.bars import causes_caption, causes_figure
 from entclip.report.glossary import READING, glossary
 from entclip.report.grid import SIGNS, Grid, arms_of, causes_grid, clips_grid
-from entclip.report.rollouts import rollouts_figure
+from entclip.report.rollouts import rollouts_caption, rollouts_figure
 from entclip.report.story import arm_sentence, command, limits, what_was_run
 from entclip.report.style import png
 
@@ -38,11 +38,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as PNG, the name of its file, and what it shows in a sentence."""
+    """A figure as PNG, the name of its file, what it shows for those who do not see it, and how to read it."""
 
     name: str
     image: bytes
     shows: str
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def document(run_folder: Path) -> list[Section]:
                 Picture(
                     "rollouts.png", png(rollouts_figure(rollouts, summary=summary)),
                     "Per arm and rollout: the causes of the entropy change, stacked, beside the measured change.",
+                    rollouts_caption(rollouts, summary=summary),
                 ),
                 *READING,
             ),
@@ -90,7 +92,10 @@ def document(run_folder: Path) -> list[Section]:
         Section(
             "Over the whole run",
             (
-                Picture("figure.png", png(causes_figure(summary)), "Per arm: the measured change and each cause, theory on top."),
+                Picture(
+                    "figure.png", png(causes_figure(summary)), "Per arm: the measured change and each cause, theory on top.",
+                    causes_caption(summary),
+                ),
                 causes,
                 clips,
             ),

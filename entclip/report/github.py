@@ -35,7 +35,7 @@ def _block(block: str | Items | Terms | Code | Picture | Grid) -> str:
     if isinstance(block, Code):
         return f"```toml\n{block.text.rstrip()}\n```"
     if isinstance(block, Picture):
-        return f"![{_escape(block.shows)}]({block.name})"
+        return f"![{_escape(block.shows)}]({block.name})\n\n{_escape(block.caption)}"
     return _table(block, signs=False).rstrip()
 
 

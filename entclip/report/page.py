@@ -79,8 +79,8 @@ def _block(block: str | Items | Terms | Code | Picture | Grid) -> str:
         return f"<pre><code>{escape(block.text)}</code></pre>"
     if isinstance(block, Picture):
         data = base64.b64encode(block.image).decode()
-        shows = escape(block.shows)
-        return f'<figure><img alt="{shows}" src="data:image/png;base64,{data}"><figcaption>{shows}</figcaption></figure>'
+        image = f'<img alt="{escape(block.shows)}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{escape(block.caption)}</figcaption></figure>"
     return _table(block)
 
 

@@ -42,14 +42,14 @@ def draw(axes: Axes, groups: Sequence[Stack], parts: Sequence[str], theory: bool
         if stack.half is not None:
             axes.errorbar(x + 1.64 * wide, stack.measured, stack.half, fmt="none", ecolor="black", elinewidth=1.1, capsize=1.6)
         if stack.expected_total is not None:
-            diamond = {"markersize": 4, "markerfacecolor": "white", "markeredgecolor": "black"}
+            diamond = {"markersize": 3.2, "markerfacecolor": "white", "markeredgecolor": "black"}
             axes.plot(x + 1.06 * wide, stack.expected_total, "D", zorder=5, **diamond)  # type: ignore[arg-type]
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(-0.6, len(groups) - 0.4)
     step = math.ceil(len(groups) * max(len(g.label) for g in groups) / 45)
-    axes.set_xticks(range(0, len(groups), step), [g.label for g in groups[::step]], fontsize=8)
+    axes.set_xticks(range(0, len(groups), step), [g.label for g in groups[::step]], fontsize=9)
     axes.tick_params(axis="x", length=0)
-    axes.tick_params(axis="y", labelsize=8)
+    axes.tick_params(axis="y", labelsize=9)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # a common factor above the axis would run into the title
     axes.grid(axis="y", color="0.85", linewidth=0.6)
     axes.set_axisbelow(True)

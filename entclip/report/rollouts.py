@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from entclip.report.grid import arms_of
 from entclip.report.numbers import plain, value_of, with_error
 from entclip.report.panel import draw, limits
 from entclip.report.stacks import Stack, stacks
-from entclip.report.style import CAUSES, new_figure
+from entclip.report.style import CAUSES, WIDE, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-__all__ = ["rollouts_figure"]
+__all__ = ["rollouts_caption", "rollouts_figure"]
 
 _PANELS = 12
 _VISIBLE = 0.005  # of the tallest stack: a remainder below it would be a hair line
@@ -31,7 +30,8 @@ _ORDER = (
     *(c.name for c in reversed(COLUMNS) if c.noise), "remainder", "unaccounted",
 )  # fmt: skip
 # Inches.
-_WIDE, _LEFT, _RIGHT, _GAP, _RUN = 11.2, 0.85, 0.55, 0.22, 0.62
+_LEFT, _RIGHT, _GAP, _RUN = 0.78, 0.5, 0.16, 0.5
+_PER_LINE = 3  # entries of the legend
 
 
 def rollouts_figure(
@@ -43,7 +43,7 @@ def rollouts_figure(
     they were measured, stacked up where they raised entropy and down where they lowered it, and in black the measured change
     with its 95 % interval. A line from the stack to the black bar marks the sum of the stack, which is the measured change: the
     ledger's books balance. A diamond on the black bar is theory's total. Beside n rollouts stands the whole run, on a scale n
-    times as long.
+    times as long. `rollouts_caption` says how to read it.
 
     Args:
         frame: one row per arm and rollout, `Ledger.to_frame("rollouts")` or `read_frame(run, "rollouts")`.
@@ -51,27 +51,21 @@ def rollouts_figure(
         summary: that JSON object: gives the run's own standard errors and the number of updates that were not accounted.
     Raises: ValueError for a frame that has no rollouts, and for an arm that it does not have.
     """
-    data, known = stacks(frame, arms, summary), summary or {}
-    shown, left_out = dict(list(data.items())[:_PANELS]), list(data)[_PANELS:]
+    known, (shown, _) = summary or {}, _panels(frame, arms, summary)
     every = [stack for groups in shown.values() for stack in groups]
     parts, theory = _shown(every), any(stack.expected for stack in every)
     cases = [name.rpartition("/")[0] for name in shown]
     most = max(len(groups) for groups in shown.values())
     whole = most > 1
     side = _LEFT if len(set(cases)) > 1 else _GAP  # room for a scale of its own beside every panel
-    least = min(max(2.4, 0.4 * most + 0.5), _WIDE - _LEFT - _RIGHT)
-    columns = max(1, min(len(shown), int((_WIDE - _LEFT - _RIGHT + side) / (least + side))))
-    panel = min(1.8 * least, (_WIDE - _LEFT - _RIGHT + side) / columns - side)
+    least = min(max(2.0, 0.28 * most + 0.5), WIDE - _LEFT - _RIGHT)
+    columns = max(1, min(len(shown), int((WIDE - _LEFT - _RIGHT + side) / (least + side))))
+    panel = (WIDE - _LEFT - _RIGHT + side) / columns - side
     lines = math.ceil(len(shown) / columns)
-    wide = max(8.2, _LEFT + columns * (panel + side) - side + _RIGHT)
-    said = _caption(every, parts, left_out, known, len(set(cases)) > 1, most - 1)
-    text = textwrap.fill(said, round(16.2 * wide)).replace("$", r"\$")
     handles = _handles(parts, theory)
-    per_line = min(len(handles), max(1, round(wide / 1.35)))
-    head = 0.45 + 0.2 * math.ceil(len(handles) / per_line)
-    foot, high = 0.16 * (text.count("\n") + 1) + 0.2, 2.7 if lines < 3 else 2.0
-    tall = head + lines * (high + 0.72) + foot
-    fig = new_figure(wide, tall)
+    head, high = 0.45 + 0.19 * math.ceil(len(handles) / _PER_LINE), 2.0 if lines < 3 else 1.6
+    tall = head + lines * (high + 0.72) + 0.05
+    fig = new_figure(WIDE, tall)
     for i, (name, groups) in enumerate(shown.items()):
         row, column = divmod(i, columns)
         alone = column == 0 or cases[i - 1] != cases[i]
@@ -80,16 +74,16 @@ def rollouts_figure(
         left, bottom = _LEFT + column * (panel + side), tall - head - 0.3 - row * (high + 0.72) - high
         own = [g for g in groups if g.label != "run"]
         room = panel - (_RUN if whole else 0.0)
-        axes = fig.add_axes((left / wide, bottom / tall, (room - 0.06 * whole) / wide, high / tall))
+        axes = fig.add_axes((left / WIDE, bottom / tall, (room - 0.06 * whole) / WIDE, high / tall))
         draw(axes, own, parts, theory)
         axes.set_ylim(low, top)
-        axes.set_xlabel("rollout", fontsize=8.5, labelpad=1)
+        axes.set_xlabel("rollout", fontsize=9, labelpad=1)
         axes.tick_params(axis="y", labelleft=alone)
         arm = arms_of(known).get(name, {})
         total = with_error(groups[-1].measured, value_of(arm, "measured_se"))
         axes.set_title(f"{name}  {total}".replace("$", r"\$"), fontsize=9.5, loc="left")
         if whole:
-            axes = fig.add_axes(((left + room) / wide, bottom / tall, _RUN / wide, high / tall), facecolor="0.94")
+            axes = fig.add_axes(((left + room) / WIDE, bottom / tall, _RUN / WIDE, high / tall), facecolor="0.94")
             draw(axes, groups[-1:], parts, theory)
             axes.set_ylim((most - 1) * low, (most - 1) * top)
             axes.yaxis.tick_right()
@@ -97,13 +91,12 @@ def rollouts_figure(
             axes.spines["left"].set_visible(False)
             axes.spines["right"].set_visible(True)
     title = "Entropy change by rollout and cause" + (f": {known['experiment']}" if "experiment" in known else "")
-    fig.text(0.1 / wide, 1 - 0.26 / tall, title.replace("$", r"\$"), fontsize=12, fontweight="bold")
-    fig.text(0.12 / wide, (tall - head + foot) / 2 / tall, "entropy change (nats)", rotation=90, va="center", fontsize=9.5)
+    fig.text(0.1 / WIDE, 1 - 0.22 / tall, title.replace("$", r"\$"), fontsize=11, fontweight="bold")
+    fig.text(0.06 / WIDE, (tall - head) / 2 / tall, "entropy change (nats)", rotation=90, va="center", fontsize=9.5)
     fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.02 / wide, 1 - 0.32 / tall), ncols=per_line, fontsize=8.5,
-        frameon=False, columnspacing=1.1, handletextpad=0.5,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.26 / tall), ncols=_PER_LINE, fontsize=9, frameon=False,
+        columnspacing=1.1, handletextpad=0.5, labelspacing=0.25,
     )  # fmt: skip
-    fig.text(0.1 / wide, 0.1 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
     return fig
 
 
@@ -134,9 +127,21 @@ def _handles(parts: Iterable[str], theory: bool) -> list[Patch | Line2D]:
     return handles
 
 
-def _caption(
-    every: Sequence[Stack], parts: Sequence[str], left_out: Sequence[str], summary: Mapping[str, Any], cases: bool, groups: int
-) -> str:
+def _panels(
+    frame: pd.DataFrame, arms: Sequence[str] | None, summary: Mapping[str, Any] | None
+) -> tuple[dict[str, Sequence[Stack]], list[str]]:
+    """The arms that are drawn, and the names of those that are left out."""
+    data = stacks(frame, arms, summary)
+    return dict(list(data.items())[:_PANELS]), list(data)[_PANELS:]
+
+
+def rollouts_caption(frame: pd.DataFrame, arms: Sequence[str] | None = None, *, summary: Mapping[str, Any] | None = None) -> str:
+    """Say what `rollouts_figure` shows of the same arguments and how to read it."""
+    shown, left_out = _panels(frame, arms, summary)
+    every = [stack for groups in shown.values() for stack in groups]
+    parts, summary = _shown(every), summary or {}
+    cases = len({name.rpartition("/")[0] for name in shown}) > 1
+    groups = max(len(stacked) for stacked in shown.values()) - 1
     said = [
         "Measured: the black bar (entropy change, with its 95 % interval where there is a standard error) and the stack beside "
         "it (its causes: up where they raised entropy, down where they lowered it). The line across is the sum of the stack; it "

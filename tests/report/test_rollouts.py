@@ -13,6 +13,7 @@ from scipy import stats
 
 from entclip import load, report, run
 from entclip.report.glossary import READING
+from entclip.report.rollouts import rollouts_caption
 from entclip.report.stacks import stacks
 from entclip.report.style import CAUSES
 
@@ -36,10 +37,6 @@ def panels(fig):
     return list(zip(fig.axes[::2], fig.axes[1::2], strict=True))
 
 
-def caption(fig):
-    return " ".join(" ".join(t.get_text() for t in fig.texts).split())
-
-
 def piles(axes, groups):
     """Per group the heights of the three piles: theory, causes, measured; each pile's bars must join without gap or overlap."""
     bars = [(b.get_x() + b.get_width() / 2, b.get_y(), b.get_height()) for b in axes.patches]
@@ -61,7 +58,9 @@ def piles(axes, groups):
 def test_stacks_end_where_the_measured_change_does(ledger, frame):
     fig = report.rollouts_figure(frame, summary=ledger.summary())
     left_out = max(frame["remainder"].abs().max(), *frame.groupby("arm")["remainder"].sum().abs())
-    assert f"Remainder (not drawn): at most {report.numbers.plain(left_out, False)}" in caption(fig)
+    assert f"Remainder (not drawn): at most {report.numbers.plain(left_out, False)}" in rollouts_caption(
+        frame, summary=ledger.summary()
+    )
     for (axes, whole), (_, rows) in zip(panels(fig), frame.groupby("arm", sort=False), strict=True):
         assert frame["measured"].abs().max() > 50 * left_out  # else the next lines compare noise
         for (theory, causes, measured), (_, row) in zip(piles(axes, 3), rows.iterrows(), strict=True):
@@ -94,8 +93,8 @@ def test_intervals_are_students_and_the_runs_own(ledger, frame):
         assert groups[-1].half == pytest.approx(t * summary["arms"][name]["measured_se"])
         # Without the summary the run's interval is the widest that it can be.
         assert stacks(frame)[name][-1].half == pytest.approx(t * rows["measured_se"].sum())
+    assert "the sum of those of the rollouts" in rollouts_caption(frame)
     fig = report.rollouts_figure(frame)
-    assert "the sum of those of the rollouts" in caption(fig)
     spans = [c.get_paths()[0].vertices[:, 1] for c in fig.axes[0].collections if c.get_paths()]
     halves = [(span.max() - span.min()) / 2 for span in spans if len(span) == 2]
     assert halves == pytest.approx((t * frame[frame["arm"] == "none"]["measured_se"]).tolist())
@@ -109,8 +108,8 @@ def test_without_errors_or_theory(frame):
     assert not [c for c in fig.axes[0].collections if c.get_paths()]
     bare = frame.assign(**{c: None for c in frame if c.startswith("expected_")})
     fig = report.rollouts_figure(bare)
-    assert "no expectation to set beside them" in caption(fig)
-    assert "theory along" not in caption(fig)
+    assert "no expectation to set beside them" in rollouts_caption(bare)
+    assert "theory along" not in rollouts_caption(bare)
     assert not [line for line in fig.axes[0].lines if line.get_marker() == "D"]
 
 
@@ -143,7 +142,7 @@ def test_many_rollouts_are_put_together(frame):
     assert [g.label for g in groups[-2:]] == ["100", "run"]
     assert groups[0].measured == pytest.approx(3 * one["measured"].iloc[0])
     assert groups[-1].parts["clip_low"] == pytest.approx(100 * one["clip_low"].iloc[0])
-    assert "Neighbouring rollouts are put together" in caption(report.rollouts_figure(many))
+    assert "Neighbouring rollouts are put together" in rollouts_caption(many)
 
 
 def test_arms_are_chosen_capped_and_named_by_case(frame):
@@ -152,16 +151,17 @@ def test_arms_are_chosen_capped_and_named_by_case(frame):
     many = pd.concat([one.assign(case=f"x={i}", arm="cost$1$") for i in range(14)])
     fig = report.rollouts_figure(many)
     assert len(fig.axes) == 12
-    assert "Not drawn: 2 more arms (x=12/cost\\$1\\$, x=13/cost\\$1\\$)" in caption(fig)
-    assert "Each case has its own scale" in caption(fig)
+    assert "Not drawn: 2 more arms (x=12/cost$1$, x=13/cost$1$)" in rollouts_caption(many)
+    assert "Each case has its own scale" in rollouts_caption(many)
 
 
 def test_skipped_updates_are_stated_and_their_change_is_part_of_the_stack(ledger, frame):
     summary = ledger.summary()
     summary["arms"]["both"] |= {"skipped": 36, "updates": 12}
     rest = frame["measured"].abs().max()
-    fig = report.rollouts_figure(frame.assign(measured=frame["measured"] + rest, unaccounted=rest), summary=summary)
-    assert "Accounted: 12 of 48 updates; the rest of the change is drawn as not accounted." in caption(fig)
+    partly = frame.assign(measured=frame["measured"] + rest, unaccounted=rest)
+    fig, said = report.rollouts_figure(partly, summary=summary), rollouts_caption(partly, summary=summary)
+    assert "Accounted: 12 of 48 updates; the rest of the change is drawn as not accounted." in said
     assert "not accounted" in [text.get_text() for text in fig.legends[0].get_texts()]
     for (axes, _), (_, rows) in zip(panels(fig), frame.groupby("arm", sort=False), strict=True):
         for (_, causes, measured), (_, row) in zip(piles(axes, 3), rows.iterrows(), strict=True):

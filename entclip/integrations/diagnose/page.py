@@ -66,7 +66,8 @@ def _curves(run: Run, shown: list[tuple[str, list[str]]]) -> Picture:
         _panel(axis, run, x, title, quantities)
     axes[-1].set_xlabel(run.name("step") if np.isfinite(step).all() else "row")
     names = ", ".join(run.name(q) for _, quantities in shown for q in quantities)
-    return Picture("curves.png", png(figure), f"The run's {names} as logged, nothing averaged.")
+    shows = f"The run's {names} as logged"
+    return Picture("curves.png", png(figure), f"{shows}.", f"{shows}, nothing averaged.")
 
 
 def _panel(axis: Axes, run: Run, x: np.ndarray, title: str, quantities: list[str]) -> None:
