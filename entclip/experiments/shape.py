@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import AutoregressiveSpec, FileSpec, HiddenSpec, LanguageModelSpec, RecordedSpec, SnapshotSpec
 from entclip.policies import snapshot
+from entclip.policies.logits_file import logits_shape
 from entclip.policies.sequences import PrefixTree
-from entclip.support.arrays import npy_shape, npz_shapes
+from entclip.support.arrays import npz_shapes
 
 __all__ = ["Shape", "shape_of"]
 
@@ -42,8 +43,8 @@ def shape_of(experiment: Experiment) -> Shape:
         contexts, vocab = snapshot.sizes(spec.name)
         return Shape(spec.contexts or contexts, vocab)
     if isinstance(spec, FileSpec):
-        shape = npy_shape(spec.path, f"policy.path = {spec.path!r}")
-        return Shape(spec.contexts or math.prod(shape[:-1]), shape[-1] if shape else 0)
+        contexts, vocab = logits_shape(spec.path)
+        return Shape(spec.contexts or contexts, vocab)
     if isinstance(spec, AutoregressiveSpec):
         tree = PrefixTree(spec.vocab, spec.length)
         return Shape(spec.contexts, spec.vocab, tree.prefixes, tree.sequences)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from entclip.support.arrays import read_npy
+from entclip.support.arrays import npy_shape, read_npy
 from entclip.support.errors import SpecError
 
-__all__ = ["read_logits"]
+__all__ = ["logits_shape", "read_logits"]
 
 _LARGEST = 1e30  # differences of two logits, and their squares, stay finite
 _WHOLE = 1e-6  # of a sum of probabilities; float32 rounds a sum of 152,000 to 1e-6
@@ -24,10 +24,9 @@ def read_logits(path: str) -> np.ndarray:
     """
     where = f"policy.path = {path!r}"
     value = read_npy(path, where)
-    if value.ndim not in (1, 2) or value.dtype.kind not in "fiu":
-        raise SpecError(f"{where} holds shape {value.shape} of {value.dtype}: expected real logits (V,) or (contexts, V).")
-    if value.size == 0 or value.shape[-1] < 2:
-        raise SpecError(f"{where} holds shape {value.shape}: expected at least one context and two actions.")
+    _check_shape(value.shape, where)
+    if value.dtype.kind not in "fiu":
+        raise SpecError(f"{where} holds {value.dtype}: expected real logits.")
     logits = value.astype(np.float64)
     bad = ~(np.abs(logits) <= _LARGEST)
     if np.any(bad):
@@ -38,6 +37,21 @@ def read_logits(path: str) -> np.ndarray:
     _refuse_probabilities(logits, where)
     _refuse_partial(logits, where)
     return logits
+
+
+def logits_shape(path: str) -> tuple[int, int]:
+    """Read contexts and actions from the header of a file of logits. Raises: SpecError, as `read_logits` for the shape."""
+    where = f"policy.path = {path!r}"
+    shape = npy_shape(path, where)
+    _check_shape(shape, where)
+    return (1 if len(shape) == 1 else shape[0]), shape[-1]
+
+
+def _check_shape(shape: tuple[int, ...], where: str) -> None:
+    if len(shape) not in (1, 2):
+        raise SpecError(f"{where} holds shape {shape}: expected real logits (V,) or (contexts, V).")
+    if 0 in shape or shape[-1] < 2:
+        raise SpecError(f"{where} holds shape {shape}: expected at least one context and two actions.")
 
 
 def _refuse_probabilities(logits: np.ndarray, where: str) -> None:

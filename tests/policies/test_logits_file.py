@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from entclip.experiments.experiment import parse_experiment
+from entclip.experiments.shape import shape_of
 from entclip.experiments.start import start_of
 from entclip.policies.logits_file import read_logits
 from entclip.policies.softmax import entropy, log_softmax
@@ -56,9 +57,9 @@ def test_logits(tmp_path: Path, values: np.ndarray) -> None:
         (np.array([1.0]), r"shape \(1,\): expected at least one context and two actions"),
         (np.zeros((0, 4)), r"shape \(0, 4\): expected at least one context"),
         (np.zeros((4, 0)), r"shape \(4, 0\): expected at least one context"),
-        (np.array(1.0), r"shape \(\) of float64: expected real logits \(V,\) or \(contexts, V\)"),
+        (np.array(1.0), r"shape \(\): expected real logits \(V,\) or \(contexts, V\)"),
         (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
-        (np.array([True, False]), "of bool: expected real logits"),
+        (np.array([True, False]), "holds bool: expected real logits"),
         (np.array(["a", "b"]), "expected real numbers"),
     ],
 )
@@ -66,6 +67,13 @@ def test_what_is_no_list_of_logits(tmp_path: Path, values: np.ndarray, message: 
     np.save(tmp_path / "x.npy", values)
     with pytest.raises(SpecError, match=message):
         read_logits(str(tmp_path / "x.npy"))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 4), (4, 0), (2, 2, 2)])
+def test_sizes_are_not_foreseen_of_what_is_no_list_of_logits(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(shape))
+    with pytest.raises(SpecError, match=r"holds shape \(.*expected"):
+        shape_of(parse_experiment({"policy": {"kind": "file", "path": str(tmp_path / "x.npy")}}))
 
 
 def test_an_experiment_starts_from_the_file(tmp_path: Path) -> None:
