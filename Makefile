@@ -22,7 +22,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 .PHONY: help drift test notebooks docs reproduce proofs llm smollm2 check lint dev mutants bench lock latest oldest bare dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'ARGS="..." is passed on to drift, test, reproduce and bench; PYTHON=python3.12 chooses the interpreter.'
 
 drift: $(VENV)/.core ## simulate random-reward drift with theory beside it, into results/drift

@@ -134,8 +134,8 @@ def test_pages_name_commands_and_files_that_exist(source: Path) -> None:
     )
     named = set(re.findall(r"(?:^|[$;&|] )entclip ([a-z][\w-]*)", code, re.MULTILINE))
     assert named <= set(commands()), source.name
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:^|[$;&|] )make ([a-z]+)", code, re.MULTILINE)) <= targets, source.name
+    targets = set(re.findall(r"^([a-z][a-z0-9]*):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|[$;&|] )make ([a-z][a-z0-9]*)", code, re.MULTILINE)) <= targets, source.name
     for link in re.findall(r"\]\((?!https?:|#)([^)\s#]+)", text):
         assert (source.parent / link).exists(), f"{source.name}: {link}"
 
