@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 
+from entclip.drift.adam import Adam
 from entclip.engines.base import Directive
 from entclip.engines.tokens.engine import TokensEngine
 from entclip.engines.tokens.kernels import reference
-from entclip.engines.tokens.kernels.passes import AdamScale, Comparison, distinct
+from entclip.engines.tokens.kernels.passes import Comparison, distinct
 from entclip.experiments.experiment import parse_experiment
 from entclip.objectives.clip import Clip
 
@@ -102,7 +103,7 @@ def candidates(rows: int, vocab: int, dtype: torch.dtype, device: torch.device, 
     view = Comparison(out, norm.log_z, Clip(), "euclidean")
     full = Comparison(out, norm.log_z, Clip(), "euclidean", (0.2, 0.2, 0.2, 0.2))
     m, v, m_out, v_out = (torch.zeros_like(theta) for _ in range(4))
-    adam = AdamScale(torch.full_like(pull, 1e-3), 0.9, 0.999, 1e-8, 0.01, False, 10)
+    adam = Adam(torch.full_like(pull, 1e-3), 0.9, 0.999, 1e-8, 0.01, False, 10)
     state = {"norm": norm}
 
     def euclidean(seen: Comparison | None) -> Callable[[], Any]:
