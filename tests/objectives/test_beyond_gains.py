@@ -19,7 +19,7 @@ from entclip.engines.base import Directive
 from entclip.engines.reduced.engine import ReducedEngine
 from entclip.engines.samples import Samples, Sums
 from entclip.engines.tabular.sampled import SampledEngine
-from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.columns import OPTIONAL_CAUSES, PARTS
 from entclip.objectives.base import Change, Keep, Objective, View
@@ -31,15 +31,13 @@ from entclip.policies.softmax import SoftmaxPolicy, log_softmax
 from entclip.prediction.meanfield import predict
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
+from tests.objectives.one_update import GROUPS, MOVE, TABLE, one_update
 from tests.tolerances import SIGMAS
 
 geometries = pytest.mark.parametrize("geometry", ["natural", "euclidean"])
-GROUPS = {"reward": {"kind": "bernoulli", "p": 0.3}, "advantage": {"kind": "group", "size": 2}}
-TABLE = {"reward": {"kind": "table", "values": [1.0, 0.0, 0.5, 0.2]}, "advantage": {"kind": "group", "size": 2, "scale": "std"}}
 SINGLE = {"reward": {"kind": "bernoulli", "p": 0.3}, "advantage": {"kind": "independent"}}
 SETTINGS = {"groups": GROUPS, "table": TABLE, "single": SINGLE}
 settings = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
-MOVE = [0.3, -0.25, 0.15, -0.25]  # ratios 1.21, .70, 1.04, .70 of probabilities .58, .17, .17, .08
 WIDTHS = {"low": 0.2, "high": 0.1}
 
 
@@ -103,20 +101,6 @@ WRONG: dict[str, list[Objective]] = {
     "rare_dropped": [Clip(**WIDTHS), RareDropped(**WIDTHS, size=0.76)],
     "all_at_once": [Penalised(**WIDTHS), RareDropped(**WIDTHS)],
 }
-
-
-def one_update(geometry: str, setting: dict[str, Any], objective: Objective, **changes: Any) -> Experiment:
-    """One minibatch of two samples from four actions, the policy already away from pi_old, which is the reference."""
-    return parse_experiment(
-        {
-            "policy": {"kind": "zipf", "vocab": 4},
-            "perturbation": {"law": "array", "values": MOVE},
-            "update": {"geometry": geometry, "learning_rate": 0.3, "batch": 2, "minibatches": 1, "rollouts": 1},
-            "arm": [{"name": "a", "objective": objective}],
-        }
-        | setting
-        | changes
-    )
 
 
 def theory(experiment: Experiment, objective: Objective) -> dict[str, float]:

@@ -21,29 +21,13 @@ from entclip.policies.softmax import SoftmaxPolicy
 from entclip.prediction.meanfield import predict
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
+from tests.objectives.one_update import GROUPS, TABLE, one_update
 from tests.tolerances import SIGMAS
 
 geometries = pytest.mark.parametrize("geometry", ["natural", "euclidean"])
-GROUPS = {"reward": {"kind": "bernoulli", "p": 0.3}, "advantage": {"kind": "group", "size": 2}}
-TABLE = {"reward": {"kind": "table", "values": [1.0, 0.0, 0.5, 0.2]}, "advantage": {"kind": "group", "size": 2, "scale": "std"}}
 settings = pytest.mark.parametrize("setting", [GROUPS, TABLE], ids=["groups", "table"])
-MOVE = [0.3, -0.25, 0.15, -0.25]  # ratios 1.21, .70, 1.04, .70 of probabilities .58, .17, .17, .08
 # At pi = 0 no action is beyond a bound; with the slopes the likely ones are, .70 at .17 and not at .08 among them.
 FLEXIBLE = Flexible(0.34, 0.3, -0.33, -0.25)
-
-
-def one_update(geometry: str, setting: dict[str, Any], objective: Objective, **changes: Any) -> Experiment:
-    """One minibatch of two samples from four actions, the policy already away from pi_old."""
-    return parse_experiment(
-        {
-            "policy": {"kind": "zipf", "vocab": 4},
-            "perturbation": {"law": "array", "values": MOVE},
-            "update": {"geometry": geometry, "learning_rate": 0.3, "batch": 2, "minibatches": 1, "rollouts": 1},
-            "arm": [{"name": "a", "objective": objective}],
-        }
-        | setting
-        | changes
-    )
 
 
 def theory(experiment: Experiment, objective: Objective) -> dict[str, float]:
