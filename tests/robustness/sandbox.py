@@ -147,6 +147,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
         "MPLBACKEND": "agg",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own pool takes a GiB of addresses, which counts against DATA
         "HF_HUB_OFFLINE": "1",
     }
     return {**kept, **fixed, **extra}
