@@ -18,7 +18,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from entclip.policies.softmax import Array, entropy, importance_ratio
 from entclip.support.namespace import namespace
@@ -175,9 +175,11 @@ class Objective(ABC):
 
     kind: str
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # of dataclasses that state no configuration
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # every member is a dataclass
 
     def __init_subclass__(cls) -> None:
-        if "change" in cls.__dict__:  # another change: what its parent states of its own is not known of it
+        if "change" in cls.__dict__ and any("change" in parent.__dict__ for parent in cls.__mro__[1:] if parent is not Objective):
+            # Another change: what its parent states of its own is not known of it.
             for fact in _FACTS - cls.__dict__.keys():
                 setattr(cls, fact, Objective.__dict__[fact])
         kind = cls.__dict__.get("kind")

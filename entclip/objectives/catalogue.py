@@ -49,7 +49,7 @@ def objective(name: str, **parameters: Any) -> Objective:
 
 def parameters(name: str) -> tuple[str, ...]:
     """Return the names of the parameters of a kind of objective."""
-    return tuple(f.name for f in fields(_class_of(name)) if f.name != "kind")  # type: ignore[arg-type]
+    return tuple(f.name for f in fields(_class_of(name)) if f.name != "kind")
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.widths import check_widths, outside
+from entclip.objectives.base import Change, View
+from entclip.objectives.widths import Bounded, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
 
@@ -14,7 +14,7 @@ __all__ = ["CeGppo", "held"]
 
 
 @dataclass()
-class CeGppo(Objective):
+class CeGppo(Bounded):
     """CE-GPPO gives clipped tokens a bounded weight of their own.
 
     :Formula: c = beta_low (1 - low) A for A < 0 below 1 - low; c = beta_high (1 + high) A for A > 0 above 1 + high; else r A.
@@ -27,15 +27,13 @@ class CeGppo(Objective):
         away.
     """
 
-    low: float = 0.2
-    high: float = 0.2
     beta_low: float = 0.75
     beta_high: float = 1.0
     kind: Literal["ce_gppo"] = "ce_gppo"
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        super().__post_init__()
         for name, beta in (("beta_low", self.beta_low), ("beta_high", self.beta_high)):
             if not 0 <= beta < math.inf:
                 raise ValueError(f"ce_gppo.{name} must be finite and at least 0, got {beta}: 0 is the hard clip.")
@@ -47,10 +45,6 @@ class CeGppo(Objective):
     @property
     def pushes_at_zero(self) -> bool:
         return self.low < 1 and self.beta_low > 0
-
-    @property
-    def idle(self) -> tuple[float, float]:
-        return 1 - self.low, 1 + self.high
 
     def change(self, view: View) -> Change:
         return held(view, self.low, self.high, self.beta_low, self.beta_high)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.widths import check_widths, outside
+from entclip.objectives.base import Change, View
+from entclip.objectives.widths import Bounded, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["Cispo"]
 
 
 @dataclass()
-class Cispo(Objective):
+class Cispo(Bounded):
     """CISPO clips the weight and drops no token.
 
     :Formula: c = clip(r, 1 - low, 1 + high) A, the weight detached: g+ = g- = clip(r)/r.
@@ -26,21 +26,12 @@ class Cispo(Objective):
         random reward it is no clip.
     """
 
-    low: float = 0.2
-    high: float = 0.2
     kind: Literal["cispo"] = "cispo"
     by_ratio = True
-
-    def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
 
     @property
     def pushes_at_zero(self) -> bool:
         return self.low < 1
-
-    @property
-    def idle(self) -> tuple[float, float]:
-        return 1 - self.low, 1 + self.high
 
     def change(self, view: View) -> Change:
         gain = namespace(view.ratio).clip(view.ratio, 1 - self.low, 1 + self.high) / view.ratio

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.widths import check_widths, outside
+from entclip.objectives.base import Change, View
+from entclip.objectives.widths import Bounded, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["CispoTorchrl"]
 
 
 @dataclass()
-class CispoTorchrl(Objective):
+class CispoTorchrl(Bounded):
     """CISPO as TorchRL has it clips the ratio without detaching it, so that samples beyond a bound have no gradient at all.
 
     :Formula: the gradient of clip(r, 1 - low, 1 + high) A, that is g+ = g- = 1 within the bounds and 0 beyond them.
@@ -24,18 +24,9 @@ class CispoTorchrl(Objective):
     :Traps: it removes what CISPO was made to keep. It is not a clip either, whose min leaves one sign on each side.
     """
 
-    low: float = 0.2
-    high: float = 0.2
     kind: Literal["cispo_torchrl"] = "cispo_torchrl"
     hard = True
     by_ratio = True
-
-    def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
-
-    @property
-    def idle(self) -> tuple[float, float]:
-        return 1 - self.low, 1 + self.high
 
     def change(self, view: View) -> Change:
         low, high = outside(view, self.low, self.high)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.widths import check_widths, outside
+from entclip.objectives.base import Change, View
+from entclip.objectives.widths import Bounded, outside
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -14,7 +14,7 @@ __all__ = ["Clip", "surrogate"]
 
 
 @dataclass()
-class Clip(Objective):
+class Clip(Bounded):
     """The clip of PPO and GRPO: no gradient for samples that have moved past a bound in the direction of their advantage.
 
     :Formula: min(r A, clip(r, 1 - low, 1 + high) A): g+ = 0 for r > 1 + high, g- = 0 for r < 1 - low, else 1. low = 1 and
@@ -30,18 +30,9 @@ class Clip(Objective):
         universal: where common actions move most (plain steps on tables) clip-high can raise entropy.
     """
 
-    low: float = 0.2
-    high: float = 0.2
     kind: Literal["clip"] = "clip"
     hard = True
     by_ratio = True
-
-    def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
-
-    @property
-    def idle(self) -> tuple[float, float]:
-        return 1 - self.low, 1 + self.high
 
     def change(self, view: View) -> Change:
         return Change.dropped(view, *outside(view, self.low, self.high))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.widths import check_widths, outside
+from entclip.objectives.base import Change, View
+from entclip.objectives.widths import Bounded, outside
 from entclip.support.rewording import dataclass
 
 __all__ = ["DualClip"]
 
 
 @dataclass()
-class DualClip(Objective):
+class DualClip(Bounded):
     """Dual clip: the clip, and for A < 0 also no gradient beyond r > cap.
 
     :Formula: for A < 0 max(min(r A, clip(r) A), cap A): g- = 0 for r < 1 - low and for r > cap; g+ as for the clip.
@@ -24,15 +24,13 @@ class DualClip(Objective):
     :Traps: inert where no ratio reaches the cap, which is nearly always with cap 3.
     """
 
-    low: float = 0.2
-    high: float = 0.2
     cap: float = 3.0
     kind: Literal["dual_clip"] = "dual_clip"
     hard = True
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        super().__post_init__()
         if not self.cap > 1:
             raise ValueError(
                 f"dual_clip.cap must be above 1, got {self.cap}: it bounds the ratio of actions with A < 0 from above."

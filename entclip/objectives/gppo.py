@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.base import Change, View
 from entclip.objectives.ce_gppo import held
-from entclip.objectives.widths import check_widths
+from entclip.objectives.widths import Bounded
 from entclip.support.rewording import dataclass
 
 __all__ = ["Gppo"]
 
 
 @dataclass()
-class Gppo(Objective):
+class Gppo(Bounded):
     """GPPO gives clipped tokens the weight that they have on the bound.
 
     :Formula: c = (1 - low) A for A < 0 below 1 - low; c = (1 + high) A for A > 0 above 1 + high; else r A.
@@ -27,21 +27,12 @@ class Gppo(Objective):
         push: natural steps can run away.
     """
 
-    low: float = 0.2
-    high: float = 0.2
     kind: Literal["gppo"] = "gppo"
     by_ratio = True
-
-    def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
 
     @property
     def pushes_at_zero(self) -> bool:
         return self.low < 1
-
-    @property
-    def idle(self) -> tuple[float, float]:
-        return 1 - self.low, 1 + self.high
 
     def change(self, view: View) -> Change:
         return held(view, self.low, self.high, 1.0, 1.0)

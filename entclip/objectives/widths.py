@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from entclip.objectives.base import Change, View
+from entclip.objectives.base import Change, Objective, View
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
+from entclip.support.rewording import dataclass
 
-__all__ = ["check_factors", "check_widths", "nowhere", "outside", "truncated", "weighted_clip", "width_of_clip"]
+__all__ = ["Bounded", "check_factors", "check_widths", "nowhere", "outside", "truncated", "weighted_clip", "width_of_clip"]
 
 
 def check_widths(low: float, high: float) -> None:
@@ -23,6 +24,21 @@ def check_widths(low: float, high: float) -> None:
             f"clip.high must be at least 0, got {high}: it is the width above 1, so the interval is [1 - low, 1 + high]; "
             "inf switches it off."
         )
+
+
+@dataclass()
+class Bounded(Objective):
+    """An objective that leaves ratios in [1 - low, 1 + high], both bounds included, as they are."""
+
+    low: float = 0.2
+    high: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_widths(self.low, self.high)
+
+    @property
+    def idle(self) -> tuple[float, float]:
+        return 1 - self.low, 1 + self.high
 
 
 def outside(view: View, low: Array | float, high: Array | float) -> tuple[Array, Array]:

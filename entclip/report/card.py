@@ -69,7 +69,7 @@ def card(name: str) -> Card:
     if name not in kinds():
         raise ValueError(f"unknown objective {name!r}: choose one of {', '.join([*sorted(kinds()), *NOT_BUILT])}.")
     cls = kinds()[name]
-    defaults = {f.name: f.default for f in fields(cls) if f.name != "kind"}  # type: ignore[arg-type]
+    defaults = {f.name: f.default for f in fields(cls) if f.name != "kind"}
     return _parsed(name, cls.__doc__ or "", defaults, True)
 
 
