@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.controllers.base import Controller, Memory, Observed, clamped
+from entclip.controllers.base import Controller, Memory, Observed, clamped, parameter
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 from entclip.support.numbers import NotNegative, Positive
@@ -35,7 +35,7 @@ class AdaptiveBonus(Controller):
             raise SpecError(f"adaptive_bonus.least = {self.least} must be below adaptive_bonus.most = {self.most}.")
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        own = clamped(float(base.coefficient), self.least, self.most)  # type: ignore[attr-defined]
+        own = clamped(parameter(base, "coefficient"), self.least, self.most)
         target = entropy if self.target is None else self.target
         return {"target": target, "memory": own, "coefficient": own if entropy <= target else 0.0}
 
@@ -63,7 +63,7 @@ class Doubling(Controller):
     moves = ("zeta",)
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        zeta = clamped(float(base.zeta), self.least, self.most)  # type: ignore[attr-defined]
+        zeta = clamped(parameter(base, "zeta"), self.least, self.most)
         return {"target": entropy if self.target is None else self.target, "zeta": zeta}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 
-__all__ = ["Controller", "Memory", "Observed", "clamped"]
+__all__ = ["Controller", "Memory", "Observed", "clamped", "parameter"]
 
 Memory = dict[str, float]  # plain numbers by name: a checkpoint keeps them, and a resumed run goes on bit for bit
 
@@ -57,7 +57,7 @@ class Controller(ABC):
 
     def objective(self, base: Objective, memory: Memory) -> Objective:
         """Return the objective of the next rollout: the arm's own with the values that are in force."""
-        return dataclasses.replace(base, **self.settings(memory))  # type: ignore[type-var]
+        return dataclasses.replace(base, **self.settings(memory))
 
     def example(self, base: Objective) -> Objective:
         """Return an objective of the kind that the run will have, for an engine to prepare for."""
@@ -72,7 +72,7 @@ class Controller(ABC):
 
     def refuse_unfit(self, base: Objective) -> None:
         """Raise SpecError for an objective that lacks a parameter which the controller sets."""
-        has = {f.name for f in dataclasses.fields(base)}  # type: ignore[arg-type]
+        has = {f.name for f in dataclasses.fields(base)}
         if missing := [name for name in self.moves if name not in has]:
             raise SpecError(
                 f"controller {self.kind!r} sets {' and '.join(self.moves)}, but the objective {base.kind!r} has no "
@@ -81,6 +81,11 @@ class Controller(ABC):
 
 
 _COLUMN = {"low": "eps_low", "high": "eps_high", "low_slope": "slope_low", "high_slope": "slope_high"}
+
+
+def parameter(base: Objective, name: str) -> float:
+    """Return a parameter of the arm's own objective, which `refuse_unfit` has found to be there."""
+    return float(getattr(base, name))
 
 
 def clamped(value: float, least: float, most: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from entclip.controllers.base import Controller, Memory, Observed, clamped
+from entclip.controllers.base import Controller, Memory, Observed, clamped, parameter
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 from entclip.support.numbers import NotNegative, Positive, Share
@@ -34,7 +34,7 @@ class Adapo(Controller):
             raise SpecError(f"adapo.least = {self.least} must be below adapo.most = {self.most}.")
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        high = clamped(float(base.high), self.least, self.most)  # type: ignore[attr-defined]
+        high = clamped(parameter(base, "high"), self.least, self.most)
         return {"target": entropy if self.target is None else self.target, "high": high}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
@@ -73,7 +73,7 @@ class Bapo(Controller):
             )
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        return {"low": self.low_start, "high": self.high_start}
+        return self.start_again()
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         kept = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from entclip.controllers.base import Controller, Memory, Observed, clamped
+from entclip.controllers.base import Controller, Memory, Observed, clamped, parameter
 from entclip.objectives.base import Objective
 from entclip.support.numbers import NotNegative
 from entclip.support.rewording import dataclass
@@ -28,7 +28,7 @@ class EntropicControl(Controller):
     moves = ("alpha",)
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        alpha = float(base.alpha)  # type: ignore[attr-defined]
+        alpha = parameter(base, "alpha")
         return {"target": entropy if self.target is None else self.target, "sum": 0.0, "alpha": alpha}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
@@ -41,4 +41,4 @@ class EntropicControl(Controller):
 
     def example(self, base: Objective) -> Objective:
         # With alpha = 0 gains are 0 or 1, and an engine would prepare for no others.
-        return dataclasses.replace(base, alpha=1.0)  # type: ignore[type-var]
+        return dataclasses.replace(base, alpha=1.0)

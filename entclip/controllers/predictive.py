@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from entclip.controllers.base import Controller, Memory, Observed
+from entclip.controllers.base import Controller, Memory, Observed, parameter
 from entclip.controllers.response import SideResponse, measured_response
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
@@ -45,7 +45,7 @@ class Predictive(Controller):
     moves = ("low", "high")
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        low, high = float(base.low), float(base.high)  # type: ignore[attr-defined]
+        low, high = parameter(base, "low"), parameter(base, "high")
         own = {"low": math.inf if low == 1 else -math.log1p(-low), "high": math.log1p(high)}
         if self.sides == "both" and not all(0 < x < math.inf for x in own.values()):
             raise SpecError(

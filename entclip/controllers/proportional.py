@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entclip.controllers.base import Controller, Memory, Observed, clamped
+from entclip.controllers.base import Controller, Memory, Observed, clamped, parameter
 from entclip.controllers.thermostat import Width
 from entclip.objectives.base import Objective
 from entclip.support.numbers import NotNegative, Real
@@ -30,7 +30,7 @@ class Proportional(Controller):
     moves = ("low",)
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        low = float(base.low)  # type: ignore[attr-defined]
+        low = parameter(base, "low")
         return {"target": entropy if self.target is None else self.target, "base": low, "sum": 0.0, "low": low}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from entclip.controllers.base import Controller, Memory, Observed
+from entclip.controllers.base import Controller, Memory, Observed, parameter
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 from entclip.support.numbers import NotNegative
@@ -37,7 +37,7 @@ class Thermostat(Controller):
             raise SpecError(f"thermostat.tight = {self.tight} must be below thermostat.wide = {self.wide}: it clips more.")
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        return {"target": entropy if self.target is None else self.target, "low": float(base.low)}  # type: ignore[attr-defined]
+        return {"target": entropy if self.target is None else self.target, "low": parameter(base, "low")}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         error = observed.entropy - memory["target"]
