@@ -35,7 +35,7 @@ from entclip.engines.llm.replica import Replica, Responses, values_of
 from entclip.engines.llm.respond import make_probe, respond
 from entclip.engines.llm.task import task_named
 from entclip.engines.llm.threads import threads_for
-from entclip.engines.llm.train import update
+from entclip.engines.llm.train import take, update
 from entclip.engines.minibatches import fresh_minibatches
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import LanguageModelSpec
@@ -163,13 +163,14 @@ class LlmEngine:
                 _say(state, index, f"update {minibatch.inner_step + 1} of {per_rollout}")
                 if staleness and minibatch.inner_step == per_rollout - staleness:
                     replica.lagged = values_of(replica.language.model)
-                rows.append(
-                    update(state.experiment, state.objective, replica, responses, state.rollout, minibatch, directive, accounted)
-                )
+                given = (state.experiment, state.objective, replica, responses, state.rollout, minibatch, directive)
+                if accounted:
+                    rows.append(update(*given))
+                else:
+                    take(*given)
         if not accounted:
             return state, None
-        whole = [row for row in rows if row is not None]
-        columns = {name: np.array([row[name] for row in whole]) for name in whole[0]}
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         entry = Entry(
             inner_step=minibatch.inner_step,
             rollout=state.rollout,

@@ -30,12 +30,8 @@ def update(
     rollout: int,
     minibatch: Minibatch,
     directive: Directive,
-    accounted: bool,
-) -> dict[str, float] | None:
-    """Train on one minibatch; the columns of the ledger if the update is accounted."""
-    if not accounted:
-        take(experiment, objective, replica, responses, rollout, minibatch, directive)
-        return None
+) -> dict[str, float]:
+    """Train on one minibatch and account for it: the columns of the ledger."""
     model = replica.language.model
     gradients, counts = _gradients(experiment, objective, replica, responses, rollout, minibatch, directive, True)
     now, slope = replica.look()
