@@ -73,7 +73,7 @@ def test_a_bonus_is_part_of_what_is_predicted() -> None:
     bonus = {"none": objective("none"), "bonus": objective("entropy_bonus", coefficient=0.1)}
     rows = {row["objective"]: row for row in compare(parse_experiment(SPEC), bonus).summary()["comparison"]}
     assert rows["bonus"]["change"] > 0.005 > rows["none"]["change"]
-    assert rows["bonus"]["predicted"] == pytest.approx(rows["bonus"]["change"], abs=1e-3)
+    assert rows["bonus"]["predicted"] == pytest.approx(rows["bonus"]["change"], abs=1e-4)  # all but third order
 
 
 def test_exact_engines_have_no_error() -> None:
