@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 import torch
 
 trl = pytest.importorskip("trl", reason="needs the trl extra")
 
-from datasets import Dataset  # noqa: E402
-from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback  # noqa: E402
+from transformers import LlamaForCausalLM, TrainerCallback  # noqa: E402
 
 from entclip.integrations.trl import EntropyLedger  # noqa: E402
 from entclip.ledger.folder import open_run  # noqa: E402
 from entclip.support.errors import SpecError  # noqa: E402
+from tests.integrations.tiny import tiny_model, tiny_trainer  # noqa: E402
 
 # TRL and transformers warn of their own future and of experiments of theirs.
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning:torch")]
-WORDS = 30
-
-
-def _model():
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=WORDS + 2, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-            max_position_embeddings=64, initializer_range=0.3, tie_word_embeddings=False, pad_token_id=0, eos_token_id=1,
-            bos_token_id=None,
-        )
-    )  # fmt: skip
-
-
-def _trainer(folder, *, frozen=(), model=None, **options):
-    """A GRPOTrainer on a tiny model whose reward is a coin; several updates per generation, so that the clip acts."""
-    vocabulary = {"<pad>": 0, "<eos>": 1} | {f"w{i}": i + 2 for i in range(WORDS)}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>", padding_side="left")
-    coins = random.Random(0)
-
-    def coin(completions, **_):
-        return [float(coins.random() < 0.5) for _ in completions]
-
-    settings = {
-        "use_cpu": True, "bf16": False, "num_generations": 4, "per_device_train_batch_size": 8, "steps_per_generation": 4,
-        "gradient_accumulation_steps": 1, "max_completion_length": 8, "max_steps": 8, "learning_rate": 2e-3, "logging_steps": 1,
-        "report_to": [], "save_strategy": "no", "disable_tqdm": True, "epsilon": 0.1, "seed": 0, "lr_scheduler_type": "constant",
-    }  # fmt: skip
-    model = model or _model()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not any(word in name for word in frozen))
-    return trl.GRPOTrainer(
-        model=model, args=trl.GRPOConfig(output_dir=str(folder), **(settings | options)), processing_class=tokenizer,
-        reward_funcs=coin, train_dataset=Dataset.from_dict({"prompt": [f"w{i % 30} w{3 * i % 30}" for i in range(64)]}),
-    )  # fmt: skip
 
 
 def _checked_at_every_update(ledger):
@@ -82,7 +42,7 @@ LOSSES = [("grpo", "token"), ("bnpo", "token"), ("dr_grpo", "token"), ("dapo", "
 def test_every_loss_has_the_gradient_that_the_ledger_takes_apart(tmp_path, loss_type, level):
     options = {"epsilon_high": 1.3} if loss_type == "cispo" else {}
     options |= {"epsilon": 0.02} if level == "sequence" and loss_type != "cispo" else {}
-    trainer = _trainer(tmp_path, loss_type=loss_type, importance_sampling_level=level, gradient_accumulation_steps=2,
+    trainer = tiny_trainer(tmp_path, loss_type=loss_type, importance_sampling_level=level, gradient_accumulation_steps=2,
                        per_device_train_batch_size=4, steps_per_generation=8, **options)  # fmt: skip
     ledger = EntropyLedger(every=1).attach(trainer)
     _checked_at_every_update(ledger)  # which raises if they differ by a thousandth
@@ -137,7 +97,7 @@ class Independent(TrainerCallback):
 
 
 def test_a_run_of_twenty_steps_is_what_an_independent_evaluation_says(tmp_path):
-    trainer = _trainer(tmp_path / "trl", max_steps=20, logging_steps=1)
+    trainer = tiny_trainer(tmp_path / "trl", max_steps=20, logging_steps=1)
     ledger = EntropyLedger(tmp_path / "books", every=1).attach(trainer)
     independent = Independent(trainer, ledger)
     trainer.add_callback(independent)
@@ -167,7 +127,7 @@ def test_a_run_of_twenty_steps_is_what_an_independent_evaluation_says(tmp_path):
 def test_training_is_the_same_with_a_ledger_and_without(tmp_path):
     weights = []
     for watched in (False, True):
-        trainer = _trainer(tmp_path)
+        trainer = tiny_trainer(tmp_path)
         if watched:
             EntropyLedger(every=3).attach(trainer)
         trainer.train()
@@ -176,9 +136,9 @@ def test_training_is_the_same_with_a_ledger_and_without(tmp_path):
 
 
 def test_penalties_and_bonuses_have_a_line_and_frozen_weights_none(tmp_path):
-    _model().save_pretrained(tmp_path / "start")  # TRL reads the reference policy of the KL penalty from a folder
+    tiny_model().save_pretrained(tmp_path / "start")  # TRL reads the reference policy of the KL penalty from a folder
     model = LlamaForCausalLM.from_pretrained(tmp_path / "start")
-    trainer = _trainer(tmp_path, model=model, beta=0.1, entropy_coef=0.05, frozen=("embed",), delta=2.0, num_iterations=2,
+    trainer = tiny_trainer(tmp_path, model=model, beta=0.1, entropy_coef=0.05, frozen=("embed",), delta=2.0, num_iterations=2,
                        scale_rewards="none")  # fmt: skip
     ledger = EntropyLedger(every=1, positions=20).attach(trainer)
     trainer.train()
@@ -190,14 +150,14 @@ def test_penalties_and_bonuses_have_a_line_and_frozen_weights_none(tmp_path):
 
 def test_a_checkpoint_holds_the_books(tmp_path):
     options = {"save_strategy": "steps", "save_steps": 4, "logging_steps": 4, "num_train_epochs": 1}
-    whole = _trainer(tmp_path / "whole", **options)
+    whole = tiny_trainer(tmp_path / "whole", **options)
     through = EntropyLedger(every=1).attach(whole)
     whole.train()
-    half = _trainer(tmp_path / "half", **options)
+    half = tiny_trainer(tmp_path / "half", **options)
     EntropyLedger(tmp_path / "books", every=1).attach(half)
     half.args.max_steps = 4
     half.train()
-    rest = _trainer(tmp_path / "half", **options)
+    rest = tiny_trainer(tmp_path / "half", **options)
     resumed = EntropyLedger(tmp_path / "books", every=1).attach(rest)
     rest.train(resume_from_checkpoint=True)
     assert resumed.ledger.to_frame()["step"].tolist() == list(range(8))
@@ -216,7 +176,7 @@ def _replaced(name):
 
 
 def test_what_the_ledger_would_not_see_is_refused(tmp_path, monkeypatch):
-    trainer = _trainer(tmp_path)
+    trainer = tiny_trainer(tmp_path)
 
     def refused(message):
         with pytest.raises(SpecError, match=message):
@@ -252,7 +212,7 @@ def test_what_the_ledger_would_not_see_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_model_without_logits_is_refused(tmp_path):
-    trainer = _trainer(tmp_path)
+    trainer = tiny_trainer(tmp_path)
     ledger = EntropyLedger(every=1).attach(trainer)
     plain = trainer.model.forward
 
