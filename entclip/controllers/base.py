@@ -42,6 +42,7 @@ class Controller(ABC):
     kind: str
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     moves: ClassVar[tuple[str, ...]] = ()  # parameters of the objective that it sets
+    reads_causes: ClassVar[bool] = False  # it goes by the causes in the rows of a ledger, not by entropy and counts alone
 
     @abstractmethod
     def start(self, base: Objective, entropy: float) -> Memory:

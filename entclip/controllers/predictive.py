@@ -43,6 +43,7 @@ class Predictive(Controller):
     least: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.02
     kind: Literal["predictive"] = "predictive"
     moves = ("low", "high")
+    reads_causes = True
 
     def start(self, base: Objective, entropy: float) -> Memory:
         low, high = parameter(base, "low"), parameter(base, "high")

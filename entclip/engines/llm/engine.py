@@ -90,7 +90,8 @@ class LlmEngine:
         with threads_for(model), self._arithmetic():
             yield
 
-    def start(self, experiment: Experiment, objective: Objective) -> LlmState:
+    def refuse(self, experiment: Experiment, objective: Objective) -> None:
+        """Raise SpecError for an experiment that the engine cannot run, whatever its size."""
         refuse_unserved(objective, self.facts.serves, "the llm engine")
         spec = experiment.policy
         if not isinstance(spec, LanguageModelSpec):
@@ -104,6 +105,9 @@ class LlmEngine:
             raise SpecError(f"antithetic = true mirrors random rewards, but rollout.reward = {rules.reward!r}: leave it out.")
         if isinstance(experiment.advantage, Independent) and rules.reward != "random":
             raise SpecError("advantage.kind = 'independent' needs the reward's exact mean: use group advantages.")
+
+    def start(self, experiment: Experiment, objective: Objective) -> LlmState:
+        self.refuse(experiment, objective)
         device = torch.device(self.device)
         free = free_bytes(device) if device.type == "cpu" or torch.cuda.is_available() else None
         self.facts.refuse_oversize(experiment, device.type, self.dtype, free)
@@ -111,13 +115,17 @@ class LlmEngine:
         begun = self.begin(experiment)
         with self.computing(begun.language.model):
             replicas = [begun.replica(index % pairs, index >= pairs) for index in range(experiment.replicas)]
-        ones = np.ones(experiment.replicas)
+        return self.state_of(begun, objective, replicas)
+
+    def state_of(self, begun: Beginning, objective: Objective, replicas: list[Replica]) -> LlmState:
+        """Return the state of these replicas of an experiment that has begun: all of them, or some that are run by themselves."""
+        ones = np.ones(len(replicas))
         return LlmState(
-            experiment=experiment,
+            experiment=begun.experiment,
             objective=objective,
-            context=np.zeros(experiment.replicas, dtype=np.int64),
-            replica=np.arange(experiment.replicas),
-            weight=ones / experiment.replicas,
+            context=np.zeros(len(replicas), dtype=np.int64),
+            replica=np.arange(len(replicas)),
+            weight=ones / len(replicas),
             context_weight=ones,
             replicas=replicas,
             log={},

@@ -1,7 +1,7 @@
 """Tasks with verifiable answers: prompts, a check of the answer, a check of the form.
 
 `digits` is the built-in task of the tiny model: add two strings of digits place by place modulo 10. `sums` asks a chat model for
-a sum in words. `reasoning_gym:NAME` takes any task of that package.
+a sum of two-digit numbers in words, `small_sums` of one-digit numbers. `reasoning_gym:NAME` takes any task of that package.
 """
 
 from __future__ import annotations
@@ -58,10 +58,13 @@ class Digits:
 
 @dataclass(frozen=True)
 class Sums:
-    """A two-digit sum in words, for chat models; the last number in the response counts."""
+    """A sum in words, for chat models, of whole numbers from `least` to below `end`; the last number in the response counts."""
+
+    least: int = 10
+    end: int = 100
 
     def ask(self, rng: np.random.Generator, count: int) -> list[Question]:
-        pairs = rng.integers(10, 100, (count, 2))
+        pairs = rng.integers(self.least, self.end, (count, 2))
         return [Question(f"What is {a} + {b}? Answer with the number.", int(a + b)) for a, b in pairs]
 
     def correct(self, question: Question, response: str) -> float:
@@ -98,12 +101,14 @@ class ReasoningGym:
 
 
 def task_named(name: str) -> Task:
-    """Return "digits", "sums" or "reasoning_gym:NAME"; SpecError for others."""
+    """Return "digits", "sums", "small_sums" or "reasoning_gym:NAME"; SpecError for others."""
     if name == "digits":
         return Digits()
     if name == "sums":
         return Sums()
+    if name == "small_sums":
+        return Sums(1, 10)
     kind, _, rest = name.partition(":")
     if kind == "reasoning_gym" and rest:
         return ReasoningGym(rest)
-    raise SpecError(f"task.name = {name!r}: choose digits, sums, or reasoning_gym:NAME.")
+    raise SpecError(f"task.name = {name!r}: choose digits, sums, small_sums, or reasoning_gym:NAME.")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
+from entclip.findings.pretrained.parts import parts_of
+from entclip.findings.pretrained.records import Key, Record, pairs_of, runs_of, signs_of
 
-__all__ = ["contrast", "decide", "pairs_needed"]
+__all__ = ["contrast", "decide", "pairs_needed", "whole_pairs"]
 
 _LEVEL = 0.99
 _MOST = 10_000  # pairs; beyond it nobody waits
@@ -30,7 +32,7 @@ def pairs_needed(mean: float, spread: float) -> int | None:
 
 
 def contrast(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard error, half width of the 99 % interval and verdict of one number a pair, nats."""
+    """Return mean, standard error, half width of the 99 % interval and verdict of one number a pair."""
     x, n = np.asarray(values, dtype=float), len(values)
     out: dict[str, Any] = {"mean": float(x.mean()), "pairs": n, "values": x.tolist()}
     if n < 2:
@@ -43,31 +45,52 @@ def contrast(values: Sequence[float]) -> dict[str, Any]:
     return out | {"se": spread / math.sqrt(n), "half_99": half, "verdict": verdict, "pairs_needed": needed}
 
 
-def decide(experiment: Experiment, records: Mapping[tuple[int, str, bool], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return every arm's change over the finished pairs, and its difference from `none` pair by pair.
+def whole_pairs(experiment: Experiment, records: Mapping[Key, Record]) -> list[int]:
+    """Return the pairs of which every arm, sign and rollout is there."""
+    rollouts = range(experiment.update.rollouts)
+    lacking = {run.pair for run in runs_of(experiment) for k in rollouts if Key(*run, k) not in records}
+    return [pair for pair in range(pairs_of(experiment)) if pair not in lacking]
 
-    records: of `measure`, by pair, arm and sign. A pair counts once all its arms and both signs are there.
+
+def decide(experiment: Experiment, records: Mapping[Key, Record]) -> dict[str, Any]:
+    """Return every arm's change over the finished pairs, and its difference from no clipping pair by pair.
+
+    Of accounted updates also the parts of the change; under a judged reward also the scores of the last rollout.
     """
-    arms = [arm.name for arm in experiment.arm]
-    known = sorted({pair for pair, _, _ in records})
-    pairs = [p for p in known if all((p, arm, mirror) in records for arm in arms for mirror in (False, True))]
-    change = {
-        arm: [sum(records[p, arm, m]["measured"] for m in (False, True)) / 2 for p in pairs] for arm in arms
-    }  # fmt: skip
+    arms, signs, rollouts = [arm.name for arm in experiment.arm], signs_of(experiment), range(experiment.update.rollouts)
+    pairs, base = whole_pairs(experiment, records), next((a.name for a in experiment.arm if a.objective == "none"), None)
     out: dict[str, Any] = {"experiment": experiment.name, "digest": experiment.digest, "pairs": pairs, "arms": {}}
+
+    def values(arm: str, name: str, chosen: Iterable[int] = rollouts) -> list[float]:
+        """Return sums over rollouts, means over signs, pair by pair."""
+        return [sum(records[Key(p, arm, m, k)][name] for m in signs for k in chosen) / len(signs) for p in pairs]
+
+    def beyond(arm: str, name: str, chosen: Iterable[int] = rollouts) -> dict[str, Any] | None:
+        """Return the difference from no clipping, pair by pair."""
+        if base is None or arm == base:
+            return None
+        return contrast(np.subtract(values(arm, name, chosen), values(base, name, chosen)).tolist())
+
     for arm in arms if pairs else ():
-        own = [records[p, arm, m] for p in pairs for m in (False, True)]
+        own = [records[Key(p, arm, m, k)] for p in pairs for m in signs for k in rollouts]
         tokens = _count(own, "count_plus") + _count(own, "count_minus")
-        out["arms"][arm] = {
-            "measured": contrast(change[arm]),
-            "minus_none": None if arm == arms[0] else contrast(np.subtract(change[arm], change[arms[0]]).tolist()),
-            **{
-                f"clip_fraction_{s}": sum(step[f"clip_count_{s}"] for r in own for step in r["steps"]) / tokens
-                for s in ("low", "high")
-            },
+        found: dict[str, Any] = {
+            "measured": contrast(values(arm, "measured")),
+            "minus_none": beyond(arm, "measured"),
+            **{f"clip_fraction_{side}": _count(own, f"clip_count_{side}") / tokens for side in ("low", "high")},
             "last": {name: float(np.mean([r["last"][name] for r in own])) for name in own[0]["last"]},
-            "entropy_before": float(np.mean([r["entropy_before"] for r in own])),
+            "entropy_before": float(np.mean([r["entropy_before"] for r in own if r["rollout"] == 0])),
         }
+        if experiment.rollout_rules.reward != "random":
+            scores = [name for name in own[0] if name.startswith("pass_at_")]
+            final = rollouts[-1:]
+            found |= {
+                name: {"last": contrast(values(arm, name, final)), "minus_none": beyond(arm, name, final)} for name in scores
+            }
+            found["by_rollout"] = {
+                name: [float(np.mean(values(arm, name, [k]))) for k in rollouts] for name in ("entropy", *scores)
+            }
+        out["arms"][arm] = found | parts_of(own, len(pairs))
     return out
 
 

