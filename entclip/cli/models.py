@@ -141,7 +141,11 @@ def llm(
 
 def ledger(
     files: Annotated[
-        list[Path], typer.Argument(help="Folders of finished runs, ledger.parquet files, or frames of ledger_from_arrays.")
+        list[Path],
+        typer.Argument(
+            help="Folders of finished runs, ledger.parquet files, frames of ledger_from_arrays or ledger_from_samples, or token "
+            "exports of prime-rl."
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for causes.png.", show_default="beside the ledger")] = None,
     as_json: AsJson = False,
@@ -164,11 +168,13 @@ def ledger(
     from entclip.report.contexts import contexts_grid, contexts_means
     from entclip.report.explain import explain, ledger_figure, stories_grid
     from entclip.report.numbers import with_error
+    from entclip.report.samples import samples_grid, samples_means, steps_grid
     from entclip.support.files import prepare_file
 
     output = Output(as_json, csv, quiet)
     batches = {str(file): frame for file in files if (frame := read_contexts(file)) is not None}
-    found = [(file, *read_ledger(file)) for file in files if str(file) not in batches]
+    samples = {str(file): steps for file in files if (steps := _samples(file))}
+    found = [(file, *read_ledger(file)) for file in files if str(file) not in (*batches, *samples)]
     stories = {str(file): explain(frame, summaries) for file, frame, summaries in found}
     for index, (file, frame, _) in enumerate(found, 1):
         target = out or (file if file.is_dir() else file.parent)
@@ -180,13 +186,22 @@ def ledger(
         lambda: (
             {name: [story.__dict__ for story in each] for name, each in stories.items()}
             | {name: contexts_means(frame) for name, frame in batches.items()}
+            | {name: _by_step({k: samples_means(frame) for k, frame in steps.items()}) for name, steps in samples.items()}
         ),
         lambda: pd.concat(
-            [frame.assign(file=str(file)) for file, frame in [*((f, x) for f, x, _ in found), *batches.items()]],
+            [frame.assign(file=str(file)) for file, frame in [*((f, x) for f, x, _ in found), *batches.items()]]
+            + [
+                frame.assign(file=name) if step is None else frame.assign(file=name, step=step)
+                for name, steps in samples.items()
+                for step, frame in steps.items()
+            ],
             ignore_index=True,
         ),
     ):
         return
+    for name, steps in samples.items():
+        output.tell(name, style="bold")
+        output.show(steps_grid(steps) if len(steps) > 1 else samples_grid(*steps.values()))
     for name, frame in batches.items():
         output.tell(name, style="bold")
         output.show(contexts_grid(frame))
@@ -201,6 +216,21 @@ def ledger(
                     f"R^2 = {square:.3f} ({low:.3f} to {high:.3f}, 95 %)"
                 )
         output.warn(f"{story.name}: {warning}" for story in each for warning in story.warnings)
+
+
+def _samples(file: Path) -> Mapping[Any, Any]:
+    """The frames of samples at a path by the step of their update, None for one that is of one update; none if it has others."""
+    from entclip.integrations.prime_rl import read_token_export, token_export_files
+    from entclip.ledger.samples_file import read_samples
+
+    if token_export_files(file):
+        return read_token_export(file)
+    frame = read_samples(file)
+    return {} if frame is None else {None: frame}
+
+
+def _by_step(found: Mapping[int | None, Any]) -> Any:
+    return found[None] if None in found else {f"step_{step}": means for step, means in found.items()}
 
 
 def snapshot(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["checked_old", "finite", "legal", "numbers"]
+__all__ = ["checked_old", "finite", "legal", "not_positive", "numbers", "spacing"]
 
 _SUM = 1e-2  # how far from 1 the sum of a row may be that looks like probabilities
 
@@ -22,8 +22,8 @@ def numbers(name: str, value: Any) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _spacing(value: Any) -> float:
-    """How far rounding can push a log-probability: a difference of two numbers up to 16 in the dtype it was computed in."""
+def spacing(value: Any) -> float:
+    """Return how far rounding can push a log-probability: a difference of two numbers up to 16 in its dtype."""
     words = str(getattr(value, "dtype", "float64"))
     return 16 * (2.0**-7 if "bfloat16" in words else 2.0**-10 if "float16" in words else 2.0**-23)
 
@@ -35,19 +35,23 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
+def not_positive(name: str, values: np.ndarray, rounding: float) -> None:
+    """Raise ValueError for log-probabilities above 0 by more than rounding."""
+    if (top := values.max()) > rounding:
+        raise ValueError(
+            f"{name} hold {top:.6g}: a log-probability is at most 0. Mask padding out, and give logarithms, not probabilities."
+        )
+
+
 def checked_old(given: Any, illegal: np.ndarray) -> np.ndarray:
     """Return old log-probabilities of all actions (n, V), or of the one taken (n, 1). illegal: where nothing is looked at."""
-    value, rounding = numbers("old_log_probs", given), _spacing(given)
+    value, rounding = numbers("old_log_probs", given), spacing(given)
     whole = value.shape[1] > 1
     if whole:
         value = np.where(illegal, -np.inf, value)
     if np.any(np.isnan(value)) or (not whole and np.any(np.isinf(value))):
         finite("old_log_probs", value)
-    if (top := value.max()) > rounding:
-        raise ValueError(
-            f"old_log_probs hold {top:.6g}: a log-probability is at most 0. Mask padding out, and give logarithms, not "
-            "probabilities."
-        )
+    not_positive("old_log_probs", value, rounding)
     if whole:
         total = np.exp(value).sum(axis=-1)
         worst = total[np.argmax(np.abs(total - 1))]

@@ -1,0 +1,78 @@
+"""What sampled tokens say about entropy: against the whole distribution, enumeration, finite differences, and samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from entclip.drift.samples import euclidean_value, natural_value, sampled_parts
+from entclip.objectives.base import CAUSES
+from entclip.objectives.clip import Clip
+from entclip.objectives.dual_clip import DualClip
+from entclip.policies.softmax import SoftmaxPolicy, centered_kappa, entropy, log_softmax
+from tests.tolerances import SIGMAS
+
+
+def _policies(contexts=5, vocab=6):
+    rng = np.random.default_rng(3)
+    old = rng.normal(0, 1, (contexts, vocab))
+    return log_softmax(old + rng.normal(0, 0.4, (contexts, vocab))), log_softmax(old)
+
+
+def _values(log_probs, geometry):
+    probs, held = np.exp(log_probs), entropy(log_probs)[..., None]
+    if geometry == "natural":
+        return natural_value(log_probs, held)
+    sums = (np.sum(x, axis=-1, keepdims=True) for x in (probs**2, probs**2 * log_probs))
+    return euclidean_value(log_probs, held, *sums)
+
+
+@pytest.mark.parametrize("geometry", ["natural", "euclidean"])
+def test_a_tokens_value_is_the_slope_of_entropy_along_its_step(geometry):
+    log_probs, _ = _policies()
+    value, size = _values(log_probs, geometry), 1e-5
+    for action in range(log_probs.shape[-1]):
+        step = np.eye(log_probs.shape[-1])[action] - np.exp(log_probs)
+        if geometry == "natural":
+            step = step / np.exp(log_probs)  # up to a constant, which changes no policy
+        far = np.abs(step).max(axis=-1)  # of steps no longer than 1 the third derivative is of order 1
+        ends = [SoftmaxPolicy(log_probs + sign * size * step / far[:, None]).entropy for sign in (1, -1)]
+        slope = far * (ends[0] - ends[1]) / (2 * size)
+        assert np.all(np.abs(value[:, action] - slope) < 1e-9 * far)
+
+
+@pytest.mark.parametrize("geometry", ["natural", "euclidean"])
+@pytest.mark.parametrize("objective", [Clip(0.1, 0.2), DualClip(0.1, 0.2, 1.3)], ids=["clip", "dual"])
+def test_enumerated_over_actions_they_add_up_to_the_covariance(objective, geometry):
+    log_probs, old = _policies()
+    rng = np.random.default_rng(5)
+    advantage = rng.normal(0, 1, log_probs.shape)
+    value, seen = _values(log_probs, geometry), 0
+    parts = sampled_parts(objective, log_probs, old, advantage)
+    centred = centered_kappa(log_probs, geometry)
+    for cause in CAUSES:
+        weight = parts.weights[cause] / parts.ratio
+        whole = np.sum(np.exp(log_probs) * centred * weight, axis=-1)  # Cov_pi(kappa, w)
+        enumerated = np.sum(np.exp(old) * parts.weights[cause] * value, axis=-1)
+        assert np.allclose(enumerated, whole, rtol=0, atol=1e-13)
+        seen += bool((np.abs(whole) > 1e-3).any())
+    assert seen == (4 if isinstance(objective, DualClip) else 3)
+
+
+@pytest.mark.statistical
+def test_means_over_sampled_tokens_are_the_exact_parts():
+    log_probs, old = _policies()
+    rng = np.random.default_rng(7)
+    reward = rng.normal(0, 1, log_probs.shape)
+    probs, held = np.exp(old) / len(old), np.broadcast_to(entropy(log_probs)[:, None], log_probs.shape)
+    taken = rng.choice(probs.size, 40_000, p=probs.ravel())
+    exact = sampled_parts(Clip(0.1, 0.1), log_probs, old, reward)
+    lp, op, drawn_reward, h = (x.ravel()[taken] for x in (log_probs, old, reward, held))
+    parts = sampled_parts(Clip(0.1, 0.1), lp, op, drawn_reward)
+    for cause in ("unclipped", "clip_low", "clip_high"):
+        drawn = parts.weights[cause] * natural_value(lp, h)
+        error = drawn.std(ddof=1) / np.sqrt(len(drawn))
+        truth, uncentred = (float(np.sum(probs * exact.weights[cause] * x)) for x in (-log_probs - held, -log_probs))
+        assert abs(drawn.mean() - truth) < SIGMAS * error
+        if cause != "unclipped":
+            assert abs(drawn.mean() - uncentred) > SIGMAS * error, "without its baseline the estimate is another one"
