@@ -25,7 +25,8 @@ _FLAG = re.compile(r"^--[A-Za-z]")
 class Options:
     """Keys and values of a training command.
 
-    entry: the library whose trainer it starts, None where no library's command is known in it; command: the words that say so.
+    entry: the library whose trainer it starts, None where no library's command is known in it; command: the words that say so,
+    or the script that is run.
     other_work: what a library's command does instead of training (generation, evaluation), empty if it trains. loose: words such
     as "$EXTRA" that could hold further settings. defaults: "NAME=value" read from ${NAME:-value}.
     """
@@ -48,7 +49,7 @@ class _Trained:
 
 def starts_trainer(text: str) -> bool:
     """Tell whether a text holds a command of a library that is known here."""
-    return any(re.search(rf"(^|[\s/\"'=]){library.entry}", text) for library in LIBRARIES.values())
+    return any(re.search(rf"(^|[\s/\"'=]){library.entry}", text) for library in LIBRARIES.values() if library.entry)
 
 
 def options_of(text: str) -> Options:
@@ -72,14 +73,16 @@ def options_of(text: str) -> Options:
         return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one))
     found = [c for command in script.commands for c in _nested(command)]
     scripts = [
-        (command, command.words[n + 1 :])
+        (command, command.words[n + 1 :], word)
         for command in found
         for n, word in enumerate(command.words)
         if word.endswith(".py") and "=" not in word
     ]
     # Options before a script are its launcher's (accelerate launch --num_processes 8 train.py --epsilon 0.2).
-    chosen = scripts[:1] or [(command, command.words) for command in found]
-    return _options(script, [words for _, words in chosen], [command for command, _ in chosen], None, "", "")
+    chosen = scripts[:1] or [(command, command.words, "") for command in found]
+    return _options(
+        script, [words for _, words, _ in chosen], [c for c, _, _ in chosen], None, chosen[0][2] if chosen else "", ""
+    )
 
 
 def _options(
@@ -111,8 +114,8 @@ def _trained(script: Script) -> list[_Trained]:
 def _known(command: Command) -> _Trained | None:
     line = " ".join(word.replace(" ", "\0") for word in command.words)  # so that a space stands between words only
     for name, library in LIBRARIES.items():
-        match = re.search(rf"(^|\s|/){library.entry}(?=\s|$)", line)
-        if match is not None:
+        match = library.entry and re.search(rf"(^|\s|/){library.entry}(?=\s|$)", line)
+        if match:
             count = len(line[: match.end()].split(" "))
             return _Trained(name, command, match[0].split(), command.words[count:])
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 from entclip.integrations.lint.detection import detect_library
 from entclip.integrations.lint.facts import Reader, TrainerConfig
 from entclip.integrations.lint.libraries import library_named
+from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.source import Source, read_source
 
 __all__ = ["config_from", "read_config"]
 
+SLIP = 0.85  # likeness from which an unknown key is taken for a slip
 # Parts of names by which a key that is not known here may decide what the clip does: a fork's own loss, another group size.
-_DECIDES = re.compile(r"clip|loss|ratio|samples|agent|adaptive")
+_DECIDES = re.compile(r"clip|loss|ratio(?!n)|samples|agent|adaptive")  # ratio, but no iteration and no generation
 
 
 def read_config(path_or_text: str | Path, library: str | None = None) -> TrainerConfig:
@@ -32,21 +35,30 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
     """Return the facts of a source that belongs to a library."""
     library = library_named(name)
     renamed = tuple(key for key in source.values if key in library.older_keys and not library.knows(key))
-    values = {library.renamed.get(key, key): value for key, value in source.values.items()}
+    # What is passed on to another library is read under that library's names, and nothing else is.
+    read = source.values if library.builds_on is None else {k: v for k, v in source.values.items() if library.knows(k)}
+    values = {library.renamed.get(key, key): value for key, value in read.items()}
     unknown = tuple(
         (key, library.closest(key))
-        for key in values
+        for key in source.values
         if not library.knows(key) and key not in renamed and not key.startswith(library.free_prefixes)
     )
-    doubtful = tuple(key for key, _ in unknown if _DECIDES.search(key))
+    doubtful = tuple(key for key, near in unknown if _DECIDES.search(key) or _meant(library, key, near))
     files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
     config: TrainerConfig = library.build(Reader(library, values, source.command), evidence)
     return replace(
         config,
-        values=values,
+        values={key: source.values[key] for key, _ in unknown} | values,
         unknown_keys=unknown,
         doubtful=doubtful,
         renamed=renamed,
         elsewhere=(*files, *source.arguments),
         shell_defaults=source.shell_defaults,
     )
+
+
+def _meant(library: Library, key: str, near: str | None) -> bool:
+    """Whether an unknown key is most likely a slip for one that decides: num_iteration for num_iterations."""
+    if near is None or library.renamed.get(near, near) not in library.defaults:
+        return False
+    return difflib.SequenceMatcher(None, key, near).ratio() >= SLIP

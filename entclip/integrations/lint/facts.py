@@ -6,8 +6,9 @@ stands for a value that the configuration does not hold (a shell variable, the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entclip.integrations.lint.library import Library
@@ -31,7 +32,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Updates:
-    """Optimiser steps taken on one rollout. count None: unknown.
+    """Optimiser steps taken on one rollout. count None: unknown, but at least `least`.
 
     engine: why the ratio is to the sampling engine's probabilities, so that it is not 1 even on the first step; empty where it is
     not. stale: how much older than the step before a rollout may be; empty where it is not. mismatch_only: why nothing but the
@@ -43,6 +44,10 @@ class Updates:
     engine: str = ""
     stale: str = ""
     mismatch_only: str = ""
+    least: float = 1.0
+
+
+_NONE = Fact(None, "")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class TrainerConfig:
     but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}.
     cap: bound on the ratio of tokens with A < 0 (dual clip), None if off. level: token or sequence. unread: keys of bounds that
     the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
-    not known here and may decide what the clip does.
+    not known here and may decide what the clip does. alone: what the library makes of a group of one, where that is set. A fact
+    without a key is one that the library has no key for.
     """
 
     library: Library
@@ -66,17 +72,18 @@ class TrainerConfig:
     level: Fact
     low: Fact
     high: Fact
-    cap: Fact
     updates: Updates
-    temperature: Fact
-    advantage: Fact
-    aggregation: Fact
-    group_size: Fact
-    entropy_coef: Fact
-    kl_coef: Fact
-    log_prob_dtype: Fact
-    engine_correction: Fact
+    cap: Fact = _NONE
+    temperature: Fact = _NONE
+    advantage: Fact = _NONE
+    aggregation: Fact = _NONE
+    group_size: Fact = _NONE
+    entropy_coef: Fact = _NONE
+    kl_coef: Fact = _NONE
+    log_prob_dtype: Fact = _NONE
+    engine_correction: Fact = Fact("same engine", "")
     entropy_logged: bool = True
+    alone: str = ""
     assumed: str = ""
     doubtful: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
@@ -126,6 +133,32 @@ class Reader:
         if is_number(value) and not (value >= 1 and value == int(value)):
             raise ValueError(f"{key} must be a whole number at least 1, got {value}: updates per rollout are counted with it.")
         return float(value) if is_number(value) else None
+
+    def updates(
+        self, over: Sequence[str], under: str = "", times: Sequence[str] = (), *, plain: str = "", **more: Any
+    ) -> Updates:
+        """Return the updates per rollout: the product of `over`, divided by `under` if there is one, times that of `times`.
+
+        plain: beginning of keys that the formula leaves out. more: the other facts of `Updates`.
+        """
+
+        def written(words: list[str]) -> str:
+            n = len(over)
+            divided = f" / {words[n]}" if under else ""
+            return " x ".join([" x ".join(words[:n]) + divided, *words[n + bool(under) :]])
+
+        keys = [*over, *([under] if under else []), *times]
+        formula, numbers = written([key.removeprefix(plain) for key in keys]), [self.count(key) for key in keys]
+        known = [number for number in numbers if number is not None]
+        if len(known) < len(keys):
+            return Updates(None, f"{formula} with {self.text(*keys)}", **more)
+        count = math.prod(known) / (known[len(over)] ** 2 if under else 1)
+        return Updates(count, f"{formula} = {written([shown(number) for number in known])}", **more)
+
+    def half(self, key: str) -> Fact:
+        """Return the precision that a key names, in one spelling."""
+        fact = self(key)
+        return replace(fact, value={"bfloat16": "bf16", "float16": "fp16"}.get(str(fact.value), fact.value))
 
     def text(self, *keys: str) -> str:
         """Return keys with their values, for a message."""

@@ -27,11 +27,13 @@ class Library:
     A key that is not listed is reported, never guessed. Defaults are those of `version`.
 
     Attributes:
-        entry: how its training command is named in a script, as a regular expression; what follows it are its options.
+        entry: how its training command is named in a script, as a regular expression; what follows it are its options. Empty
+            where no name is its own.
         package: the folder with `keys.txt`, the list of all its keys.
         deciding: keys, or beginnings of keys that end in a dot, which only a training with this library has.
         other_work: its commands that do not train, as a regular expression.
-        python_classes: classes whose keyword arguments are its configuration.
+        python_classes: classes whose keyword arguments are its configuration; python_modules: what a script imports that has
+            them; python_calls: other calls, and which of their keyword arguments are settings.
         build: from a `facts.Reader` and the evidence for the library to a `facts.TrainerConfig`.
         write: from a clip without a notation to the library's settings.
         losses: names of its losses.
@@ -41,27 +43,30 @@ class Library:
         wrong_for_sequences, right_for_sequences: aggregations that weigh a sequence by its length, and the setting that does not.
         sapo_keys: keys of SAPO's steepness for A > 0 and for A < 0.
         precise: how to get log-probabilities that are not rounded to bfloat16.
+        clip_metric: the name of its clip metric, and what is wrong with it: "merged" sides, or "ungated" by the sign of A.
         kl_to_sampler: whether its KL term penalises the log-ratio to the policy that sampled, not to a reference.
         cap_note: what to know about switching its third bound off.
         open_groups: groups that users extend with keys of their own.
         free_prefixes: beginnings of keys that belong to its launcher.
         other_files: keys of a configuration that name another configuration, which is not read.
         renamed: keys of older versions and what they are called now; older_keys: all keys of that version.
-        passes_on: the library whose keys it takes beside its own.
+        passes_on: the library whose keys it takes beside its own; builds_on: the one that has the defaults of what it passes on.
     """
 
     name: str
     title: str
     version: str
     defaults: Mapping[str, Any]
-    entry: str
     package: str
     build: Callable[..., Any]
     write: Callable[[Setting], Text]
     losses: tuple[str, ...]
     deciding: tuple[str, ...]
+    entry: str = ""
     other_work: str = ""
     python_classes: tuple[str, ...] = ()
+    python_modules: tuple[str, ...] = ()
+    python_calls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     more_updates: str = ""
     std_offset: str = ""
     truncation: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -69,6 +74,7 @@ class Library:
     right_for_sequences: str = ""
     sapo_keys: tuple[str, str] | None = None
     precise: str = ""
+    clip_metric: tuple[str, str] | None = None
     kl_to_sampler: bool = False
     cap_note: str = ""
     open_groups: frozenset[str] = frozenset()
@@ -77,6 +83,7 @@ class Library:
     renamed: Mapping[str, str] = field(default_factory=dict)
     older_list: str | None = None
     passes_on: Library | None = None
+    builds_on: Library | None = None
 
     @property
     def release(self) -> str:
@@ -121,7 +128,12 @@ class Library:
 
     def owns(self, key: str) -> bool:
         """Tell whether a key is the library's, today or in the version before, in a group that only it has, or misspelt."""
-        if self.knows(key) or key in self.older_keys or any(d.endswith(".") and key.startswith(d) for d in self.deciding):
+        if (
+            self.knows(key)
+            or key in self.older_keys
+            or key.startswith(self.free_prefixes)
+            or any(d.endswith(".") and key.startswith(d) for d in self.deciding)
+        ):
             return True
         return bool(difflib.get_close_matches(key, self.keys, n=1, cutoff=MISSPELT))
 

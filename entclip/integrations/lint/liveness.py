@@ -15,7 +15,7 @@ NEVER = 1e8
 OUT_OF_REACH = 0.1  # width of a sequence's ratio: a hundred times what one update moves it
 _UNBOUNDED = {
     "kl_cov": "KL-Cov has no ratio clip: it adds a penalty to the tokens of largest covariance",
-    "gpg": "GPG has no importance ratio at all",
+    "gpg": "the loss has no importance ratio at all",
     "dro": "DRO has no ratio clip: it penalises the squared log-ratio",
     "reinforce": "the reinforce loss has no clip: it weights by a truncated ratio",
     "unused": "the algorithm does not use the rl loss, so its mask is never evaluated",
@@ -88,6 +88,8 @@ def liveness(config: TrainerConfig) -> Liveness:
         )
     if updates.engine:
         return _against_engine(config)
+    if updates.count is None and updates.least > 1:
+        return Liveness("yes", f"At least {shown(updates.least)} updates per rollout ({updates.formula}).")
     if updates.count is None:
         return Liveness("unknown", f"Updates per rollout are not in the configuration: {updates.formula}.")
     if updates.count <= 1:

@@ -6,6 +6,7 @@ import ast
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
+from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["is_python", "keywords_of"]
@@ -32,18 +33,20 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the Python script does not parse ({type(error).__name__}): give a YAML or a command line.") from None
-    classes = {name: library.name for library in LIBRARIES.values() for name in library.python_classes}
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and _name(n.func) in classes]
+    imported = _imported(tree)
+    calls = [(n, library) for n in ast.walk(tree) if isinstance(n, ast.Call) if (library := _library(_name(n.func), imported))]
     if not calls:
-        known = ", ".join(f"{name}(...)" for name in classes)
+        known = ", ".join(
+            dict.fromkeys(f"{m}'s {c}(...)" for x in LIBRARIES.values() for m in x.python_modules for c in x.python_classes)
+        )
         raise ValueError(
             f"this is a Python script that builds no configuration known here ({known}): give the YAML or the command line that "
             "it is started with."
         )
     if len(calls) > 1:
-        lines = ", ".join(str(call.lineno) for call in calls)
+        lines = ", ".join(str(call.lineno) for call, _ in calls)
         raise ValueError(f"the script builds {len(calls)} configurations (lines {lines}): give one at a time.")
-    call = calls[0]
+    call, library = calls[0]
     constants = {
         target.id: node.value
         for node in tree.body
@@ -52,8 +55,24 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         if isinstance(target, ast.Name)
     }
     values: dict[str, Any] = {k.arg: _literal(k.value, constants) for k in call.keywords if k.arg is not None}
+    for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+        wanted = library.python_calls.get(_name(other.func), ())
+        values |= {k.arg: _literal(k.value, constants) for k in other.keywords if k.arg in wanted}
     loose = tuple(f"**{ast.unparse(k.value)}" for k in call.keywords if k.arg is None)
-    return classes[_name(call.func)], values, loose
+    return library.name, values, loose
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """First parts of the modules that a script imports."""
+    names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def _library(name: str, imported: set[str]) -> Library | None:
+    """The library that has a class of this name and is imported; one that takes another's place comes before it."""
+    found = [x for x in LIBRARIES.values() if name in x.python_classes and not imported.isdisjoint(x.python_modules)]
+    return max(found, key=lambda x: x.passes_on is not None, default=None)
 
 
 def _name(node: ast.expr) -> str:

@@ -110,11 +110,11 @@ class Report:
             f"Clip alive: {self.liveness.alive}",
             f"  {self.liveness.reason}",
             "",
-            "Bounds",
+            f"Bounds, if {config.library.title}'s own loss runs" if config.doubtful else "Bounds",
             *(f"  {line}" for line in _bound_lines(config)),
             "",
             "Settings that matter here (* the library's default)",
-            *(f"  {name}: {_fact_text(fact)}" for name, fact in _facts(config).items()),
+            *(f"  {name}: {_fact_text(fact)}" for name, fact in _facts(config).items() if fact.key),
             "",
             "Expected entropy bias of the clip (first order, random reward)",
             f"  {self.bias.text}",
@@ -148,7 +148,8 @@ def _bounds_in_short(config: TrainerConfig) -> str:
         texts.append(f"cap = {shown(config.cap.value)}{'' if config.cap.explicit else ' *'}")
     unit = {"ratio": "", "log_ratio": " in the log-ratio", "probability": " in probability", "divergence": " in divergence"}
     marked = " (* the library's default)" if any(text.endswith("*") or " * " in text for text in texts) else ""
-    return f"Bounds{unit[config.space]}: {', '.join(texts)}{marked}"
+    whose = f", if {config.library.title}'s own loss runs" if config.doubtful else ""
+    return f"Bounds{unit[config.space]}{whose}: {', '.join(texts)}{marked}"
 
 
 def _first_sentence(text: str) -> str:

@@ -20,6 +20,7 @@ MAX_SCRIPT = 250_000  # characters: launch scripts are a hundredth of that
 MAX_EXPANDED = 1_000_000  # characters that variables and arrays may come to, all words together
 _REFERENCE = re.compile(r"^\$(?:\{(\w+)(?::?[-=](.*))?\}|(\w+))$", re.DOTALL)
 _ARRAY = re.compile(r"^\$\{(\w+)\[[@*]\]\}$")
+_CLOSED = re.compile(r"""^("(\\.|[^"\\])*"|'[^']*')""", re.DOTALL)
 _KEY = re.compile(r"^\+{0,2}([\w.@/-]+)=")
 _ARGUMENTS = re.compile(r"^\$(?:[@*]|\{[@*](:\d+)?\})$")
 _CONDITIONAL = {
@@ -115,7 +116,7 @@ def _either_way(name: str, before: list[str], after: list[str]) -> list[str]:
 def _refuse_unfinished(node: Any) -> None:
     """ValueError for a quotation, an array or an expansion that does not end."""
     start = _text(node)[:2] if node.type == "ERROR" else node.type if node.is_missing else ""
-    if start[:1] in ('"', "'"):
+    if start[:1] in ('"', "'") and not (node.type == "ERROR" and _CLOSED.match(_text(node))):
         kind = "double" if start[0] == '"' else "single"
         raise ValueError(f"the command line cannot be split into words: a {kind} quotation does not end.")
     if node.is_missing and node.parent.type == "array":
@@ -257,7 +258,13 @@ class _Reader:
             yield re.sub(r"\\(\n|.)", lambda m: "" if m[1] == "\n" else m[1], _text(node), flags=re.DOTALL), False
 
     def _quoted(self, node: Any) -> Iterator[str]:
+        source, end = node.text, 0
         for child in node.children:
+            # The grammar cuts a text of several lines up and leaves the ends of lines out.
+            gap = source[end : child.start_byte - node.start_byte]
+            end = child.end_byte - node.start_byte
+            if gap:
+                yield gap.decode("utf-8", "replace").replace("\\\n", "")
             if child.type == '"':
                 continue
             if child.type == "string_content":

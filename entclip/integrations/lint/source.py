@@ -16,7 +16,7 @@ from typing import Any
 
 from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
 from entclip.integrations.lint.python_script import is_python, keywords_of
-from entclip.integrations.lint.tables import flat_keys, parse_table, texts_in
+from entclip.integrations.lint.tables import flat_keys, parse_table, resolved, texts_in
 from entclip.support.bounded import exists
 
 __all__ = ["Source", "read_source"]
@@ -29,8 +29,8 @@ _SUFFIXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", 
 class Source:
     """What was read: flat dotted keys with their values, and the library whose training command was seen, if any.
 
-    command: the words that name that trainer. other_work: what the command does instead of training. arguments: words such as
-    "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
+    command: the words that name that trainer, or the script that is run. other_work: what the command does instead of training.
+    arguments: words such as "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
     """
 
     values: Mapping[str, Any]
@@ -59,7 +59,7 @@ def read_source(path_or_text: str | Path) -> Source:
     if wrapped:
         return _from_commands("\n".join(wrapped))
     try:
-        return Source(dict(flat_keys(data)), kind)
+        return Source(resolved(dict(flat_keys(data))), kind)
     except RecursionError:
         raise ValueError(f"the {kind} text is nested too deeply to be a configuration.") from None
 

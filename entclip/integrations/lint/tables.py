@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["flat_keys", "leaf", "parse_table", "texts_in"]
+__all__ = ["flat_keys", "leaf", "parse_table", "resolved", "texts_in"]
 
+_REFERENCE = re.compile(r"^\$\{([A-Za-z_][\w.]*)\}$")
 MAX_LEAVES = 20_000  # values of a table, aliases of YAML followed: the longest known configuration has 2,000
 
 
@@ -95,6 +97,20 @@ def flat_keys(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from merged.items()
         else:
             yield key, leaf(value)
+
+
+def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flat keys with each `${another.key}` of the same table put in, as OmegaConf does; others stay unresolved."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        seen = {key}
+        while isinstance(value, Unresolved) and (match := _REFERENCE.match(value.text)) and match[1] in values:
+            if match[1] in seen:
+                break
+            seen.add(match[1])
+            value = values[match[1]]
+        out[key] = value
+    return out
 
 
 def leaf(value: Any) -> Any:

@@ -148,7 +148,9 @@ def _mask(config: TrainerConfig) -> str | None:
 
 @rule("dual-clip-on", "info", common=True)
 def _dual(config: TrainerConfig) -> str | None:
-    if not is_number(config.cap.value) or config.cap.value >= NEVER or config.space != "ratio" or liveness(config).alive == "no":
+    if not is_number(config.cap.value) or config.cap.value >= NEVER or config.space != "ratio" or config.doubtful:
+        return None
+    if liveness(config).alive == "no":
         return None
     return (
         f"A third bound is on ({stated(config.cap)}): tokens with A < 0 and a ratio above it lose their gradient. It is "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.facts import TrainerConfig, stated
 from entclip.integrations.lint.rules import rule
 from entclip.integrations.lint.values import is_number, shown
 
@@ -110,6 +110,27 @@ def _precision(config: TrainerConfig) -> str | None:
         "acts like a clip that lowers entropy (2603.11682: full precision turned a collapse into growth). For entropy work "
         f"{config.library.precise}."
     )
+
+
+_METRIC = {
+    "merged": "adds low and high clip events into one number. Their effects on entropy are opposite, so the width to change "
+    "cannot be read from it: count the two sides yourself, by the sign of the advantage.",
+    "ungated": "counts ratios beyond either bound whatever the sign of A: about half of these samples lose no gradient, and both "
+    "sides are in one number.",
+}
+
+
+@rule("merged-clip-metric", "info", common=True)
+def _merged(config: TrainerConfig) -> str | None:
+    metric = config.library.clip_metric
+    return None if metric is None or config.space == "none" or config.doubtful else f"{metric[0]} {_METRIC[metric[1]]}"
+
+
+@rule("singleton-group", "error")
+def _alone(config: TrainerConfig) -> str | None:
+    if not config.alone or config.doubtful:
+        return None
+    return f"{stated(config.group_size)}: {config.alone}, so no sample is better or worse than its group. Set it to 8 or more."
 
 
 @rule("settings-elsewhere", "warn")

@@ -2,8 +2,8 @@
 
     python -m tests.integrations.lint.corpus
 
-A claim is the library, a verdict, a net sign, a count of updates, or a finding. Precision: of the files of which it is said,
-those of which it is true; recall: of the files of which it is true, those of which it is said.
+A claim is the library, a verdict, a net sign, a count of updates, a finding, or that a file is none of these. Precision: of the
+files of which it is said, those of which it is true; recall: of the files of which it is true, those of which it is said.
 """
 
 from __future__ import annotations
@@ -27,15 +27,27 @@ def _claims(library: str, alive: str, net: str, updates: float | None, findings:
     return {f"library {library}", f"alive {alive}", f"net {net}", f"updates {counted}", *findings}
 
 
+def _true(name: str, answer: dict[str, Any]) -> set[str]:
+    if "refused" in answer:
+        return {"refused"}
+    return _claims(name.split("/")[0], answer["alive"], answer["net"], answer.get("updates"), answer["findings"])
+
+
+def _said(path: Path) -> set[str]:
+    try:
+        got = lint(read_config(path))
+    except ValueError:
+        return {"refused"}
+    ids = (finding.id for finding in got.findings)
+    return _claims(got.config.library.name, got.liveness.alive, got.bias.net, got.config.updates.count, ids)
+
+
 def score() -> dict[str, tuple[int, int, int]]:
     """Return by claim: files of which it is said and true, said, and true."""
     expected: dict[str, dict[str, Any]] = tomllib.loads((FIXTURES / "expected.toml").read_text("utf-8"))
     out: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for name, answer in expected.items():
-        got = lint(read_config(FIXTURES / name))
-        true = _claims(name.split("/")[0], answer["alive"], answer["net"], answer.get("updates"), answer["findings"])
-        ids = (finding.id for finding in got.findings)
-        said = _claims(got.config.library.name, got.liveness.alive, got.bias.net, got.config.updates.count, ids)
+        true, said = _true(name, answer), _said(FIXTURES / name)
         for claim in true | said:
             for k, holds in enumerate((claim in true & said, claim in said, claim in true)):
                 out[claim][k] += holds

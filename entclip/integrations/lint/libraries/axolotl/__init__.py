@@ -1,6 +1,8 @@
-"""axolotl: TRL's GRPO under a group of its own, with TRL's defaults where it sets none."""
+"""axolotl 0.18.0: TRL's GRPO under a group of its own, with TRL's defaults where it sets none."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from entclip.integrations.lint.libraries.axolotl import traps
 from entclip.integrations.lint.libraries.axolotl.build import build
@@ -11,13 +13,10 @@ from entclip.integrations.lint.library import Library
 
 __all__ = ["AXOLOTL", "traps"]
 
-# A key of its group is TRL's without the group.
-_RENAMED = {f"trl.{key}": key for key in TRL.keys if "." not in key} | {"micro_batch_size": "per_device_train_batch_size"}
-
-AXOLOTL = Library(
+_OWN = Library(
     name="axolotl",
     title="axolotl",
-    version=f"on {TRL.release}",
+    version=f"0.18.0 on {TRL.release}",
     defaults=DEFAULTS,
     entry=r"axolotl\s+train",
     package=__name__,
@@ -32,6 +31,11 @@ AXOLOTL = Library(
     right_for_sequences=TRL.right_for_sequences,
     sapo_keys=TRL.sapo_keys,
     precise="set bf16: false",
-    renamed=_RENAMED,
-    passes_on=TRL,
+    builds_on=TRL,
 )
+# A key of its group is TRL's without the group.
+_RENAMED = {key: key.removeprefix("trl.") for key in _OWN.keys if key.startswith("trl.")} | {
+    "micro_batch_size": "per_device_train_batch_size",
+    "trl.use_liger_loss": "use_liger_kernel",
+}
+AXOLOTL = replace(_OWN, renamed=_RENAMED)

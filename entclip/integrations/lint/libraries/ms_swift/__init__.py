@@ -1,4 +1,4 @@
-"""ms-swift 4.6: TRL's GRPO with defaults, losses and options of its own."""
+"""ms-swift 4.5.2: TRL's GRPO with defaults, losses and options of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MS_SWIFT", "traps"]
 MS_SWIFT = Library(
     name="ms-swift",
     title="ms-swift",
-    version="4.6",
+    version="4.5.2",
     defaults=DEFAULTS,
     entry=r"swift\s+(rlhf|sft|pt|infer|rollout|deploy|eval|export|sample|merge-lora)",
     package=__name__,

@@ -1,4 +1,4 @@
-"""NeMo-RL's GRPO."""
+"""NeMo-RL 0.7.0."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def _other_files(values: Mapping[str, Any]) -> list[str]:
 NEMO_RL = Library(
     name="nemo-rl",
     title="NeMo-RL",
-    version="with grpo_math_1B.yaml",
+    version="0.7.0",
     defaults=DEFAULTS,
     entry=r"run_grpo\w*\.py",
     package=__name__,
     build=build,
     write=write,
-    losses=("clipped",),
+    losses=("clipped", "cispo"),
     deciding=("loss_fn.", "grpo.num_prompts_per_step", "grpo.num_generations_per_prompt"),
     more_updates="set policy.train_global_batch_size below grpo.num_prompts_per_step x grpo.num_generations_per_prompt",
     std_offset="leave-one-out unless use_leave_one_out_baseline is false",

@@ -8,7 +8,7 @@ __all__ = ["DEFAULTS"]
 
 DEFAULTS: dict[str, Any] = {
     "loss_fn.ratio_clip_min": 0.2, "loss_fn.ratio_clip_max": 0.2, "loss_fn.ratio_clip_c": None,
-    "loss_fn.disable_ppo_ratio": False, "loss_fn.force_on_policy_ratio": False,
+    "loss_fn.disable_ppo_ratio": False, "loss_fn.use_cispo": False, "loss_fn.force_on_policy_ratio": False,
     "loss_fn.sequence_level_importance_ratios": False, "loss_fn.token_level_loss": True,
     "loss_fn.reference_policy_kl_penalty": 0.01, "loss_fn.use_importance_sampling_correction": False,
     "grpo.num_prompts_per_step": 32, "grpo.num_generations_per_prompt": 16, "grpo.normalize_rewards": True,

@@ -44,6 +44,7 @@ OPENRLHF = Library(
     more_updates=("set train.batch_size below rollout.batch_size x rollout.n_samples_per_prompt, or train.max_epochs above 1"),
     std_offset="ddof 1, +1e-9",
     truncation={"rollout.top_p": (1,)},
+    clip_metric=("ppo_clip_ratio", "merged"),
     precise="logits are cast to float32 only after the head",
     renamed=_RENAMED,
     older_list="flat_keys.txt",

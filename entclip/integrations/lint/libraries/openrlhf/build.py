@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
-from entclip.integrations.lint.values import Unresolved, is_number, shown
+from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, either
+from entclip.integrations.lint.values import Unresolved, is_number
 
 __all__ = ["build"]
 
@@ -30,8 +30,14 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         low=low,
         high=high,
         cap=cap,
-        updates=_openrlhf_updates(
-            read, f"gspo with {correction.key} = {correction.value}" if sequence and correction.value in ("token", "seq") else ""
+        updates=read.updates(
+            ("rollout.batch_size", "rollout.n_samples_per_prompt"),
+            "train.batch_size",
+            ("train.max_epochs",),
+            engine=f"gspo with {correction.key} = {correction.value}"
+            if sequence and correction.value in ("token", "seq")
+            else "",
+            stale="train.async_enable" if read("train.async_enable").value is True else "",
         ),
         temperature=read.number("rollout.temperature"),
         advantage=replace(estimator, value="group" if estimator.value == "group_norm" else "batch" if whitened else "none"),
@@ -62,14 +68,3 @@ def _openrlhf_widths(read: Reader) -> tuple[Fact, Fact]:
     if len(pair) != 2 or not all(isinstance(v, Unresolved) or (is_number(v) and v >= 0) for v in pair):
         raise ValueError(f"actor.eps_clip_low_high takes two widths at least 0, LOW HIGH, got {both.value}.")
     return replace(both, value=pair[0]), replace(both, value=pair[1])
-
-
-def _openrlhf_updates(read: Reader, engine: str) -> Updates:
-    keys = ("rollout.batch_size", "rollout.n_samples_per_prompt", "train.batch_size", "train.max_epochs")
-    rollout, group, train, epochs = (read.count(key) for key in keys)
-    formula = "rollout.batch_size x rollout.n_samples_per_prompt / train.batch_size x train.max_epochs"
-    stale = "train.async_enable" if read("train.async_enable").value is True else ""
-    if not (rollout and group and train and epochs):
-        return Updates(None, f"{formula} with {read.text(*keys)}", engine, stale)
-    numbers = f"{shown(rollout)} x {shown(group)} / {shown(train)} x {shown(epochs)}"
-    return Updates(rollout * group / train * epochs, f"{formula} = {numbers}", engine, stale)

@@ -42,14 +42,6 @@ def _entropy_temperature(config: TrainerConfig) -> str | None:
     )
 
 
-@rule("merged-clip-metric", "info", "openrlhf", common=True)
-def _merged(config: TrainerConfig) -> str | None:
-    return (
-        "ppo_clip_ratio adds low and high clip events into one number. Their effects on entropy are opposite, so the width to "
-        "change cannot be read from it: count the two sides yourself, by the sign of the advantage."
-    )
-
-
 @rule("entropy-not-logged", "warn", "openrlhf")
 def _not_logged(config: TrainerConfig) -> str | None:
     if config.entropy_logged:

@@ -34,6 +34,7 @@ TRL = Library(
         "generation_batch_size",
     ),
     python_classes=("GRPOConfig",),
+    python_modules=("trl",),
     more_updates="raise num_iterations, or steps_per_generation above gradient_accumulation_steps",
     std_offset="ddof 1, +1e-4",
     truncation={"top_p": (1,), "top_k": (0, -1), "min_p": (0,)},

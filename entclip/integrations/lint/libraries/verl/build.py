@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
-from entclip.integrations.lint.values import shown
 
 __all__ = ["build"]
 
@@ -45,7 +44,6 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     spaces = {"geo_mean": "log_ratio", "dppo_tv": "probability", "dppo_kl": "divergence", "unknown": "unknown"}
     estimator, by_std = read("algorithm.adv_estimator"), read("algorithm.norm_adv_by_std_in_grpo")
     grouped = str(estimator.value).startswith("grpo")
-    dtype = read(_A + "fsdp_config.dtype")
     capped = kind in ("dual_clip", "dppo_tv", "dppo_kl")
     coefficient = read.number(_A + "entropy_coeff")
     return TrainerConfig(
@@ -65,7 +63,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         group_size=read(_PRIME) if _PRIME in read.values else read(_R + "n"),
         entropy_coef=coefficient,
         kl_coef=_verl_kl(read),
-        log_prob_dtype=replace(dtype, value={"bfloat16": "bf16", "float16": "fp16"}.get(str(dtype.value), dtype.value)),
+        log_prob_dtype=read.half(_A + "fsdp_config.dtype"),
         engine_correction=Fact("ratio to the engine", _C + "bypass_mode", True) if bypass else _correction(read),
         # Entropy is measured in the pass over the old policy, which bypass mode skips.
         entropy_logged=not bypass or read(_A + "calculate_entropy").value is True or coefficient.value != 0,
@@ -90,32 +88,20 @@ def _updates(read: Reader, bypass: bool) -> Updates:
     engine = f"{_C}bypass_mode = True" if bypass else ""
     if "fully_async" in read.command:
         return _async_updates(read, engine)
-    keys = ["data.train_batch_size", _A + "ppo_mini_batch_size", _A + "ppo_epochs"]
-    formula = "data.train_batch_size / ppo_mini_batch_size x ppo_epochs"
-    if _PRIME in read.values:  # PRIME's fork counts responses, not prompts
-        keys, formula = [keys[0], _PRIME, *keys[1:]], formula.replace(" /", " x data.n_samples /", 1)
-    numbers = [read.count(key) for key in keys]
     stale = ""
     if "one_step_off" in read.command:
         stale = "one version, by the one-step-off trainer"
     elif (mode := read.values.get("trainer.v1.trainer_mode", "sync")) not in ("sync", None):
         stale = f"trainer.v1.trainer_mode = {mode}"
-    if None in numbers:
-        return Updates(None, f"{formula} with {read.text(*keys)}", engine, stale)
-    train, *samples, mini, epochs = (float(n) for n in numbers if n is not None)
-    count = train * (samples[0] if samples else 1) / mini * epochs
-    shown_numbers = " x ".join(shown(n) for n in (train, *samples))
-    return Updates(count, f"{formula} = {shown_numbers} / {shown(mini)} x {shown(epochs)}", engine, stale)
+    # PRIME's fork counts responses, not prompts.
+    over = ("data.train_batch_size", *([_PRIME] if _PRIME in read.values else []))
+    return read.updates(over, _A + "ppo_mini_batch_size", (_A + "ppo_epochs",), plain=_A, engine=engine, stale=stale)
 
 
 def _async_updates(read: Reader, engine: str) -> Updates:
     keys = ("async_training.require_batches", "async_training.trigger_parameter_sync_step")
-    batches, steps = (read.count(key) for key in keys)
-    formula = "per weight sync: async_training.require_batches x async_training.trigger_parameter_sync_step"
-    stale = read.text("async_training.staleness_threshold")
-    if not (batches and steps):
-        return Updates(None, f"{formula} with {read.text(*keys)}", engine, stale)
-    return Updates(batches * steps, f"{formula} = {shown(batches)} x {shown(steps)}", engine, stale)
+    found = read.updates(keys, engine=engine, stale=read.text("async_training.staleness_threshold"))
+    return replace(found, formula=f"per weight sync: {found.formula}")
 
 
 def _verl_kl(read: Reader) -> Fact:

@@ -84,7 +84,7 @@ def _dynamic(config: TrainerConfig) -> str | None:
 
 @rule("merged-clip-metric", "info", "verl", common=True)
 def _merged(config: TrainerConfig) -> str | None:
-    if config.kind != "dual_clip":
+    if config.kind != "dual_clip" or config.doubtful:
         return None
     return (
         "actor/pg_clipfrac adds low and high clip events, and actor/pg_clipfrac_lower is the share of the dual clip, not of "

@@ -1,0 +1,38 @@
+"""From the arguments of PPO to facts, as stable_baselines3/ppo/ppo.py reads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig
+from entclip.integrations.lint.values import Unresolved
+
+__all__ = ["DEFAULTS", "build"]
+
+DEFAULTS: dict[str, Any] = {
+    "n_steps": 2048, "batch_size": 64, "n_epochs": 10, "clip_range": 0.2, "clip_range_vf": None, "normalize_advantage": True,
+    "ent_coef": 0.0, "target_kl": None, "n_envs": Unresolved("the number of environments"),
+}  # fmt: skip
+
+
+def build(read: Reader, evidence: str) -> TrainerConfig:
+    """Return what PPO computes from its arguments: one width for both sides, and about n_epochs passes over a rollout."""
+    width = read("clip_range")
+    # A schedule: the name of one, as rl_zoo3 writes it, or a function.
+    width = replace(width, value=Unresolved(str(width.value))) if isinstance(width.value, str) else read.bound("clip_range")
+    epochs, normalised = read.count("n_epochs"), read("normalize_advantage")
+    updates = read.updates(("n_steps", "n_envs"), "batch_size", ("n_epochs",))
+    return TrainerConfig(
+        library=read.library,
+        evidence=evidence,
+        objective=Fact("ppo", "clip_range", width.explicit),
+        kind="clip",
+        space="ratio",
+        level=Fact("token", "clip_range"),
+        low=width,
+        high=width,
+        updates=replace(updates, least=epochs or 1.0),
+        advantage=replace(normalised, value="batch" if normalised.value is True else "none"),
+        entropy_coef=read.number("ent_coef"),
+    )
