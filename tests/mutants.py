@@ -67,13 +67,19 @@ def settings() -> dict[str, Any]:
 
 
 def formula_files() -> list[str]:
-    return sorted(str(p.relative_to(ROOT)) for pattern in settings()["only_mutate"] for p in ROOT.glob(pattern))
+    chosen = {str(p.relative_to(ROOT)) for pattern in settings()["only_mutate"] for p in ROOT.glob(pattern)}
+    return sorted(chosen - set(settings()["do_not_mutate"]))
 
 
 def group_of(file: str) -> str:
-    """policy, advantage, objective, update or drift."""
-    parts = Path(file).with_suffix("").parts
-    return parts[1]
+    """policies, rewards, objectives or drift."""
+    return Path(file).parts[1]
+
+
+def tests_of(file: str) -> list[str]:
+    """The tests of a constant: those of its folder, and of the theory; a parameter of an objective is no part of a claim."""
+    folders = (group_of(file),) if group_of(file) == "objectives" else (group_of(file), "theory")
+    return [t for f in folders for t in settings()["pytest_add_cli_args_test_selection"] if t.startswith(f"tests/{f}/")]
 
 
 def changed_lines(before: str, after: str) -> tuple[str, str]:
@@ -194,11 +200,10 @@ def fork_tests(file: str, source: str) -> int:
         module = file.removesuffix(".py").replace("/", ".")
         sys.meta_path.insert(0, _Swapped(module, str(ROOT / file), source))
         sys.path.insert(0, str(ROOT))
-        tests = settings()["pytest_add_cli_args_test_selection"]
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+        os._exit(int(pytest.main(["-x", "-q", *settings()["pytest_add_cli_args"], *tests_of(file)])))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -216,10 +221,10 @@ def run_constants(jobs: int, again: bool) -> dict[str, str]:
     if again:
         status = {name: s for name, s in status.items() if s in DETECTED}
     waiting = [(m, source) for file in formula_files() for m, source in constants(file) if m.name not in status]
-    if waiting:
-        _, code = os.waitpid(fork_tests(waiting[0][0].file, (ROOT / waiting[0][0].file).read_text()), 0)
+    for file in {group_of(mutant.file): mutant.file for mutant, _ in waiting}.values():
+        _, code = os.waitpid(fork_tests(file, (ROOT / file).read_text()), 0)
         if code:
-            sys.exit(f"the tests do not pass without a mutant (exit {os.waitstatus_to_exitcode(code)})")
+            sys.exit(f"the tests of {file} do not pass without a mutant (exit {os.waitstatus_to_exitcode(code)})")
     running: dict[int, str] = {}
     for k, (mutant, source) in enumerate(waiting):
         running[fork_tests(mutant.file, source)] = mutant.name

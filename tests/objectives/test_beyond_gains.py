@@ -217,7 +217,8 @@ def test_on_samples(member: Objective, engine: str, geometry: str) -> None:
         assert abs(found["expected_other"]) > SIGMAS * found["residual_other_se"]
 
 
-@pytest.mark.parametrize("geometry", ["natural", "euclidean"])
+@pytest.mark.slow
+@geometries
 @pytest.mark.parametrize("name", ["entropy_bonus", "reference_kl"])
 def test_reduced_follows_the_unsampled_actions(name: str, geometry: str) -> None:
     """6,000 actions, few of them tracked: on the same samples the sampled engine, which lists them all, has the same columns."""
