@@ -18,7 +18,7 @@ from entclip.findings.shared_parameters.numbers import change, gap, interval, pa
 from entclip.findings.shared_parameters.tables import arm_table, noise_table
 from entclip.policies import hidden_from_model as extract
 from entclip.runs.runner import check
-from tests.engines.head.test_engine import dense, spec_of, steps_of
+from tests.engines.head.runs import dense, spec_of, steps_of
 
 
 class Memoryless(torch.nn.Module):

@@ -12,19 +12,19 @@ import torch
 
 from entclip.integrations.torch import EntropyLedger
 from entclip.ledger.folder import read_frame
-from tests.integrations.test_torch import _logits, _made, _sample
+from tests.integrations.loops import logits_of, made, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def train(out, rank=0, world=1):
     """Two rollouts, three updates each, on this process's rows of every minibatch; a limit on the gradient's norm acts."""
-    model, optimizer = _made(torch.optim.AdamW, lr=0.05)
+    model, optimizer = made(torch.optim.AdamW, lr=0.05)
     wrapped = torch.nn.parallel.DistributedDataParallel(model) if world > 1 else model
     rows = slice(0, 8) if world == 1 else slice(0, 3) if rank == 0 else slice(3, 8)  # of different numbers of tokens
-    with EntropyLedger(wrapped, optimizer, logits=_logits, every=1, out=out) as ledger:
+    with EntropyLedger(wrapped, optimizer, logits=logits_of, every=1, out=out) as ledger:
         for seed in range(2):
-            contexts, actions, old, advantages, mask = _sample(model, seed)
+            contexts, actions, old, advantages, mask = sample(model, seed)
             mask[:3] &= seed == 0  # in the second rollout no token of the first process counts
             ledger.rollout(contexts if rank == 0 else contexts[:1])  # the first process's are everybody's probe set
             for _ in range(3):

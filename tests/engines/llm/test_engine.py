@@ -1,12 +1,10 @@
-"""The llm engine: the ledger closes, theory's orders, antithetic pairs, staleness, resume, and what is refused."""
-
-import dataclasses
+"""The llm engine: the ledger closes, theory's orders, antithetic pairs, staleness, micro-batches and controls."""
 
 import numpy as np
 import pytest
 import torch
 
-from entclip import SpecError, load, run
+from entclip import run
 from entclip.engines.base import Directive
 from entclip.engines.llm import respond, tiny
 from entclip.engines.llm.engine import LlmEngine
@@ -16,21 +14,10 @@ from entclip.engines.llm.sampling import response_log_probs
 from entclip.engines.llm.threads import threads_for
 from entclip.objectives.base import CAUSES, Keep
 from entclip.policies.softmax import entropy
+from tests.engines.llm.columns import columns
 from tests.tolerances import assert_within_se
 
 PARTS = (*CAUSES, "momentum", "weight_decay")
-
-
-def columns(spec, dtype="float64", updates=4):
-    """Ledger columns (updates, replicas) of the first arm's first rollout."""
-    engine = LlmEngine(dtype=dtype)
-    state = engine.start(spec, spec.arm[0].build())
-    state, rollout = engine.roll_out(state)
-    entries = []
-    for minibatch in rollout.minibatches[:updates]:
-        state, entry = engine.step(state, rollout, minibatch, Directive())
-        entries.append(entry.columns)
-    return {name: np.array([e[name] for e in entries]) for name in entries[0]}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 1e-6)])
@@ -313,74 +300,6 @@ def test_probe_blocks_shrink_with_the_vocabulary(small, monkeypatch):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_equal_rewards_move_nothing(small):
-    c = columns(small("rollout.reward=format", "update.optimizer=sgd"), updates=1)  # untrained weights answer nothing
-    assert not c["measured"].any()
-    assert not c["count_plus"].any()
-
-
-def test_what_a_rollout_saw_is_in_its_summary(small):
-    frame = run(small("rollout.reward=format"), "llm", dtype="float32").to_frame("rollouts")
-    assert frame.loc[0, "reward"] == 0
-    assert frame.loc[0, "flat_groups"] == 1
-    assert frame.loc[0, "pass_at_8"] == 0
-    assert 1 <= frame.loc[0, "response_tokens"] <= 6
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (['reward={kind="table", values=[0.0, 1.0]}'], "one reward per action of a bandit"),
-        (["rollout.reward=correct", "antithetic=true"], "mirrors random rewards"),
-        (["rollout.reward=correct", 'advantage={kind="independent"}'], "needs the reward's exact mean"),
-        (["rollout.task=digit"], "choose digits, sums, small_sums, or reasoning_gym"),
-        (["rollout.max_new_tokens=60"], "over the model's 64"),
-        (["policy.model=/nowhere"], "cannot load the model"),
-        (["rollout.task=sums"], "no character 'A'.*it knows the task digits"),
-    ],
-)
-def test_what_cannot_be_run(small, overrides, message):
-    with pytest.raises(SpecError, match=message):
-        run(small(*overrides), "llm", dtype="float32")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["rollout.staleness=5"], "can lag by one rollout at most"),
-        (['advantage={kind="group", size=1}'], "a group of 1 equals its own mean"),
-        (["update.batch=12"], "not divisible by advantage.size"),
-        (["ledger.every=2", "ledger.momentum=cause"], "momentum"),
-        (["weights=[1.0]"], "no weights"),
-    ],
-)
-def test_what_cannot_be_specified(small, overrides, message):
-    with pytest.raises(SpecError, match=message):
-        small(*overrides)
-
-
-def test_language_models_belong_to_this_engine():
-    spec = load("llm_headline")
-    with pytest.raises(SpecError, match="for the llm engine"):
-        run(spec, "sampled")
-    with pytest.raises(SpecError, match=r"about language models, but policy\.kind"):
-        load("headline", ["rollout.probes=4"])
-    if not torch.cuda.is_available():
-        with pytest.raises(SpecError, match="no CUDA device"):
-            run(spec, "llm", device="cuda")
-
-
-def test_a_gradient_that_is_not_finite_is_reported(small):
-    spec = small("update.optimizer=sgd")
-    engine = LlmEngine(dtype="float64")
-    state = engine.start(spec, spec.arm[0].build())
-    state, rollout = engine.roll_out(state)
-    bad = dataclasses.replace(rollout.responses[0], advantages=torch.full((64, 1), float("nan"), dtype=torch.float64))
-    broken = dataclasses.replace(rollout, responses=[bad, bad])
-    with pytest.raises(SpecError, match=r"NaN or infinity.*learning_rate"):
-        engine.step(state, broken, rollout.minibatches[0], Directive())
-
-
 def test_the_noise_law_of_a_model_is_that_of_its_probe_contexts(small):
     from entclip.prediction.noise_table import measure_noise
 
@@ -392,20 +311,6 @@ def test_the_noise_law_of_a_model_is_that_of_its_probe_contexts(small):
     old, new = engine.distributions(state, rollout)
     np.testing.assert_array_equal(old, new)  # nothing has moved yet
     np.testing.assert_allclose(np.exp(old).reshape(3, -1, 64).sum(-1), 1, rtol=1e-5)
-
-
-def test_it_says_what_it_is_doing_before_each_long_step(small, caplog):
-    spec = small("update.minibatches=1", "replicas=2")
-    with caplog.at_level("INFO", logger="entclip"):
-        run(spec, "llm", dtype="float32")
-    assert [record.message for record in caplog.records] == [
-        "loading the model untrained", "generating 4 responses as probe contexts",
-        "rollout 1 of 1, replica 1 of 2: generating 16 responses", "rollout 1 of 1, replica 2 of 2: generating 16 responses",
-        "rollout 1 of 1, replica 1 of 2: update 1 of 1", "rollout 1 of 1, replica 2 of 2: update 1 of 1",
-    ]  # fmt: skip
-    caplog.clear()
-    run(spec, "llm", dtype="float32")
-    assert not caplog.records  # nobody asked
 
 
 def test_a_small_model_keeps_to_one_thread_whatever_torch_has(small, monkeypatch):

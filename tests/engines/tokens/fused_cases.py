@@ -12,7 +12,7 @@ from entclip.engines.tokens.kernels import fused, reference
 from entclip.engines.tokens.kernels.passes import Comparison, Norm, distinct
 from entclip.objectives.clip import Clip
 from entclip.support.errors import SpecError
-from tests.engines.tokens.test_engine import _conformance, assert_same_columns, batches_of, follow
+from tests.engines.tokens.comparison import assert_same_columns, batches_of, conformance, follow
 from tests.engines.tokens.test_reference import tables
 from tests.family import EDGES, members
 from tests.tolerances import IDENTITY
@@ -143,7 +143,7 @@ def test_adam_step(decay, coupled, dtype):
 )
 def test_engine_on_fused_kernels(geometry, objective, dtype):
     """Every ledger column with the numpy engine's, through the fused kernels."""
-    experiment = _conformance(geometry, objective, "group")
+    experiment = conformance(geometry, objective, "group")
     engine = TokensEngine(device=DEVICE, dtype=dtype, kernels="fused")
     for ours, theirs in follow(engine, experiment, batches_of(experiment)):
         assert_same_columns(ours.columns, theirs.columns, experiment.update.learning_rate, dtype)
@@ -151,7 +151,7 @@ def test_engine_on_fused_kernels(geometry, objective, dtype):
 
 def test_objectives_that_the_kernels_do_not_hold_go_through_the_reference():
     """Refused where the kernels were asked for by name; otherwise the columns are the numpy engine's."""
-    experiment = _conformance("euclidean", "flexible", "group")
+    experiment = conformance("euclidean", "flexible", "group")
     objective = experiment.arm[0].build()
     with pytest.raises(SpecError, match="kernels = 'fused' does not hold the objective 'flexible': leave kernels out"):
         TokensEngine(device=DEVICE, kernels="fused").start(experiment, objective)
@@ -178,7 +178,7 @@ def test_unknown_objectives_and_bad_tables_are_refused():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_steps_that_move_the_mass_to_and_fro_are_measured_again(dtype):
     """Pull and push of tens of nats: what the engine keeps of log Z and H is within its stated rounding of what is stored."""
-    experiment = _conformance("euclidean", "clip", "group")
+    experiment = conformance("euclidean", "clip", "group")
     experiment = experiment.model_copy(update={"update": experiment.update.model_copy(update={"learning_rate": 100.0})})
     engine = TokensEngine(device=DEVICE, dtype=DTYPES[dtype], kernels="fused")
     state, rollout = engine.roll_out(engine.start(experiment, experiment.arm[0].build()))

@@ -17,7 +17,7 @@ from entclip.engines.tokens.kernels.passes import distinct
 from entclip.experiments.experiment import parse_experiment
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
-from tests.engines.tokens.test_engine import _conformance, assert_same_columns, batches_of, follow
+from tests.engines.tokens.comparison import assert_same_columns, batches_of, conformance, follow
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 VOCAB = 151_936
@@ -39,7 +39,7 @@ def _wide(contexts, **update):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("geometry", ["natural", "euclidean"])
 def test_columns_are_those_of_the_numpy_engine(geometry, dtype, kernels):
-    experiment = _conformance(geometry, "dual_clip", "group")
+    experiment = conformance(geometry, "dual_clip", "group")
     engine = TokensEngine(device="cuda", dtype=dtype, kernels=kernels)
     for ours, theirs in follow(engine, experiment, batches_of(experiment)):
         assert_same_columns(ours.columns, theirs.columns, experiment.update.learning_rate, dtype)
