@@ -115,10 +115,10 @@ def batched(vocab: int, rollouts: int, dense: np.ndarray, kernels: KernelName) -
     course = Course(ReducedEngine(kernels=kernels), experiment_of(vocab, REPLICAS, rollouts))
     times = [course.whole_rollout() for _ in range(rollouts)]
     base = float(np.median(dense))
-    width = max(c.log_probs.shape[1] for c in course.state.cells)
+    width = max(c.log_probs.shape[1] for c in course.state.chunks)
     for name, value in (("first rollout", times[0]), ("last rollout", times[-1]), ("whole run", statistics.mean(times))):
         print(f"{kernels}, {REPLICAS} replicas, {name}: {1e6 * value:.0f} us a replica and update; dense / it {base / value:.0f}")
-    print(f"{kernels}, {REPLICAS} replicas: {width} columns at the end, dense {1e3 * base:.1f} ms")
+    print(f"{kernels}, {REPLICAS} replicas: {width} points at the end, dense {1e3 * base:.1f} ms")
 
 
 def vocabulary(rollouts: int, replicas: int, kernels: KernelName) -> None:

@@ -124,7 +124,7 @@ def prove(p: Proof) -> None:
     )
     h, z = sp.symbols("h z", positive=True)
     p.equal(
-        "A lattice of width h for ell: rounding uniformly within a cell adds this variance per step.",
+        "A lattice of width h for ell: rounding uniformly within a bin adds this variance per step.",
         sp.integrate(z**2 / h, (z, -h / 2, h / 2)),
         h**2 / 12,
         "symbolic",

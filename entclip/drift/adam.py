@@ -2,7 +2,7 @@
 
 With the preconditioner of the actual step held fixed, P = eta/((1 - b1^t) (sqrt(v'/(1 - b2^t)) + eps)), a step is linear in what
 made it: an ascent direction g of this update is worth P (1 - b1) g, the moment of earlier updates P b1 m, and decay
--eta lambda theta, or through the moments P (1 - b1) (-lambda theta). They add up to the step.
+-eta lambda theta, or through the averages P (1 - b1) (-lambda theta). They add up to the step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Adam", "AdamStep", "adam_step"]
 
 class Adam(NamedTuple):
     """One update of Adam: learning rate (a number, or an array that broadcasts), betas, eps, decay and whether it goes through
-    the moments (adam) or not (adamw), and the number of the update, counted from 1."""
+    the averages (adam) or not (adamw), and the number of the update, counted from 1."""
 
     learning_rate: Array
     beta1: float
@@ -29,7 +29,7 @@ class Adam(NamedTuple):
 
 
 class AdamStep(NamedTuple):
-    """The step and the moments after it; P; what a gradient of this update is multiplied by to become its step, P (1 - b1); the
+    """The step and the averages after it; P; what a gradient of this update is multiplied by to become its step, P (1 - b1); the
     steps of earlier updates and of decay (None where there is none)."""
 
     step: Array
@@ -42,10 +42,10 @@ class AdamStep(NamedTuple):
 
 
 def adam_step(adam: Adam, gradient: Array, value: Array, first: Array, second: Array) -> AdamStep:
-    """Return the step that an ascent direction makes at some parameters and moments, all of one shape, as torch's optimisers do.
+    """Return the step that an ascent direction makes at some parameters and averages, all of one shape, as torch's optimisers do.
 
     Args:
-        gradient: ascent direction.   value: the parameters, which decay pulls to 0.   first, second: moments before the update.
+        gradient: ascent direction.   value: the parameters, which decay pulls to 0.   first, second: averages before the update.
     """
     rate, b1, b2, eps, decay, coupled, update = adam
     if decay and coupled:

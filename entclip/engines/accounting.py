@@ -96,11 +96,11 @@ def check_finite(scheme: Scheme, log_probs: Array, old_log_probs: Array, columns
 
 
 class _Rates(NamedTuple):
-    """Learning rates: of the step (a number or (..., 1)), of its mean and of its noise (numbers or (...))."""
+    """Learning rates: of the step (a number or (..., 1)), of its mean and of what scatters about it (numbers or (...))."""
 
     step: Array | float
     mean: Array | float
-    noise: Array | float
+    scatter: Array | float
 
     @classmethod
     def of(cls, learning_rate: Array | float, visits: Array | None, geometry: Geometry) -> _Rates:
@@ -165,7 +165,7 @@ class _Books:
         weights = expected_weights(self.change, moments, self.keep)
         first = expected_first_order(weights, log_probs, learning_rate=rates.mean, geometry=geometry)
         curvature = expected_curvature(
-            log_probs, self.view.ratio, self.change, moments, learning_rate=rates.noise, geometry=geometry,
+            log_probs, self.view.ratio, self.change, moments, learning_rate=rates.scatter, geometry=geometry,
             batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits, keep=self.keep,
         )  # fmt: skip
         return {f"expected_{cause}": value for cause, value in first.items()} | {"expected_curvature": curvature}

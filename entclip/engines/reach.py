@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.engines.base import State
-from entclip.engines.reduced.cell import Cell
+from entclip.engines.reduced.chunk import Chunk
 from entclip.engines.reduced.state import ReducedState
 from entclip.engines.tabular.table import TabularState
 
@@ -31,7 +31,7 @@ def reach(state: State) -> Reach | None:
         log_probs = state.log_probs[:, 0]
         return Reach(_reward(state, np.exp(log_probs)), _mean(state, np.sum(log_probs >= math.log(REACHABLE), axis=1)))
     if isinstance(state, ReducedState):
-        return Reach(None, _mean(state, np.concatenate([_reachable(cell) for cell in state.cells])))
+        return Reach(None, _mean(state, np.concatenate([_reachable(chunk) for chunk in state.chunks])))
     return None
 
 
@@ -46,7 +46,7 @@ def _reward(state: TabularState, probs: np.ndarray) -> float | None:
     return _mean(state, probs @ (reward.level_probs @ reward.levels))
 
 
-def _reachable(cell: Cell) -> np.ndarray:
+def _reachable(chunk: Chunk) -> np.ndarray:
     """Actions of each unit that can be found, (u,): tracked ones, and what the nodes stand for."""
-    counted = np.concatenate([cell.number, cell.tracked], axis=1)
-    return np.sum(counted * (cell.log_probs >= math.log(REACHABLE)), axis=1)
+    counted = np.concatenate([chunk.number, chunk.tracked], axis=1)
+    return np.sum(counted * (chunk.log_probs >= math.log(REACHABLE)), axis=1)

@@ -150,14 +150,14 @@ def sums_of_slots(
 ) -> Sums:
     """Return sums per action from actions (U, B) and advantages (U, B) over `size` actions."""
     units, batch = actions.shape
-    cells = (np.arange(units)[:, None] * size + actions).ravel()
+    places = (np.arange(units)[:, None] * size + actions).ravel()
     flat = advantages.ravel()
     if keep is not None:
         survives = keep[1].random(advantages.shape) < chances_of(keep[0], actions, advantages)
         flat = np.where(survives.ravel(), flat, 0.0)
 
     def total(x: np.ndarray) -> np.ndarray:
-        return np.bincount(cells, weights=x, minlength=units * size).reshape(units, size)
+        return np.bincount(places, weights=x, minlength=units * size).reshape(units, size)
 
     return Sums(total(np.maximum(flat, 0)) / batch, total(np.maximum(-flat, 0)) / batch, total(flat > 0), total(flat < 0))
 

@@ -167,8 +167,8 @@ def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0,
     bins, index = np.unique(place, return_inverse=True)
 
     # Per unit and bin: how many entries, and their sums.
-    shape, cell = (len(old), len(bins)), unit * len(bins) + index
-    number, first, second = (np.bincount(cell, w, math.prod(shape)).reshape(shape) for w in (None, moved, moved**2))
+    shape, place = (len(old), len(bins)), unit * len(bins) + index
+    number, first, second = (np.bincount(place, w, math.prod(shape)).reshape(shape) for w in (None, moved, moved**2))
     count = number.sum(axis=0)
     units = np.count_nonzero(number, axis=0)
 

@@ -1,6 +1,6 @@
 """Random streams keyed by what they are for, so that the same draw is made whatever the order or the block size.
 
-A stream belongs to (seed, purpose, rollout, minibatch, cell); a cell is a fixed range of units (replica x context) whose
+A stream belongs to (seed, purpose, rollout, minibatch, chunk); a chunk is a fixed range of units (replica x context) whose
 length depends on the number of actions alone. Arms use equal keys: they share their random numbers as long as their old
 policies agree. Minibatches are drawn when needed and can be drawn again, so an epoch over the same data stores nothing.
 """
@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Purpose", "cell_size", "stream"]
+__all__ = ["Purpose", "chunk_size", "stream"]
 
 Purpose = Literal["policy", "perturbation", "actions", "rewards", "order", "drop", "tasks", "probes", "survival"]
 _PURPOSES: tuple[Purpose, ...] = ("policy", "perturbation", "actions", "rewards", "order", "drop", "tasks", "probes", "survival")
-_CELL_ELEMENTS = 2**13
+_CHUNK_ELEMENTS = 2**13
 
 
 def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
@@ -24,7 +24,7 @@ def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64DXSM(sequence))
 
 
-def cell_size(actions: int) -> int:
-    """Return units per cell: as many as keep a units x actions block of float64 in a processor's cache. Part of every stream's
+def chunk_size(actions: int) -> int:
+    """Return units per chunk: as many as keep a units x actions block of float64 in a processor's cache. Part of every stream's
     key."""
-    return max(1, _CELL_ELEMENTS // actions)
+    return max(1, _CHUNK_ELEMENTS // actions)

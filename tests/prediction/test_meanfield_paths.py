@@ -38,7 +38,7 @@ def state(vocab: int = 5, size: int = 3, objective: Any = None) -> Paths:
 
 def covariance(p: Paths, law: SampleLaw) -> np.ndarray:
     """B Cov(S) of T11 on the first path: E x x' + (G - 1) E x_i x_j' - G E x E x', x = r (A+ g_+ - A- g_-) of a drawn action."""
-    g = p.cells
+    g = p.binned
     up, down = (p.probs * g.plus)[0], (p.probs * g.minus)[0]
     mean = law.moment("plus") * up - law.moment("minus") * down
     square = p.probs * p.ratio * (law.moment("plus_sq") * g.plus_sq + law.moment("minus_sq") * g.minus_sq)
@@ -58,8 +58,8 @@ def test_the_noise_has_the_covariance_of_a_minibatch(law: str, objective: Any) -
     p = state(size=5, objective=objective)
     now, old = (np.tile(x[:1], (5, 1)) for x in (p.log_probs, p.old_log_probs))
     first = replace(p, log_probs=now, old_log_probs=old)
-    assert np.any(first.cells.plus == 0)
-    assert np.any(first.cells.minus == 0)
+    assert np.any(first.binned.plus == 0)
+    assert np.any(first.binned.minus == 0)
     # The noise is linear in the normals: of unit vectors it makes the columns of a root of its covariance.
     root = correlated(first, LAWS[law], np.eye(5))
     np.testing.assert_allclose(root.T @ root, covariance(first, LAWS[law]), atol=1e-14)
@@ -69,7 +69,7 @@ def test_a_step_is_the_policy_gradient_step_of_its_weights() -> None:
     """Given the noise, S = mean + noise are summed weights; update.logit_step makes the same policy of them."""
     p, law, rate, batch = state(), LAWS["groups"], 1.5, 64
     normal = np.random.default_rng(0).standard_normal(p.log_probs.shape)
-    g = p.cells
+    g = p.binned
     mean = p.probs * (law.moment("plus") * g.plus - law.moment("minus") * g.minus)
     summed = mean + correlated(p, law, normal) / math.sqrt(batch)
     logits = p.log_probs + logit_step(summed / p.ratio, p.log_probs, p.old_log_probs, learning_rate=rate, geometry="euclidean")

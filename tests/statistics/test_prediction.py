@@ -303,18 +303,18 @@ def test_one_counted_step_moves_each_state_by_its_mean() -> None:
 
 @pytest.mark.parametrize("h", [0.04, 0.02])
 def test_sums_over_cells_are_integrals_over_the_true_sets(h: float) -> None:
-    """E[r; r < .8], log r Gaussian, wherever the bound lies in its cell."""
+    """E[r; r < .8], log r Gaussian, wherever the bound lies in its bin."""
     s, bound = 0.1, math.log(0.8)
     exact = math.exp(s**2 / 2) * special.ndtr((bound - s**2) / s)
     for shift in np.linspace(-h / 2, h / 2, 11):
         x = h * (np.arange(128) - 64) + shift
         mass = np.exp(-(x**2) / (2 * s**2)) * h / (s * math.sqrt(2 * math.pi))
         p = Population(Nodes(np.zeros(1), np.ones(1)), np.array([h]), mass[None], float(shift), Clip(), np.zeros(1, dtype=bool))
-        # The bound is found to h/64; the cell's moments leave a third order. Shares of the cut cell alone are off by h^2 f'/12.
+        # The bound is found to h/64; the bin's moments leave a third order. Shares of the cut bin alone are off by h^2 f'/12.
         f = 0.8 * math.exp(-(bound**2) / (2 * s**2)) / (s * math.sqrt(2 * math.pi))
         room = h * f / 64 + h**3 * f * (bound**2 / s**2 - 1) / s**2 / 16
         assert room < h**2 * f * abs(bound) / s**2 / 12
-        for low in (p.cells.low, 1 - p.cells.minus):
+        for low in (p.binned.low, 1 - p.binned.minus):
             assert abs(p.mean(low) - exact) <= room
 
 

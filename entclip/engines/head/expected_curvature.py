@@ -105,13 +105,13 @@ class ExpectedCurvature:
         # sum_a weight_a (H pi_s)_a, and pi_s' H pi_s.
         through = -s["q cross"] + y * s["p weight"] + p * s["y weight"] + p * s["p weight"]
         whole = -s["q own"] + 2 * p * y + p * p
-        noise = (s["diagonal"] - 2 * through + s["weight"][:, None] * whole) / batch
+        scatter = (s["diagonal"] - 2 * through + s["weight"][:, None] * whole) / batch
         of_mean: Tensor | float = 0.0
         if self.means.acts:
             up, down, cross = self._hessian("up", "up"), self._hessian("down", "down"), self._hessian("up", "down")
             pp, mm, pm = self.pair
             grouped = pp * up + mm * down - 2 * pm * cross
             mean = self.plus**2 * up + self.minus**2 * down - 2 * self.plus * self.minus * cross
-            noise = noise + (1 - 1 / batch) * (c * grouped + (1 - c) * mean) - mean
+            scatter = scatter + (1 - 1 / batch) * (c * grouped + (1 - c) * mean) - mean
             of_mean = -s["q mean"] + 2 * s["p mean"] * s["y mean"] + s["p mean"] ** 2
-        return self.rate**2 / 2 * (torch.sum(self.kernel.double() ** 2 * noise, -1) + of_mean)
+        return self.rate**2 / 2 * (torch.sum(self.kernel.double() ** 2 * scatter, -1) + of_mean)

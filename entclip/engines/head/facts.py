@@ -19,7 +19,7 @@ _SAMPLE = {"cpu": 1e-7, "cuda": 1e-8}
 def _size(experiment: Experiment, device: str, dtype: str) -> Size:
     shape, u, updates = shape_of(experiment), experiment.update, updates_of(experiment)
     replicas, adam, bytes_each = experiment.replicas, u.optimizer != "sgd", 4 if dtype == "float32" else 8
-    # Heads, displacements and Adam's moments before and after an update.
+    # Heads, displacements and Adam's averages before and after an update.
     tables = 2 * replicas + 1 + (4 * replicas if adam else 0) + (replicas if u.rollouts > 1 else 0)
     held = {
         f"{tables:,} heads of {shape.vocab:,} x {shape.dim:,} {dtype}": float(bytes_each * tables * shape.vocab * shape.dim),

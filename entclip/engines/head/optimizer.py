@@ -14,7 +14,7 @@ __all__ = ["Optimizer", "RowStep"]
 
 @dataclass(frozen=True)
 class RowStep:
-    """The step of some rows (R, v, d), Adam's moments after it, and what a gradient is multiplied by to become a step."""
+    """The step of some rows (R, v, d), Adam's averages after it, and what a gradient is multiplied by to become a step."""
 
     step: Tensor
     first: Tensor | None
@@ -32,7 +32,7 @@ class Optimizer:
     number: int
 
     def __call__(self, gradient: Tensor, weights: Tensor, first: Tensor | None, second: Tensor | None) -> RowStep:
-        """The step that the gradient of the surrogate (R, v, d) makes at these weights and moments."""
+        """The step that the gradient of the surrogate (R, v, d) makes at these weights and averages."""
         spec = self.spec
         if spec.optimizer == "sgd":
             return RowStep(self.rate * gradient, None, None, self.rate, {})

@@ -37,7 +37,7 @@ class HeadState(State):
     base: Tensor  # (V,)
     head: Tensor  # (1 or R, V, d): one for all replicas until they part
     moved: Tensor  # (R, V, d)
-    first: Tensor | None  # Adam's moments, (R, V, d)
+    first: Tensor | None  # Adam's averages, (R, V, d)
     second: Tensor | None
     updates: int
     old_log_z: Tensor  # (1 or R, T) float64

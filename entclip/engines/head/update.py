@@ -56,9 +56,9 @@ def update(
     expectation = None if moments is None or not isinstance(pricing, Adjoint) else Expectation(pricing, moments, keep)
     moved = torch.empty_like(state.moved)
     first, second = (None if x is None else torch.empty_like(x) for x in (state.first, state.second))
-    noise = None
+    curvature = None
     if expectation is not None and moments is not None and shared_group is not None:
-        noise = ExpectedCurvature(state, gradient, rate, moments, _mean_gains(state, gradient, keep), shared_group)
+        curvature = ExpectedCurvature(state, gradient, rate, moments, _mean_gains(state, gradient, keep), shared_group)
     path: PathSums | None = None
     sums: Columns = {}
     for rows in blocks(state.vocab, state.width):
@@ -86,15 +86,15 @@ def update(
         if expectation is not None:
             change, ratio = _change(state, of_minibatch, chosen)
             expectation.add(change, slope, own)
-            if noise is not None:
+            if curvature is not None:
                 probs = block_from(logits, displaced, state.old_log_z, state.log_z).log_probs.exp()
-                noise.add(surviving(change, keep).gains, ratio, probs, slope, own)
+                curvature.add(surviving(change, keep).gains, ratio, probs, slope, own)
     assert path is not None
     columns = _columns(state, path, sums, pricing.columns())
     if expectation is not None:
         columns |= expectation.columns()
-    if noise is not None:
-        columns["expected_curvature"] = noise.column()
+    if curvature is not None:
+        columns["expected_curvature"] = curvature.column()
     columns |= _counts(state, gradient)
     _check_finite(columns)
     if not plain:

@@ -33,7 +33,7 @@ class Beginning:
         own = dataclasses.replace(self.language, model=copy.deepcopy(self.language.model))
         optimizer = make_optimizer(self.experiment.update, own.model)
         carried: dict[str, list[Any]] | None = {} if self.experiment.ledger.momentum == "cause" else None
-        return Replica(own, optimizer, stream, mirror, self.probe, moments=carried)
+        return Replica(own, optimizer, stream, mirror, self.probe, averages=carried)
 
     def knows(self, replica: Replica, rollout: int) -> bool:
         """Tell whether a rollout of this replica is at hand."""

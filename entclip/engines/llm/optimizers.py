@@ -17,18 +17,18 @@ LINEAR = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # whose steps a
 MOMENT = {torch.optim.SGD: "momentum_buffer", torch.optim.Adam: "exp_avg", torch.optim.AdamW: "exp_avg"}
 
 
-def carry(moments: dict[str, list[Any]], gradients: Mapping[str, list[Any]], beta: float) -> None:
-    """Carry the first moments by cause through an update: beta m + (1 - beta) g for each, in place; they add up to the
+def carry(averages: dict[str, list[Any]], gradients: Mapping[str, list[Any]], beta: float) -> None:
+    """Carry the first averages by cause through an update: beta m + (1 - beta) g for each, in place; they add up to the
     optimiser's own."""
-    for cause in dict.fromkeys([*moments, *gradients]):  # in this order in every process, unlike a set
-        old, new = moments.get(cause), gradients.get(cause)
+    for cause in dict.fromkeys([*averages, *gradients]):  # in this order in every process, unlike a set
+        old, new = averages.get(cause), gradients.get(cause)
         if old is None:
             assert new is not None
-            moments[cause] = [(1 - beta) * g for g in new]
+            averages[cause] = [(1 - beta) * g for g in new]
         elif new is None:
-            moments[cause] = [beta * m for m in old]
+            averages[cause] = [beta * m for m in old]
         else:
-            moments[cause] = [beta * m + (1 - beta) * g for m, g in zip(old, new, strict=True)]
+            averages[cause] = [beta * m + (1 - beta) * g for m, g in zip(old, new, strict=True)]
 
 
 class _Price(NamedTuple):
@@ -45,13 +45,13 @@ def step_by_cause(
     before: Sequence[Mapping[str, Any] | None],
     gradients: Mapping[str, list[Any]],
     slope: list[Any],
-    moments: Mapping[str, list[Any]] | None = None,
+    averages: Mapping[str, list[Any]] | None = None,
 ) -> dict[str, float]:
     """Return <slope, step of each cause> in nats, with the preconditioner of the step just taken held fixed; T13's convention.
 
     SGD: step = lr b, b = mu b + (1 - dampening) g with momentum, which starts at g; Nesterov steps along g + mu b. Adam: step =
     P [(1 - beta1) g + beta1 m], P = lr / (bc1 (sqrt(v/bc2) + eps)) with v after the step. A decoupled decay is -lr decay theta;
-    adam's own and sgd's enter as a gradient -decay theta. The rest is `momentum`, unless `moments` has the first moment of each
+    adam's own and sgd's enter as a gradient -decay theta. The rest is `momentum`, unless `averages` has the first moment of each
     cause (`carry`): then a cause's step is P m of its own, past minibatches included.
 
     Args:
@@ -62,10 +62,10 @@ def step_by_cause(
         slope: gradient of the entropy, one tensor per parameter.
     """
     adam = "betas" in optimizer.param_groups[0]
-    parts = gradients if moments is None else moments
+    parts = gradients if averages is None else averages
     out = dict.fromkeys(parts, 0.0)
     if adam:
-        out |= {"weight_decay": 0.0} if moments is not None else {"momentum": 0.0, "weight_decay": 0.0}
+        out |= {"weight_decay": 0.0} if averages is not None else {"momentum": 0.0, "weight_decay": 0.0}
     price_of = _adam if adam else _sgd
     index = -1
     for group in optimizer.param_groups:
@@ -74,7 +74,7 @@ def step_by_cause(
             held = before[index]
             if held is None:
                 continue
-            priced = price_of(optimizer, group, parameter, held, slope[index], carried=moments is not None)
+            priced = price_of(optimizer, group, parameter, held, slope[index], carried=averages is not None)
             for line, value in priced.lines.items():
                 out[line] = out.get(line, 0.0) + value
             for cause, vectors in parts.items():

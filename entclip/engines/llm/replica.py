@@ -28,7 +28,7 @@ class Replica:
     mirror: bool
     probe: Probe
     now: tuple[list[Any], list[Any]] | None = None  # log pi on the probe contexts and the gradient of H, once known
-    moments: dict[str, list[Any]] | None = None  # first moments by cause, if the ledger carries momentum per cause
+    averages: dict[str, list[Any]] | None = None  # first averages by cause, if the ledger carries momentum per cause
     lagged: dict[str, Any] | None = None  # weights that generate the next rollout, if pi_old lags
 
     @property
@@ -48,7 +48,7 @@ class Replica:
         return probe_log_probs(self.language.model, self.probe) if self.now is None else self.now[0]
 
     def pack(self) -> dict[str, np.ndarray]:
-        """Return all that training depends on: weights, the optimiser's state, moments by cause, lagging weights."""
+        """Return all that training depends on: weights, the optimiser's state, averages by cause, lagging weights."""
         out: dict[str, np.ndarray] = {}
         for name, parameter in self.language.model.named_parameters():
             out[f"value/{name}"] = parameter.detach().cpu().numpy()
@@ -56,7 +56,7 @@ class Replica:
                 out[f"optimizer.{key}/{name}"] = np.asarray(value.cpu())
             if self.lagged is not None:
                 out[f"lagged/{name}"] = self.lagged[name].cpu().numpy()
-        for cause, vectors in (self.moments or {}).items():
+        for cause, vectors in (self.averages or {}).items():
             out |= {f"moment.{cause}/{place}": vector.cpu().numpy() for place, vector in enumerate(vectors)}
         return out
 
@@ -80,8 +80,8 @@ class Replica:
                     name: torch.from_numpy(np.array(arrays[f"lagged/{name}"])).to(parameter.device)
                 }
         for cause in dict.fromkeys(key.partition("/")[0].removeprefix("moment.") for key in arrays if key.startswith("moment.")):
-            assert self.moments is not None
-            self.moments[cause] = [
+            assert self.averages is not None
+            self.averages[cause] = [
                 torch.from_numpy(np.array(arrays[f"moment.{cause}/{place}"])).to(parameter.device)
                 for place, parameter in enumerate(self.parameters)
             ]

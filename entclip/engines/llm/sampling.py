@@ -96,8 +96,8 @@ def generate(language: Language, prompts: tuple[Any, Any], *, new_tokens: int, t
             where = _inputs(attention, fresh.shape[1], model.dtype)
             last, cache = decode(model, fresh, cache, logits_to_keep=1, **where)
             logits = last[:, -1].double() / temperature
-            noise = torch.empty_like(logits).exponential_(generator=generator).log_()
-            token = torch.where(alive, (logits - noise).argmax(-1), language.pad)
+            minus_gumbel = torch.empty_like(logits).exponential_(generator=generator).log_()
+            token = torch.where(alive, (logits - minus_gumbel).argmax(-1), language.pad)
             taken.append(token)
             masks.append(alive)
             attention = torch.cat([attention, alive[:, None].to(attention.dtype)], dim=1)

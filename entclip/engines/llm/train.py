@@ -46,9 +46,9 @@ def update(
     second = curvature_along(now, after, mirrored)
 
     parts = {c: gradients[c] for c in CAUSES if c in gradients}
-    if replica.moments is not None:
-        carry(replica.moments, parts, experiment.update.betas[0])
-    causes = step_by_cause(replica.optimizer, memory, parts, slope, replica.moments)
+    if replica.averages is not None:
+        carry(replica.averages, parts, experiment.update.betas[0])
+    causes = step_by_cause(replica.optimizer, memory, parts, slope, replica.averages)
     columns = dict.fromkeys(CAUSES, 0.0) | causes
     if directive.step_variance is not None:
         # A control takes the same direction as far as the arm that it copies went.

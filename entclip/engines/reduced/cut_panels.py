@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 
 from entclip.engines.reduced.basis import chebyshev, weights_of
-from entclip.engines.reduced.cell import Cell, Population
-from entclip.engines.reduced.column_policy import ratio_of
-from entclip.engines.reduced.column_sums import Policies
+from entclip.engines.reduced.chunk import Chunk, Population
+from entclip.engines.reduced.point_policy import ratio_of
+from entclip.engines.reduced.point_sums import Policies
 from entclip.engines.reduced.sight import Sight
 from entclip.objectives.base import Objective, View
 
@@ -31,38 +31,38 @@ def _mixed(objective: Objective, view: View, per_panel: int) -> np.ndarray:
     return out
 
 
-def _view_of(cell: Cell, units: slice, sight: Sight) -> View:
+def _view_of(chunk: Chunk, units: slice, sight: Sight) -> View:
     """The nodes of some units."""
-    nodes = (units, slice(cell.nodes))
-    old_probs = cell.old_probs[nodes]
-    return sight.of(units).view(ratio_of(cell.probs[nodes], old_probs), old_probs, cell.log_probs[nodes])
+    nodes = (units, slice(chunk.nodes))
+    old_probs = chunk.old_probs[nodes]
+    return sight.of(units).view(ratio_of(chunk.probs[nodes], old_probs), old_probs, chunk.log_probs[nodes])
 
 
-def straddling(cell: Cell, population: Population, objective: Objective, sight: Sight) -> np.ndarray:
+def straddling(chunk: Chunk, population: Population, objective: Objective, sight: Sight) -> np.ndarray:
     """Return units in which two nodes of one panel are on different pieces of the objective."""
     m = population.basis.per_panel
     if m == 1:
         return np.zeros(0, dtype=np.int64)  # a node alone is the actions it stands for
-    return np.flatnonzero(np.any(_mixed(objective, _view_of(cell, slice(None), sight), m), axis=1))
+    return np.flatnonzero(np.any(_mixed(objective, _view_of(chunk, slice(None), sight), m), axis=1))
 
 
 class _Unit:
     """One unit: both policies as functions of the rank of an unsampled action."""
 
-    def __init__(self, cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> None:
-        self.cell, self.laws, self.basis, self.objective = cell, population.laws, population.basis, objective
-        self.sight = sight.of(slice(unit, unit + 1))  # at its own columns
-        self.unit, self.row = unit, int(cell.law[unit])
+    def __init__(self, chunk: Chunk, population: Population, objective: Objective, unit: int, sight: Sight) -> None:
+        self.chunk, self.laws, self.basis, self.objective = chunk, population.laws, population.basis, objective
+        self.sight = sight.of(slice(unit, unit + 1))  # at its own points
+        self.unit, self.row = unit, int(chunk.law[unit])
 
     def u(self, rank: np.ndarray) -> np.ndarray:
         return self.laws.log_prob(np.full(rank.shape, self.row), rank)
 
     def log_probs(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-probabilities now and under pi_old of unsampled actions at u."""
-        n, unit = self.cell.nodes, np.zeros(len(u), dtype=np.int64)
+        n, unit = self.chunk.nodes, np.zeros(len(u), dtype=np.int64)
         places = self.basis.places(np.full(len(u), self.row), u)
         start, own = self.basis.nodes[self.row], slice(self.unit, self.unit + 1)
-        now, old = (u + places.of(x[own, :n] - start, unit) for x in (self.cell.log_probs, self.cell.old_log_probs))
+        now, old = (u + places.of(x[own, :n] - start, unit) for x in (self.chunk.log_probs, self.chunk.old_log_probs))
         return now, old
 
     def pieces(self, ranks: np.ndarray) -> np.ndarray:
@@ -94,17 +94,17 @@ class _Unit:
         return nodes, weight, number
 
 
-def cut(cell: Cell, population: Population, objective: Objective, unit: int, sight: Sight) -> tuple[Policies, Sight]:
+def cut(chunk: Chunk, population: Population, objective: Objective, unit: int, sight: Sight) -> tuple[Policies, Sight]:
     """Return the policies of one unit with its panels of unsampled actions cut where a bound passes, and what is seen of them."""
-    one, n, m = _Unit(cell, population, objective, unit, sight), cell.nodes, population.basis.per_panel
-    count = int(cell.count[unit])
-    ids = cell.ids[unit, :count]
+    one, n, m = _Unit(chunk, population, objective, unit, sight), chunk.nodes, population.basis.per_panel
+    count = int(chunk.count[unit])
+    ids = chunk.ids[unit, :count]
     ranks = np.sort(population.laws.rank(np.full(count, one.row), ids))
     nodes = (unit, slice(n))
-    parted = _mixed(objective, _view_of(cell, slice(unit, unit + 1), sight), m)[0]
+    parted = _mixed(objective, _view_of(chunk, slice(unit, unit + 1), sight), m)[0]
     keep = np.repeat(~parted, m)
     start = population.basis.nodes[one.row]
-    whole = (cell.log_probs[nodes], cell.old_log_probs[nodes], cell.weight[unit], cell.number[unit], start)
+    whole = (chunk.log_probs[nodes], chunk.old_log_probs[nodes], chunk.weight[unit], chunk.number[unit], start)
     parts = [tuple(x[keep] for x in whole)]
     for panel in np.flatnonzero(parted):
         a, b = population.basis.cuts[one.row, panel : panel + 2].tolist()
@@ -113,8 +113,8 @@ def cut(cell: Cell, population: Population, objective: Objective, unit: int, sig
             parts.append((*one.log_probs(u), weight, number, u))
     now, old, weight, number, start = (np.concatenate(x)[None] for x in zip(*parts, strict=True))
     own = (slice(unit, unit + 1), slice(n, n + count))
-    now, old = np.concatenate([now, cell.log_probs[own]], axis=1), np.concatenate([old, cell.old_log_probs[own]], axis=1)
+    now, old = np.concatenate([now, chunk.log_probs[own]], axis=1), np.concatenate([old, chunk.old_log_probs[own]], axis=1)
     seen = one.sight
     if seen.reference is not None:
         seen = seen.referring_to(np.concatenate([start, seen.reference[:, n : n + count]], axis=1))
-    return Policies(now, np.exp(now), old, np.exp(old), weight, number, cell.count[unit : unit + 1]), seen
+    return Policies(now, np.exp(now), old, np.exp(old), weight, number, chunk.count[unit : unit + 1]), seen

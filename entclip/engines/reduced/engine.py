@@ -1,7 +1,7 @@
 """The reduced engine: exact simulation of tabular policies whose cost does not grow with the vocabulary.
 
 Sampled actions are tracked one by one; all others follow one smooth flow of their initial log-probability, which a few nodes
-carry exactly to rounding (entclip/reduced/). Units are replica x context, in cells of a fixed number of units: a cell bounds
+carry exactly to rounding (entclip/reduced/). Units are replica x context, in chunks of a fixed number of units: a chunk bounds
 memory and is the unit of the random streams. Antithetic replicas are the second half of the units.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.reduced.basis import basis_of
-from entclip.engines.reduced.cell import Cell, Population, begin_cell, track
+from entclip.engines.reduced.chunk import Chunk, Population, begin_chunk, track
 from entclip.engines.reduced.facts import REDUCED, TRACKED, WHOLE
 from entclip.engines.reduced.initial_laws import Buckets, Laws, laws_of
 from entclip.engines.reduced.kernels import KernelName, kernels_named
@@ -29,7 +29,7 @@ from entclip.engines.reduced.searches import IdTable
 from entclip.engines.reduced.sight import entropies
 from entclip.engines.reduced.state import ReducedRollout, ReducedState, places, sight_of
 from entclip.engines.reduced.steps import Optimizer
-from entclip.engines.reduced.update import Draw, update_cell
+from entclip.engines.reduced.update import Draw, update_chunk
 from entclip.engines.statistics import after_update, before_update, pack_statistics, unpack_statistics
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
@@ -90,10 +90,10 @@ class ReducedEngine:
             context_weight=d,
             population=population,
             buckets=buckets,
-            cells=(),
+            chunks=(),
             shared="statistics" in objective.needs,
         )
-        state.cells = tuple(begin_cell(population, law[rows], adam=adam) for rows, _, _ in places(state))
+        state.chunks = tuple(begin_chunk(population, law[rows], adam=adam) for rows, _, _ in places(state))
         return _perturbed(state) if experiment.perturbation is not None else state
 
     def _prepared(self, experiment: Experiment, *, smooth: bool) -> tuple[Population, np.ndarray, Buckets]:
@@ -128,12 +128,12 @@ class ReducedEngine:
         experiment = state.experiment
         if experiment.perturbation is None:
             # Probabilities anew from log pi: a resumed run has nothing else.
-            state = dataclasses.replace(state, cells=tuple(c.at(c.log_probs, c.log_probs) for c in state.cells))
-        samplers = tuple(sampler_of(cell, state.population, state.buckets) for cell in state.cells)
+            state = dataclasses.replace(state, chunks=tuple(c.at(c.log_probs, c.log_probs) for c in state.chunks))
+        samplers = tuple(sampler_of(chunk, state.population, state.buckets) for chunk in state.chunks)
         old = np.full((1, 2), 0.5)  # a reward that ignores the action does not look at it
         mean: np.ndarray | float
         if isinstance(experiment.reward, TableReward):
-            old = np.concatenate([np.exp(c.old_log_probs) for c in state.cells])
+            old = np.concatenate([np.exp(c.old_log_probs) for c in state.chunks])
             mean = (old @ np.asarray(experiment.reward.values))[:, None]
         elif isinstance(experiment.reward, Gaussian):
             mean = experiment.reward.mean
@@ -143,12 +143,12 @@ class ReducedEngine:
         looks = "entropy" in state.objective.needs
         rollout = ReducedRollout(
             minibatches=fresh_minibatches(experiment), samplers=samplers, moments=moments, mean=mean,
-            old_entropy=np.concatenate([entropies(cell, old=True) for cell in state.cells]) if looks else None,
+            old_entropy=np.concatenate([entropies(chunk, old=True) for chunk in state.chunks]) if looks else None,
         )  # fmt: skip
         if experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=shuffled(state, rollout))
         if experiment.update.geometry == "natural" and state.objective.source != "batch":
-            started = before_update(state, lambda _: statistics(state, state.cells))
+            started = before_update(state, lambda _: statistics(state, state.chunks))
             rollout = dataclasses.replace(rollout, rare_variance=rare_variances(started, rollout))
         return state, rollout
 
@@ -170,19 +170,19 @@ class ReducedEngine:
         experiment, scheme = state.experiment, scheme_of(state)
         spec = experiment.update
         optimizer = Optimizer(spec, spec.geometry, state.taken)
-        cells_at = places(state)
-        grown_cells: list[Cell] = []
+        chunks_at = places(state)
+        grown_chunks: list[Chunk] = []
         draws: list[Draw] = []
-        drawn: list[tuple[np.ndarray, np.ndarray]] = []  # columns and advantages of the samples of each cell
-        for (rows, key, mirror), cell, sampler in zip(cells_at, state.cells, rollout.samplers, strict=True):
+        drawn: list[tuple[np.ndarray, np.ndarray]] = []  # points and advantages of the samples of each chunk
+        for (rows, key, mirror), chunk, sampler in zip(chunks_at, state.chunks, rollout.samplers, strict=True):
             samples = samples_of(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
-            grown, at = track(cell, state.population, samples.actions, scaled=_scaled(experiment))
-            grown_cells.append(grown)
+            grown, at = track(chunk, state.population, samples.actions, scaled=_scaled(experiment))
+            grown_chunks.append(grown)
             drawn.append((at, samples.advantages))
             draws.append(Draw.of(at, samples.advantages, state.population.kernels))
 
         def made(samples: bool) -> dict[str, np.ndarray]:
-            return statistics(state, grown_cells, draws if samples else None)
+            return statistics(state, grown_chunks, draws if samples else None)
 
         state = before_update(state, made)
         rate = np.full(len(state.weight), spec.learning_rate if directive.learning_rate is None else directive.learning_rate)
@@ -192,50 +192,50 @@ class ReducedEngine:
             rate *= state.context_weight
         sight = sight_of(state, rollout)
         expected = minibatch.fresh and spec.optimizer == "sgd" and state.objective.source != "batch"
-        cells: list[Cell] = []
+        chunks: list[Chunk] = []
         columns: dict[str, np.ndarray] = {}
-        for index, ((rows, key, _), grown, draw) in enumerate(zip(cells_at, grown_cells, draws, strict=True)):
+        for index, ((rows, key, _), grown, draw) in enumerate(zip(chunks_at, grown_chunks, draws, strict=True)):
             seen = sight.of(rows).beside(state.objective, grown, state.population)
             if "survival" in state.objective.needs:
                 left = survivors(state, minibatch, grown, seen, key, *drawn[index])
                 draw = Draw.of(drawn[index][0], left, state.population.kernels)
             moments = take_moments(rollout.moments, rows) if expected else None
-            new, part = update_cell(
+            new, part = update_chunk(
                 grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows], keep=directive.keep,
                 sight=seen,
             )  # fmt: skip
-            cells.append(new)
+            chunks.append(new)
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(rate)))[rows] = value
         if rollout.rare_variance is not None and minibatch.fresh:
             columns["_rare_variance"] = rollout.rare_variance * (rate / spec.learning_rate) ** 4
         entry = entry_of(state, minibatch, columns, drawn=self.facts.drawn)
-        return dataclasses.replace(after_update(state, made), cells=tuple(cells), taken=state.taken + 1), entry
+        return dataclasses.replace(after_update(state, made), chunks=tuple(chunks), taken=state.taken + 1), entry
 
     def observe(self, state: ReducedState) -> dict[str, np.ndarray]:
-        value = np.concatenate([entropies(cell) for cell in state.cells])
+        value = np.concatenate([entropies(chunk) for chunk in state.chunks])
         return {"entropy": value, "sequence_entropy": value}
 
     def pack(self, state: ReducedState) -> dict[str, np.ndarray]:
         out = {"taken": np.array(state.taken), "per_panel": np.array(state.population.basis.per_panel)} | pack_statistics(state)
-        for k, cell in enumerate(state.cells):
-            out |= {f"{name}_{k}": getattr(cell, name) for name in _STORED}
-            if cell.moments is not None:
-                out |= {f"m_{k}": cell.moments[0], f"v_{k}": cell.moments[1]}
+        for k, chunk in enumerate(state.chunks):
+            out |= {f"{name}_{k}": getattr(chunk, name) for name in _STORED}
+            if chunk.averages is not None:
+                out |= {f"m_{k}": chunk.averages[0], f"v_{k}": chunk.averages[1]}
         return out
 
     def unpack(self, state: ReducedState, arrays: Mapping[str, np.ndarray]) -> ReducedState:
         while state.population.basis.per_panel < int(arrays["per_panel"]):  # doublings
             state = _with_population(state, finer(state.population))
-        cells = []
-        for k, cell in enumerate(state.cells):
+        chunks = []
+        for k, chunk in enumerate(state.chunks):
             stored = {name: arrays[f"{name}_{k}"] for name in _STORED}
-            moments = None if cell.moments is None else (arrays[f"m_{k}"], arrays[f"v_{k}"])
+            averages = None if chunk.averages is None else (arrays[f"m_{k}"], arrays[f"v_{k}"])
             table = IdTable.of(stored["ids"], stored["count"])
-            restored = dataclasses.replace(cell, **stored, moments=moments, table=table)
-            cells.append(restored.at(restored.log_probs, restored.log_probs))
+            restored = dataclasses.replace(chunk, **stored, averages=averages, table=table)
+            chunks.append(restored.at(restored.log_probs, restored.log_probs))
         kept = unpack_statistics(arrays)
-        return dataclasses.replace(state, cells=tuple(cells), taken=int(arrays["taken"]), statistics=kept)
+        return dataclasses.replace(state, chunks=tuple(chunks), taken=int(arrays["taken"]), statistics=kept)
 
 
 _STORED = ("ids", "count", "log_probs", "weight", "number", "shift")
@@ -253,15 +253,15 @@ def _smooth(experiment: Experiment, objective: Objective) -> bool:
 def _perturbed(state: ReducedState) -> ReducedState:
     """pi apart from pi_old, as the experiment says; all actions are tracked, in the order of their ids."""
     start = start_of(state.experiment)
-    cells = []
-    for (rows, _, _), cell in zip(places(state), state.cells, strict=True):
+    chunks = []
+    for (rows, _, _), chunk in zip(places(state), state.chunks, strict=True):
         context = state.context[rows]
-        cells.append(cell.at(start.log_probs[context, 0], start.old_log_probs[context, 0]))
-    return dataclasses.replace(state, cells=tuple(cells))
+        chunks.append(chunk.at(start.log_probs[context, 0], start.old_log_probs[context, 0]))
+    return dataclasses.replace(state, chunks=tuple(chunks))
 
 
 def _unresolved(state: ReducedState) -> float:
-    return max(unresolved(cell, state.population.basis) for cell in state.cells)
+    return max(unresolved(chunk, state.population.basis) for chunk in state.chunks)
 
 
 def _report(state: ReducedState, worst: float) -> None:
@@ -277,10 +277,10 @@ def _report(state: ReducedState, worst: float) -> None:
 
 
 def _with_population(state: ReducedState, population: Population) -> ReducedState:
-    cells = tuple(refined(cell, state.population, population, scaled=_scaled(state.experiment)) for cell in state.cells)
-    return dataclasses.replace(state, population=population, cells=cells)
+    chunks = tuple(refined(chunk, state.population, population, scaled=_scaled(state.experiment)) for chunk in state.chunks)
+    return dataclasses.replace(state, population=population, chunks=chunks)
 
 
 def _scaled(experiment: Experiment) -> bool:
-    """Whether Adam's moments are proportional to pi along the flow: not where decay is part of the gradient."""
+    """Whether Adam's averages are proportional to pi along the flow: not where decay is part of the gradient."""
     return not (experiment.update.optimizer == "adam" and experiment.update.weight_decay > 0)

@@ -1,7 +1,7 @@
-"""What the theory expects of one update, as sums over columns: T5, T6, T8 and the clip sets.
+"""What the theory expects of one update, as sums over points: T5, T6, T8 and the clip sets.
 
-A gain differs from 1 for few actions, and a constant gain drops out of every covariance. So each sum is one over all columns that
-does not depend on the objective, and one over the columns whose gain has changed.
+A gain differs from 1 for few actions, and a constant gain drops out of every covariance. So each sum is one over all points that
+does not depend on the objective, and one over the points whose gain has changed.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from entclip.drift.first_order import ActionMoments, mean_square_weights, mean_w
 from entclip.drift.rare_samples import rare_sample_variance
 from entclip.drift.second_order import SampleWeights, expected_step_variance, pair_sum, second_order, weights_by_sign
 from entclip.engines.accounting import Scheme
-from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
-from entclip.engines.reduced.column_sums import Policies, PolicySums, trace_terms
+from entclip.engines.reduced.point_policy import Points, ratio_of, total, whole_weight
+from entclip.engines.reduced.point_sums import Policies, PolicySums, trace_terms
 from entclip.engines.reduced.sight import Sight
 from entclip.objectives.base import CAUSES, Change, Keep, Objective
 from entclip.objectives.drop import both_survived, surviving
 from entclip.policies.softmax import Geometry
 from entclip.rewards.advantage import AdvantageMoments
 
-__all__ = ["Changed", "Terms", "expected_columns", "idle_range", "rare_variance", "step_variance"]
+__all__ = ["Changed", "Conditions", "expected_columns", "idle_range", "rare_variance", "step_variance"]
 
 
-class Terms(NamedTuple):
+class Conditions(NamedTuple):
     """The part of an update's settings that expectations depend on; rate: eta d(s) for euclidean steps, (u,)."""
 
     objective: Objective
@@ -43,60 +43,60 @@ class Terms(NamedTuple):
     keep: Keep | None
 
 
-def idle_range(terms: Terms) -> tuple[float, float]:
-    """Return the ratios between which, both included, a column may be left out of the changed ones; NaN where none may."""
-    by_action = terms.keep is not None or (terms.moments is not None and terms.moments.action_dependent)
-    by_action = by_action or not terms.objective.needs.isdisjoint(("bonus", "penalty", "survival"))
-    return (math.nan, math.nan) if by_action else terms.objective.idle
+def idle_range(conditions: Conditions) -> tuple[float, float]:
+    """Return the ratios between which, both included, a point may be left out of the changed ones; NaN where none may."""
+    by_action = conditions.keep is not None or (conditions.moments is not None and conditions.moments.action_dependent)
+    by_action = by_action or not conditions.objective.needs.isdisjoint(("bonus", "penalty", "survival"))
+    return (math.nan, math.nan) if by_action else conditions.objective.idle
 
 
 class Changed:
-    """The columns whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and column; their log pi, pi, l + H,
+    """The points whose gain may not be 1 or that may lie in a clip set, (D,) each: unit and point; their log pi, pi, l + H,
     mass, ratio, pi_old and number; sums over each unit's."""
 
-    def __init__(self, policies: Policies, standing: PolicySums, unit: np.ndarray, column: np.ndarray) -> None:
-        self.unit, self.column, self.units = unit, column, len(policies.tracked)
-        at, n = (unit, column), policies.weight.shape[1]
+    def __init__(self, policies: Policies, standing: PolicySums, unit: np.ndarray, point: np.ndarray) -> None:
+        self.unit, self.point, self.units = unit, point, len(policies.tracked)
+        at, n = (unit, point), policies.weight.shape[1]
         self.probs, self.old_probs = policies.probs[at], policies.old_probs[at]
         self.log_probs = policies.log_probs[at]
         self.excess = self.log_probs + standing.entropy[unit]
         self.ratio = ratio_of(self.probs, self.old_probs)
         self.mass, self.number = self.probs.copy(), np.ones(len(unit))
-        of_nodes = np.flatnonzero(column < n)
-        node = (unit[of_nodes], column[of_nodes])
+        of_nodes = np.flatnonzero(point < n)
+        node = (unit[of_nodes], point[of_nodes])
         self.mass[of_nodes] *= policies.weight[node]
         self.number[of_nodes] = policies.number[node]
         self.has_nodes = len(of_nodes) > 0
 
     def moments(self, moments: AdvantageMoments) -> ActionMoments:
-        """Return the moments of the advantage given the actions of these columns."""
+        """Return the moments of the advantage given the actions of these points."""
         return ActionMoments(*(self.by_action(moments.by_action(name)) for name in ActionMoments._fields))  # type: ignore[arg-type]
 
     def levels(self, moments: AdvantageMoments) -> np.ndarray:
-        """Return the chances of the reward levels at these columns, (D, L)."""
-        column = self.column if moments.action_dependent else np.zeros_like(self.column)
-        return moments.level_probs[column]
+        """Return the chances of the reward levels at these points, (D, L)."""
+        point = self.point if moments.action_dependent else np.zeros_like(self.point)
+        return moments.level_probs[point]
 
     def by_action(self, x: np.ndarray) -> np.ndarray | float:
-        """Return a moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these columns."""
+        """Return a moment by action, (u, V) or (V,), or the same for all actions, (..., 1), at these points."""
         if x.shape[-1] == 1:
             return float(x[0]) if x.ndim == 1 else x[self.unit, 0]
-        return x[self.column] if x.ndim == 1 else x[self.unit, self.column]
+        return x[self.point] if x.ndim == 1 else x[self.unit, self.point]
 
     def spread_out(self, values: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """Return values at these columns, (D,) each, as tables (u, c), 0 elsewhere."""
+        """Return values at these points, (D,) each, as tables (u, c), 0 elsewhere."""
         out = {name: np.zeros(shape) for name in values}
         for name, value in values.items():
-            out[name][self.unit, self.column] = value
+            out[name][self.unit, self.point] = value
         return out
 
     def total(self, x: np.ndarray) -> np.ndarray:
-        """Return sums over the columns of each unit, (u,)."""
+        """Return sums over the points of each unit, (u,)."""
         return np.bincount(self.unit, x, minlength=self.units)
 
 
 class _MeanStep(NamedTuple):
-    """A centred step: own - mean at the changed columns and -mean at all others, less pull (pi - P2) everywhere; own and own
+    """A centred step: own - mean at the changed points and -mean at all others, less pull (pi - P2) everywhere; own and own
     times the form's weight (D,), sums of the latter and of its product with pi - P2, mean and pull (u,)."""
 
     own: np.ndarray
@@ -110,7 +110,7 @@ class _MeanStep(NamedTuple):
 class _Form:
     """u' Hess(H) v (T1) of mean steps, for weights w (D,) that are 0 elsewhere up to a constant; see update.expected_step.
 
-    natural: the step is w. euclidean: it is pi (w - E w), that is pi w at these columns and -E[w] pi at all.
+    natural: the step is w. euclidean: it is pi (w - E w), that is pi w at these points and -E[w] pi at all.
     """
 
     def __init__(self, standing: PolicySums, changed: Changed, geometry: Geometry) -> None:
@@ -164,12 +164,12 @@ def _pair(form: _Form, changed: Changed, change: Change, moments: AdvantageMomen
     return out + shared * pair_sum(pair, steps, form)
 
 
-def expected_columns(standing: PolicySums, changed: Changed, change: Change, terms: Terms) -> dict[str, np.ndarray]:
+def expected_columns(standing: PolicySums, changed: Changed, change: Change, conditions: Conditions) -> dict[str, np.ndarray]:
     """Return clip sets (T6), and where the moments are defined expected_CAUSE (T5) and expected_curvature (T8), (u,) each.
 
-    change: the objective's at the changed columns.
+    change: the objective's at the changed points.
     """
-    moments, unit, euclidean = terms.moments, changed.unit, terms.geometry == "euclidean"
+    moments, unit, euclidean = conditions.moments, changed.unit, conditions.geometry == "euclidean"
     kappa = -changed.excess * changed.probs if euclidean else -changed.excess
     value = changed.mass * (kappa - standing.kappa[unit])
     out: dict[str, np.ndarray] = {}
@@ -177,26 +177,26 @@ def expected_columns(standing: PolicySums, changed: Changed, change: Change, ter
         out |= {f"pi_{side}": changed.total(changed.mass * members), f"mass_{side}": changed.total(value * members)}
     if moments is None:
         return out
-    at, keep = changed.moments(moments), both_survived(change.survival, terms.keep)
+    at, keep = changed.moments(moments), both_survived(change.survival, conditions.keep)
     parts = weights_by_cause(change, at, keep)
     means = (standing.p2[unit], standing.surplus[unit], standing.probs_form[unit])
     trace = trace_terms(euclidean, changed.probs, changed.excess, changed.mass, changed.number, changed.ratio, means)
     square = mean_square_weights(change, at, keep)
-    if moments.action_dependent:  # all columns are changed
-        noise = changed.total(trace * square)
+    if moments.action_dependent:  # all points are changed
+        trace_part = changed.total(trace * square)
     else:
         # What is the same for all actions: no drift, and the whole trace.
         parts["unclipped"] = np.zeros(len(unit))
         one = (moments.by_action("plus_sq") + moments.by_action("minus_sq"))[..., 0]
-        noise = standing.trace * one + changed.total(trace * (square - (at.plus_sq + at.minus_sq)))
+        trace_part = standing.trace * one + changed.total(trace * (square - (at.plus_sq + at.minus_sq)))
     for cause in CAUSES:
-        out[f"expected_{cause}"] = terms.rate * changed.total(value * parts[cause])
-    form, kept = _Form(standing, changed, terms.geometry), surviving(change, keep)
-    pairs = (1 - 1 / terms.batch) * _pair(form, changed, kept, moments, terms.shared_group)
+        out[f"expected_{cause}"] = conditions.rate * changed.total(value * parts[cause])
+    form, kept = _Form(standing, changed, conditions.geometry), surviving(change, keep)
+    pairs = (1 - 1 / conditions.batch) * _pair(form, changed, kept, moments, conditions.shared_group)
     if change.bonus:
         mean, bonus = form.step(mean_weights(kept, at)), form.step(change.bonus_weights)
         pairs = pairs + 2 * form(mean, bonus) + form(bonus, bonus)
-    out["expected_curvature"] = terms.rate**2 / 2 * (noise / terms.batch + pairs)
+    out["expected_curvature"] = conditions.rate**2 / 2 * (trace_part / conditions.batch + pairs)
     return out
 
 
@@ -206,7 +206,7 @@ def rare_variance(
     """Return the variance that rare samples give a natural step's curvature, (u,); see drift.rare_samples."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
     weight = whole_weight(policies.weight, policies.tracked, width)
-    now = Columns.of(policies.log_probs, weight, policies.probs)
+    now = Points.of(policies.log_probs, weight, policies.probs)
     ratio = ratio_of(policies.probs, policies.old_probs)
     change = objective.change(sight.standing_at(objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs))
     number = np.concatenate([policies.number, weight[:, n:]], axis=1)
@@ -221,10 +221,10 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
     """Return E Var_pi(step) per squared learning rate, (u,); see drift.second_order.expected_step_variance."""
     width, n = policies.probs.shape[1], policies.weight.shape[1]
     weight, ratio = whole_weight(policies.weight, policies.tracked, width), ratio_of(policies.probs, policies.old_probs)
-    now = Columns.of(policies.log_probs, weight, policies.probs)
+    now = Points.of(policies.log_probs, weight, policies.probs)
     seen = sight.standing_at(scheme.objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs)
     change = scheme.objective.change(seen)
-    if moments.action_dependent:  # then every column is an action
+    if moments.action_dependent:  # then every point is an action
         out: np.ndarray = expected_step_variance(
             policies.log_probs, ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
             shared_group=scheme.shared_group, keep=change.survival,
@@ -248,21 +248,21 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
 
 @dataclass(frozen=True)
 class _Weighted:
-    """Columns as the theory's sums over actions have them, (u, 1); number: weights of sums without a factor of pi, (u, c)."""
+    """Points as the theory's sums over actions have them, (u, 1); number: weights of sums without a factor of pi, (u, c)."""
 
-    columns: Columns
+    points: Points
     number: np.ndarray
 
     @property
     def log_probs(self) -> np.ndarray:
-        return self.columns.log_probs
+        return self.points.log_probs
 
     @property
     def probs(self) -> np.ndarray:
-        return self.columns.probs
+        return self.points.probs
 
     def mean(self, *factors: np.ndarray) -> np.ndarray:
-        return self.columns.mean(reduce(mul, factors))[:, None]
+        return self.points.mean(reduce(mul, factors))[:, None]
 
     def total(self, *factors: np.ndarray) -> np.ndarray:
         return total(self.number, reduce(mul, factors))[:, None]

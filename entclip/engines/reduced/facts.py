@@ -13,8 +13,8 @@ __all__ = ["REDUCED", "TRACKED", "WHOLE"]
 TRACKED = 256  # most probable actions, tracked from the start: a node near them would be stiff
 WHOLE = 2048  # up to so many actions are all tracked
 _NODES = 200  # of a typical law
-_COLUMN = 120.0  # bytes of one column of a unit, with room to grow
-_UPDATE, _UNIT, _COLUMN_SECONDS, _SAMPLE = 1e-3, 1e-5, 2e-8, 2e-7  # seconds; docs/performance.md has measurements
+_POINT = 120.0  # bytes of one point of a unit, with room to grow
+_UPDATE, _UNIT, _POINT_SECONDS, _SAMPLE = 1e-3, 1e-5, 2e-8, 2e-7  # seconds; docs/performance.md has measurements
 
 
 def _size(experiment: Experiment, device: str, dtype: str) -> Size:
@@ -23,19 +23,19 @@ def _size(experiment: Experiment, device: str, dtype: str) -> Size:
     named = isinstance(experiment.reward, TableReward) or experiment.perturbation is not None
     # An action is tracked once it is sampled; likely ones are sampled again and again.
     samples = u.batch * u.minibatches * u.rollouts // (1 if experiment.policy.kind == "uniform" else 2)
-    columns = shape.vocab if named or shape.vocab <= WHOLE else _NODES + min(shape.vocab, TRACKED + samples)
+    points = shape.vocab if named or shape.vocab <= WHOLE else _NODES + min(shape.vocab, TRACKED + samples)
     listed = (
         0 if experiment.policy.kind in ("uniform", "zipf", "peaked") and not named else shape.contexts * min(shape.vocab, 10**7)
     )
     held = {
-        f"{units:,} units x up to {columns:,} actions followed one by one": _COLUMN * units * columns,
+        f"{units:,} units x up to {points:,} actions followed one by one": _POINT * units * points,
         f"the policies of {shape.contexts:,} contexts x {shape.vocab:,} actions": 8.0 * 4 * listed,
         f"64 units x {u.batch:,} samples of a minibatch": 8.0 * 6 * min(units, 64) * u.batch,
     }
     if u.minibatch == "shuffled":
         held |= {f"{units:,} units x {u.batch * u.minibatches:,} samples of a rollout": 16.0 * units * u.batch * u.minibatches}
-    seconds = updates * (_UPDATE + units * (_UNIT + _COLUMN_SECONDS * columns + _SAMPLE * u.batch)) / 2
-    return Size(held, seconds, f"{updates:,} updates of {units:,} units x up to {columns:,} actions, {u.batch:,} samples each")
+    seconds = updates * (_UPDATE + units * (_UNIT + _POINT_SECONDS * points + _SAMPLE * u.batch)) / 2
+    return Size(held, seconds, f"{updates:,} updates of {units:,} units x up to {points:,} actions, {u.batch:,} samples each")
 
 
 REDUCED = EngineFacts(

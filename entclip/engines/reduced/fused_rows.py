@@ -64,15 +64,15 @@ def last_at_most(table: np.ndarray, row: np.ndarray, value: np.ndarray) -> np.nd
 
 
 @compiled
-def _added_up(columns, order, advantages, unit, column, sums):
+def _added_up(points, order, advantages, unit, point, sums):
     found = -1
-    for i in range(columns.shape[0]):
+    for i in range(points.shape[0]):
         last = -1
-        for j in range(columns.shape[1]):
+        for j in range(points.shape[1]):
             k = order[i, j]
-            if columns[i, k] != last:
-                last, found = columns[i, k], found + 1
-                unit[found], column[found] = i, last
+            if points[i, k] != last:
+                last, found = points[i, k], found + 1
+                unit[found], point[found] = i, last
             a = advantages[i, k]
             if a < 0:
                 sums[1, found] -= a
@@ -83,11 +83,11 @@ def _added_up(columns, order, advantages, unit, column, sums):
     return found + 1
 
 
-def added_up(columns: np.ndarray, advantages: np.ndarray) -> tuple[np.ndarray, ...]:
-    (unit, column), sums = np.empty((2, columns.size), dtype=np.int64), np.zeros((4, columns.size))
-    count = _added_up(columns, np.argsort(columns, axis=1, kind="stable"), advantages, unit, column, sums)
-    sums[:2] /= columns.shape[1]
-    return unit[:count], column[:count], *sums[:, :count]
+def added_up(points: np.ndarray, advantages: np.ndarray) -> tuple[np.ndarray, ...]:
+    (unit, point), sums = np.empty((2, points.size), dtype=np.int64), np.zeros((4, points.size))
+    count = _added_up(points, np.argsort(points, axis=1, kind="stable"), advantages, unit, point, sums)
+    sums[:2] /= points.shape[1]
+    return unit[:count], point[:count], *sums[:, :count]
 
 
 @compiled

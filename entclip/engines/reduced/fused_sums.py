@@ -1,7 +1,7 @@
-"""The kernels of sums.py compiled by numba: one unit after the other, a few passes over its columns, none over its room.
+"""The kernels of point_sums.py compiled by numba: one unit after the other, a few passes over its points, none over its room.
 
 Central moments come from raw ones, which one pass finds: what cancels costs ulps of the entropy, which bound every column.
-Sums are sums of blocks of 128 columns, so that a sum of C terms is off by at most 128 + C/128 ulps of its absolute terms.
+Sums are sums of blocks of 128 points, so that a sum of C terms is off by at most 128 + C/128 ulps of its absolute terms.
 Results do not depend on the units beside. Exponentials of whole tables are numpy's, which are vectorised.
 """
 
@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from entclip.engines.reduced.column_policy import LEAST, MOST, PADDING
-from entclip.engines.reduced.column_sums import PolicySums, StepSums
 from entclip.engines.reduced.compiled import compiled
+from entclip.engines.reduced.point_policy import LEAST, MOST, PADDING
+from entclip.engines.reduced.point_sums import PolicySums, StepSums
 
 __all__ = ["largest_third", "measure", "move"]
 
@@ -21,15 +21,15 @@ _BLOCK = 128
 
 
 @compiled
-def _ratios(p, old_p, w, end, ratio, least, most, found, columns):
-    """Ratios of one unit; the columns outside of [least, most] are listed from `found` on. The largest ratio, and the new end."""
+def _ratios(p, old_p, w, end, ratio, least, most, found, points):
+    """Ratios of one unit; the points outside of [least, most] are listed from `found` on. The largest ratio, and the new end."""
     for c in range(end):
         ratio[c] = min(max(p[c] / old_p[c], LEAST), MOST) if old_p[c] > 0 else 1.0
     top = 0.0
     for c in range(end):
         r = ratio[c]
         if not least <= r <= most:
-            columns[found] = c
+            points[found] = c
             found += 1
         if r > top and w[c] != 0:
             top = r
@@ -38,7 +38,7 @@ def _ratios(p, old_p, w, end, ratio, least, most, found, columns):
 
 @compiled
 def _euclidean(l, p, old, old_p, w, ratio, end, out):
-    """PolicySums but for ratio_max into `out`, from the sums of m pi^k l^j and m pi^k l^j r, m the mass of a column."""
+    """PolicySums but for ratio_max into `out`, from the sums of m pi^k l^j and m pi^k l^j r, m the mass of a point."""
     one = own = q1 = own1 = q2 = own2 = r0 = r1 = r1_own = r2 = r2_own = kl = square = 0.0
     for start in range(0, end, _BLOCK):
         a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = a12 = 0.0
@@ -124,7 +124,7 @@ def _natural(l, p, old, old_p, w, number, ratio, end, out):
 
 
 @compiled
-def _measure(log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, least, most, out, units, columns):
+def _measure(log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, least, most, out, units, points):
     n, width, found = weight.shape[1], probs.shape[1], 0
     w, numbers, ratio = np.ones(width), np.ones(width), np.empty(width)
     for i in range(len(count)):
@@ -132,7 +132,7 @@ def _measure(log_probs, probs, old_log_probs, old_probs, weight, number, count, 
         l, p, old, old_p = log_probs[i], probs[i], old_log_probs[i], old_probs[i]
         for c in range(n):
             w[c] = weight[i, c]
-        top, found = _ratios(p, old_p, w, end, ratio, least, most, found, columns)
+        top, found = _ratios(p, old_p, w, end, ratio, least, most, found, points)
         for c in range(before, found):
             units[c] = i
         if euclidean:
@@ -150,11 +150,11 @@ def measure(
     number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
 ) -> tuple[PolicySums, np.ndarray, np.ndarray]:  # fmt: skip
     out = np.empty((len(count), len(PolicySums._fields)))
-    unit, column = np.empty((2, probs.size), dtype=np.int64)
+    unit, point = np.empty((2, probs.size), dtype=np.int64)
     found = _measure(
-        log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, idle[0], idle[1], out, unit, column
+        log_probs, probs, old_log_probs, old_probs, weight, number, count, euclidean, idle[0], idle[1], out, unit, point
     )
-    return PolicySums(*np.ascontiguousarray(out.T)), unit[:found], column[:found]
+    return PolicySums(*np.ascontiguousarray(out.T)), unit[:found], point[:found]
 
 
 @compiled
@@ -234,7 +234,7 @@ def _lower(logits, probs, w, end):
             top = max(top, logits[c])
     for c in range(end):
         logits[c] -= top
-        probs[c] = math.exp(min(logits[c], 0.0))  # columns without weight may lie above
+        probs[c] = math.exp(min(logits[c], 0.0))  # points without weight may lie above
     return top
 
 

@@ -1,6 +1,6 @@
 """The inner loops of the reduced engine: numpy (the reference) or compiled by numba (fused_*.py), same functions and results.
 
-numba is optional. Its kernels read every column a few times where numpy makes dozens of passes with temporaries.
+numba is optional. Its kernels read every point a few times where numpy makes dozens of passes with temporaries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from entclip.engines.reduced import basis
-from entclip.engines.reduced import column_sums as sums
+from entclip.engines.reduced import point_sums as sums
 from entclip.engines.reduced import searches as rows
 from entclip.support.errors import SpecError
 from entclip.support.extras import install
@@ -26,7 +26,7 @@ Arrays = Callable[..., tuple[np.ndarray, ...]]
 
 @dataclass(frozen=True)
 class Kernels:
-    """The functions of rows.py, basis.py and sums.py that a cell's work is made of; their docstrings are there."""
+    """The functions of rows.py, basis.py and sums.py that a chunk's work is made of; their docstrings are there."""
 
     name: KernelName
     find: Callable[..., np.ndarray]

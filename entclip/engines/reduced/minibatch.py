@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from entclip.engines.base import Minibatch
-from entclip.engines.reduced.cell import Cell
-from entclip.engines.reduced.column_policy import ratio_of
+from entclip.engines.reduced.chunk import Chunk
+from entclip.engines.reduced.point_policy import ratio_of
 from entclip.engines.reduced.sampling import Sampler
 from entclip.engines.reduced.sight import Sight, entropies
 from entclip.engines.reduced.state import ReducedRollout, ReducedState, places
@@ -30,7 +30,7 @@ def samples_of(
     mirror: bool,
     keep: Keep | None,
 ) -> Samples:
-    """Return the minibatch of one cell: injected, cut from the rollout, or drawn; with `keep`, lost samples have advantage 0."""
+    """Return the minibatch of one chunk: injected, cut from the rollout, or drawn; with `keep`, lost samples have advantage 0."""
     experiment = state.experiment
     if minibatch.sums is not None:
         raise SpecError("the reduced engine takes injected samples, not sums over all actions: give Minibatch.samples.")
@@ -56,18 +56,18 @@ def samples_of(
 
 
 def survivors(
-    state: ReducedState, minibatch: Minibatch, cell: Cell, sight: Sight, key: int, columns: np.ndarray, advantages: np.ndarray
+    state: ReducedState, minibatch: Minibatch, chunk: Chunk, sight: Sight, key: int, points: np.ndarray, advantages: np.ndarray
 ) -> np.ndarray:
-    """Return advantages (u, B) of samples at columns (u, B), 0 where the objective drops the sample; injected ones survive."""
+    """Return advantages (u, B) of samples at points (u, B), 0 where the objective drops the sample; injected ones survive."""
     if minibatch.samples is not None:
         return advantages
-    at = (np.repeat(np.arange(len(columns)), columns.shape[1]), columns.reshape(-1))
-    sight = sight.standing_at(state.objective, entropies(cell)) if "entropy" in state.objective.needs else sight
-    old_probs = cell.old_probs[at]
-    keep = state.objective.change(sight.view(ratio_of(cell.probs[at], old_probs), old_probs, cell.log_probs[at], at)).survival
+    at = (np.repeat(np.arange(len(points)), points.shape[1]), points.reshape(-1))
+    sight = sight.standing_at(state.objective, entropies(chunk)) if "entropy" in state.objective.needs else sight
+    old_probs = chunk.old_probs[at]
+    keep = state.objective.change(sight.view(ratio_of(chunk.probs[at], old_probs), old_probs, chunk.log_probs[at], at)).survival
     if keep is None:
         return advantages
-    chance = np.where(advantages > 0, *(np.broadcast_to(x, len(at[0])).reshape(columns.shape) for x in keep))
+    chance = np.where(advantages > 0, *(np.broadcast_to(x, len(at[0])).reshape(points.shape) for x in keep))
     coins = stream(state.experiment.seed, "survival", state.rollout, minibatch.index, key).random(advantages.shape)
     return np.where(coins < chance, advantages, 0.0)
 

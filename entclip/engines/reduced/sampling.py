@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entclip.engines.reduced.cell import Cell, Population
+from entclip.engines.reduced.chunk import Chunk, Population
 from entclip.engines.reduced.initial_laws import Buckets
 
 __all__ = ["Sampler", "sampler_of"]
@@ -21,10 +21,13 @@ _PROPOSALS = 64  # at most, per open sample and round
 
 @dataclass(frozen=True)
 class Sampler:
-    """pi_old of a cell, ready to draw from: cell as it was when the rollout began; probabilities of tracked actions summed up to
-    each (u, k) and of all of them (u,); of the untracked ones (u,); the largest f(u) - u with a margin (u,)."""
+    """pi_old of a chunk, ready to draw from.
 
-    cell: Cell
+    The chunk as it was when the rollout began; probabilities of tracked actions summed up to each (u, k) and of all of them (u,);
+    of the untracked ones (u,); the largest f(u) - u with a margin (u,).
+    """
+
+    chunk: Chunk
     population: Population
     buckets: Buckets
     before: np.ndarray
@@ -40,7 +43,7 @@ class Sampler:
         actions = np.empty(x.shape, dtype=np.int64)
         known = x < self.tracked[:, None]
         slot = self.population.kernels.last_at_most(self.before, row[known], x[known])
-        actions[known] = self.cell.ids[row[known], slot]
+        actions[known] = self.chunk.ids[row[known], slot]
         actions[~known] = self._unsampled(row[~known], rng)
         return actions
 
@@ -57,17 +60,17 @@ class Sampler:
         return out
 
     def _propose(self, unit: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        cell, laws, buckets = self.cell, self.population.laws, self.buckets
+        chunk, laws, buckets = self.chunk, self.population.laws, self.buckets
         last_at_most = self.population.kernels.last_at_most
-        law = cell.law[unit]
+        law = chunk.law[unit]
         pick, place, coin = rng.random((3, len(unit)))
         bucket = last_at_most(buckets.before, law, pick * buckets.total[law])
         rank = buckets.start[law, bucket] + np.floor(place * buckets.size[law, bucket]).astype(np.int64)
         action = laws.action(law, rank)
-        fresh = np.flatnonzero(cell.slots(self.population, unit, action) < 0)
+        fresh = np.flatnonzero(chunk.slots(self.population, unit, action) < 0)
         unit, law = unit[fresh], law[fresh]
         u = laws.log_prob(law, rank[fresh])
-        flow = cell.flow(cell.old_log_probs, self.population, unit, u)
+        flow = chunk.flow(chunk.old_log_probs, self.population, unit, u)
         if np.any(flow > self.lift[unit]):
             raise ArithmeticError(
                 "the flow of unsampled actions rises above its nodes: nodes are too few. Use ReducedEngine(nodes=...) with more."
@@ -77,15 +80,15 @@ class Sampler:
         return accepted, action
 
 
-def sampler_of(cell: Cell, population: Population, buckets: Buckets) -> Sampler:
-    """Return a sampler of the cell's pi_old."""
-    n = cell.nodes
-    up_to = np.cumsum(np.where(cell.tracked, cell.old_probs[:, n:], 0.0), axis=1)
+def sampler_of(chunk: Chunk, population: Population, buckets: Buckets) -> Sampler:
+    """Return a sampler of the chunk's pi_old."""
+    n = chunk.nodes
+    up_to = np.cumsum(np.where(chunk.tracked, chunk.old_probs[:, n:], 0.0), axis=1)
     before = np.concatenate([np.zeros((len(up_to), 1)), up_to[:, :-1]], axis=1)
     # Where all actions are tracked, what rounding left at the nodes is nobody's.
-    rest = np.maximum(np.sum(cell.weight * cell.old_probs[:, :n], axis=1), 0.0)
-    untracked = np.where(cell.count < population.laws.vocab, rest, 0.0)
-    flow = cell.old_log_probs[:, :n] - population.basis.nodes[cell.law]
+    rest = np.maximum(np.sum(chunk.weight * chunk.old_probs[:, :n], axis=1), 0.0)
+    untracked = np.where(chunk.count < population.laws.vocab, rest, 0.0)
+    flow = chunk.old_log_probs[:, :n] - population.basis.nodes[chunk.law]
     top, bottom = (f(flow, axis=1, initial=x) for f, x in ((np.max, -np.inf), (np.min, np.inf)))
     lift = top + 0.1 * (top - bottom) + 1e-9 if n else top
-    return Sampler(cell, population, buckets, before, up_to[:, -1], untracked, lift)
+    return Sampler(chunk, population, buckets, before, up_to[:, -1], untracked, lift)

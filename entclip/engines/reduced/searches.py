@@ -25,12 +25,12 @@ def last_at_most(table: np.ndarray, row: np.ndarray, value: np.ndarray) -> np.nd
     return low
 
 
-def added_up(columns: np.ndarray, advantages: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return distinct (unit, column) pairs of samples (u, B), in order, and for each (D,) the sums of A+ and A- over B and the
+def added_up(points: np.ndarray, advantages: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return distinct (unit, point) pairs of samples (u, B), in order, and for each (D,) the sums of A+ and A- over B and the
     numbers of samples with A > 0 and A < 0."""
-    units, batch = columns.shape
-    width, a = int(columns.max()) + 1, advantages.reshape(-1)
-    keys, which = np.unique((np.arange(units)[:, None] * width + columns).reshape(-1), return_inverse=True)
+    units, batch = points.shape
+    width, a = int(points.max()) + 1, advantages.reshape(-1)
+    keys, which = np.unique((np.arange(units)[:, None] * width + points).reshape(-1), return_inverse=True)
     sums = (np.bincount(which, x, minlength=len(keys)) for x in (np.maximum(a, 0), np.maximum(-a, 0), a > 0, a < 0))
     plus, minus, n_plus, n_minus = sums
     return *np.divmod(keys, width), plus / batch, minus / batch, n_plus, n_minus
@@ -78,7 +78,7 @@ def insert(keys: np.ndarray, slots: np.ndarray, row: np.ndarray, ids: np.ndarray
 class IdTable:
     """Hash tables from action ids to slots, one per row: keys and slots (R, M), M a power of two at least twice the entries.
 
-    A table only grows. Successive cells share it: each looks below its own counts, and only the `newest` may add to it.
+    A table only grows. Successive chunks share it: each looks below its own counts, and only the `newest` may add to it.
     """
 
     def __init__(self, keys: np.ndarray, slots: np.ndarray, newest: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What an objective sees of the columns of a cell, and its statistics over all units of a run."""
+"""What an objective sees of the points of a chunk, and its statistics over all units of a run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from entclip.engines.reduced.cell import Cell, Population
-from entclip.engines.reduced.column_policy import PADDING, Columns, ratio_of, whole_weight
+from entclip.engines.reduced.chunk import Chunk, Population
+from entclip.engines.reduced.point_policy import PADDING, Points, ratio_of, whole_weight
 from entclip.objectives.base import Objective, View
 
 __all__ = ["Counted", "Sight", "entropies", "statistics_of"]
 
-Counted = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]  # unit and column, and samples with an advantage, (D,) each
+Counted = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]  # unit and point, and samples with an advantage, (D,) each
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Numbers of units beside their columns, (u,) each: H of pi and of pi_old if the objective needs them, and statistics; and
-    the reference policy at their columns, (u, c), if it needs that."""
+    """Numbers of units beside their points, (u,) each: H of pi and of pi_old if the objective needs them, and statistics; and
+    the reference policy at their points, (u, c), if it needs that."""
 
     entropy: np.ndarray | None = None
     old_entropy: np.ndarray | None = None
@@ -31,12 +31,12 @@ class Sight:
         """Return the same with the entropy of the policies, (u,), for an objective that looks at it."""
         return replace(self, entropy=entropy) if "entropy" in objective.needs else self
 
-    def beside(self, objective: Objective, cell: Cell, population: Population) -> Sight:
-        """Return the same with the reference policy at the columns of these units, for an objective that looks at it."""
-        return replace(self, reference=cell.start(population)) if "reference" in objective.needs else self
+    def beside(self, objective: Objective, chunk: Chunk, population: Population) -> Sight:
+        """Return the same with the reference policy at the points of these units, for an objective that looks at it."""
+        return replace(self, reference=chunk.start(population)) if "reference" in objective.needs else self
 
     def referring_to(self, reference: np.ndarray) -> Sight:
-        """Return the same at other columns, for an objective that looks at the reference policy; reference: at them, (1, k)."""
+        """Return the same at other points, for an objective that looks at the reference policy; reference: at them, (1, k)."""
         return self if self.reference is None else replace(self, reference=reference)
 
     def of(self, rows: slice) -> Sight:
@@ -52,7 +52,7 @@ class Sight:
         log_probs: np.ndarray,
         at: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> View:
-        """Return the view of the first columns of all units, (u, k), or of the actions (D,) at unit and column `at`, (D,)."""
+        """Return the view of the first points of all units, (u, k), or of the actions (D,) at unit and point `at`, (D,)."""
         unit = None if at is None else at[0]
 
         def spread(x: np.ndarray | None) -> Any:
@@ -65,24 +65,24 @@ class Sight:
         return View(ratio, old_probs, log_probs, spread(self.entropy), spread(self.old_entropy), statistics, reference)
 
 
-def entropies(cell: Cell, *, old: bool = False) -> np.ndarray:
+def entropies(chunk: Chunk, *, old: bool = False) -> np.ndarray:
     """Return H of pi, or of pi_old, of each unit, (u,)."""
-    weight = whole_weight(cell.weight, cell.count, cell.probs.shape[1])
-    return Columns.of(*((cell.old_log_probs, weight, cell.old_probs) if old else (cell.log_probs, weight, cell.probs))).entropy
+    weight = whole_weight(chunk.weight, chunk.count, chunk.probs.shape[1])
+    return Points.of(*((chunk.old_log_probs, weight, chunk.old_probs) if old else (chunk.log_probs, weight, chunk.probs))).entropy
 
 
 def statistics_of(
-    objective: Objective, cells: Sequence[Cell], context_weight: np.ndarray, replicas: int, counted: Sequence[Counted] | None
+    objective: Objective, chunks: Sequence[Chunk], context_weight: np.ndarray, replicas: int, counted: Sequence[Counted] | None
 ) -> dict[str, np.ndarray]:
-    """Return the objective's statistics of an update for each unit, (U,), from the policies of all cells or from samples.
+    """Return the objective's statistics of an update for each unit, (U,), from the policies of all chunks or from samples.
 
     A node's share is that of the actions that it stands for. A replica without a sample takes the policies' expectation.
-    counted: the samples of each cell; None for the policies.
+    counted: the samples of each chunk; None for the policies.
     """
-    width = max(cell.probs.shape[1] for cell in cells)
+    width = max(chunk.probs.shape[1] for chunk in chunks)
 
     def table(parts: Sequence[np.ndarray], padding: float) -> np.ndarray:
-        """All units' columns, (R, contexts, width), with room at the end."""
+        """All units' points, (R, contexts, width), with room at the end."""
         out = np.full((len(context_weight), width), padding)
         start = 0
         for part in parts:
@@ -91,12 +91,12 @@ def statistics_of(
         return out.reshape(replicas, -1, width)
 
     d, start, share, seen = context_weight, 0, [], []
-    for index, cell in enumerate(cells):
-        own = d[start : start + len(cell.probs), None]
-        share.append(own * whole_weight(cell.weight, cell.count, cell.probs.shape[1]) * cell.old_probs)
+    for index, chunk in enumerate(chunks):
+        own = d[start : start + len(chunk.probs), None]
+        share.append(own * whole_weight(chunk.weight, chunk.count, chunk.probs.shape[1]) * chunk.old_probs)
         if counted is not None:
             at, count = counted[index]
-            drawn = np.zeros(cell.probs.shape)
+            drawn = np.zeros(chunk.probs.shape)
             drawn[at] = count
             seen.append(own * drawn)
         start += len(own)
@@ -105,8 +105,8 @@ def statistics_of(
         drawn = table(seen, 0.0)
         whole = np.where(np.sum(drawn, axis=(1, 2), keepdims=True) > 0, drawn, whole)
     whole /= np.sum(whole, axis=(1, 2), keepdims=True)
-    log_probs = table([c.log_probs for c in cells], PADDING)
-    probs, old_probs = (table(x, 0.0) for x in ([c.probs for c in cells], [c.old_probs for c in cells]))
-    now, old = (np.concatenate([entropies(c, old=o) for c in cells]).reshape(replicas, -1, 1) for o in (False, True))
+    log_probs = table([c.log_probs for c in chunks], PADDING)
+    probs, old_probs = (table(x, 0.0) for x in ([c.probs for c in chunks], [c.old_probs for c in chunks]))
+    now, old = (np.concatenate([entropies(c, old=o) for c in chunks]).reshape(replicas, -1, 1) for o in (False, True))
     numbers = objective.statistics(View(ratio_of(probs, old_probs), old_probs, log_probs, now, old), whole)
     return {name: np.repeat(value, len(d) // replicas) for name, value in numbers.items()}

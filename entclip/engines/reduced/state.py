@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entclip.engines.base import Rollout, State
-from entclip.engines.reduced.cell import Cell, Population
+from entclip.engines.reduced.chunk import Chunk, Population
 from entclip.engines.reduced.initial_laws import Buckets
 from entclip.engines.reduced.sampling import Sampler
 from entclip.engines.reduced.sight import Sight
@@ -16,22 +16,22 @@ from entclip.rewards.advantage import AdvantageMoments
 
 __all__ = ["ReducedRollout", "ReducedState", "places", "sight_of"]
 
-CELL = 64  # units: part of the key of every stream
+CHUNK = 64  # units: part of the key of every stream
 
 
 @dataclass(kw_only=True)
 class ReducedState(State):
-    """Cells of units, and the number of updates taken."""
+    """Chunks of units, and the number of updates taken."""
 
     population: Population
     buckets: Buckets
-    cells: tuple[Cell, ...]
+    chunks: tuple[Chunk, ...]
     taken: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedRollout(Rollout):
-    """Samplers of pi_old by cell, the advantages' moments and mean rewards, and all samples if they are drawn at once."""
+    """Samplers of pi_old by chunk, the advantages' moments and mean rewards, and all samples if they are drawn at once."""
 
     samplers: tuple[Sampler, ...]
     moments: AdvantageMoments
@@ -42,13 +42,13 @@ class ReducedRollout(Rollout):
 
 
 def places(state: ReducedState) -> list[tuple[slice, int, bool]]:
-    """Return the units of each cell, its key, and whether its rewards are mirrored."""
+    """Return the units of each chunk, its key, and whether its rewards are mirrored."""
     units = len(state.weight)
     half = units // 2 if state.experiment.antithetic else units
-    first = [(slice(a, min(a + CELL, half)), a // CELL, False) for a in range(0, half, CELL)]
+    first = [(slice(a, min(a + CHUNK, half)), a // CHUNK, False) for a in range(0, half, CHUNK)]
     return first + [(slice(s.start + half, s.stop + half), k, True) for s, k, _ in first if half < units]
 
 
 def sight_of(state: ReducedState, rollout: ReducedRollout) -> Sight:
-    """Return what the objective sees of all units beside their columns."""
+    """Return what the objective sees of all units beside their points."""
     return Sight(old_entropy=rollout.old_entropy, statistics=state.statistics)

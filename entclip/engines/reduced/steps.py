@@ -1,7 +1,7 @@
-"""Logit steps from samples: natural, euclidean and Adam, on columns; what each cause is worth along them. Claims T5, T13.
+"""Logit steps from samples: natural, euclidean and Adam, on points; what each cause is worth along them. Claims T5, T13.
 
 Unsampled actions of a euclidean step all move by -eta pi_a sum_b r_b W_b. Under Adam the preconditioner of the actual step is
-held fixed (T13): a cause's step is its own euclidean gradient through that preconditioner, the moments of the past are
+held fixed (T13): a cause's step is its own euclidean gradient through that preconditioner, the averages of the past are
 `momentum`, and what decay does is `weight_decay`.
 """
 
@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from entclip.drift.adam import Adam, adam_step
-from entclip.engines.reduced.cell import Cell
-from entclip.engines.reduced.column_policy import Columns, total, whole_weight
-from entclip.engines.reduced.column_sums import PolicySums
+from entclip.engines.reduced.chunk import Chunk
+from entclip.engines.reduced.point_policy import Points, total, whole_weight
+from entclip.engines.reduced.point_sums import PolicySums
 from entclip.experiments.sections import UpdateSpec
 from entclip.policies.softmax import Geometry
 
@@ -25,7 +25,7 @@ __all__ = ["Optimizer", "Pushes", "Step"]
 
 
 class Pushes(NamedTuple):
-    """The D distinct actions of a minibatch, (D,) each: unit and column, W = sum of c/(r B), ratio, pi_old."""
+    """The D distinct actions of a minibatch, (D,) each: unit and point, W = sum of c/(r B), ratio, pi_old."""
 
     at: tuple[np.ndarray, np.ndarray]
     weights: np.ndarray
@@ -44,15 +44,15 @@ class Pushes(NamedTuple):
         Advantages of whole groups cancel on-policy. Adam divides by the size of what is left, so rounding is set to 0.
         """
         pull = self.by_unit(push, units)
-        noise = 8 * float(np.finfo(np.float64).eps) * self.by_unit(np.abs(push), units)
-        out: np.ndarray = np.where(np.abs(pull) <= noise, 0.0, pull)
+        rounding = 8 * float(np.finfo(np.float64).eps) * self.by_unit(np.abs(push), units)
+        out: np.ndarray = np.where(np.abs(pull) <= rounding, 0.0, pull)
         return out
 
 
 @dataclass(frozen=True)
 class Step:
     """d (u, c), and what the weights W of actions do to entropy to first order: `price` (D,) through their own logits, less
-    `pull_price` (u,) times the pull of `scale` W (D,) on all the others. Causes beside the samples'; Adam's moments."""
+    `pull_price` (u,) times the pull of `scale` W (D,) on all the others. Causes beside the samples'; Adam's averages."""
 
     pushes: Pushes
     total: np.ndarray
@@ -60,7 +60,7 @@ class Step:
     pull_price: np.ndarray | None = None
     scale: np.ndarray | None = None
     causes: dict[str, np.ndarray] = field(default_factory=dict)
-    moments: tuple[np.ndarray, np.ndarray] | None = None
+    averages: tuple[np.ndarray, np.ndarray] | None = None
     pull_size: np.ndarray | None = None  # of the absolute terms of pull_price, under Adam, (u,)
     bonus_size: np.ndarray | float = 0.0  # of the absolute terms of what a bonus does, (u,)
 
@@ -97,47 +97,48 @@ class Optimizer:
     geometry: Geometry
     taken: int
 
-    def step(self, cell: Cell, standing: PolicySums, pushes: Pushes, rate: np.ndarray, bonus: Mapping[str, np.ndarray]) -> Step:
-        """Return the step of one update. standing: of the cell's policy; rate: eta d(s), (u,); bonus: weights w of a step of all
-        columns by cause, (u, c) each."""
-        moved, causes = self._bonus(cell, standing, bonus)
+    def step(self, chunk: Chunk, standing: PolicySums, pushes: Pushes, rate: np.ndarray, bonus: Mapping[str, np.ndarray]) -> Step:
+        """Return the step of one update. standing: of the chunk's policy; rate: eta d(s), (u,); bonus: weights w of a step of all
+        points by cause, (u, c) each."""
+        moved, causes = self._bonus(chunk, standing, bonus)
         if self.spec.optimizer != "sgd":
-            return self._adam(cell, pushes, rate, moved, causes)
-        step = self._plain(cell, standing, pushes, rate)
+            return self._adam(chunk, pushes, rate, moved, causes)
+        step = self._plain(chunk, standing, pushes, rate)
         if not causes:
             return step
-        whole = whole_weight(cell.weight, cell.count, cell.probs.shape[1])
-        gradient = -cell.probs * (cell.log_probs + standing.entropy[:, None]) * whole
+        whole = whole_weight(chunk.weight, chunk.count, chunk.probs.shape[1])
+        gradient = -chunk.probs * (chunk.log_probs + standing.entropy[:, None]) * whole
         size = rate * total(np.abs(gradient), np.abs(moved))
         parts = {cause: rate * total(gradient, x) for cause, x in causes.items()}
         return replace(step, total=step.total + rate[:, None] * moved, causes=parts, bonus_size=size)
 
     def _bonus(
-        self, cell: Cell, standing: PolicySums, bonus: Mapping[str, np.ndarray]
+        self, chunk: Chunk, standing: PolicySums, bonus: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray | float, dict[str, np.ndarray]]:
         """The steps of a bonus per unit rate, together and by cause, (u, c) each; see drift.steps.expected_step."""
-        weight = whole_weight(cell.weight, cell.count, cell.probs.shape[1]) * cell.probs
+        weight = whole_weight(chunk.weight, chunk.count, chunk.probs.shape[1]) * chunk.probs
         causes = {
-            cause: w if self.geometry == "natural" else cell.probs * (w - total(weight, w)[:, None]) for cause, w in bonus.items()
+            cause: w if self.geometry == "natural" else chunk.probs * (w - total(weight, w)[:, None])
+            for cause, w in bonus.items()
         }
         return sum(causes.values()), causes
 
-    def _plain(self, cell: Cell, standing: PolicySums, pushes: Pushes, rate: np.ndarray) -> Step:
+    def _plain(self, chunk: Chunk, standing: PolicySums, pushes: Pushes, rate: np.ndarray) -> Step:
         unit = pushes.at[0]
-        eta, gradient = rate[unit], -cell.probs[pushes.at] * (cell.log_probs[pushes.at] + standing.entropy[unit])
+        eta, gradient = rate[unit], -chunk.probs[pushes.at] * (chunk.log_probs[pushes.at] + standing.entropy[unit])
         if self.geometry == "natural":
-            moved = np.zeros(cell.probs.shape)
+            moved = np.zeros(chunk.probs.shape)
             moved[pushes.at] = eta * pushes.weights / pushes.old_probs
             return Step(pushes, moved, eta * gradient / pushes.old_probs)
         scale = eta * pushes.ratio
         push = scale * pushes.weights
-        moved = cell.probs * -pushes.pull(push, len(rate))[:, None]
+        moved = chunk.probs * -pushes.pull(push, len(rate))[:, None]
         moved[pushes.at] += push
         return Step(pushes, moved, scale * gradient, standing.kappa, scale)
 
     def _adam(
         self,
-        cell: Cell,
+        chunk: Chunk,
         pushes: Pushes,
         rate: np.ndarray,
         bonus: np.ndarray | float,
@@ -145,8 +146,8 @@ class Optimizer:
     ) -> Step:
         """torch's Adam and AdamW, ascending; d(s) is part of the gradient, so rate / learning rate is."""
         spec = self.spec
-        assert cell.moments is not None
-        now = Columns.of(cell.log_probs, whole_weight(cell.weight, cell.count, cell.probs.shape[1]), cell.probs)
+        assert chunk.averages is not None
+        now = Points.of(chunk.log_probs, whole_weight(chunk.weight, chunk.count, chunk.probs.shape[1]), chunk.probs)
         lr = spec.learning_rate
         scale = (rate / lr)[pushes.at[0]] * pushes.ratio
         push = scale * pushes.weights
@@ -156,8 +157,8 @@ class Optimizer:
         if bonuses:
             slope = slope + weight * bonus
         adam = Adam(lr, *spec.betas, spec.eps, spec.weight_decay, spec.optimizer == "adam", self.taken + 1)
-        made = adam_step(adam, slope, cell.log_probs + cell.shift[:, None], *cell.moments)
-        gradient = -now.mass * now.excess  # of whole columns: sums with it are sums over actions
+        made = adam_step(adam, slope, chunk.log_probs + chunk.shift[:, None], *chunk.averages)
+        gradient = -now.mass * now.excess  # of whole points: sums with it are sums over actions
         causes = {name: total(gradient, made.scale * weight * x) for name, x in bonuses.items()}
         bonus_size = total(np.abs(gradient), np.abs(made.scale * weight * bonus)) if bonuses else 0.0
         causes |= {"momentum": total(gradient, made.momentum)}

@@ -12,12 +12,12 @@ from entclip.experiments.shape import shape_of
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import TableReward
 from entclip.support.foresight import Size
-from entclip.support.random import cell_size
+from entclip.support.random import chunk_size
 
 __all__ = ["EXACT", "MAX_OUTCOMES", "SAMPLED", "multisets"]
 
 MAX_OUTCOMES = 1_000_000
-_TEMPORARIES = 60  # arrays of a cell that live at the same time
+_TEMPORARIES = 60  # arrays of a chunk that live at the same time
 _ELEMENT, _SAMPLE = 1e-6, 1e-7  # seconds for an action of a unit in an update, for a sample drawn one by one
 
 
@@ -25,13 +25,13 @@ def _sampled(experiment: Experiment, device: str, dtype: str) -> Size:
     shape, u = shape_of(experiment), experiment.update
     actions, row = shape.outcomes, shape.prefixes * shape.vocab
     units = experiment.replicas * shape.contexts
-    cell = min(units, cell_size(actions))
+    chunk = min(units, chunk_size(actions))
     singly = experiment.reward.levels is None or not isinstance(experiment.advantage, Independent)
     held = {
         f"3 tables of {units:,} units x {row:,} actions": 8.0 * units * (3 * row + shape.sequences),
         f"the policies of {shape.contexts:,} contexts x {row:,} actions": 8.0 * 4 * shape.contexts * row,
-        f"{_TEMPORARIES} arrays of {cell:,} units x {actions:,} actions": 8.0 * _TEMPORARIES * cell * max(actions, row),
-        f"{cell:,} units x {u.batch:,} samples of a minibatch": 8.0 * 5 * cell * u.batch * singly,
+        f"{_TEMPORARIES} arrays of {chunk:,} units x {actions:,} actions": 8.0 * _TEMPORARIES * chunk * max(actions, row),
+        f"{chunk:,} units x {u.batch:,} samples of a minibatch": 8.0 * 5 * chunk * u.batch * singly,
     }
     held |= rewards_held(experiment, units, actions)
     if u.minibatch == "shuffled":

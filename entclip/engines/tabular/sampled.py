@@ -1,6 +1,6 @@
 """The sampled engine: replicas of bandit, tabular and autoregressive policies in numpy, multinomial counts per context.
 
-Units are replica x context, processed in cells (random.py): a cell is the block that bounds memory, the unit of the random
+Units are replica x context, processed in chunks (random.py): a chunk is the block that bounds memory, the unit of the random
 streams, and small enough for the processor's cache. Antithetic replicas are the second half of the units: partner i + R/2
 repeats the streams of replica i with mirrored rewards.
 """
@@ -33,7 +33,7 @@ from entclip.ledger.entry import Entry
 from entclip.objectives.base import Keep, Objective
 from entclip.objectives.drop import both_survived
 from entclip.support.errors import SpecError
-from entclip.support.random import cell_size, stream
+from entclip.support.random import chunk_size, stream
 
 __all__ = ["SampledEngine"]
 
@@ -56,13 +56,13 @@ class SampledEngine(TabularBooks):
         fresh = any(minibatch.fresh for minibatch in rollout) and state.objective.source != "batch"
         if state.experiment.update.geometry == "natural" and fresh:
             started = before_update(state, lambda _: statistics_of(state, None))
-            cells = (rows for rows, _, _ in self._cells(state, rollout.old_sequence_probs.shape[-1]))
-            rollout = dataclasses.replace(rollout, rare_variance=rare_variance(started, rollout, cells))
+            chunks = (rows for rows, _, _ in self._chunks(state, rollout.old_sequence_probs.shape[-1]))
+            rollout = dataclasses.replace(rollout, rare_variance=rare_variance(started, rollout, chunks))
         return state, rollout
 
-    def _cells(self, state: TabularState, actions: int) -> list[tuple[slice, int, bool]]:
-        """Units of each cell, its key, and whether its rewards are mirrored."""
-        units, size = len(state.log_probs), cell_size(actions)
+    def _chunks(self, state: TabularState, actions: int) -> list[tuple[slice, int, bool]]:
+        """Units of each chunk, its key, and whether its rewards are mirrored."""
+        units, size = len(state.log_probs), chunk_size(actions)
         half = units // 2 if state.experiment.antithetic else units
         first = [(slice(a, min(a + size, half)), a // size, False) for a in range(0, half, size)]
         return first + [(slice(s.start + half, s.stop + half), k, True) for s, k, _ in first if half < units]
@@ -76,7 +76,7 @@ class SampledEngine(TabularBooks):
                 'contexts, replicas or samples, or update.minibatch = "groups", which stores none.'
             )
         actions, values = np.empty(shape, dtype=np.int64), np.empty(shape)
-        for rows, key, mirror in self._cells(state, probs.shape[-1]):
+        for rows, key, mirror in self._chunks(state, probs.shape[-1]):
             rngs = tuple(stream(state.experiment.seed, p, state.rollout, key) for p in ("actions", "rewards", "order"))
             actions[rows], values[rows] = shuffled_slots(state.experiment, probs[rows], rngs, mirror=mirror)  # type: ignore[arg-type]
         return actions, values
@@ -119,22 +119,22 @@ class SampledEngine(TabularBooks):
     ) -> tuple[TabularState, Entry]:
         new = np.empty_like(state.log_probs)
         columns: dict[str, np.ndarray] = {}
-        cells = self._cells(state, rollout.old_sequence_probs.shape[-1])
+        chunks = self._chunks(state, rollout.old_sequence_probs.shape[-1])
 
         def made(samples: bool) -> dict[str, np.ndarray]:
             if not samples:
                 return statistics_of(state, None)
             counts = np.empty(rollout.old_sequence_probs.shape)
-            for cell in cells:  # drawn again, samples are the same
-                sums = self._sums(state, rollout, minibatch, *cell, directive.keep)
-                counts[cell[0]] = sums.n_plus + sums.n_minus
+            for chunk in chunks:  # drawn again, samples are the same
+                sums = self._sums(state, rollout, minibatch, *chunk, directive.keep)
+                counts[chunk[0]] = sums.n_plus + sums.n_minus
             return statistics_of(state, counts)
 
         state = before_update(state, made)
         if directive.step_variance is not None:
-            rate = matched_rate(state, rollout, directive.step_variance, (rows for rows, _, _ in cells))
+            rate = matched_rate(state, rollout, directive.step_variance, (rows for rows, _, _ in chunks))
             directive = dataclasses.replace(directive, learning_rate=rate)
-        for rows, key, mirror in cells:
+        for rows, key, mirror in chunks:
             keep = both_survived(survival_of(state, rows), directive.keep)
             sums = self._sums(state, rollout, minibatch, rows, key, mirror, keep)
             new[rows], part = update_block(state, rollout, minibatch, sums, rows, directive)

@@ -174,10 +174,10 @@ def update_block(
     return new, pooled
 
 
-def rare_variance(state: TabularState, rollout: TabularRollout, cells: Iterable[slice]) -> np.ndarray:
+def rare_variance(state: TabularState, rollout: TabularRollout, chunks: Iterable[slice]) -> np.ndarray:
     """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
     spec, out = state.experiment.update, np.empty(len(state.log_probs))
-    for rows in cells:
+    for rows in chunks:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
         change = state.objective.change(_view(state, rows))
         moments = with_prefix_axis(take_moments(rollout.moments, rows))
@@ -234,12 +234,12 @@ def statistics_of(state: TabularState, counts: np.ndarray | None) -> dict[str, n
     return {name: np.repeat(x, len(old) // replicas) for name, x in objective.statistics(view, share).items()}
 
 
-def matched_rate(state: TabularState, rollout: TabularRollout, target: float, cells: Iterable[slice]) -> float:
+def matched_rate(state: TabularState, rollout: TabularRollout, target: float, chunks: Iterable[slice]) -> float:
     """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     scheme, total = scheme_of(state), 0.0
     squares = state.weight * step_weight(state) ** 2
-    for cell in cells:
-        for rows in _single_units(cell, rollout):
+    for chunk in chunks:
+        for rows in _single_units(chunk, rollout):
             view = _view(state, rows)
             moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
             visits = None if state.visits is None else state.visits[rows]
@@ -253,11 +253,11 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ce
     return math.sqrt(target * float(state.weight.sum()) / total)
 
 
-def _single_units(cell: slice, rollout: TabularRollout) -> Iterable[slice]:
-    """The units of a cell at once, or one by one: with groups a sequence's levels make a table for each prefix and token."""
+def _single_units(chunk: slice, rollout: TabularRollout) -> Iterable[slice]:
+    """The units of a chunk at once, or one by one: with groups a sequence's levels make a table for each prefix and token."""
     if rollout.moments.pair is None or not rollout.moments.action_dependent:
-        return (cell,)
-    return (slice(u, u + 1) for u in range(cell.start, cell.stop))
+        return (chunk,)
+    return (slice(u, u + 1) for u in range(chunk.start, chunk.stop))
 
 
 def _per_unit(columns: dict[str, np.ndarray], visits: np.ndarray | None, length: int) -> dict[str, np.ndarray]:

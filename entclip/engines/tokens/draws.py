@@ -1,4 +1,4 @@
-"""Samples of the tokens engine: actions by inverse transform on the device, advantages from rewards, cell by cell.
+"""Samples of the tokens engine: actions by inverse transform on the device, advantages from rewards, chunk by chunk.
 
 The law that is sampled is a table of integers: an action's share is floor(2^62 pi_old), and a uniform number picks a point of
 their sum. Integer sums do not depend on the order in which blocks and threads add them, so a draw depends on the seed alone.
@@ -25,7 +25,7 @@ from entclip.support.random import stream
 
 __all__ = ["Draws", "inverse_transform"]
 
-CELL = 64  # units of one random stream: part of every stream's key
+CHUNK = 64  # units of one random stream: part of every stream's key
 _MAX_SLOT_BYTES = 4 * 2**30
 _AHEAD_BYTES = 64 * 2**20
 
@@ -73,19 +73,19 @@ class Draws:
         share = torch.where(values > 0, keep.plus, keep.minus)
         return actions, torch.where(torch.as_tensor(coins, device=values.device) < share, values, 0.0)
 
-    def _cells(self) -> Iterator[tuple[int, int]]:
-        """Key and units of each cell; antithetic partners share the cells of the first half."""
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        """Key and units of each chunk; antithetic partners share the chunks of the first half."""
         half = self.units // 2 if self.experiment.antithetic else self.units
-        return ((start // CELL, min(CELL, half - start)) for start in range(0, half, CELL))
+        return ((start // CHUNK, min(CHUNK, half - start)) for start in range(0, half, CHUNK))
 
     def _paired(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Rows of all units from those of the cells."""
+        """Rows of all units from those of the chunks."""
         return np.concatenate(parts * 2 if self.experiment.antithetic else parts)
 
     def _concatenated(self, purpose: str, samples: int, *where: int) -> np.ndarray:
         """Uniforms (U, samples): a unit's row does not depend on how many units there are."""
         seed = self.experiment.seed
-        streams = (stream(seed, purpose, self.rollout, *where, key).random((n, samples)) for key, n in self._cells())  # type: ignore[arg-type]
+        streams = (stream(seed, purpose, self.rollout, *where, key).random((n, samples)) for key, n in self._chunks())  # type: ignore[arg-type]
         return self._paired(list(streams))
 
     def _draw(self, indices: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
@@ -101,7 +101,7 @@ class Draws:
         values = self._advantages(actions)
         orders = [
             stream(seed, "order", self.rollout, key).permuted(np.broadcast_to(np.arange(total), (n, total)), axis=1)
-            for key, n in self._cells()
+            for key, n in self._chunks()
         ]
         order = torch.as_tensor(self._paired(orders), device=actions.device)
         return actions.gather(1, order), values.gather(1, order)
@@ -137,8 +137,8 @@ class Draws:
             taken = np.broadcast_to(np.int64(0), tuple(actions.shape))
         mean = np.broadcast_to(self.mean_reward, (self.units, 1))
         values = []
-        for key, n in self._cells():
-            rows, rng = slice(key * CELL, key * CELL + n), stream(experiment.seed, "rewards", self.rollout, *where, key)
+        for key, n in self._chunks():
+            rows, rng = slice(key * CHUNK, key * CHUNK + n), stream(experiment.seed, "rewards", self.rollout, *where, key)
             values.append(draw_advantages(experiment, taken[rows], mean[rows], rng))
         if experiment.antithetic:
             values += [-value for value in values]

@@ -97,7 +97,7 @@ class TokensEngine:
             measured = reference.measure(old)
             state.old_logits, state.old_log_z, state.old_entropy = old, measured.log_z, measured.entropy
         if experiment.update.optimizer != "sgd":
-            state.moments = (torch.zeros_like(logits), torch.zeros_like(logits))
+            state.averages = (torch.zeros_like(logits), torch.zeros_like(logits))
         return state
 
     def _kernel_for(self, objective: Objective) -> Any:
@@ -128,7 +128,7 @@ class TokensEngine:
     ) -> tuple[TokensState, Entry]:
         spec = state.experiment.update
         actions, advantages = self._samples(state, rollout, minibatch, directive)
-        adam = state.moments is not None
+        adam = state.averages is not None
         if adam and directive.step_variance is not None:
             raise SpecError("a match_kl control scales the gradient, which Adam undoes: use optimizer sgd for it.")
         rate = self._rate(state, rollout, directive)
@@ -154,17 +154,17 @@ class TokensEngine:
 
     def pack(self, state: TokensState) -> dict[str, np.ndarray]:
         tables = {"logits": state.logits, **{f"norm_{k}": v for k, v in state.norm._asdict().items()}}
-        if state.moments is not None:
-            tables |= {"m": state.moments[0], "v": state.moments[1]}
+        if state.averages is not None:
+            tables |= {"m": state.averages[0], "v": state.averages[1]}
         return {name: t.cpu().numpy() for name, t in tables.items()} | {"updates": np.array(state.updates)}
 
     def unpack(self, state: TokensState, arrays: Mapping[str, np.ndarray]) -> TokensState:
         def table(name: str) -> Tensor:
             return torch.tensor(arrays[name], device=self.device)
 
-        moments = None if state.moments is None else (table("m"), table("v"))
+        averages = None if state.averages is None else (table("m"), table("v"))
         norm = Norm(*(table(f"norm_{k}") for k in Norm._fields))
-        return dataclasses.replace(state, logits=table("logits"), norm=norm, moments=moments, updates=int(arrays["updates"]))
+        return dataclasses.replace(state, logits=table("logits"), norm=norm, averages=averages, updates=int(arrays["updates"]))
 
     def _samples(
         self, state: TokensState, rollout: TokensRollout, minibatch: Minibatch, directive: Directive
@@ -286,9 +286,9 @@ class TokensEngine:
             torch.full_like(rate, spec.learning_rate), *spec.betas, spec.eps, spec.weight_decay, spec.optimizer == "adam",
             state.updates + 1,
         )  # fmt: skip
-        assert state.moments is not None
+        assert state.averages is not None
         view = self._view(state, None)
-        after, sums, prices = state.kernel.adam_step(state.logits, *state.moments, state.norm, slots, pull, adam, view)
+        after, sums, prices = state.kernel.adam_step(state.logits, *state.averages, state.norm, slots, pull, adam, view)
         columns = tokens_books.adam_columns(
             scheme_of(state), state.norm, after, sums, taken, slots, prices, pull, scale, spec.weight_decay > 0,
             state.logits.shape[1], float(torch.finfo(self.dtype).eps),

@@ -16,21 +16,21 @@ __all__ = ["TokensRollout", "TokensState", "log_probs_of"]
 
 @dataclass(kw_only=True)
 class TokensState(State):
-    """Logits (U, V) of every unit and log Z, H of their policies; pi_old from the first rollout on; Adam's moments."""
+    """Logits (U, V) of every unit and log Z, H of their policies; pi_old from the first rollout on; Adam's averages."""
 
     logits: Tensor
     norm: Norm
     old_logits: Tensor | None = None
     old_log_z: Tensor | None = None
     old_entropy: Tensor | None = None
-    moments: tuple[Tensor, Tensor] | None = None
+    averages: tuple[Tensor, Tensor] | None = None
     updates: int = 0
     kernel: Any = reference  # the module of passes that knows the objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokensRollout(Rollout):
-    """The samples of a rollout, drawn when used, and the exact moments of their advantages under pi_old."""
+    """The samples of a rollout, drawn when used, and the exact averages of their advantages under pi_old."""
 
     draws: Draws
     moments: AdvantageMoments

@@ -25,14 +25,14 @@ def columns_of(p: State, new: State, law: SampleLaw, geometry: Geometry, rate: f
     kappa = step_value(p, geometry)
     half = law.moment("plus")  # = E[A-]: the mean of A is 0 and does not depend on the action (T6)
     causes: dict[str, Array] = {"unclipped": 0.0} | {
-        name: p.mean(kappa, getattr(p.cells, name)) for name in ("clip_low", "clip_high", "other")
+        name: p.mean(kappa, getattr(p.binned, name)) for name in ("clip_low", "clip_high", "other")
     }
     out: dict[str, Array] = {f"expected_{cause}": rate * half * value for cause, value in causes.items()}
     out["expected_curvature"] = _curvature(p, law, geometry, rate, batch)
     change = new.level - p.level
     out["expected_remainder"] = change - sum(out.values())
     out["expected_measured"] = change
-    low, high = p.cells.low, p.cells.high
+    low, high = p.binned.low, p.binned.high
     # Weights of a set may be slightly negative beside its bound; far out in a tail so may their sum.
     out |= {f"pi_{side}": np.maximum(p.mean(share), 0.0) for side, share in (("low", low), ("high", high))}
     out |= {"mass_low": p.mean(kappa, low), "mass_high": p.mean(kappa, high)}
@@ -48,7 +48,7 @@ def columns_of(p: State, new: State, law: SampleLaw, geometry: Geometry, rate: f
 
 def _curvature(p: State, law: SampleLaw, geometry: Geometry, rate: float, batch: int) -> Array:
     """T8 for whole groups."""
-    g, size = p.cells, law.size
+    g, size = p.binned, law.size
     weights = SampleWeights(
         mean=law.moment("plus") * g.plus - law.moment("minus") * g.minus,
         square=g.plus_sq * law.moment("plus_sq") + g.minus_sq * law.moment("minus_sq"),

@@ -45,7 +45,7 @@ def counted(p: Paths, law: SampleLaw, batch: int, normal: np.ndarray) -> np.ndar
     out = normal[:, :entries].copy()
     total, variance = (np.zeros((len(normal), int(alone.sum()))) for _ in range(2))
     for level, (value, prob) in enumerate(law.atoms):
-        weight = value * (p.cells.plus if value > 0 else p.cells.minus)[:, alone]
+        weight = value * (p.binned.plus if value > 0 else p.binned.minus)[:, alone]
         expected = batch * prob * p.old_probs[:, alone]
         total += weight * (poisson_quantile(normal[:, level * entries : (level + 1) * entries][:, alone], expected) - expected)
         variance += weight**2 * expected

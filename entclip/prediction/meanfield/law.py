@@ -78,7 +78,7 @@ class SampleLaw:
     ) -> np.ndarray:
         """Return E[exp(-i size A' by)], A' the advantage where its sign is kept and 0 where it is not.
 
-        Where there are `few` samples `size` is in lattice cells, and a move by a fraction of a cell is spread over three."""
+        Where there are `few` samples `size` is in lattice bins, and a move by a fraction of a bin is spread over three."""
         if self.std is None:
             kept = np.where(self.values > 0, plus, minus) * self.values
             out = np.zeros(np.broadcast_shapes(size.shape, by.shape), dtype=complex)
@@ -93,13 +93,13 @@ class SampleLaw:
         return halves / 2
 
 
-def moved(cells: np.ndarray, angle: np.ndarray, few: np.ndarray | bool = True) -> np.ndarray:
-    """Return the transform of a move by a number of cells: where samples are few, over three cells with its mean and square.
+def moved(bins: np.ndarray, angle: np.ndarray, few: np.ndarray | bool = True) -> np.ndarray:
+    """Return the transform of a move by a number of bins: where samples are few, over three bins with its mean and square.
 
-    A move by a fraction of a cell has a transform of its own, but one that leaves alternating tails everywhere unless many moves
+    A move by a fraction of a bin has a transform of its own, but one that leaves alternating tails everywhere unless many moves
     add up to a smooth law."""
-    whole = np.where(few, np.round(cells), cells)
-    rest = cells - whole
+    whole = np.where(few, np.round(bins), bins)
+    rest = bins - whole
     out: np.ndarray = np.exp(-1j * whole * angle) * (1 - 1j * rest * np.sin(angle) - rest**2 * (1 - np.cos(angle)))
     return out
 

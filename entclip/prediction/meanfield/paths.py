@@ -23,7 +23,7 @@ import numpy as np
 from entclip.objectives.base import Change, Objective, View
 from entclip.prediction.meanfield.law import SampleLaw
 from entclip.prediction.meanfield.nodes import Nodes, pool
-from entclip.prediction.meanfield.population import Cells, cells_of
+from entclip.prediction.meanfield.population import BinnedChange, binned_change
 
 __all__ = ["Noise", "Paths", "block_size", "correlated", "path_step", "paths_of", "representatives"]
 
@@ -98,8 +98,8 @@ class Paths:
         return self.change.gated
 
     @cached_property
-    def cells(self) -> Cells:
-        return cells_of(self.change)
+    def binned(self) -> BinnedChange:
+        return binned_change(self.change)
 
     def first(self, size: int) -> Paths:
         """Return the first `size` paths."""
@@ -183,7 +183,7 @@ class Noise:
 
 def path_step(p: Paths, law: SampleLaw, rate: float, batch: int, normal: np.ndarray) -> Paths:
     """Take one minibatch along each path, from numbers of mean 0 and variance 1, (Q, K): standard normal, or `jumps.counted`."""
-    g = p.cells
+    g = p.binned
     mean = p.probs * (law.moment("plus") * g.plus - law.moment("minus") * g.minus)
     noise = correlated(p, law, normal) / np.sqrt(batch)
     gradient = -p.probs * (p.log_probs + p.entropy)
@@ -201,7 +201,7 @@ def correlated(p: Paths, law: SampleLaw, normal: np.ndarray) -> np.ndarray:
     With D = pi0 r^2 q its covariance is sqrt(D) (1 + V N V') sqrt(D), V = (u_+, u_-)/sqrt(D), N = law.coupling. The root of the
     bracket is 1 + V X V' with X = N (1 + T)^-1, T^2 = 1 + V'V N: a root of two by two matrices, whatever the number of actions.
     """
-    g = p.cells
+    g = p.binned
     scale = np.sqrt(p.probs * p.ratio * (g.plus_sq * law.moment("plus_sq") + g.minus_sq * law.moment("minus_sq")))
     z = normal
     pairs = np.flatnonzero(p.twin)

@@ -12,19 +12,19 @@ import numpy as np
 from entclip.objectives.base import Change, Objective, View, split_by_cause
 from entclip.prediction.meanfield.nodes import Nodes
 
-__all__ = ["Cells", "Population", "cells_of"]
+__all__ = ["BinnedChange", "Population", "binned_change"]
 
-# Midpoints of equal parts of a cell, in units of its width.
+# Midpoints of equal parts of a bin, in units of its width.
 _FINE = (np.arange(32) + 0.5) / 32
-# First moment about the middle of a cell, and half the excess of the second over a constant's 1/12.
+# First moment about the middle of a bin, and half the excess of the second over a constant's 1/12.
 _TILT = (_FINE - 0.5) / 32
 _BEND = ((_FINE - 0.5) ** 2 - 1 / 12) / 64
 
 
-class Cells(NamedTuple):
-    """What the objective does, (K, N), as weights: sums over lattice cells with them are integrals over the true sets.
+class BinnedChange(NamedTuple):
+    """What the objective does, (K, N), as weights: sums over lattice bins with them are integrals over the true sets.
 
-    Where a bound cuts a cell, the cell and its neighbours have that cell's moments, so a weight may lie a little outside [0, 1].
+    Where a bound cuts a bin, the bin and its neighbours have that bin's moments, so a weight may lie a little outside [0, 1].
 
     plus, minus, plus_sq, minus_sq: the objective's gains and their squares; both: plus times minus; low, high: shares in the
     sets; clip_low, clip_high, other: weights by cause where E[A+] = E[A-] = 1.
@@ -42,13 +42,13 @@ class Cells(NamedTuple):
     other: np.ndarray
 
 
-def cells_of(change: Change) -> Cells:
+def binned_change(change: Change) -> BinnedChange:
     """Return what the objective does at each action of a view."""
     gains = change.gains
     one = np.ones_like(gains.plus)
     parts = split_by_cause(change, one, one)
     causes = (parts["clip_low"], parts["clip_high"], parts["other"])
-    return Cells(*gains, gains.plus * gains.minus, change.low.astype(float), change.high.astype(float), *causes)
+    return BinnedChange(*gains, gains.plus * gains.minus, change.low.astype(float), change.high.astype(float), *causes)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Population:
 
     @cached_property
     def _edges(self) -> tuple[np.ndarray, np.ndarray, Change]:
-        """The ratios at the edges of the lattice's cells (K, N + 1), their logarithms, and what the objective does there."""
+        """The ratios at the edges of the lattice's bins (K, N + 1), their logarithms, and what the objective does there."""
         n = self.mass.shape[1]
         log_edges = self.step[:, None] * (np.arange(n + 1) - n // 2 - 0.5) + self.shift
         edges = np.exp(log_edges)
@@ -139,21 +139,21 @@ class Population:
         return self._edges[2].gated
 
     @cached_property
-    def cells(self) -> Cells:
-        """Return what the objective does at every point; cells cut by a bound by their moments."""
+    def binned(self) -> BinnedChange:
+        """Return what the objective does at every point; bins cut by a bound by their moments."""
         n = self.mass.shape[1]
         edges, log_edges, change = self._edges
-        ends, piece = np.stack(cells_of(change)), change.piece
+        ends, piece = np.stack(binned_change(change)), change.piece
         out = (ends[..., :-1] + ends[..., 1:]) / 2
         row, column = np.nonzero((piece[:, 1:] != piece[:, :-1]) & (self.mass != 0))
         if len(row):
             inside = edges[row, column, None] * np.exp(self.step[row, None] * _FINE)
             log_inside = log_edges[row, column, None] + self.step[row, None] * _FINE
-            fine = np.stack(cells_of(self._change(inside, log_inside, row)))
+            fine = np.stack(binned_change(self._change(inside, log_inside, row)))
             mean, tilt, bend = fine.mean(axis=-1), fine @ _TILT, fine @ _BEND
             left, right = ends[:, row, column], ends[:, row, column + 1]
             out[:, row, column] = mean
-            # Sums over the lattice are to be integrals over the true sets: the cell's moments are given to it and its neighbours.
+            # Sums over the lattice are to be integrals over the true sets: the bin's moments are given to it and its neighbours.
             below, above = np.maximum(column - 1, 0), np.minimum(column + 1, n - 1)
             for place, more in (
                 (below, (mean - left) / 24 - tilt / 2 + bend),
@@ -161,4 +161,4 @@ class Population:
                 (above, (mean - right) / 24 + tilt / 2 + bend),
             ):
                 np.add.at(out, (slice(None), row, place), more)  # type: ignore[arg-type]
-        return Cells(*out)
+        return BinnedChange(*out)

@@ -32,7 +32,7 @@ def _normalised(p: Population, mass: np.ndarray) -> Population:
 
 def moments(p: Population, law: SampleLaw, rate: float, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of one natural minibatch's move of log r at every point, up to the common shift. Claim T11."""
-    gains = p.cells
+    gains = p.binned
     m = gains.plus * law.moment("plus") - gains.minus * law.moment("minus")
     q = gains.plus_sq * law.moment("plus_sq") + gains.minus_sq * law.moment("minus_sq")
     square = q / p.old_probs * (1 - 2 * p.probs) + p.mean(p.ratio * q)
@@ -42,7 +42,7 @@ def moments(p: Population, law: SampleLaw, rate: float, batch: int) -> tuple[np.
 
 def _pairs(p: Population, law: SampleLaw) -> np.ndarray:
     """What T11's bracket holds beside E x^2: (G - 1) E[x_i x_j] - G (E x)^2, by the mean moves u_+- of either sign's weight."""
-    u = np.stack([gain - p.mean(gain) for gain in (p.cells.plus, p.cells.minus)])
+    u = np.stack([gain - p.mean(gain) for gain in (p.binned.plus, p.binned.minus)])
     out: np.ndarray = np.einsum("st,skn,tkn->kn", law.coupling, u, u)
     return out
 
@@ -55,7 +55,7 @@ def local_step(p: Population, law: SampleLaw, rate: float, batch: int) -> Popula
     reach = np.max(np.where(p.mass != 0, np.abs(centre) + 6 * np.sqrt(width), 0.0), axis=1)
     few = batch * p.nodes.prob < (np.inf if p.objective.hard else MANY)
     out = np.empty_like(p.mass)
-    # Few actions, the likely ones, move far: the others need not look at as many cells.
+    # Few actions, the likely ones, move far: the others need not look at as many bins.
     for rows in (~few & (reach <= _NEAR), ~few & (reach > _NEAR)):
         if np.any(rows):
             out[rows] = _spread(p.mass[rows], centre[rows], width[rows], int(np.ceil(reach[rows].max())) + 1)
@@ -66,7 +66,7 @@ def local_step(p: Population, law: SampleLaw, rate: float, batch: int) -> Popula
 
 def _compound(p: Population, law: SampleLaw, rate: float, batch: int, rows: np.ndarray) -> np.ndarray:
     """The mass of some nodes after a minibatch: each sample moves its action's logit by rate A g/(batch pi0), g the gain where
-    the action stands, so that every lattice cell has a compound law of its own."""
+    the action stands, so that every lattice bin has a compound law of its own."""
     n = p.mass.shape[1]
     h, old = p.step[rows, None], p.old_probs[rows]
     angle = 2 * np.pi * np.fft.rfftfreq(n)
@@ -78,16 +78,16 @@ def _compound(p: Population, law: SampleLaw, rate: float, batch: int, rows: np.n
     jump, drift = moving * rate * (1 - own) / (batch * old) / h, moving * ~rare * rate * own / h
 
     def kernel(k: np.ndarray, one: np.ndarray, plus: np.ndarray | float, minus: np.ndarray | float) -> np.ndarray:
-        """The logarithm of the transform of a minibatch's own move of nodes k, in cells, from that of one of its samples."""
+        """The logarithm of the transform of a minibatch's own move of nodes k, in bins, from that of one of its samples."""
         back = drift[k] * (plus * law.moment("plus") - minus * law.moment("minus"))
         out: np.ndarray = batch * np.log1p(old[k] * (one - 1)) - 1j * angle * back
         return out
 
-    c, every = p.cells, np.arange(len(rows))
+    c, every = p.binned, np.arange(len(rows))
     spectrum: np.ndarray = np.zeros((len(rows), len(angle)), dtype=complex)
     for whole, plus, minus, share in _switched(*(x[rows] for x in (c.plus, c.minus, c.plus_sq, c.minus_sq, c.both))):
         part = p.mass[rows] * share
-        hard = (plus == whole[0]) & (minus == whole[1])  # gains 0 or 1: one law for all these cells
+        hard = (plus == whole[0]) & (minus == whole[1])  # gains 0 or 1: one law for all these bins
         if np.any(part[hard]):
             one = law.transform(jump, *map(bool, whole), by=angle, few=rare)
             spectrum += np.fft.rfft(np.where(hard, part, 0.0), axis=1) * np.exp(kernel(every, one, *whole))
@@ -109,9 +109,9 @@ def _compound(p: Population, law: SampleLaw, rate: float, batch: int, rows: np.n
 def _switched(
     plus: np.ndarray, minus: np.ndarray, plus_sq: np.ndarray, minus_sq: np.ndarray, both: np.ndarray
 ) -> list[tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]]:
-    """Return which gains are on, their values for A > 0 and A < 0, and the share of a cell that has them.
+    """Return which gains are on, their values for A > 0 and A < 0, and the share of a bin that has them.
 
-    A cell that a bound cuts holds two laws, not one of the mean gain: on, at E g^2/E g, in the share (E g)^2/E g^2, or 0."""
+    A bin that a bound cuts holds two laws, not one of the mean gain: on, at E g^2/E g, in the share (E g)^2/E g^2, or 0."""
     sizes, shares = [], []
     for gain, square in ((plus, plus_sq), (minus, minus_sq)):
         size = np.divide(square, gain, out=np.zeros_like(gain), where=np.abs(gain) > _TINY)
@@ -129,19 +129,19 @@ def _switched(
 
 
 def _exchange(spread: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """The transform of a Gaussian of variance `spread`, in cells, as repeated exchange with the two neighbours: one narrower than
-    a cell would leave alternating tails everywhere."""
+    """The transform of a Gaussian of variance `spread`, in bins, as repeated exchange with the two neighbours: one narrower than
+    a bin would leave alternating tails everywhere."""
     times = np.maximum(1.0, np.ceil(4 * spread))
     out: np.ndarray = (1 - spread / times * (1 - np.cos(angle))) ** times
     return out
 
 
 def _spread(mass: np.ndarray, centre: np.ndarray, width: np.ndarray, reach: int) -> np.ndarray:
-    """Each cell's mass moved by a Gaussian of given centre and variance, in cells; what leaves the lattice stays at its ends."""
+    """Each bin's mass moved by a Gaussian of given centre and variance, in bins; what leaves the lattice stays at its ends."""
     n = mass.shape[1]
     reach = min(reach, n // 2)
     offsets = range(-reach, reach + 1)
-    # Weights exp(-(m - centre)^2 / 2 width) are normalised over m; below a width of .5 cells they would lose variance: then three
+    # Weights exp(-(m - centre)^2 / 2 width) are normalised over m; below a width of .5 bins they would lose variance: then three
     # points that have the right mean and variance take their place.
     narrow = width < 0.5
     safe = np.where(narrow, 1.0, width)

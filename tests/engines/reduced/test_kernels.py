@@ -45,7 +45,7 @@ def _policies(rng, *, room=9, spread=0.3):
 
 
 def _spoilt(policies):
-    """The same with NaN wherever there is no action: a cell's room may hold anything."""
+    """The same with NaN wherever there is no action: a chunk's room may hold anything."""
     n, count = policies[4].shape[1], policies[6]
     beyond = np.arange(policies[0].shape[1]) >= n + count[:, None]
     return (*(np.where(beyond, np.nan, x) for x in policies[:4]), *policies[4:])
@@ -59,9 +59,9 @@ def _close(ours, theirs, terms=1.0):
 @pytest.mark.parametrize("idle", [(0.8, 1.3), (0.0, math.inf), (math.nan, math.nan)])
 def test_sums_of_a_policy(euclidean, idle):
     policies = _policies(np.random.default_rng(0))
-    want, unit, column = NUMPY.measure(*policies, euclidean, idle)
+    want, unit, point = NUMPY.measure(*policies, euclidean, idle)
     got, *at = NUMBA.measure(*_spoilt(policies), euclidean, idle)
-    assert np.array_equal(at, [unit, column])
+    assert np.array_equal(at, [unit, point])
     assert len(unit) == {0.8: len(unit), 0.0: 0}.get(idle[0], 5 * 30 + policies[6].sum())
     assert len(unit) > 0 or idle[0] == 0
     # Absolute terms of the largest sum: those of the trace, over as many actions as there are (natural) or times pi^2.
@@ -83,7 +83,7 @@ def test_steps(size):
         step[:, :30] = -1.0
     entropy = NUMPY.measure(*policies, True, (0.8, 1.2))[0].entropy
     spoilt = _spoilt(policies)
-    with np.errstate(over="ignore", invalid="ignore"):  # as update_cell, which judges the result
+    with np.errstate(over="ignore", invalid="ignore"):  # as update_chunk, which judges the result
         want = NUMPY.move(log_probs, probs, step, weight, count, entropy)
         got = NUMBA.move(spoilt[0], spoilt[1], step, weight, count, entropy)
     held = np.arange(probs.shape[1]) < 30 + count[:, None]
@@ -136,17 +136,17 @@ def test_units_do_not_see_each_other():
 @pytest.mark.parametrize("own", [NUMPY, NUMBA], ids=["numpy", "numba"])
 def test_samples_of_one_action_are_added_up(own):
     rng = np.random.default_rng(4)
-    columns, advantages = rng.integers(0, 6, (3, 16)), rng.choice([-1.5, -0.25, 0.0, 1.0], (3, 16))
-    unit, column, plus, minus, n_plus, n_minus = own.added_up(columns, advantages)
-    assert np.array_equal(np.lexsort((column, unit)), np.arange(len(unit)))
-    found = set(zip(unit.tolist(), column.tolist(), strict=True))
-    assert found == {(i, c) for i in range(3) for c in columns[i].tolist()}
-    for k, (i, c) in enumerate(zip(unit, column, strict=True)):
-        a = advantages[i][columns[i] == c]
+    points, advantages = rng.integers(0, 6, (3, 16)), rng.choice([-1.5, -0.25, 0.0, 1.0], (3, 16))
+    unit, point, plus, minus, n_plus, n_minus = own.added_up(points, advantages)
+    assert np.array_equal(np.lexsort((point, unit)), np.arange(len(unit)))
+    found = set(zip(unit.tolist(), point.tolist(), strict=True))
+    assert found == {(i, c) for i in range(3) for c in points[i].tolist()}
+    for k, (i, c) in enumerate(zip(unit, point, strict=True)):
+        a = advantages[i][points[i] == c]
         assert (plus[k], minus[k]) == (a[a > 0].sum() / 16, -a[a < 0].sum() / 16)
         assert (n_plus[k], n_minus[k]) == ((a > 0).sum(), (a < 0).sum())
     advantages[1, 3] = np.nan
-    assert np.isnan(own.added_up(columns, advantages)[2]).sum() == 1
+    assert np.isnan(own.added_up(points, advantages)[2]).sum() == 1
 
 
 def test_searches():
@@ -186,7 +186,7 @@ def test_interpolation(per_panel):
     ):
         _close(got, want, terms)
         assert np.abs(want - before).max() > 0.5
-    assert np.array_equal(kept, (number, weight)), "an earlier cell holds these"
+    assert np.array_equal(kept, (number, weight)), "an earlier chunk holds these"
 
 
 MEMBERS = [*members(0.1).values(), *EDGES.values(), DualClip(0.1, 0.3, 3.0), DppoTv(0.2)]

@@ -7,7 +7,7 @@ import pytest
 
 from entclip.engines.base import Directive
 from entclip.engines.reduced.basis import basis_of
-from entclip.engines.reduced.cell import Population, begin_cell, track
+from entclip.engines.reduced.chunk import Population, begin_chunk, track
 from entclip.engines.reduced.engine import ReducedEngine
 from entclip.engines.reduced.initial_laws import ZipfLaw
 from entclip.engines.reduced.kernels import kernels_named
@@ -40,32 +40,32 @@ def test_id_tables_find_what_they_hold():
     assert np.array_equal(find(table.keys, table.slots, row, ids[row, slot]), slot)
 
 
-def _cell(kernels):
+def _chunk(kernels):
     laws = ZipfLaw(5000, 1.0)
     population = Population(laws, basis_of(laws, 8, 20), 8, kernels_named(kernels))
-    return population, begin_cell(population, np.zeros(2, dtype=np.int64), adam=True)
+    return population, begin_chunk(population, np.zeros(2, dtype=np.int64), adam=True)
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "numba"])
-def test_a_cell_does_not_see_what_a_later_one_tracks(kernels):
-    """They share arrays that grow: the second branch from one cell is the first one's, bit for bit."""
-    population, cell = _cell(kernels)
+def test_a_chunk_does_not_see_what_a_later_one_tracks(kernels):
+    """They share arrays that grow: the second branch from one chunk is the first one's, bit for bit."""
+    population, chunk = _chunk(kernels)
     rng = np.random.default_rng(2)
-    cell, _ = track(cell, population, rng.integers(0, 5000, (2, 20)))
+    chunk, _ = track(chunk, population, rng.integers(0, 5000, (2, 20)))
     now = (np.zeros(4, dtype=np.int64), np.array([5, 77, 4000, 4999]))
-    before = cell.slots(population, *now)
+    before = chunk.slots(population, *now)
     actions = np.array([[5, 77, 4000, 77], [77, 4999, 1, 77]])
-    (one, at), alike = track(cell, population, actions), track(cell, population, actions)
-    assert one.table is cell.table, "nothing was copied"
-    assert alike[0].table is not cell.table
+    (one, at), alike = track(chunk, population, actions), track(chunk, population, actions)
+    assert one.table is chunk.table, "nothing was copied"
+    assert alike[0].table is not chunk.table
     assert np.array_equal(at, alike[1])
-    assert np.array_equal(cell.slots(population, *now), before)
-    assert np.array_equal(one.slots(population, *now)[:3], [5, *at[0, 1:3] - cell.nodes])
+    assert np.array_equal(chunk.slots(population, *now), before)
+    assert np.array_equal(one.slots(population, *now)[:3], [5, *at[0, 1:3] - chunk.nodes])
     for name in ("ids", "log_probs", "probs", "old_log_probs", "old_probs"):
-        assert np.array_equal(getattr(one, name)[:, : cell.nodes + 30], getattr(alike[0], name)[:, : cell.nodes + 30])
+        assert np.array_equal(getattr(one, name)[:, : chunk.nodes + 30], getattr(alike[0], name)[:, : chunk.nodes + 30])
     assert np.array_equal(one.weight, alike[0].weight)
-    assert np.all(one.count == cell.count + 2)
-    other, _ = track(cell, population, np.array([[600, 601], [602, 603]]))
+    assert np.all(one.count == chunk.count + 2)
+    other, _ = track(chunk, population, np.array([[600, 601], [602, 603]]))
     assert np.all(other.slots(population, np.array([0, 1]), np.array([4000, 4999])) == -1)
     assert np.all(one.slots(population, np.array([0, 1]), np.array([600, 602])) == -1)
     u = population.laws.log_prob(np.zeros(1), np.array([4000.0]))
@@ -90,17 +90,17 @@ def _moved(policy, units):
         samples = Samples(rng.choice([1, 20, 40, 55], (units, 8)), rng.normal(size=(units, 8)) - 0.5)
         state, _ = engine.step(state, rollout, dataclasses.replace(minibatch, samples=samples), Directive())
     state, rollout = engine.roll_out(state)
-    cell, laws = state.cells[0], state.population.laws
+    chunk, laws = state.chunks[0], state.population.laws
     vocab = laws.vocab
     unit, action = np.repeat(np.arange(units), vocab), np.tile(np.arange(vocab), units)
-    law = cell.law[unit]
+    law = chunk.law[unit]
     u = laws.log_prob(law, laws.rank(law, action))
-    dense = np.exp(u + cell.flow(cell.log_probs, state.population, unit, u)).reshape(units, vocab)
-    row, slot = np.nonzero(cell.tracked)
-    dense[row, cell.ids[row, slot]] = np.exp(cell.log_probs[row, cell.nodes + slot])
+    dense = np.exp(u + chunk.flow(chunk.log_probs, state.population, unit, u)).reshape(units, vocab)
+    row, slot = np.nonzero(chunk.tracked)
+    dense[row, chunk.ids[row, slot]] = np.exp(chunk.log_probs[row, chunk.nodes + slot])
     share = np.exp(u).reshape(units, vocab)
     free = np.ones(dense.shape, dtype=bool)
-    free[row, cell.ids[row, slot]] = False
+    free[row, chunk.ids[row, slot]] = False
     still = np.where(free, share, 0.0)
     still *= np.sum(dense * free, axis=1, keepdims=True) / still.sum(axis=1, keepdims=True)
     return rollout.samplers[0], dense, np.where(free, still, dense)

@@ -38,7 +38,7 @@ def test_stopped_run_resumes_bit_for_bit(tmp_path):
 
 
 def test_more_replicas_keep_the_earlier_ones(monkeypatch):
-    monkeypatch.setattr(state_module, "CELL", 4)
+    monkeypatch.setattr(state_module, "CHUNK", 4)
     few, many = (run(experiment_of(replicas=r, ledger={"detail": "context"}), "reduced").to_frame("contexts") for r in (4, 6))
     merged = few.merge(many, on=["arm", "step", "replica", "context"], suffixes=("", "_many"))
     assert len(merged) == len(few)
@@ -54,7 +54,7 @@ def test_a_state_can_be_stepped_twice():
     engine.step(state, rollout, second, Directive())
     again, same = engine.step(state, rollout, first, Directive())
     assert all(np.array_equal(entry.columns[k], same.columns[k]) for k in entry.columns)
-    assert np.array_equal(new.cells[0].log_probs, again.cells[0].log_probs)
+    assert np.array_equal(new.chunks[0].log_probs, again.chunks[0].log_probs)
 
 
 def test_injected_samples_are_checked():

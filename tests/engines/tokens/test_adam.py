@@ -51,7 +51,7 @@ def test_adam_causes_are_the_parts_of_the_step(name):
     state, rollout = engine.roll_out(engine.start(experiment, objective))
     (b1, b2), rate = spec.betas, spec.learning_rate
     for t, (minibatch, samples) in enumerate(zip(rollout, batches_of(experiment), strict=True), start=1):
-        theta, (m, v), old = state.logits.clone(), (x.clone() for x in state.moments), state.old_logits
+        theta, (m, v), old = state.logits.clone(), (x.clone() for x in state.averages), state.old_logits
         probs = torch.softmax(theta, -1)
         actions, advantages = (torch.tensor(x) for x in samples)
         ratio = torch.exp(torch.log_softmax(theta, -1) - torch.log_softmax(old, -1)).gather(1, actions)

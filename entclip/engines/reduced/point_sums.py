@@ -1,6 +1,6 @@
-"""Everything that an update adds up over all columns, whatever the objective: the numpy kernels, and what they return.
+"""Everything that an update adds up over all points, whatever the objective: the numpy kernels, and what they return.
 
-fused_sums.py has the same three functions compiled. Columns are those of a cell: nodes with the weights given, then `count`
+fused_sums.py has the same three functions compiled. Points are those of a chunk: nodes with the weights given, then `count`
 tracked actions, then room that nothing looks at.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entclip.engines.reduced.column_policy import Columns, ratio_of, total, whole_weight
+from entclip.engines.reduced.point_policy import Points, ratio_of, total, whole_weight
 
 __all__ = ["Policies", "PolicySums", "StepSums", "largest_third", "measure", "move", "trace_terms"]
 
@@ -41,7 +41,7 @@ class PolicySums(NamedTuple):
     trace             tr(Hess S) for (c/r)^2 = 1 (see trace_terms)
     kl                KL(pi_old | pi)
     log_ratio_sq      E_old[log^2 ratio]
-    ratio_max         largest ratio of a column that stands for actions
+    ratio_max         largest ratio of a point that stands for actions
 
     Natural steps need neither p2 nor the five after it: they are 0 there.
     """
@@ -82,9 +82,9 @@ def trace_terms(
     euclidean: bool, probs: np.ndarray, excess: np.ndarray, mass: np.ndarray, number: np.ndarray, ratio: np.ndarray,
     means: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:  # fmt: skip
-    """Return what each column's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
+    """Return what each point's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
 
-    means: `p2`, `surplus` and `probs_form` of PolicySums, at each column. number: weights of sums without a factor of pi.
+    means: `p2`, `surplus` and `probs_form` of PolicySums, at each point. number: weights of sums without a factor of pi.
     """
     if not euclidean:
         out: np.ndarray = ratio * (mass * (2 * excess + 1) - number * (excess + 1))
@@ -106,11 +106,11 @@ def measure(
     log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
     number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
 ) -> tuple[PolicySums, np.ndarray, np.ndarray]:  # fmt: skip
-    """Return sums of Policies, and the columns whose ratio is outside of `idle` (ends in it): unit and column, (D,) each, in
+    """Return sums of Policies, and the points whose ratio is outside of `idle` (ends in it): unit and point, (D,) each, in
     order."""
     n, width = weight.shape[1], log_probs.shape[1]
     every = whole_weight(weight, count, width)
-    now, ratio = Columns.of(log_probs, every, probs), ratio_of(probs, old_probs)
+    now, ratio = Points.of(log_probs, every, probs), ratio_of(probs, old_probs)
     x, zero = now.excess, np.zeros(len(count))
     p2 = kappa = first = second = spread = form = zero
     pushed = now.mass * (x + 1)
@@ -131,12 +131,12 @@ def measure(
     kl = -total(old_mass, log_ratio)
     old_mass *= log_ratio
     used = np.concatenate([np.ones(weight.shape, dtype=bool), every[:, n:] != 0], axis=1)
-    unit, column = np.nonzero(used & ~((ratio >= idle[0]) & (ratio <= idle[1])))
+    unit, point = np.nonzero(used & ~((ratio >= idle[0]) & (ratio <= idle[1])))
     standing = PolicySums(
         now.entropy, whole, p2, kappa, first, second, spread, form, trace, kl, total(old_mass, log_ratio),
         np.max(ratio, axis=1, where=every != 0, initial=0.0),
     )  # fmt: skip
-    return standing, unit, column
+    return standing, unit, point
 
 
 def move(
@@ -147,7 +147,7 @@ def move(
 
     entropy: H before, as `measure` has it.
     """
-    now = Columns.of(log_probs, whole_weight(weight, count, log_probs.shape[1]), probs)
+    now = Points.of(log_probs, whole_weight(weight, count, log_probs.shape[1]), probs)
     after, shift = now.moved(step)
     slopes, gradient = now.slopes(step), now.mass * (log_probs + entropy[:, None])
     gradient *= step
@@ -162,7 +162,7 @@ def largest_third(
     log_probs: np.ndarray, step: np.ndarray, weight: np.ndarray, count: np.ndarray, points: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return largest and smallest |H'''| over evenly spaced points of the path, (u,) each; see drift/cumulants.py."""
-    start = Columns.of(log_probs, whole_weight(weight, count, log_probs.shape[1]))
+    start = Points.of(log_probs, whole_weight(weight, count, log_probs.shape[1]))
     values = [np.abs(start.slopes(step).third)]
     for k in range(1, points):  # points of the path
         there, _ = start.moved(k / (points - 1) * step)

@@ -1,7 +1,7 @@
-"""One policy of some units as columns: probabilities, entropy and the sums that the theory is made of. Claims T1 to T3.
+"""One policy of some units as points: probabilities, entropy and the sums that the theory is made of. Claims T1 to T3.
 
-Formulas are those of drift/, with every sum over actions written as a sum over columns (cell.py): `mass` = weight pi is the
-probability that a column stands for, pi itself stays the probability of one action.
+Formulas are those of drift/, with every sum over actions written as a sum over points (chunk.py): `mass` = weight pi is the
+probability that a point stands for, pi itself stays the probability of one action.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Columns", "Slopes", "path_range", "ratio_of", "total", "whole_weight"]
+__all__ = ["Points", "Slopes", "path_range", "ratio_of", "total", "whole_weight"]
 
 _LIMIT = 0.975 * math.log(float(np.finfo(np.float64).max))  # of a log-ratio, as in policy.importance_ratio
 PADDING = -800.0  # log-probability of room: its probability is 0 in float64
@@ -35,7 +35,7 @@ def ratio_of(probs: np.ndarray, old_probs: np.ndarray) -> np.ndarray:
 
 
 def whole_weight(weight: np.ndarray, count: np.ndarray, width: int) -> np.ndarray:
-    """Return weights of all columns (u, width) from those of nodes (u, n): 1 for the first `count` (u,) tracked actions, then
+    """Return weights of all points (u, width) from those of nodes (u, n): 1 for the first `count` (u,) tracked actions, then
     0."""
     n = weight.shape[1]
     return np.concatenate([weight, np.arange(width - n) < count[:, None]], axis=1)
@@ -50,7 +50,7 @@ class Slopes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Columns:
+class Points:
     """log pi, pi and mass (u, c), l + H (u, c) and H (u,): sums over actions are sums with `weight` (u, c)."""
 
     log_probs: np.ndarray
@@ -61,7 +61,7 @@ class Columns:
     excess: np.ndarray
 
     @classmethod
-    def of(cls, log_probs: np.ndarray, weight: np.ndarray, probs: np.ndarray | None = None) -> Columns:
+    def of(cls, log_probs: np.ndarray, weight: np.ndarray, probs: np.ndarray | None = None) -> Points:
         """Build from normalised log-probabilities."""
         probs = np.exp(log_probs) if probs is None else probs
         mass = weight * probs
@@ -77,7 +77,7 @@ class Columns:
         out: np.ndarray = x - self.mean(x)[:, None]
         return out
 
-    def moved(self, step: np.ndarray) -> tuple[Columns, np.ndarray]:
+    def moved(self, step: np.ndarray) -> tuple[Points, np.ndarray]:
         """Return the policy after a logit step (u, c), and what was taken off the logits to normalise it, (u,)."""
         logits = self.log_probs + step
         probs = np.exp(logits)
@@ -86,12 +86,12 @@ class Columns:
         if not np.all((z > 1e-200) & (z < 1e200)):  # a logit rose so far that exp left float64's range
             top = np.max(np.where(self.weight == 0, -np.inf, logits), axis=1, keepdims=True)
             logits -= top
-            probs = np.exp(np.minimum(logits, 0.0))  # columns without weight may lie above
+            probs = np.exp(np.minimum(logits, 0.0))  # points without weight may lie above
             z = total(self.weight, probs)[:, None]
         log_z = np.log(z)
         logits -= log_z
         probs /= z
-        return Columns.of(logits, self.weight, probs), (top + log_z)[:, 0]
+        return Points.of(logits, self.weight, probs), (top + log_z)[:, 0]
 
     def slopes(self, step: np.ndarray) -> Slopes:
         """Return second = -kappa_3(l, d, d) - Var(d);  third = -kappa_4(l, d, d, d) - 2 kappa_3(d, d, d)."""
@@ -105,6 +105,6 @@ class Columns:
 
 
 def path_range(step: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return max d - min d over the columns that stand for actions, (u,)."""
+    """Return max d - min d over the points that stand for actions, (u,)."""
     used = weight != 0
     return np.max(step, axis=1, where=used, initial=-np.inf) - np.min(step, axis=1, where=used, initial=np.inf)
