@@ -12,7 +12,7 @@ from typing import NamedTuple
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
 
-__all__ = ["Adam", "AdamStep", "adam_step"]
+__all__ = ["Adam", "AdamPrice", "AdamStep", "adam_price", "adam_step"]
 
 
 class Adam(NamedTuple):
@@ -59,3 +59,29 @@ def adam_step(adam: Adam, gradient: Array, value: Array, first: Array, second: A
         own = -rate * decay * value
         step = step + own
     return AdamStep(step, m, v, precondition, precondition * (1 - b1), momentum, own)
+
+
+class AdamPrice(NamedTuple):
+    """What the parts of a step are worth along a slope, each an inner product over parameters: own <price, g> of the ascent
+    direction of this update, past <price, m> of the average of the updates before it, decay <decay_price, theta>."""
+
+    price: Array
+    own: float
+    past: float
+    decay_price: Array
+    decay: float
+
+
+def adam_price(adam: Adam, slope: Array, second: Array) -> AdamPrice:
+    """Return what the parts of a step are worth along a slope, from the average of squares that the step left behind.
+
+    It is <slope, part> of the parts of `adam_step`, for an optimiser that has taken its step already, and makes one table of the
+    size of the parameters. Claim T13.
+
+    Args:
+        slope: what a step along each parameter is worth, such as dH/dtheta.   second: v' of each, after the update.
+    """
+    rate, b1, b2, eps, decay, coupled, update = adam
+    flat = rate * slope
+    price = flat / ((namespace(second).sqrt(second / (1 - b2**update)) + eps) * (1 - b1**update))
+    return AdamPrice(price, 1 - b1, b1, price if coupled else flat, -decay * (1 - b1) if coupled else -decay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from entclip.drift.adam import Adam, adam_step
+from entclip.drift.adam import Adam, adam_price, adam_step
 from tests.tolerances import assert_identity
 
 torch = pytest.importorskip("torch")
@@ -44,6 +44,22 @@ def test_parts_add_up_to_the_step(decay: float, coupled: bool) -> None:
     assert_identity(whole, made.step, np.full(whole.shape, 1.0))
     parts = [made.scale * gradient, made.momentum, *([] if made.decay is None else [made.decay])]
     assert all(np.max(np.abs(part)) > 1e-5 for part in parts), "falsifier: a part left out would be seen"
+
+
+@cases
+def test_parts_are_worth_their_product_with_the_slope(decay: float, coupled: bool) -> None:
+    """Priced after the step, from the averages that it left: as much as the parts that made it."""
+    adam = Adam(RATE, *BETAS, EPS, decay, coupled, 4)
+    slope, gradient, value, first, second = numbers(0), numbers(1), numbers(2), numbers(3), numbers(4) ** 2
+    made = adam_step(adam, gradient, value, first, second)
+    priced = adam_price(adam, slope, made.second)
+    worth = [(priced.own * priced.price, gradient, made.scale * gradient), (priced.past * priced.price, first, made.momentum)]
+    if made.decay is not None:
+        worth.append((priced.decay * priced.decay_price, value, made.decay))
+    for price, thing, part in worth:
+        assert_identity(price * thing, slope * part, np.full(part.shape, 1.0))
+        assert np.max(np.abs(slope * part)) > 1e-5, "falsifier: a part left out would be seen"
+    assert (priced.decay == 0) == (decay == 0)
 
 
 def test_rates_may_differ_by_row() -> None:

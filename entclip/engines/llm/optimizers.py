@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from entclip.drift.adam import Adam, adam_price
+
 __all__ = ["LINEAR", "MOMENT", "carry", "step_by_cause"]
 
 LINEAR = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # whose steps are known as functions of the gradient
@@ -83,22 +85,16 @@ def step_by_cause(
 
 
 def _adam(optimizer: Any, group: Any, parameter: Any, held: Mapping[str, Any], slope: Any, *, carried: bool) -> _Price:
-    rate, decay = float(group["lr"]), group["weight_decay"]
-    state, (beta1, beta2) = optimizer.state[parameter], group["betas"]
+    state, coupled = optimizer.state[parameter], not isinstance(optimizer, torch.optim.AdamW)
+    update, second = int(state["step"]), state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
+    adam = Adam(float(group["lr"]), *group["betas"], group["eps"], group["weight_decay"], coupled, update)
+    made = adam_price(adam, slope, second)
     lines: dict[str, float] = {}
-    price = rate * slope  # what one unit of ascent direction is worth, later of first moment
-    step, second = float(state["step"]), state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
-    root = torch.sqrt(second / (1 - beta2**step)) + group["eps"]
-    value, moment = held["value"], held["moment"]
-    decoupled = isinstance(optimizer, torch.optim.AdamW)
-    if decay and decoupled:
-        lines["weight_decay"] = -decay * _dot(price, value)
-    price = price / (root * (1 - beta1**step))
-    if moment is not None and not carried:
-        lines["momentum"] = -beta1 * _dot(price, moment)
-    if decay and not decoupled:
-        lines["weight_decay"] = -decay * (1 - beta1) * _dot(price, value)
-    return _Price(price, 1.0 if carried else 1 - beta1, lines)
+    if held["moment"] is not None and not carried:  # torch descends: its averages are those of -g
+        lines["momentum"] = -made.past * _dot(made.price, held["moment"])
+    if adam.decay:
+        lines["weight_decay"] = made.decay * _dot(made.decay_price, held["value"])
+    return _Price(made.price, 1.0 if carried else made.own, lines)
 
 
 def _sgd(optimizer: Any, group: Any, parameter: Any, held: Mapping[str, Any], slope: Any, *, carried: bool) -> _Price:

@@ -30,7 +30,7 @@ class TokensState(State):
 
 @dataclass(frozen=True, kw_only=True)
 class TokensRollout(Rollout):
-    """The samples of a rollout, drawn when used, and the exact averages of their advantages under pi_old."""
+    """The samples of a rollout, drawn when used, and the exact moments of their advantages under pi_old."""
 
     draws: Draws
     moments: AdvantageMoments

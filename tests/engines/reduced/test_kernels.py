@@ -10,7 +10,7 @@ from entclip import SpecError
 from entclip.engines.reduced import compiled, fused_sums, kernels
 from entclip.engines.reduced.basis import basis_of
 from entclip.engines.reduced.engine import ReducedEngine
-from entclip.engines.reduced.expected import Terms, idle_range
+from entclip.engines.reduced.expected import Conditions, idle_range
 from entclip.engines.reduced.initial_laws import ZipfLaw
 from entclip.engines.reduced.kernels import NUMPY, kernels_named
 from entclip.engines.reduced.searches import IdTable
@@ -51,8 +51,8 @@ def _spoilt(policies):
     return (*(np.where(beyond, np.nan, x) for x in policies[:4]), *policies[4:])
 
 
-def _close(ours, theirs, terms=1.0):
-    np.testing.assert_allclose(ours, theirs, rtol=IDENTITY["float64"], atol=IDENTITY["float64"] * np.max(terms))
+def _close(ours, theirs, conditions=1.0):
+    np.testing.assert_allclose(ours, theirs, rtol=IDENTITY["float64"], atol=IDENTITY["float64"] * np.max(conditions))
 
 
 @pytest.mark.parametrize("euclidean", [True, False])
@@ -64,12 +64,12 @@ def test_sums_of_a_policy(euclidean, idle):
     assert np.array_equal(at, [unit, point])
     assert len(unit) == {0.8: len(unit), 0.0: 0}.get(idle[0], 5 * 30 + policies[6].sum())
     assert len(unit) > 0 or idle[0] == 0
-    # Absolute terms of the largest sum: those of the trace, over as many actions as there are (natural) or times pi^2.
-    terms = {"trace": 1 + np.sum(np.abs(policies[5])) + policies[6].max()}
+    # Absolute conditions of the largest sum: those of the trace, over as many actions as there are (natural) or times pi^2.
+    conditions = {"trace": 1 + np.sum(np.abs(policies[5])) + policies[6].max()}
     for name in want._fields:
         assert np.all(np.isfinite(getattr(want, name)))
         assert euclidean or name not in ("p2", "kappa", "first", "second", "spread", "form") or not np.any(getattr(want, name))
-        _close(getattr(got, name), getattr(want, name), 10 * terms.get(name, 1.0))
+        _close(getattr(got, name), getattr(want, name), 10 * conditions.get(name, 1.0))
 
 
 @pytest.mark.parametrize("size", [0.1, 2.0, 700.0])
@@ -180,11 +180,11 @@ def test_interpolation(per_panel):
     _close(NUMBA.flow(values, unit, *nodes), NUMPY.flow(values, unit, *nodes), 10)
     number, weight = np.tile(basis.number, (units, 1)), np.tile(basis.weight, (units, 1))
     kept = number.copy(), weight.copy()
-    terms = np.abs(number).max() + np.abs(weight).max()
+    conditions = np.abs(number).max() + np.abs(weight).max()
     for got, want, before in zip(
         NUMBA.leave(number, weight, unit, *nodes), NUMPY.leave(number, weight, unit, *nodes), kept, strict=True
     ):
-        _close(got, want, terms)
+        _close(got, want, conditions)
         assert np.abs(want - before).max() > 0.5
     assert np.array_equal(kept, (number, weight)), "an earlier chunk holds these"
 
@@ -195,7 +195,7 @@ IDLE = [member for member in MEMBERS if not math.isnan(member.idle[0])]
 
 @pytest.mark.parametrize("objective", IDLE, ids=repr)
 def test_nothing_happens_within_the_idle_range(objective):
-    low, high = idle_range(Terms(objective, "euclidean", 8, 0.0, None, np.ones(1), None))
+    low, high = idle_range(Conditions(objective, "euclidean", 8, 0.0, None, np.ones(1), None))
     rng = np.random.default_rng(7)
     inside = rng.uniform(low, min(high, 5.0), 10_000)
     ratio = np.concatenate([inside, [x for x in (low, high) if math.isfinite(x) and x > 0]])
@@ -207,7 +207,7 @@ def test_nothing_happens_within_the_idle_range(objective):
         for beyond in ([low * (1 - 1e-12)] if low > 0 else []) + ([high * (1 + 1e-12)] if high < math.inf else []):
             change = changed(objective, np.array([beyond]), np.array([0.1]))
             assert change.low[0] or change.high[0] or min(change.gains)[0] != 1
-    keep = Terms(objective, "euclidean", 8, 0.0, None, np.ones(1), Keep(0.5, 0.5))
+    keep = Conditions(objective, "euclidean", 8, 0.0, None, np.ones(1), Keep(0.5, 0.5))
     assert all(x != x for x in idle_range(keep)), "a drop changes every gain"
 
 
@@ -219,7 +219,7 @@ def test_an_objective_of_ones_own_is_looked_at_everywhere():
 
     assert not Mine().hard
     assert Mine().width == math.inf
-    assert all(x != x for x in idle_range(Terms(Mine(), "euclidean", 8, 0.0, None, np.ones(1), None)))
+    assert all(x != x for x in idle_range(Conditions(Mine(), "euclidean", 8, 0.0, None, np.ones(1), None)))
 
 
 def test_kernels_are_named(monkeypatch):
