@@ -51,8 +51,8 @@ def _spoilt(policies):
     return (*(np.where(beyond, np.nan, x) for x in policies[:4]), *policies[4:])
 
 
-def _close(ours, theirs, conditions=1.0):
-    np.testing.assert_allclose(ours, theirs, rtol=IDENTITY["float64"], atol=IDENTITY["float64"] * np.max(conditions))
+def _close(ours, theirs, terms=1.0):
+    np.testing.assert_allclose(ours, theirs, rtol=IDENTITY["float64"], atol=IDENTITY["float64"] * np.max(terms))
 
 
 @pytest.mark.parametrize("euclidean", [True, False])
@@ -64,12 +64,12 @@ def test_sums_of_a_policy(euclidean, idle):
     assert np.array_equal(at, [unit, point])
     assert len(unit) == {0.8: len(unit), 0.0: 0}.get(idle[0], 5 * 30 + policies[6].sum())
     assert len(unit) > 0 or idle[0] == 0
-    # Absolute conditions of the largest sum: those of the trace, over as many actions as there are (natural) or times pi^2.
-    conditions = {"trace": 1 + np.sum(np.abs(policies[5])) + policies[6].max()}
+    # Absolute terms of the largest sum: those of the trace, over as many actions as there are (natural) or times pi^2.
+    terms = {"trace": 1 + np.sum(np.abs(policies[5])) + policies[6].max()}
     for name in want._fields:
         assert np.all(np.isfinite(getattr(want, name)))
         assert euclidean or name not in ("p2", "kappa", "first", "second", "spread", "form") or not np.any(getattr(want, name))
-        _close(getattr(got, name), getattr(want, name), 10 * conditions.get(name, 1.0))
+        _close(getattr(got, name), getattr(want, name), 10 * terms.get(name, 1.0))
 
 
 @pytest.mark.parametrize("size", [0.1, 2.0, 700.0])
@@ -180,11 +180,11 @@ def test_interpolation(per_panel):
     _close(NUMBA.flow(values, unit, *nodes), NUMPY.flow(values, unit, *nodes), 10)
     number, weight = np.tile(basis.number, (units, 1)), np.tile(basis.weight, (units, 1))
     kept = number.copy(), weight.copy()
-    conditions = np.abs(number).max() + np.abs(weight).max()
+    terms = np.abs(number).max() + np.abs(weight).max()
     for got, want, before in zip(
         NUMBA.leave(number, weight, unit, *nodes), NUMPY.leave(number, weight, unit, *nodes), kept, strict=True
     ):
-        _close(got, want, conditions)
+        _close(got, want, terms)
         assert np.abs(want - before).max() > 0.5
     assert np.array_equal(kept, (number, weight)), "an earlier chunk holds these"
 
