@@ -40,12 +40,16 @@ def experiment_of(contexts: int, dim: int, vocab: int, products: str, optimizer:
             "reward": {"kind": "bernoulli"},
             "advantage": {"kind": "group", "size": 8},
             "update": {
-                "geometry": "euclidean", "optimizer": optimizer, "learning_rate": 1e-3,
-                "batch": 8, "minibatches": 2, "rollouts": 1,
+                "geometry": "euclidean",
+                "optimizer": optimizer,
+                "learning_rate": 1e-3,
+                "batch": 8,
+                "minibatches": 2,
+                "rollouts": 1,
             },
             "arm": [{"name": "both", "low": 0.2, "high": 0.2}],
         }
-    )  # fmt: skip
+    )
 
 
 def seconds(work: Callable[[], Any], device: torch.device) -> float:

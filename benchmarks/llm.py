@@ -74,12 +74,28 @@ def trl_updates() -> Callable[[], float] | None:
         steps.clear()
         with tempfile.TemporaryDirectory() as folder:
             config = GRPOConfig(
-                output_dir=folder, use_cpu=True, bf16=False, num_generations=8, per_device_train_batch_size=BATCH,
-                steps_per_generation=MINIBATCHES, max_steps=2 * MINIBATCHES, max_completion_length=TOKENS, beta=0.0, epsilon=0.2,
-                scale_rewards="none", learning_rate=2e-4, lr_scheduler_type="constant", max_grad_norm=0.0, weight_decay=0.0,
-                gradient_checkpointing=False, temperature=1.0, report_to=[], logging_steps=1000, save_strategy="no",
+                output_dir=folder,
+                use_cpu=True,
+                bf16=False,
+                num_generations=8,
+                per_device_train_batch_size=BATCH,
+                steps_per_generation=MINIBATCHES,
+                max_steps=2 * MINIBATCHES,
+                max_completion_length=TOKENS,
+                beta=0.0,
+                epsilon=0.2,
+                scale_rewards="none",
+                learning_rate=2e-4,
+                lr_scheduler_type="constant",
+                max_grad_norm=0.0,
+                weight_decay=0.0,
+                gradient_checkpointing=False,
+                temperature=1.0,
+                report_to=[],
+                logging_steps=1000,
+                save_strategy="no",
                 disable_tqdm=True,
-            )  # fmt: skip
+            )
             trainer = GRPOTrainer(
                 model=language.model,
                 args=config,
@@ -102,9 +118,16 @@ def generation(language: Language) -> tuple[float, float]:
     middle = time.perf_counter()
     with torch.inference_mode():
         language.model.generate(
-            ids, attention_mask=attention, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=TOKENS,
-            eos_token_id=sorted(language.stop), pad_token_id=language.pad,
-        )  # fmt: skip
+            ids,
+            attention_mask=attention,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=TOKENS,
+            eos_token_id=sorted(language.stop),
+            pad_token_id=language.pad,
+        )
     return middle - start, time.perf_counter() - middle
 
 

@@ -8,9 +8,22 @@ from pathlib import Path
 
 # A folder may import from itself and from those before it.
 ORDER = (
-    "support", "policies", "rewards", "objectives", "controllers", "experiments", "drift", "ledger", "engines", "report", "runs",
-    "prediction", "findings", "integrations", "cli",
-)  # fmt: skip
+    "support",
+    "policies",
+    "rewards",
+    "objectives",
+    "controllers",
+    "experiments",
+    "drift",
+    "ledger",
+    "engines",
+    "report",
+    "runs",
+    "prediction",
+    "findings",
+    "integrations",
+    "cli",
+)
 
 
 def modules(package: Path) -> dict[str, Path]:

@@ -20,10 +20,25 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 for command in (
-    simulate.drift, simulate.run, simulate.check, forecast.predict, forecast.noise, forecast.neutral, trainers.lint,
-    trainers.convert, logs.diagnose, folders.init, folders.report, models.llm, models.ledger, compare, simulate.bench,
-    models.snapshot, reproduce, objectives,
-):  # fmt: skip
+    simulate.drift,
+    simulate.run,
+    simulate.check,
+    forecast.predict,
+    forecast.noise,
+    forecast.neutral,
+    trainers.lint,
+    trainers.convert,
+    logs.diagnose,
+    folders.init,
+    folders.report,
+    models.llm,
+    models.ledger,
+    compare,
+    simulate.bench,
+    models.snapshot,
+    reproduce,
+    objectives,
+):
     app.command()(command)
 app.command("list")(folders.list_experiments)
 app.command("map")(forecast.map_)

@@ -24,8 +24,10 @@ def compare(
     objectives: Annotated[
         str | None,
         typer.Option(
-            "--objectives", metavar="NAME,NAME",
-            help='Objectives, the first for reference: "clip,gppo,clip(low=.2,high=.28)".', show_default="two runs",
+            "--objectives",
+            metavar="NAME,NAME",
+            help='Objectives, the first for reference: "clip,gppo,clip(low=.2,high=.28)".',
+            show_default="two runs",
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every published objective that the engine serves.")] = False,
@@ -39,7 +41,7 @@ def compare(
     as_json: AsJson = False,
     csv: Csv = None,
     quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Set objectives side by side on one experiment, or two finished runs: differences with their standard errors."""
     if objectives is None and not every:
         _two_runs(first, second, quiet)
@@ -118,9 +120,7 @@ def _contest(
         prepare_folder(out, ("comparison.json", "comparison.png"))
     per_arm = updates_of(experiment) // len(experiment.arm)
     with output.progress(experiment.name, per_arm * len(chosen), f"{len(chosen)} objectives") as advance:
-        found = compare(
-            experiment, chosen, engine, device=device, dtype=dtype, progress=lambda arm, done, of: advance()
-        )  # fmt: skip
+        found = compare(experiment, chosen, engine, device=device, dtype=dtype, progress=lambda arm, done, of: advance())
     summary = found.summary()
     if out is not None:
         write_atomic(out / "comparison.json", to_json(summary).encode())

@@ -126,9 +126,14 @@ def llm(
 
     output = Output(as_json, csv, quiet)
     keys = {
-        "policy.model": model, "rollout.task": task, "update.learning_rate": learning_rate, "update.rollouts": rollouts,
-        "replicas": replicas, "ledger.every": every, "seed": seed,
-    }  # fmt: skip
+        "policy.model": model,
+        "rollout.task": task,
+        "update.learning_rate": learning_rate,
+        "update.rollouts": rollouts,
+        "replicas": replicas,
+        "ledger.every": every,
+        "seed": seed,
+    }
     spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
     if out is not None:
         prepare_folder(out, ("metrics.jsonl",))

@@ -14,9 +14,22 @@ import typer
 from entclip.support.errors import SpecError
 
 __all__ = [
-    "AsJson", "Csv", "Device", "Dtype", "EngineName", "Experiment", "Library", "Out", "Quiet", "Set", "choose_arms", "number",
-    "policy_section", "reward_section", "usual",
-]  # fmt: skip
+    "AsJson",
+    "Csv",
+    "Device",
+    "Dtype",
+    "EngineName",
+    "Experiment",
+    "Library",
+    "Out",
+    "Quiet",
+    "Set",
+    "choose_arms",
+    "number",
+    "policy_section",
+    "reward_section",
+    "usual",
+]
 
 
 @cache
@@ -114,18 +127,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 Csv = Annotated[
     str | None,
     typer.Option(
-        "--csv", metavar="FILE", show_default="none written",
+        "--csv",
+        metavar="FILE",
+        show_default="none written",
         help="Write the table's numbers, unrounded, as CSV; - prints them instead of tables.",
     ),
-]  # fmt: skip
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only: no progress, no explanations.")]
 EngineName = Annotated[
     str,
     typer.Option(
-        "--engine", autocompletion=_complete_engine,
+        "--engine",
+        autocompletion=_complete_engine,
         help="sampled, exact (every outcome), reduced (any vocabulary), tokens (torch), head (shared).",
     ),
-]  # fmt: skip
+]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda, for the torch engines.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float64 or float32, for the torch engines.")]
 Library = Annotated[

@@ -99,8 +99,12 @@ def drift(
     if group_size is not None:
         data["advantage"] = {"kind": "group", "size": group_size} if group_size else {"kind": "independent"}
     direct = {
-        "geometry": geometry, "learning_rate": learning_rate, "batch": batch, "minibatches": minibatches, "rollouts": rollouts,
-    }  # fmt: skip
+        "geometry": geometry,
+        "learning_rate": learning_rate,
+        "batch": batch,
+        "minibatches": minibatches,
+        "rollouts": rollouts,
+    }
     data["update"] |= {k: v for k, v in direct.items() if v is not None}
     data |= {k: v for k, v in {"replicas": replicas, "seed": seed}.items() if v is not None}
     choose_arms(data, eps_low, eps_high, arm)

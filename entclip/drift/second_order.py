@@ -70,12 +70,17 @@ def single_variance(p: Actions, ratio: Array, square: Array, geometry: Geometry)
 Form = Callable[[Any, Any], Any]  # (u, v) to u' M v, of steps as the caller has them
 # The terms of tr(M C) by reward level: a factor, the pair moment, and whose mean steps it joins (see `pair_sum`).
 _PAIR_TERMS = (
-    (1, "plus_plus", "plus", "plus"), (1, "minus_minus", "minus", "minus"), (-2, "plus_minus", "plus", "minus"),
-    (2, "plus_if_plus", "plus", "extra_plus"), (2, "plus_if_minus", "plus", "extra_minus"),
-    (-2, "minus_if_plus", "minus", "extra_plus"), (-2, "minus_if_minus", "minus", "extra_minus"),
-    (1, "both_plus", "extra_plus", "extra_plus"), (1, "both_minus", "extra_minus", "extra_minus"),
+    (1, "plus_plus", "plus", "plus"),
+    (1, "minus_minus", "minus", "minus"),
+    (-2, "plus_minus", "plus", "minus"),
+    (2, "plus_if_plus", "plus", "extra_plus"),
+    (2, "plus_if_minus", "plus", "extra_minus"),
+    (-2, "minus_if_plus", "minus", "extra_plus"),
+    (-2, "minus_if_minus", "minus", "extra_minus"),
+    (1, "both_plus", "extra_plus", "extra_plus"),
+    (1, "both_minus", "extra_minus", "extra_minus"),
     (2, "opposite", "extra_plus", "extra_minus"),
-)  # fmt: skip
+)
 
 
 def weights_by_sign(change: Change) -> dict[str, Array]:
@@ -189,9 +194,16 @@ def expected_curvature(
         keep: chances that a sample survives random drops.
     """
     out = second_order(
-        Listed(log_probs), ratio, SampleWeights.of(change, moments, keep), single_curvature, curvature_form, geometry=geometry,
-        batch=batch, shared_group=shared_group, visits=_broadcast(visits),
-    )  # fmt: skip
+        Listed(log_probs),
+        ratio,
+        SampleWeights.of(change, moments, keep),
+        single_curvature,
+        curvature_form,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared_group,
+        visits=_broadcast(visits),
+    )
     return learning_rate**2 / 2 * out[..., 0]
 
 
@@ -219,7 +231,14 @@ def expected_step_variance(
     are those of `expected_curvature`.
     """
     out = second_order(
-        Listed(log_probs), ratio, SampleWeights.of(change, moments, keep), single_variance, covariance, geometry=geometry,
-        batch=batch, shared_group=shared_group, visits=_broadcast(visits),
-    )  # fmt: skip
+        Listed(log_probs),
+        ratio,
+        SampleWeights.of(change, moments, keep),
+        single_variance,
+        covariance,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared_group,
+        visits=_broadcast(visits),
+    )
     return out[..., 0]

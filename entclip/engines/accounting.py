@@ -165,9 +165,17 @@ class _Books:
         weights = expected_weights(self.change, moments, self.keep)
         first = expected_first_order(weights, log_probs, learning_rate=rates.mean, geometry=geometry)
         curvature = expected_curvature(
-            log_probs, self.view.ratio, self.change, moments, learning_rate=rates.scatter, geometry=geometry,
-            batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits, keep=self.keep,
-        )  # fmt: skip
+            log_probs,
+            self.view.ratio,
+            self.change,
+            moments,
+            learning_rate=rates.scatter,
+            geometry=geometry,
+            batch=self.scheme.batch,
+            shared_group=self.scheme.shared_group,
+            visits=visits,
+            keep=self.keep,
+        )
         return {f"expected_{cause}": value for cause, value in first.items()} | {"expected_curvature": curvature}
 
     def clips(self, sums: Any) -> dict[str, Array]:

@@ -67,6 +67,11 @@ def manifest_of(
         files = [] if item.folder is None else [p for p in (out / item.folder).iterdir() if p.is_file() and p.name[0] != "."]
         rows.append(row | {"folder": item.folder, "files": _files(out, files)})
     return {
-        "command": " ".join(command), "mode": "quick" if quick else "full", "versions": versions(), "git_commit": git_commit(),
-        "wall_s": round(seconds, 1), "items": rows, "files": _files(out, made),
-    }  # fmt: skip
+        "command": " ".join(command),
+        "mode": "quick" if quick else "full",
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "wall_s": round(seconds, 1),
+        "items": rows,
+        "files": _files(out, made),
+    }

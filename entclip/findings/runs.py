@@ -31,10 +31,20 @@ __all__ = ["Item", "command_of", "made_before", "make", "read_data", "reusable",
 
 _VALUES = ("unclipped", "clip_low", "clip_high", "curvature", "measured", "measured_cv")
 _KEPT = (
-    *_VALUES, *(f"{v}_se" for v in _VALUES), *(f"expected_{v}" for v in _VALUES[:4]),
-    *(f"residual_{v}_se" for v in _VALUES[:4]), "gap_low", "gap_high", "clip_fraction_low", "clip_fraction_high", "units",
-    "entropy_start", "entropy_end", "updates", "skipped",
-)  # fmt: skip
+    *_VALUES,
+    *(f"{v}_se" for v in _VALUES),
+    *(f"expected_{v}" for v in _VALUES[:4]),
+    *(f"residual_{v}_se" for v in _VALUES[:4]),
+    "gap_low",
+    "gap_high",
+    "clip_fraction_low",
+    "clip_fraction_high",
+    "units",
+    "entropy_start",
+    "entropy_end",
+    "updates",
+    "skipped",
+)
 _EVENTS = ("clip_events_low", "clip_events_high")
 
 

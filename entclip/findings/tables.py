@@ -60,20 +60,24 @@ def _verdict(j: Judged) -> str:
 
 def all_rows(catalogue: Catalogue, judged: Sequence[Judged]) -> str:
     """Return one row per contrast: value, interval, what was predicted, verdict, and the condition beside it."""
-    head = (
-        "regime", "case: arm", "column", "value", "99 % interval", "predicted", "verdict", "gap", "clipped, %", "walk/effect",
-    )  # fmt: skip
+    head = ("regime", "case: arm", "column", "value", "99 % interval", "predicted", "verdict", "gap", "clipped, %", "walk/effect")
     rows = []
     for j in judged:
         clip = j.contrast.column in ("clip_low", "clip_high")
         rows.append(
             (
-                row_of(catalogue, j), f"`{j.label}`", j.contrast.column, "" if j.value is None else _signed(j.value),
-                "" if j.interval is None else f"{_signed(j.interval[0])} to {_signed(j.interval[1])}", j.predicted, _verdict(j),
-                _gap(j), f"{100 * j.clipped:.2g}" if j.clipped else "",
+                row_of(catalogue, j),
+                f"`{j.label}`",
+                j.contrast.column,
+                "" if j.value is None else _signed(j.value),
+                "" if j.interval is None else f"{_signed(j.interval[0])} to {_signed(j.interval[1])}",
+                j.predicted,
+                _verdict(j),
+                _gap(j),
+                f"{100 * j.clipped:.2g}" if j.clipped else "",
                 f"{j.walk / abs(j.value):.2g}" if clip and j.walk and j.value else "",
             )
-        )  # fmt: skip
+        )
     return markdown_table(head, rows)
 
 
@@ -97,10 +101,23 @@ def contrasts_csv(catalogue: Catalogue, results: Mapping[str, Mapping[str, Any]]
     table = csv.writer(out, lineterminator="\n")
     table.writerow(
         (
-            "finding", "run", "case_arm", "column", "value", "se", "low", "high", "predicted", "verdict", "why_open", "gap_low",
-            "gap_high", "clipped", "walk",
+            "finding",
+            "run",
+            "case_arm",
+            "column",
+            "value",
+            "se",
+            "low",
+            "high",
+            "predicted",
+            "verdict",
+            "why_open",
+            "gap_low",
+            "gap_high",
+            "clipped",
+            "walk",
         )
-    )  # fmt: skip
+    )
     for finding in catalogue.findings:
         for j in judge_finding(catalogue.contrasts(finding), results):
             low, high = j.interval or (None, None)

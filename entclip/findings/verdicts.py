@@ -158,10 +158,20 @@ def judge_contrast(contrast: Contrast, arms: Arms) -> list[Judged]:
             why = "the interval holds both sides" if interval else "no interval"
         out.append(
             Judged(
-                contrast, label, value, se, interval, predicted, verdict, first.get("gap_low"), first.get("gap_high"),
-                _clipped(first), _walk(first), why,
+                contrast,
+                label,
+                value,
+                se,
+                interval,
+                predicted,
+                verdict,
+                first.get("gap_low"),
+                first.get("gap_high"),
+                _clipped(first),
+                _walk(first),
+                why,
             )
-        )  # fmt: skip
+        )
     return out
 
 

@@ -78,9 +78,16 @@ def read_saved_batch(batch: Mapping[str, Any] | str | Path, clip: Objective | tu
     if "tool_mask" in held:
         mask = mask * numbers("tool_mask", held["tool_mask"])
     return ledger_from_samples(
-        held.get(names.now, old), old, _advantages(held["advantages"]), mask, clip, entropy=held.get(names.entropy),
-        sum_pi_sq=held.get(names.sum_sq), sum_pi_sq_log_pi=held.get(_LOG_SUM), weights=held.get(names.weights),
-    )  # fmt: skip
+        held.get(names.now, old),
+        old,
+        _advantages(held["advantages"]),
+        mask,
+        clip,
+        entropy=held.get(names.entropy),
+        sum_pi_sq=held.get(names.sum_sq),
+        sum_pi_sq_log_pi=held.get(_LOG_SUM),
+        weights=held.get(names.weights),
+    )
 
 
 def _advantages(value: Any) -> np.ndarray:

@@ -50,9 +50,21 @@ __all__ = ["EntropyLedger"]
 
 # Of a row, what a dashboard shows.
 _LOGGED = (
-    *(c.name for c in COLUMNS if c.kind == "cause"), "curvature", "remainder", "measured", "position_se", "entropy", "gap_low",
-    "gap_high", "clip_fraction_low", "clip_fraction_high", "kl", "log_ratio_mean", "log_ratio_rms", "ratio_max",
-)  # fmt: skip
+    *(c.name for c in COLUMNS if c.kind == "cause"),
+    "curvature",
+    "remainder",
+    "measured",
+    "position_se",
+    "entropy",
+    "gap_low",
+    "gap_high",
+    "clip_fraction_low",
+    "clip_fraction_high",
+    "kl",
+    "log_ratio_mean",
+    "log_ratio_rms",
+    "ratio_max",
+)
 
 
 class EntropyLedger:
@@ -113,10 +125,19 @@ class EntropyLedger:
         self._watch = Watch(model, optimizer, self._probe, bonus=bonus)
         first = self._watch.trained[0]
         self._record = Record(
-            About(name, program, type(self._watch.model).__name__, type(self._watch.optimizer).__name__, self._objective, seed,
-                  first.device.type, str(first.dtype).removeprefix("torch."), packages),
+            About(
+                name,
+                program,
+                type(self._watch.model).__name__,
+                type(self._watch.optimizer).__name__,
+                self._objective,
+                seed,
+                first.device.type,
+                str(first.dtype).removeprefix("torch."),
+                packages,
+            ),
             out if _first_process() else None,
-        )  # fmt: skip
+        )
         if type(self._watch.optimizer) not in LINEAR:
             self._record.notes.append(
                 f"of none: steps of {type(self._watch.optimizer).__name__} are not split by cause, all is in the line `step`"

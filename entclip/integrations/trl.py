@@ -94,11 +94,21 @@ class EntropyLedger(TrainerCallback):
                 "this ledger was never attached: call ledger.attach(trainer) instead of trainer.add_callback(ledger)."
             )
         self._core = TorchLedger(
-            t.model, more["optimizer"], clip=_objective(t), logits=_logits, temperature=t.temperature, every=self._every,
-            positions=self._positions, bonus=bool(t.beta or t._entropy_bonus_enabled or t.aux_loss_enabled), out=self._out,
-            log=self._report, name=self._name, seed=int(args.seed), program=f"TRL {importlib.metadata.version('trl')}",
+            t.model,
+            more["optimizer"],
+            clip=_objective(t),
+            logits=_logits,
+            temperature=t.temperature,
+            every=self._every,
+            positions=self._positions,
+            bonus=bool(t.beta or t._entropy_bonus_enabled or t.aux_loss_enabled),
+            out=self._out,
+            log=self._report,
+            name=self._name,
+            seed=int(args.seed),
+            program=f"TRL {importlib.metadata.version('trl')}",
             packages=("torch", "transformers", "trl", "accelerate"),
-        )  # fmt: skip
+        )
         if t.importance_sampling_level == "sequence":
             self._core.notes.append("of none: the clip acts on ratios of sequences; pi, gap and ratio max are those of tokens")
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _FILE
@@ -186,10 +196,12 @@ def _token_weights(t: Any, inputs: Any, mask: Any, log_probs: Any, old: Any, ent
         weights = mask / (items * steps / t.args.steps_per_generation)
     if t.off_policy_mask_threshold is not None:
         weights = weights * t.get_off_policy_mask(
-            advantages=advantages, per_token_logps=log_probs.detach(),
-            sampling_per_token_logps=inputs.get("sampling_per_token_logps", old), mask=mask,
+            advantages=advantages,
+            per_token_logps=log_probs.detach(),
+            sampling_per_token_logps=inputs.get("sampling_per_token_logps", old),
+            mask=mask,
             off_policy_threshold=t.off_policy_mask_threshold,
-        )  # fmt: skip
+        )
     if t.top_entropy_quantile < 1.0:
         weights = weights * t.get_high_entropy_mask(entropies, mask, 1 - t.top_entropy_quantile)
     if t.use_vllm and t.vllm_importance_sampling_correction:

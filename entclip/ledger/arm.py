@@ -142,9 +142,14 @@ class ArmLedger:
             self.entropy_start = before
         names = [n for n in (*_ADDED, *EXPECTED) if n in c]
         row: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION, "case": self.case, "arm": self.arm, "seed": self.experiment.seed,
-            "rollout": entry.rollout, "step": len(self.rows) + self.skipped, "inner_step": entry.inner_step,
-        }  # fmt: skip
+            "schema_version": SCHEMA_VERSION,
+            "case": self.case,
+            "arm": self.arm,
+            "seed": self.experiment.seed,
+            "rollout": entry.rollout,
+            "step": len(self.rows) + self.skipped,
+            "inner_step": entry.inner_step,
+        }
         kept = [*names, *MEANS]
         row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
         row |= {n: mean(c[n]) for n in OPTIONAL_MEANS if n in c}

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ADDED", "read_contexts"]
 
 ADDED = ("measured", "first_order", "curvature", "remainder")  # in nats; the last three add up to the first
-_NUMBERS = (
-    "entropy_before", "entropy", *ADDED, "remainder_scale", *CAUSES, "ratio", "advantage", "weight", "pi_low", "pi_high",
-)  # fmt: skip
+_NUMBERS = ("entropy_before", "entropy", *ADDED, "remainder_scale", *CAUSES, "ratio", "advantage", "weight", "pi_low", "pi_high")
 _FLAGS = ("clipped_low", "clipped_high")
 _MAYBE_NULL = ("gap_low", "gap_high")
 _FIX = "Save the frame that ledger_from_arrays returned with frame.to_parquet(FILE)."

@@ -24,9 +24,7 @@ __all__ = ["MANIFEST", "RUN_FILES", "TABLES", "FileName", "Listed", "Manifest", 
 
 FileName = Literal["experiment.toml", "ledger.parquet", "rollouts.parquet", "contexts.parquet", "summary.json"]
 MANIFEST = "manifest.json"
-TABLES: dict[str, FileName] = {
-    "updates": "ledger.parquet", "rollouts": "rollouts.parquet", "contexts": "contexts.parquet",
-}  # fmt: skip
+TABLES: dict[str, FileName] = {"updates": "ledger.parquet", "rollouts": "rollouts.parquet", "contexts": "contexts.parquet"}
 RUN_FILES: tuple[FileName, ...] = ("experiment.toml", *TABLES.values(), "summary.json")
 _LARGEST = 2**22  # bytes of a manifest
 

@@ -30,12 +30,26 @@ class _Arm(BaseModel):
 
 
 _REQUIRED = (
-    *SUMMED, "entropy_start", "entropy_end", "pi_low", "pi_high", "kl", "clip_fraction_low", "clip_fraction_high", "ratio_max",
-)  # fmt: skip
+    *SUMMED,
+    "entropy_start",
+    "entropy_end",
+    "pi_low",
+    "pi_high",
+    "kl",
+    "clip_fraction_low",
+    "clip_fraction_high",
+    "ratio_max",
+)
 _NULLABLE = (
-    *(f"{name}_se" for name in SUMMED), *EXPECTED, *(f"residual_{part}_se" for part in PARTS), *(f"z_{part}" for part in PARTS),
-    "measured_cv", "measured_cv_se", "gap_low", "gap_high",
-)  # fmt: skip
+    *(f"{name}_se" for name in SUMMED),
+    *EXPECTED,
+    *(f"residual_{part}_se" for part in PARTS),
+    *(f"z_{part}" for part in PARTS),
+    "measured_cv",
+    "measured_cv_se",
+    "gap_low",
+    "gap_high",
+)
 _FIELDS: dict[str, Any] = {
     **dict.fromkeys(_REQUIRED, (FiniteFloat, ...)),
     **dict.fromkeys(_NULLABLE, (_Number, ...)),

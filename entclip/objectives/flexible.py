@@ -37,8 +37,9 @@ class Flexible(Objective):
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
         for side, width, slope, most in (
-            ("low", self.low, self.low_slope, 1.0), ("high", self.high, self.high_slope, float("inf")),
-        ):  # fmt: skip
+            ("low", self.low, self.low_slope, 1.0),
+            ("high", self.high, self.high_slope, float("inf")),
+        ):
             if not 0 <= width + slope <= most:
                 raise ValueError(
                     f"flexible.{side}_slope = {slope} makes the {side} width {width + slope:g} at pi = 1, {width:g} at pi = 0: "

@@ -14,6 +14,14 @@ from entclip.report.rollouts import rollouts_figure
 from entclip.report.terminal import comparison, tables
 
 __all__ = [
-    "causes_figure", "comparison", "figure", "html", "markdown", "rollouts_figure", "table", "tables", "with_error",
+    "causes_figure",
+    "comparison",
+    "figure",
+    "html",
+    "markdown",
+    "rollouts_figure",
+    "table",
+    "tables",
+    "with_error",
     "write_report",
-]  # fmt: skip
+]

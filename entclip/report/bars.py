@@ -124,9 +124,16 @@ def causes_figure(summary: Mapping[str, Any]) -> Figure:
     title = f"Entropy change by cause: {summary.get('experiment', '-')}".replace("$", r"\$")
     fig.text(0.02, 1 - 0.22 / tall, title, fontsize=11, fontweight="bold")
     fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.26 / tall), ncols=_PER_LINE, fontsize=9, frameon=False,
-        columnspacing=1.1, handletextpad=0.5, labelspacing=0.25,
-    )  # fmt: skip
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.005, 1 - 0.26 / tall),
+        ncols=_PER_LINE,
+        fontsize=9,
+        frameon=False,
+        columnspacing=1.1,
+        handletextpad=0.5,
+        labelspacing=0.25,
+    )
     return fig
 
 

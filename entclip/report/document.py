@@ -68,10 +68,12 @@ def document(run_folder: Path) -> list[Section]:
     recorded = experiment.policy.kind == "recorded"
     again = {} if recorded else {"command": command(experiment, made.name._asdict())}
     facts = again | {
-        "digest": made.digest, "seed": str(experiment.seed),
+        "digest": made.digest,
+        "seed": str(experiment.seed),
         "engine": f"{made.engine}, {made.dtype} on {made.device}",
-        "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()), "git commit": made.git_commit,
-    }  # fmt: skip
+        "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
+        "git commit": made.git_commit,
+    }
     description = (experiment.description,) if experiment.description else ()
     return [
         Section(
@@ -82,7 +84,8 @@ def document(run_folder: Path) -> list[Section]:
             "Where entropy went, rollout by rollout",
             (
                 Picture(
-                    "rollouts.png", png(rollouts_figure(rollouts, summary=summary)),
+                    "rollouts.png",
+                    png(rollouts_figure(rollouts, summary=summary)),
                     "Per arm and rollout: the causes of the entropy change, stacked, beside the measured change.",
                     rollouts_caption(rollouts, summary=summary),
                 ),
@@ -93,7 +96,9 @@ def document(run_folder: Path) -> list[Section]:
             "Over the whole run",
             (
                 Picture(
-                    "figure.png", png(causes_figure(summary)), "Per arm: the measured change and each cause, theory on top.",
+                    "figure.png",
+                    png(causes_figure(summary)),
+                    "Per arm: the measured change and each cause, theory on top.",
                     causes_caption(summary),
                 ),
                 causes,
@@ -114,4 +119,4 @@ def document(run_folder: Path) -> list[Section]:
                 Code(run.toml()),
             ),
         ),
-    ]  # fmt: skip
+    ]

@@ -38,9 +38,16 @@ def neutral_grid(name: str, target: float, points: Iterable[Mapping[str, Any]]) 
         slopes = ("" if p[k] is None else f"{p[k]:+.3f}" for k in ("slope", "by_high", "by_rate"))
         rows.append((f"{p['high']:g}", *usual, low, *slopes, f"{p['drift_closed']:+.4f}", f"{p['drift_off']:+.4f}"))
     columns = (
-        "eps_high", "usual eps_low", "drift there", "neutral eps_low", "d drift / d eps_low", "d eps_low / d eps_high",
-        "d eps_low / d log eta", "drift at eps_low .01", "drift at eps_low 1",
-    )  # fmt: skip
+        "eps_high",
+        "usual eps_low",
+        "drift there",
+        "neutral eps_low",
+        "d drift / d eps_low",
+        "d eps_low / d eps_high",
+        "d eps_low / d log eta",
+        "drift at eps_low .01",
+        "drift at eps_low 1",
+    )
     title = f"{name}: eps_low for an entropy change of {target:+g} nats per rollout (predicted; drifts per rollout)"
     return text_grid(title, columns, rows)
 
@@ -49,11 +56,15 @@ def cells_grid(x: str, y: str, cells: Iterable[Mapping[str, Any]]) -> Grid:
     """Tabulate cells of a phase map that were simulated, with their predicted and their measured change."""
     rows = (
         (
-            f"{c[x]:.4g}", f"{c[y]:.4g}", c["status"], f"{c['expected_measured']:+.5f}",
-            f"{c['measured']:+.5f} ({c['measured_se']:.5f})", c["verdict"],
+            f"{c[x]:.4g}",
+            f"{c[y]:.4g}",
+            c["status"],
+            f"{c['expected_measured']:+.5f}",
+            f"{c['measured']:+.5f} ({c['measured_se']:.5f})",
+            c["verdict"],
         )
         for c in cells
-    )  # fmt: skip
+    )
     return text_grid("Simulated cells", (x, y, "status", "predicted (nats)", "measured (s.e.)", "verdict"), rows)
 
 
@@ -61,11 +72,17 @@ def noise_grid(source: str, frame: Any) -> Grid:
     """Tabulate a measured law of the noise: mean and spread of log(pi/pi_old) by pi_old, from the frame of a NoiseTable."""
     rows = (
         (
-            f"{row.prob:.3g}", f"{row.mean:+.4f}", f"{row.mean_se:.4f}", f"{row.sd:.4f}", f"{row.rms:.4f}", f"{row.rms_se:.4f}",
-            f"{100 * row.beyond:.1f} %", f"{row.count:.0f}",
+            f"{row.prob:.3g}",
+            f"{row.mean:+.4f}",
+            f"{row.mean_se:.4f}",
+            f"{row.sd:.4f}",
+            f"{row.rms:.4f}",
+            f"{row.rms_se:.4f}",
+            f"{100 * row.beyond:.1f} %",
+            f"{row.count:.0f}",
         )
         for row in frame.itertuples(index=False)
-    )  # fmt: skip
+    )
     columns = ("pi_old", "mean", "s.e.", "sd", "rms", "s.e. of rms", "beyond 2 sd", "log-ratios")
     return text_grid(f"{source}: log(pi/pi_old) after a rollout, no clip (normal noise: 4.6 % beyond 2 sd)", columns, rows)
 

@@ -58,13 +58,24 @@ def page(sections: list[Section]) -> str:
         body += ["<section>", f"<h2>{escape(section.title)}</h2>", *(_block(b) for b in section.blocks), "</section>"]
     return "\n".join(
         [
-            "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{name}: where entropy went</title>", f"<style>{_CSS}</style>", "</head>", "<body>", "<main>", *body,
-            "</main>", "</body>", "</html>", "",
+            f"<title>{name}: where entropy went</title>",
+            f"<style>{_CSS}</style>",
+            "</head>",
+            "<body>",
+            "<main>",
+            *body,
+            "</main>",
+            "</body>",
+            "</html>",
+            "",
         ]
-    )  # fmt: skip
+    )
 
 
 def _block(block: str | Items | Terms | Code | Picture | Grid) -> str:

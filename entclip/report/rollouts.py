@@ -26,9 +26,12 @@ _VISIBLE = 0.005  # of the tallest stack: a remainder below it would be a hair l
 _ROUNDING = 1e-9  # of the same: parts that are 0 in an exact engine
 # The clips first and what only noise moves last, so that theory and measurement line up side by side.
 _ORDER = (
-    *(c.name for c in COLUMNS if c.kind == "cause" and not c.noise), "curvature",
-    *(c.name for c in reversed(COLUMNS) if c.noise), "remainder", "unaccounted",
-)  # fmt: skip
+    *(c.name for c in COLUMNS if c.kind == "cause" and not c.noise),
+    "curvature",
+    *(c.name for c in reversed(COLUMNS) if c.noise),
+    "remainder",
+    "unaccounted",
+)
 # Inches.
 _LEFT, _RIGHT, _GAP, _RUN = 0.78, 0.5, 0.16, 0.5
 _PER_LINE = 3  # entries of the legend
@@ -94,9 +97,16 @@ def rollouts_figure(
     fig.text(0.1 / WIDE, 1 - 0.22 / tall, title.replace("$", r"\$"), fontsize=11, fontweight="bold")
     fig.text(0.06 / WIDE, (tall - head) / 2 / tall, "entropy change (nats)", rotation=90, va="center", fontsize=9.5)
     fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.26 / tall), ncols=_PER_LINE, fontsize=9, frameon=False,
-        columnspacing=1.1, handletextpad=0.5, labelspacing=0.25,
-    )  # fmt: skip
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.005, 1 - 0.26 / tall),
+        ncols=_PER_LINE,
+        fontsize=9,
+        frameon=False,
+        columnspacing=1.1,
+        handletextpad=0.5,
+        labelspacing=0.25,
+    )
     return fig
 
 

@@ -22,10 +22,13 @@ def samples_means(frame: pd.DataFrame) -> dict[str, float | None]:
     """Return means over tokens, with the standard errors of ratios of sums over responses, which are taken as independent."""
     weight = frame["weight"].to_numpy()
     out: dict[str, float | None] = {
-        "tokens": len(frame), "responses": int(frame["sequence"].nunique()), "entropy": float(frame["entropy"].mean()),
-        "log_ratio_mean": float(frame["log_ratio"].mean()), "log_ratio_rms": float((frame["log_ratio"] ** 2).mean() ** 0.5),
+        "tokens": len(frame),
+        "responses": int(frame["sequence"].nunique()),
+        "entropy": float(frame["entropy"].mean()),
+        "log_ratio_mean": float(frame["log_ratio"].mean()),
+        "log_ratio_rms": float((frame["log_ratio"] ** 2).mean() ** 0.5),
         "ratio_max": float(frame["ratio"].max()),
-    }  # fmt: skip
+    }
     for side in ("low", "high", "other"):
         out[f"clip_fraction_{side}"] = float(frame[f"clipped_{side}"].mean())
     for name in (*CAUSES, *EUCLIDEAN):

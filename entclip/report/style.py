@@ -45,8 +45,14 @@ CAUSE_LINES: dict[str, Line] = {
 }
 # Brown to blue through white: the two clip colours, darker towards the ends.
 DIVERGING: tuple[str, ...] = (
-    "#4A1F00", CAUSES["clip_high"][1], "#F6D2B8", "#FFFFFF", "#CDE8F8", CAUSES["clip_low"][1], "#003A5D",
-)  # fmt: skip
+    "#4A1F00",
+    CAUSES["clip_high"][1],
+    "#F6D2B8",
+    "#FFFFFF",
+    "#CDE8F8",
+    CAUSES["clip_low"][1],
+    "#003A5D",
+)
 
 
 # Inches. A page shows a figure about 700 pixels wide, a telephone 400: there, letters of 9 points are 8 pixels high.

@@ -239,9 +239,17 @@ class GroupRelative:
         (p_i, m_i), (p_j, m_j) = _signed(first), _signed(second)
         up_i, down_i, up_j, down_j = (_positive(a) for a in (first, -first, second, -second))
         products = (
-            p_i * p_j, m_i * m_j, p_i * m_j, p_i * up_j, p_i * down_j, m_i * up_j, m_i * down_j, up_i * up_j, down_i * down_j,
+            p_i * p_j,
+            m_i * m_j,
+            p_i * m_j,
+            p_i * up_j,
+            p_i * down_j,
+            m_i * up_j,
+            m_i * down_j,
+            up_i * up_j,
+            down_i * down_j,
             up_i * down_j,
-        )  # fmt: skip
+        )
         shape = (*law.shape[:-1], len(own), len(gaps))
         return [(chance @ t.reshape(-1, len(others)).T).reshape(shape) for t in products]
 

@@ -56,11 +56,23 @@ class Checkpoints:
     def save(self, engine: Engine[Any, Any], books: ArmLedger, state: State) -> None:
         """Store the books and the engine's arrays."""
         record = {
-            "format": _FORMAT, "run": self.name._asdict(), "versions": self.versions, "case": books.case, "arm": books.arm,
-            "rollout": state.rollout, "rows": books.rows, "details": books.details, "summaries": books.summaries,
-            "entropy_start": books.entropy_start, "entropy_end": books.entropy_end, "expected": books._entropy_expected,
-            "totals": sorted(books.totals), "skipped": books.skipped, "drawn": books.drawn, "memory": books.memory,
-        }  # fmt: skip
+            "format": _FORMAT,
+            "run": self.name._asdict(),
+            "versions": self.versions,
+            "case": books.case,
+            "arm": books.arm,
+            "rollout": state.rollout,
+            "rows": books.rows,
+            "details": books.details,
+            "summaries": books.summaries,
+            "entropy_start": books.entropy_start,
+            "entropy_end": books.entropy_end,
+            "expected": books._entropy_expected,
+            "totals": sorted(books.totals),
+            "skipped": books.skipped,
+            "drawn": books.drawn,
+            "memory": books.memory,
+        }
         arrays: dict[str, Any] = {f"total_{k}": v for k, v in books.totals.items()}
         arrays |= {f"state_{k}": v for k, v in engine.pack(state).items()}
         buffer = io.BytesIO()

@@ -30,9 +30,14 @@ def save_run(ledger: Ledger, out: Path, versions: Mapping[str, str]) -> None:
     commit = ask_git("rev-parse", "HEAD") or "none"
     files = _files(ledger, {"versions": json.dumps(dict(versions)), "git_commit": commit})
     manifest = Manifest(
-        experiment=ledger.experiment.name, seed=ledger.experiment.seed, **ledger.name._asdict(), inputs=ledger.inputs,
-        versions=dict(versions), git_commit=commit, files={name: Listed.of(data) for name, data in files.items()},
-    )  # fmt: skip
+        experiment=ledger.experiment.name,
+        seed=ledger.experiment.seed,
+        **ledger.name._asdict(),
+        inputs=ledger.inputs,
+        versions=dict(versions),
+        git_commit=commit,
+        files={name: Listed.of(data) for name, data in files.items()},
+    )
     _publish(out, files, manifest)
 
 

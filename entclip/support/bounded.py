@@ -103,10 +103,14 @@ def _kind(mode: int) -> str:
 
 # Strings and comments whole, so that brackets inside them do not count; possessive, so that no text makes it backtrack.
 _TOKEN = re.compile(
-    r'"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"""' r"|'''.*?'''" r'|"(?:[^"\\\n]++|\\.)*+"' r"|'[^'\n]*+'" r"|#[^\n]*+"
+    r'"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"""'
+    r"|'''.*?'''"
+    r'|"(?:[^"\\\n]++|\\.)*+"'
+    r"|'[^'\n]*+'"
+    r"|#[^\n]*+"
     r"|[\[{]|[\]}]|[,=\n]|\.|[A-Za-z0-9_+:-]++",
     re.DOTALL,
-)  # fmt: skip
+)
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

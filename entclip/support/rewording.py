@@ -130,13 +130,21 @@ def _finding(found: Mapping[str, Any], schema: Mapping[str, Any], data: Any) -> 
 
 _NO_KINDS: dict[str, Any] = {"mapping": {}}
 _BOUNDS = {
-    "greater_than": ("above", "gt"), "greater_than_equal": ("at least", "ge"),
-    "less_than": ("below", "lt"), "less_than_equal": ("at most", "le"),
-}  # fmt: skip
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
 _EXPECTED = {
-    "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text in quotes", "tuple": "a list",
-    "dict": "a table of keys", "model": "a table of keys", "dataclass": "a table of keys",
-}  # fmt: skip
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text in quotes",
+    "tuple": "a list",
+    "dict": "a table of keys",
+    "model": "a table of keys",
+    "dataclass": "a table of keys",
+}
 
 
 def _wrong(kind: str, context: Mapping[str, Any], message: str) -> str:

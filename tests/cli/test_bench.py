@@ -46,9 +46,13 @@ def test_named_benchmarks_run_with_their_options(monkeypatch, capsys):
     benchmarks.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "== sampled", "ran benchmarks.sampled", "== kernels", "ran benchmarks.kernels --device cuda",
-        "== head", "left out: torch is not installed (pip install '.[test]').",
-    ]  # fmt: skip
+        "== sampled",
+        "ran benchmarks.sampled",
+        "== kernels",
+        "ran benchmarks.kernels --device cuda",
+        "== head",
+        "left out: torch is not installed (pip install '.[test]').",
+    ]
 
 
 def test_the_reduced_benchmark_compares_what_it_says(capsys):

@@ -140,9 +140,9 @@ def test_the_command(file: str, tmp_path: Path) -> None:
         (["b", "--all"], "not two"),
         ([], "one run cannot be compared"),
         (["--objectives", "clip,clip_b", "--engine", "tokens"], "'clip_b' looks at"),
-        (["--objectives", "clip,none", "--set", "grid={\"update.batch\"=[8,16]}"], "has 2 cases"),
+        (["--objectives", "clip,none", "--set", 'grid={"update.batch"=[8,16]}'], "has 2 cases"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_compared_is_refused_in_one_message(file: str, words: list[str], message: str) -> None:
     done = invoke("compare", file, *words)
     assert message in str(done.exception) + done.output

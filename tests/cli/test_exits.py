@@ -222,12 +222,26 @@ def test_every_command_works_where_only_ascii_can_be_printed(locale, tmp_path):
     )
     mine, run = str(folder / "mine.toml"), str(folder / "run")
     commands = [
-        ["--help"], ["drift", *SET, "--arm", "both"], ["run", mine, "--out", run], ["check", mine], ["check", mine, "--plan"],
-        ["predict", mine], ["noise", mine], ["neutral", mine, "--eps-high", ".2"], ["map", "widths", "--points", "2"],
-        ["list"], ["list", "--csv", "-"], ["report", run], ["ledger", run], ["compare", run, run], ["reproduce", "--list"],
-        ["lint", str(folder / "grpo.yaml")], ["convert", str(folder / "grpo.yaml"), "--to", "verl"],
-        ["init", str(folder / "new.toml")], ["run", str(folder / "none.toml")],
-    ]  # fmt: skip
+        ["--help"],
+        ["drift", *SET, "--arm", "both"],
+        ["run", mine, "--out", run],
+        ["check", mine],
+        ["check", mine, "--plan"],
+        ["predict", mine],
+        ["noise", mine],
+        ["neutral", mine, "--eps-high", ".2"],
+        ["map", "widths", "--points", "2"],
+        ["list"],
+        ["list", "--csv", "-"],
+        ["report", run],
+        ["ledger", run],
+        ["compare", run, run],
+        ["reproduce", "--list"],
+        ["lint", str(folder / "grpo.yaml")],
+        ["convert", str(folder / "grpo.yaml"), "--to", "verl"],
+        ["init", str(folder / "new.toml")],
+        ["run", str(folder / "none.toml")],
+    ]
     script = f"""
 import json, os, sys, warnings
 warnings.filterwarnings("error", category=EncodingWarning, module="entclip")

@@ -57,10 +57,19 @@ def test_the_defaults_are_those_of_the_experiment(command, experiment):
     spec = load(experiment)
     options = {p.name: p for p in COMMANDS[command].params}
     keys = {
-        "vocab": "policy.vocab", "contexts": "policy.contexts", "geometry": "update.geometry", "batch": "update.batch",
-        "learning_rate": "update.learning_rate", "minibatches": "update.minibatches", "rollouts": "update.rollouts",
-        "replicas": "replicas", "seed": "seed", "every": "ledger.every", "model": "policy.model", "task": "rollout.task",
-    }  # fmt: skip
+        "vocab": "policy.vocab",
+        "contexts": "policy.contexts",
+        "geometry": "update.geometry",
+        "batch": "update.batch",
+        "learning_rate": "update.learning_rate",
+        "minibatches": "update.minibatches",
+        "rollouts": "update.rollouts",
+        "replicas": "replicas",
+        "seed": "seed",
+        "every": "ledger.every",
+        "model": "policy.model",
+        "task": "rollout.task",
+    }
     shown = {name: options[name].show_default for name in keys if name in options}
     assert len(shown) >= 7
     for name, text in shown.items():

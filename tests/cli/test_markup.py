@@ -70,13 +70,26 @@ def test_options_come_out_as_they_are(words, shown, place, monkeypatch):
 @pytest.mark.parametrize(
     "words",
     [
-        ["run", "[/x]none"], ["report", "[/x]none"], ["drift", "--policy", "[/x]none"], ["drift", "--reward", "[/x]"],
-        ["drift", "--arm", "[/x]"], ["drift", "--set", "[/x]=1"], ["drift", "--engine", "[/x]"], ["lint", "[/x]none"],
-        ["llm", "[/x]none"], ["ledger", "[/x]none"], ["reproduce", "[/x]"], ["--[/x]"], ["[/x]"], ["map", "[/x]"],
-        ["predict", "--noise", "[/x]:.1"], ["neutral", "--eps-high", "[/x]"], ["convert", "--to", "[/x]", "--eps-low", ".2"],
+        ["run", "[/x]none"],
+        ["report", "[/x]none"],
+        ["drift", "--policy", "[/x]none"],
+        ["drift", "--reward", "[/x]"],
+        ["drift", "--arm", "[/x]"],
+        ["drift", "--set", "[/x]=1"],
+        ["drift", "--engine", "[/x]"],
+        ["lint", "[/x]none"],
+        ["llm", "[/x]none"],
+        ["ledger", "[/x]none"],
+        ["reproduce", "[/x]"],
+        ["--[/x]"],
+        ["[/x]"],
+        ["map", "[/x]"],
+        ["predict", "--noise", "[/x]:.1"],
+        ["neutral", "--eps-high", "[/x]"],
+        ["convert", "--to", "[/x]", "--eps-low", ".2"],
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_messages_come_out_as_they_are(words, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", ["entclip", *words])

@@ -33,9 +33,14 @@ def test_plain_lines_say_what_is_going_on_until_parts_get_done(clock: list[float
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "llm: 3 updates", "llm: generating (5 s so far)", "llm: b (11 s so far)", "llm: c (1 min 20 s so far)",
-        "llm: e (2 min 13 s so far)", "llm: 1 of 3 in 2 min 20 s, about 4 min 40 s left", "llm: g (3 min 21 s so far)",
-    ]  # fmt: skip
+        "llm: 3 updates",
+        "llm: generating (5 s so far)",
+        "llm: b (11 s so far)",
+        "llm: c (1 min 20 s so far)",
+        "llm: e (2 min 13 s so far)",
+        "llm: 1 of 3 in 2 min 20 s, about 4 min 40 s left",
+        "llm: g (3 min 21 s so far)",
+    ]
 
 
 def test_quiet_is_quiet_and_the_log_is_left_as_it_was(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

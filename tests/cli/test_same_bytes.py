@@ -11,12 +11,27 @@ import pytest
 
 COMMANDS = {
     "llm": [
-        "llm", "--model", "untrained", "--replicas", "2", "--rollouts", "1", "--arm", "both",
-        "--set", "update.minibatches=2", "--set", "rollout.probes=4", "--set", "ledger.every=1", "--set", "ledger.momentum=cause",
+        "llm",
+        "--model",
+        "untrained",
+        "--replicas",
+        "2",
+        "--rollouts",
+        "1",
+        "--arm",
+        "both",
+        "--set",
+        "update.minibatches=2",
+        "--set",
+        "rollout.probes=4",
+        "--set",
+        "ledger.every=1",
+        "--set",
+        "ledger.momentum=cause",
     ],
     "drift": ["drift", "--contexts", "2", "--vocab", "4", "--batch", "16", "--minibatches", "2", "--rollouts", "1"],
     "predict --noise": ["predict", "--noise", "flat:.2", "--set", "policy.contexts=2", "--set", "update.minibatches=2"],
-}  # fmt: skip
+}
 HASH_SEEDS = ("1", "2")
 
 

@@ -54,7 +54,7 @@ COMMANDS = {
     "ledger of a model": ["ledger", "model"],
     "compare": ["compare", "one", "two"],
     "lint": ["lint", "grpo.yaml"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -108,13 +108,19 @@ def test_a_pipe_is_as_wide_as_columns_says(runs, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "key", "column"),
     [
-        ("drift", "arm", "measured"), ("run", "arm", "measured_cv"), ("check", "arm", "verdict"),
+        ("drift", "arm", "measured"),
+        ("run", "arm", "measured_cv"),
+        ("check", "arm", "verdict"),
         ("plan", "part", "units_needed"),
-        ("predict", "arm", "expected_measured"), ("noise", "prob", "rms"), ("neutral", "high", "low"),
-        ("map", "arm", "expected_measured"), ("llm", "arm", "measured"), ("ledger", "arm", "measured"),
+        ("predict", "arm", "expected_measured"),
+        ("noise", "prob", "rms"),
+        ("neutral", "high", "low"),
+        ("map", "arm", "expected_measured"),
+        ("llm", "arm", "measured"),
+        ("ledger", "arm", "measured"),
         ("list", "name", "claims"),
     ],
-)  # fmt: skip
+)
 def test_csv_has_the_numbers_of_the_tables_unrounded(name, key, column, runs, monkeypatch, tmp_path):
     monkeypatch.chdir(runs)
     printed = entclip(*COMMANDS[name], "--csv", "-")

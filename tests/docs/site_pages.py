@@ -14,9 +14,15 @@ __all__ = ["Page", "broken_links", "external_loads", "page", "pages"]
 
 # Attributes that make a browser fetch something, by element.
 _LOADS = {
-    "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "embed": "src",
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "embed": "src",
     "object": "data",
-}  # fmt: skip
+}
 _LOADING_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "manifest"}
 _IN_CSS = re.compile(r"""url\(\s*["']?([^"')]+)|@import\s+["']([^"']+)""")
 # Text in a script that fetches, as opposed to an address that is only named (a licence, an XML namespace).

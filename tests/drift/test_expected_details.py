@@ -105,9 +105,16 @@ def test_drift_of_every_objective_against_every_outcome(objective: Objective, ge
     """As above; the clip that comes with another objective is not applied."""
     eta = 1e-3
     got = expected_entropy_drift(
-        NEW, Clip(0.9, 0.01), Bernoulli(0.2), old_policy=OLD, learning_rate=eta, geometry=geometry, objective=objective,
-        order=2, batch=1,
-    )  # fmt: skip
+        NEW,
+        Clip(0.9, 0.01),
+        Bernoulli(0.2),
+        old_policy=OLD,
+        learning_rate=eta,
+        geometry=geometry,
+        objective=objective,
+        order=2,
+        batch=1,
+    )
     want, third = mean_change(objective, Independent(), Bernoulli(0.2), eta, geometry, 1)
     assert abs(float(got.total) - want) <= third + 64 * 2.0**-52
     inside = [s.any() for s in sets(objective, np.exp(NEW.log_probs - OLD.log_probs), OLD.probs)]
@@ -119,8 +126,12 @@ def test_reference_c_through_the_public_function() -> None:
     a = np.arange(1, 65)
     old, policy = SoftmaxPolicy(-np.log(a)), SoftmaxPolicy(-np.log(a) + 0.3 * np.sin(a))
     got = expected_entropy_drift(policy, Clip(), Rademacher(), old_policy=old, learning_rate=1.0)
-    for name, printed, digits in (("clip_low", 0.105267, 6), ("clip_high", 0.022933, 6), ("gap_low", 1.137818, 6),
-                                  ("gap_high", -0.201486, 6)):  # fmt: skip
+    for name, printed, digits in (
+        ("clip_low", 0.105267, 6),
+        ("clip_high", 0.022933, 6),
+        ("gap_low", 1.137818, 6),
+        ("gap_high", -0.201486, 6),
+    ):
         assert abs(float(getattr(got, name)) - printed) <= 0.5000001 * 10**-digits
     assert got.curvature is None
     got = expected_entropy_drift(

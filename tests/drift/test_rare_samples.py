@@ -27,10 +27,16 @@ REWARDS = {"rademacher": Rademacher(), "bernoulli": Bernoulli(0.1), "table": Tab
 
 
 def _experiment(reward, objective, **update):
-    rewards = {"rademacher": {"kind": "rademacher"}, "bernoulli": {"kind": "bernoulli", "p": 0.1},
-               "table": {"kind": "table", "values": [0.0, 0.0, 1.0, 3.0, 1.0]}}  # fmt: skip
-    specs = {"none": {"kind": "none"}, "clip": {"kind": "clip", "low": 0.1, "high": 0.1},
-             "cispo": {"kind": "cispo", "low": 0.1, "high": 0.1}}  # fmt: skip
+    rewards = {
+        "rademacher": {"kind": "rademacher"},
+        "bernoulli": {"kind": "bernoulli", "p": 0.1},
+        "table": {"kind": "table", "values": [0.0, 0.0, 1.0, 3.0, 1.0]},
+    }
+    specs = {
+        "none": {"kind": "none"},
+        "clip": {"kind": "clip", "low": 0.1, "high": 0.1},
+        "cispo": {"kind": "cispo", "low": 0.1, "high": 0.1},
+    }
     return parse_experiment(
         {
             "policy": {"kind": "dirichlet", "vocab": 5, "contexts": 3},

@@ -37,9 +37,16 @@ def test_curvature_and_step_variance_of_many_contexts(geometry: str) -> None:
 
     def curvature(k: Any) -> Any:
         return expected_curvature(
-            log_p[k], ratio[k], changed(clip, ratio[k], old[k]), group.moments(table, old[k]),
-            learning_rate=eta[k], geometry=geometry, batch=4, shared_group=1 / 3, visits=visits[k],
-        )  # fmt: skip
+            log_p[k],
+            ratio[k],
+            changed(clip, ratio[k], old[k]),
+            group.moments(table, old[k]),
+            learning_rate=eta[k],
+            geometry=geometry,
+            batch=4,
+            shared_group=1 / 3,
+            visits=visits[k],
+        )
 
     def variance(k: Any) -> Any:
         gains, moments = changed(clip, ratio[k], old[k]), Independent().moments(table, old[k])
@@ -85,9 +92,15 @@ def test_curvature_of_a_policy_without_entropy_is_finite(geometry: str) -> None:
     one, group = np.ones(3), GroupRelative(2)
     moments = group.moments(TableReward((0.0, 1.0, 0.5)), np.exp(log_p))
     got = expected_curvature(
-        log_p, one, changed(NoClip(), one, np.exp(log_p)), moments,
-        learning_rate=0.1, geometry=geometry, batch=2, shared_group=1.0,
-    )  # fmt: skip
+        log_p,
+        one,
+        changed(NoClip(), one, np.exp(log_p)),
+        moments,
+        learning_rate=0.1,
+        geometry=geometry,
+        batch=2,
+        shared_group=1.0,
+    )
     assert np.isfinite(got)
 
 

@@ -45,12 +45,16 @@ def experiment_of(engine, folder, vocab=2, batch=8):
             "reward": {"kind": "rademacher"},
             "advantage": {"kind": "group", "size": 8},
             "update": {
-                "geometry": "euclidean", "optimizer": "adamw", "learning_rate": 0.5, "batch": batch, "minibatches": minibatches,
+                "geometry": "euclidean",
+                "optimizer": "adamw",
+                "learning_rate": 0.5,
+                "batch": batch,
+                "minibatches": minibatches,
                 "rollouts": 3,
             },
             "arm": [{"name": "both", "low": 0.02, "high": 0.02}],
         }
-    )  # fmt: skip
+    )
 
 
 def entries(engine, experiment, keep=None):

@@ -186,8 +186,11 @@ TINY = {
 
 
 RATES = {
-    ("independent", "natural"): 0.3, ("independent", "euclidean"): 1.0, ("group", "natural"): 1.0, ("group", "euclidean"): 4.0,
-}  # fmt: skip
+    ("independent", "natural"): 0.3,
+    ("independent", "euclidean"): 1.0,
+    ("group", "natural"): 1.0,
+    ("group", "euclidean"): 4.0,
+}
 
 
 def tiny(setting, geometry, replicas=1):

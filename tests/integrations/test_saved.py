@@ -31,15 +31,31 @@ def _records(step=3, sequences=4):
         moved = np.exp(trainer) - np.exp(engine)
         high, low = (counts & (sign * advantage > 0) & (sign * moved > 0.2) for sign in (1, -1))
         row = {
-            "schema_version": 1, "step": step, "rank": 0, "micro_step": index, "micro_sequence_idx": 0,
-            "export_sequence_idx": index, "env_name": "toy", "token_ids": taken[:, 0].tolist(),
-            "position_ids": list(range(length)), "loss_mask": counts.tolist(), "advantages": advantage.tolist(),
-            "inference_logprobs": np.where(counts, engine, 0).tolist(), "trainer_logprobs": trainer.tolist(),
-            "entropy": entropy(now).tolist(), "mismatch_kl": [0.0] * length, "log_importance_ratio": [0.0] * length,
-            "importance_ratio": np.exp(trainer - engine).tolist(), "prob_delta": moved.tolist(),
-            "is_masked": (low | high).tolist(), "is_masked_high": high.tolist(), "is_masked_low": low.tolist(),
-            "rl_weights": [None] * length, "ce_weights": [None] * length, "ref_kl_weights": [None] * length,
-        }  # fmt: skip
+            "schema_version": 1,
+            "step": step,
+            "rank": 0,
+            "micro_step": index,
+            "micro_sequence_idx": 0,
+            "export_sequence_idx": index,
+            "env_name": "toy",
+            "token_ids": taken[:, 0].tolist(),
+            "position_ids": list(range(length)),
+            "loss_mask": counts.tolist(),
+            "advantages": advantage.tolist(),
+            "inference_logprobs": np.where(counts, engine, 0).tolist(),
+            "trainer_logprobs": trainer.tolist(),
+            "entropy": entropy(now).tolist(),
+            "mismatch_kl": [0.0] * length,
+            "log_importance_ratio": [0.0] * length,
+            "importance_ratio": np.exp(trainer - engine).tolist(),
+            "prob_delta": moved.tolist(),
+            "is_masked": (low | high).tolist(),
+            "is_masked_high": high.tolist(),
+            "is_masked_low": low.tolist(),
+            "rl_weights": [None] * length,
+            "ce_weights": [None] * length,
+            "ref_kl_weights": [None] * length,
+        }
         row["trainer_logprobs"][0] = None  # a number that was not finite, where nothing is looked at
         yield row
 
@@ -116,8 +132,13 @@ def test_a_line_that_was_cut_and_an_empty_folder_are_named(tmp_path):
 def _saved():
     rng = np.random.default_rng(1)
     old = np.log(rng.uniform(0.05, 0.9, (4, 6)))
-    return {"now": old + rng.normal(0, 0.3, old.shape).clip(max=-old), "old": old, "advantages": rng.normal(0, 1, 4),
-            "mask": rng.random(old.shape) < 0.7, "entropy": rng.uniform(0.5, 1.5, old.shape)}  # fmt: skip
+    return {
+        "now": old + rng.normal(0, 0.3, old.shape).clip(max=-old),
+        "old": old,
+        "advantages": rng.normal(0, 1, 4),
+        "mask": rng.random(old.shape) < 0.7,
+        "entropy": rng.uniform(0.5, 1.5, old.shape),
+    }
 
 
 NAMES = {

@@ -20,9 +20,31 @@ from entclip.support.errors import SpecError
 from tests.integrations.loops import logits_of, made, sample, train
 
 CLOSE = {"float32": 1e-6, "float64": 1e-12}
-PARTS = ("measured", "unclipped", "clip_low", "clip_high", "other", "curvature", "remainder", "entropy_before", "entropy", "kl",
-         "pi_low", "pi_high", "mass_low", "mass_high", "log_ratio_sq", "clip_count_low", "clip_count_high", "count_plus",
-         "count_minus", "removed_plus", "removed_minus", "ratio_max", "step_variance")  # fmt: skip
+PARTS = (
+    "measured",
+    "unclipped",
+    "clip_low",
+    "clip_high",
+    "other",
+    "curvature",
+    "remainder",
+    "entropy_before",
+    "entropy",
+    "kl",
+    "pi_low",
+    "pi_high",
+    "mass_low",
+    "mass_high",
+    "log_ratio_sq",
+    "clip_count_low",
+    "clip_count_high",
+    "count_plus",
+    "count_minus",
+    "removed_plus",
+    "removed_minus",
+    "ratio_max",
+    "step_variance",
+)
 
 
 def _experiment(optimizer, aggregation, dtype):
@@ -32,11 +54,22 @@ def _experiment(optimizer, aggregation, dtype):
     more = ["update.weight_decay=0.3", f"update.eps={eps}"] if optimizer != "sgd" else []
     return load(
         "llm_headline",
-        ["policy.model=untrained", "replicas=1", "antithetic=false", "update.batch=16", "update.minibatches=4",
-         "update.rollouts=1", "rollout.probes=4", "ledger.momentum=line", f"update.optimizer={optimizer}", *more,
-         f"update.learning_rate={rates[optimizer]}", f"rollout.aggregation={aggregation}",
-         'arm=[{name="both", low=0.1, high=0.1}]'],
-    )  # fmt: skip
+        [
+            "policy.model=untrained",
+            "replicas=1",
+            "antithetic=false",
+            "update.batch=16",
+            "update.minibatches=4",
+            "update.rollouts=1",
+            "rollout.probes=4",
+            "ledger.momentum=line",
+            f"update.optimizer={optimizer}",
+            *more,
+            f"update.learning_rate={rates[optimizer]}",
+            f"rollout.aggregation={aggregation}",
+            'arm=[{name="both", low=0.1, high=0.1}]',
+        ],
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -52,9 +85,13 @@ def test_the_same_tensors_give_the_engines_numbers(optimizer, aggregation, dtype
     probe = replica.probe
     with arithmetic(dtype, "cpu"):
         ledger = EntropyLedger(
-            model, own, clip=objective, every=1, probe=probe.blocks,
+            model,
+            own,
+            clip=objective,
+            every=1,
+            probe=probe.blocks,
             logits=lambda m, block: response_log_probs(m, block, 1.0, probe.dtype, full=True)[block.mask],
-        )  # fmt: skip
+        )
         ledger.rollout(reward=0.5)
     for minibatch in rollout:
         # From the same weights and moments, bit for bit: rounding of one update is no difference between two ledgers.
@@ -173,8 +210,9 @@ def test_accumulated_minibatches_are_one():
                 every = torch.log_softmax(model(contexts[rows]), -1)
                 log_probs = every.gather(-1, actions[rows][..., None])[..., 0]
                 share = mask[rows] / mask.sum()
-                ledger.minibatch(None, old[rows], advantages[rows], mask[rows], weights=share,
-                                 logits=every, actions=actions[rows])  # fmt: skip
+                ledger.minibatch(
+                    None, old[rows], advantages[rows], mask[rows], weights=share, logits=every, actions=actions[rows]
+                )
                 ratio, a = torch.exp(log_probs - old[rows]), advantages[rows][:, None]
                 (-(torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a) * share).sum()).backward()
             optimizer.step()

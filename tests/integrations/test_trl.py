@@ -33,17 +33,37 @@ def _logged(trainer, name):
     return [entry[name] for entry in trainer.state.log_history if "loss" in entry and name in entry]
 
 
-LOSSES = [("grpo", "token"), ("bnpo", "token"), ("dr_grpo", "token"), ("dapo", "token"), ("luspo", "token"), ("cispo", "token"),
-          ("sapo", "token"), ("grpo", "sequence"), ("dapo", "sequence"), ("luspo", "sequence"), ("cispo", "sequence"),
-          ("sapo", "sequence"), ("bnpo", "sequence"), ("dr_grpo", "sequence")]  # fmt: skip
+LOSSES = [
+    ("grpo", "token"),
+    ("bnpo", "token"),
+    ("dr_grpo", "token"),
+    ("dapo", "token"),
+    ("luspo", "token"),
+    ("cispo", "token"),
+    ("sapo", "token"),
+    ("grpo", "sequence"),
+    ("dapo", "sequence"),
+    ("luspo", "sequence"),
+    ("cispo", "sequence"),
+    ("sapo", "sequence"),
+    ("bnpo", "sequence"),
+    ("dr_grpo", "sequence"),
+]
 
 
 @pytest.mark.parametrize(("loss_type", "level"), LOSSES)
 def test_every_loss_has_the_gradient_that_the_ledger_takes_apart(tmp_path, loss_type, level):
     options = {"epsilon_high": 1.3} if loss_type == "cispo" else {}
     options |= {"epsilon": 0.02} if level == "sequence" and loss_type != "cispo" else {}
-    trainer = tiny_trainer(tmp_path, loss_type=loss_type, importance_sampling_level=level, gradient_accumulation_steps=2,
-                       per_device_train_batch_size=4, steps_per_generation=8, **options)  # fmt: skip
+    trainer = tiny_trainer(
+        tmp_path,
+        loss_type=loss_type,
+        importance_sampling_level=level,
+        gradient_accumulation_steps=2,
+        per_device_train_batch_size=4,
+        steps_per_generation=8,
+        **options,
+    )
     ledger = EntropyLedger(every=1).attach(trainer)
     _checked_at_every_update(ledger)  # which raises if they differ by a thousandth
     trainer.train()
@@ -138,8 +158,9 @@ def test_training_is_the_same_with_a_ledger_and_without(tmp_path):
 def test_penalties_and_bonuses_have_a_line_and_frozen_weights_none(tmp_path):
     tiny_model().save_pretrained(tmp_path / "start")  # TRL reads the reference policy of the KL penalty from a folder
     model = LlamaForCausalLM.from_pretrained(tmp_path / "start")
-    trainer = tiny_trainer(tmp_path, model=model, beta=0.1, entropy_coef=0.05, frozen=("embed",), delta=2.0, num_iterations=2,
-                       scale_rewards="none")  # fmt: skip
+    trainer = tiny_trainer(
+        tmp_path, model=model, beta=0.1, entropy_coef=0.05, frozen=("embed",), delta=2.0, num_iterations=2, scale_rewards="none"
+    )
     ledger = EntropyLedger(every=1, positions=20).attach(trainer)
     trainer.train()
     frame = ledger.ledger.to_frame()

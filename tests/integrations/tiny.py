@@ -21,11 +21,19 @@ def tiny_model() -> LlamaForCausalLM:
     torch.manual_seed(0)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=WORDS + 2, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-            max_position_embeddings=64, initializer_range=0.3, tie_word_embeddings=False, pad_token_id=0, eos_token_id=1,
+            vocab_size=WORDS + 2,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+            tie_word_embeddings=False,
+            pad_token_id=0,
+            eos_token_id=1,
             bos_token_id=None,
         )
-    )  # fmt: skip
+    )
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -46,15 +54,31 @@ def tiny_trainer(
         return [float(coins.random() < 0.5) for _ in completions]
 
     settings = {
-        "use_cpu": True, "bf16": False, "num_generations": 4, "per_device_train_batch_size": 8, "steps_per_generation": 4,
-        "gradient_accumulation_steps": 1, "max_completion_length": 8, "max_steps": 8, "learning_rate": 2e-3, "logging_steps": 1,
-        "report_to": [], "save_strategy": "no", "disable_tqdm": True, "epsilon": 0.1, "seed": 0, "lr_scheduler_type": "constant",
-    }  # fmt: skip
+        "use_cpu": True,
+        "bf16": False,
+        "num_generations": 4,
+        "per_device_train_batch_size": 8,
+        "steps_per_generation": 4,
+        "gradient_accumulation_steps": 1,
+        "max_completion_length": 8,
+        "max_steps": 8,
+        "learning_rate": 2e-3,
+        "logging_steps": 1,
+        "report_to": [],
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "epsilon": 0.1,
+        "seed": 0,
+        "lr_scheduler_type": "constant",
+    }
     model = model or tiny_model()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not any(word in name for word in frozen))
     return trl.GRPOTrainer(
-        model=model, args=trl.GRPOConfig(output_dir=str(folder), **(settings | options)), processing_class=tiny_tokenizer(),
-        reward_funcs=reward or coin, peft_config=peft,
+        model=model,
+        args=trl.GRPOConfig(output_dir=str(folder), **(settings | options)),
+        processing_class=tiny_tokenizer(),
+        reward_funcs=reward or coin,
+        peft_config=peft,
         train_dataset=Dataset.from_dict({"prompt": [f"w{i % 30} w{3 * i % 30}" for i in range(64)]}),
-    )  # fmt: skip
+    )

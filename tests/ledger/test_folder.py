@@ -27,8 +27,11 @@ from entclip.support.errors import DamagedFileError, SpecError
 from tests.folders import relist, small, write_run
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "report": report.html, "ledger": read_ledger, "compare": read_summary, "predict --noise": ledger_rms,
-}  # fmt: skip
+    "report": report.html,
+    "ledger": read_ledger,
+    "compare": read_summary,
+    "predict --noise": ledger_rms,
+}
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +107,7 @@ def _arm(**changes: Any) -> Callable[[dict[str, Any]], Any]:
         (_arm(collapses=None), "arms.both.collapses = None"),
         (_arm(verdict="perhaps"), "arms.both.verdict = 'perhaps'"),
     ],
-)  # fmt: skip
+)
 def test_arms_that_are_none(folder, change, word):
     path = folder / "summary.json"
     summary = json.loads(path.read_text())
@@ -195,7 +198,7 @@ LEDGERS = {
     "bytes": (lambda path: path.write_bytes(b"PAR1" + bytes(100)), "is not a whole Parquet file"),
     "nothing": (lambda path: path.write_bytes(b""), "is not a whole Parquet file"),
     "half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "is not a whole Parquet file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LEDGERS)
@@ -234,8 +237,10 @@ def test_what_others_wrote_about_a_table_is_not_read(finished, folder, metadata)
 
 
 def test_a_file_that_claims_more_rows_than_it_has_bytes(folder):
-    zeros = {name: {"text": pa.array(["a"]), "whole": pa.array([1]), "number": pa.array([0.0])}[type_of("updates", name)]
-             for name in read_frame(folder).columns}  # fmt: skip
+    zeros = {
+        name: {"text": pa.array(["a"]), "whole": pa.array([1]), "number": pa.array([0.0])}[type_of("updates", name)]
+        for name in read_frame(folder).columns
+    }
     schema = pa.schema([(name, array.type) for name, array in zeros.items()])
     with pq.ParquetWriter(folder / "ledger.parquet", schema) as writer:
         block = pa.table({name: pa.concat_arrays([array] * 100_000) for name, array in zeros.items()})

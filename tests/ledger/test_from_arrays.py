@@ -90,8 +90,14 @@ def _padded(rng, sequences=6, length=7, vocab=12):
     after = before + 0.1 * rng.normal(size=before.shape)
     mask = np.arange(length) < rng.integers(1, length + 1, sequences)[:, None]
     shape = (sequences, length)
-    return (before.reshape(*shape, vocab), after.reshape(*shape, vocab), old_log_probs.reshape(shape), actions.reshape(shape),
-            rng.normal(size=sequences), mask)  # fmt: skip
+    return (
+        before.reshape(*shape, vocab),
+        after.reshape(*shape, vocab),
+        old_log_probs.reshape(shape),
+        actions.reshape(shape),
+        rng.normal(size=sequences),
+        mask,
+    )
 
 
 def test_nothing_is_read_where_the_mask_is_0():

@@ -30,9 +30,11 @@ def _batch():
     mask = np.arange(LENGTH) < rng.integers(1, LENGTH + 1, size=(ROWS, 1))
     probs, taken = np.exp(now), actions[..., None]
     saved = {
-        "log_probs": np.take_along_axis(now, taken, -1)[..., 0], "old_log_probs": np.take_along_axis(old, taken, -1)[..., 0],
-        "advantages": rng.normal(0, 1, ROWS), "mask": mask,
-    }  # fmt: skip
+        "log_probs": np.take_along_axis(now, taken, -1)[..., 0],
+        "old_log_probs": np.take_along_axis(old, taken, -1)[..., 0],
+        "advantages": rng.normal(0, 1, ROWS),
+        "mask": mask,
+    }
     sums = {"entropy": entropy(now), "sum_pi_sq": (probs**2).sum(-1), "sum_pi_sq_log_pi": (probs**2 * now).sum(-1)}
     return (now, old, actions), saved, sums
 
@@ -62,8 +64,9 @@ def test_what_is_missing_is_named_and_left_out():
     known = ledger_from_samples(*saved.values(), (0.2, 0.2), entropy=sums["entropy"])
     assert known[list(EUCLIDEAN)].isna().all(axis=None)
     assert [said.split(" is missing")[0] for said in lacking(known)] == [
-        "the baseline E_pi Q = - sum pi^2 log pi - H sum pi^2", "the policy after the update"
-    ]  # fmt: skip
+        "the baseline E_pi Q = - sum pi^2 log pi - H sum pi^2",
+        "the policy after the update",
+    ]
     bare = ledger_from_samples(*saved.values(), (0.2, 0.2))
     assert bare["entropy"].isna().all()
     assert "the baseline is the batch's mean surprisal" in lacking(bare)[0]

@@ -27,11 +27,15 @@ def heavy(seed, *, vocab, contexts, minibatches, rollouts, rate, batch=8):
             "replicas": 8,
             "policy": {"kind": "zipf", "vocab": vocab, "contexts": contexts},
             "update": {
-                "geometry": "natural", "learning_rate": rate, "batch": batch, "minibatches": minibatches, "rollouts": rollouts,
+                "geometry": "natural",
+                "learning_rate": rate,
+                "batch": batch,
+                "minibatches": minibatches,
+                "rollouts": rollouts,
             },
             "arm": [{"name": "both", "low": 0.2, "high": 0.2}],
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.statistical

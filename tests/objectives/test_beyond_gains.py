@@ -108,9 +108,18 @@ def theory(experiment: Experiment, objective: Objective) -> dict[str, float]:
     start, update = start_of(experiment), experiment.update
     old = SoftmaxPolicy(start.old_log_probs[:, 0])
     terms = expected_entropy_drift(
-        SoftmaxPolicy(start.log_probs[:, 0]), Clip(), experiment.reward, old_policy=old, learning_rate=update.learning_rate,
-        geometry=update.geometry, advantage=experiment.advantage, objective=objective, order=2, batch=update.batch, reference=old,
-    )  # fmt: skip
+        SoftmaxPolicy(start.log_probs[:, 0]),
+        Clip(),
+        experiment.reward,
+        old_policy=old,
+        learning_rate=update.learning_rate,
+        geometry=update.geometry,
+        advantage=experiment.advantage,
+        objective=objective,
+        order=2,
+        batch=update.batch,
+        reference=old,
+    )
     named = {part: getattr(terms, part) for part in (*PARTS, "bonus", "kl_term")}
     return {part: float(np.mean(value)) for part, value in named.items() if value is not None}
 

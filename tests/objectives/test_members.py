@@ -34,10 +34,17 @@ def theory(experiment: Experiment, objective: Objective) -> dict[str, float]:
     """T5 and T8 of that update under an objective of the caller's choice."""
     start, update = start_of(experiment), experiment.update
     terms = expected_entropy_drift(
-        SoftmaxPolicy(start.log_probs[:, 0]), Clip(), experiment.reward, old_policy=SoftmaxPolicy(start.old_log_probs[:, 0]),
-        learning_rate=update.learning_rate, geometry=update.geometry, advantage=experiment.advantage, objective=objective,
-        order=2, batch=update.batch,
-    )  # fmt: skip
+        SoftmaxPolicy(start.log_probs[:, 0]),
+        Clip(),
+        experiment.reward,
+        old_policy=SoftmaxPolicy(start.old_log_probs[:, 0]),
+        learning_rate=update.learning_rate,
+        geometry=update.geometry,
+        advantage=experiment.advantage,
+        objective=objective,
+        order=2,
+        batch=update.batch,
+    )
     return {part: float(np.mean(getattr(terms, part))) for part in PARTS}
 
 

@@ -64,9 +64,16 @@ def measured_slope(member: Objective, reward: DiscreteReward, geometry: Geometry
 def predicted_slope(member: Objective, reward: DiscreteReward, geometry: Geometry) -> float:
     """T5's first order per unit of learning rate, all causes."""
     terms = expected_entropy_drift(
-        SoftmaxPolicy(OLD + MOVE), Clip(), reward, old_policy=SoftmaxPolicy(OLD), learning_rate=1.0, geometry=geometry,
-        advantage=Independent(), objective=member, order=1,
-    )  # fmt: skip
+        SoftmaxPolicy(OLD + MOVE),
+        Clip(),
+        reward,
+        old_policy=SoftmaxPolicy(OLD),
+        learning_rate=1.0,
+        geometry=geometry,
+        advantage=Independent(),
+        objective=member,
+        order=1,
+    )
     return float(terms.total)
 
 

@@ -41,7 +41,7 @@ def _usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: Axis.default("step", 0), r"0 points on the axis step"),
         (lambda: phase_map(load("headline", [EUCLIDEAN]), "eps_low", "eps_high", points=1000), r"1,000,000 times\), over"),
     ],
-)  # fmt: skip
+)
 def test_work_without_an_end_is_refused_at_once(work: Callable[[], object], message: str) -> None:
     tracemalloc.start()
     with pytest.raises(SpecError, match=message):

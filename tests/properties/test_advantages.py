@@ -151,8 +151,14 @@ def legendre(f, low: float, high: float, nodes: int = 200) -> float:
     return float(half * np.sum(w * f(low + half * (x + 1))))
 
 
-@given(st.floats(0.01, 5), st.floats(-3, 3), st.integers(2, 40), st.sampled_from(["none", "std"]), st.sampled_from([0, 1]),
-       st.sampled_from([0.0, 0.01, 0.5]))  # fmt: skip
+@given(
+    st.floats(0.01, 5),
+    st.floats(-3, 3),
+    st.integers(2, 40),
+    st.sampled_from(["none", "std"]),
+    st.sampled_from([0, 1]),
+    st.sampled_from([0.0, 0.01, 0.5]),
+)
 def test_gaussian_groups_by_quadrature(std, mean, g, scale, ddof, eps) -> None:
     """A is its direction, uniform on the sphere of dimension G - 2, times a length; angles integrate by Gauss-Legendre."""
     m = GroupRelative(g, scale, ddof, eps).moments(Gaussian(mean, std), np.array([0.5, 0.5]))

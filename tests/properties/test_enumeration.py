@@ -29,10 +29,17 @@ from tests.tolerances import IDENTITY, assert_identity
 
 def predicted(u: Update, learning_rate: float | None = None) -> DriftTerms:
     return expected_entropy_drift(
-        u.pair.policy, Clip(), u.reward,
-        old_policy=u.pair.old_policy, learning_rate=u.learning_rate if learning_rate is None else learning_rate,
-        geometry=u.geometry, advantage=u.advantage, objective=u.objective, order=2, batch=u.batch,
-    )  # fmt: skip
+        u.pair.policy,
+        Clip(),
+        u.reward,
+        old_policy=u.pair.old_policy,
+        learning_rate=u.learning_rate if learning_rate is None else learning_rate,
+        geometry=u.geometry,
+        advantage=u.advantage,
+        objective=u.objective,
+        order=2,
+        batch=u.batch,
+    )
 
 
 def mean_quadratic(u: Update, chance: np.ndarray, steps: np.ndarray, size: np.ndarray) -> tuple[float, float]:
@@ -98,9 +105,13 @@ def test_step_variance(u) -> None:
     value = e.chance @ (e.total**2 @ p - (e.total @ p) ** 2)
     terms = float(e.chance @ (e.size**2 @ p + (e.size @ p) ** 2))
     got = u.learning_rate**2 * expected_step_variance(
-        u.pair.log_p, u.pair.ratio, changed(u.objective, u.pair.ratio, u.pair.old_probs),
-        u.advantage.moments(u.reward, u.pair.old_probs), geometry=u.geometry, batch=u.batch,
-    )  # fmt: skip
+        u.pair.log_p,
+        u.pair.ratio,
+        changed(u.objective, u.pair.ratio, u.pair.old_probs),
+        u.advantage.moments(u.reward, u.pair.old_probs),
+        geometry=u.geometry,
+        batch=u.batch,
+    )
     assert_identity(got, value, 4 * u.pair.conditioning * terms)
 
 
@@ -120,10 +131,15 @@ def test_curvature_of_contexts_visited_at_random(u, visits) -> None:
         v, w = mean_quadratic(u, out.chance, step, size)
         value, terms = value + ways * visits**n * (1 - visits) ** (batch - n) * v, terms + ways * visits**n * w
     got = expected_curvature(
-        pair.log_p, pair.ratio, changed(u.objective, pair.ratio, pair.old_probs),
-        Independent().moments(reward, pair.old_probs), learning_rate=u.learning_rate, geometry=u.geometry,
-        batch=batch, visits=visits,
-    )  # fmt: skip
+        pair.log_p,
+        pair.ratio,
+        changed(u.objective, pair.ratio, pair.old_probs),
+        Independent().moments(reward, pair.old_probs),
+        learning_rate=u.learning_rate,
+        geometry=u.geometry,
+        batch=batch,
+        visits=visits,
+    )
     assert_identity(got, value, pair.conditioning * terms)
 
 
@@ -137,9 +153,15 @@ def test_curvature_is_a_mixture_over_shared_groups(u, c) -> None:
 
     def curvature(shared: float) -> float:
         return expected_curvature(
-            u.pair.log_p, u.pair.ratio, gains, moments,
-            learning_rate=u.learning_rate, geometry=u.geometry, batch=u.batch, shared_group=shared,
-        )  # fmt: skip
+            u.pair.log_p,
+            u.pair.ratio,
+            gains,
+            moments,
+            learning_rate=u.learning_rate,
+            geometry=u.geometry,
+            batch=u.batch,
+            shared_group=shared,
+        )
 
     e = enumerate_steps(u)
     terms = u.pair.conditioning * mean_quadratic(u, e.chance, e.total, e.size)[1] * u.batch**2  # any c may weight any pair

@@ -34,9 +34,15 @@ advantages = st.one_of(st.just(Independent()), groups(st.integers(2, 8)))
 @given(pairs(), objectives, random_rewards, advantages, geometries, learning_rates)
 def test_drift_is_the_covariance_with_the_weight(pair, objective, reward, advantage, geometry, rate) -> None:
     got = expected_entropy_drift(
-        pair.policy, Clip(), reward,
-        old_policy=pair.old_policy, learning_rate=rate, geometry=geometry, advantage=advantage, objective=objective,
-    )  # fmt: skip
+        pair.policy,
+        Clip(),
+        reward,
+        old_policy=pair.old_policy,
+        learning_rate=rate,
+        geometry=geometry,
+        advantage=advantage,
+        objective=objective,
+    )
     m = advantage.moments(reward, pair.old_probs)
     e = first_order(objective, m.plus, m.minus, pair.log_p, pair.log_old, geometry, rate)
     for cause in CAUSES:

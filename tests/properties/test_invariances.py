@@ -51,9 +51,17 @@ gentle_pairs = st.builds(Pair, st.one_of(laws(300, scale=0.1), given_logits(6, b
 
 def drift(policy: SoftmaxPolicy, old: SoftmaxPolicy, reward, objective, geometry, rate=1.0, batch=None, advantage=Independent()):
     return expected_entropy_drift(
-        policy, Clip(), reward, old_policy=old, learning_rate=rate, geometry=geometry, advantage=advantage, objective=objective,
-        order=1 if batch is None else 2, batch=batch,
-    )  # fmt: skip
+        policy,
+        Clip(),
+        reward,
+        old_policy=old,
+        learning_rate=rate,
+        geometry=geometry,
+        advantage=advantage,
+        objective=objective,
+        order=1 if batch is None else 2,
+        batch=batch,
+    )
 
 
 def far_from_bounds(pair: Pair, objective) -> bool:
@@ -107,8 +115,11 @@ def test_shifting_all_logits_changes_no_drift(pair, shift, old_shift, reward, ob
     assume(far_from_bounds(pair, objective))
     moved = SoftmaxPolicy(pair.policy.logits + shift), SoftmaxPolicy(pair.old_policy.logits + old_shift)
     size = np.array(sizes(pair, reward, objective, geometry, batch=3)) * (1 + abs(shift) + abs(old_shift))
-    assert_same(drift(*moved, reward, objective, geometry, batch=3),
-                drift(pair.policy, pair.old_policy, reward, objective, geometry, batch=3), size)  # fmt: skip
+    assert_same(
+        drift(*moved, reward, objective, geometry, batch=3),
+        drift(pair.policy, pair.old_policy, reward, objective, geometry, batch=3),
+        size,
+    )
 
 
 @given(gentle_pairs, st.data(), SEEDS, objectives, geometries)
@@ -120,8 +131,15 @@ def test_permuting_actions_changes_nothing(pair, data, seed, objective, geometry
     advantage = data.draw(st.one_of(st.just(Independent()), groups(st.integers(2, 3))))
     batch = 2 * advantage.size
     # Summing in another order rounds Z differently: that is a shift of all logits by an ulp.
-    a = drift(SoftmaxPolicy(pair.policy.logits[order]), SoftmaxPolicy(pair.old_policy.logits[order]), moved, objective, geometry,
-              batch=batch, advantage=advantage)  # fmt: skip
+    a = drift(
+        SoftmaxPolicy(pair.policy.logits[order]),
+        SoftmaxPolicy(pair.old_policy.logits[order]),
+        moved,
+        objective,
+        geometry,
+        batch=batch,
+        advantage=advantage,
+    )
     b = drift(pair.policy, pair.old_policy, reward, objective, geometry, batch=batch, advantage=advantage)
     size = np.array(sizes(pair, reward, objective, geometry, batch=batch, advantage=advantage))
     assert_same(a, b, size)
@@ -132,8 +150,9 @@ def test_permuting_actions_changes_no_derivative(law, step, seed) -> None:
     log_p = log_softmax(law.array)
     d, order = step.of(log_p), np.random.default_rng(seed).permutation(len(log_p))
     size, spread = 8 * entropy_size(log_p), np.ptp(d)
-    for n, (a, b) in enumerate(zip(directional_derivatives(log_p[order], d[order])[:3], directional_derivatives(log_p, d)[:3],
-                                   strict=True), start=1):  # fmt: skip
+    for n, (a, b) in enumerate(
+        zip(directional_derivatives(log_p[order], d[order])[:3], directional_derivatives(log_p, d)[:3], strict=True), start=1
+    ):
         assert_identity(a, b, size * spread**n)
 
 

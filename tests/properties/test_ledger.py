@@ -55,10 +55,14 @@ class Batch:
         advantage = GroupRelative(4, "std")
         scheme = Scheme(self.objective, self.geometry, self.size, 3 / (self.size - 1))
         return account(
-            scheme, self.pair.log_p[None], self.pair.log_old[None], options.pop("sums", self.sums()),
+            scheme,
+            self.pair.log_p[None],
+            self.pair.log_old[None],
+            options.pop("sums", self.sums()),
             options.pop("moments", advantage.moments(Bernoulli(0.3), self.pair.old_probs[None])),
-            learning_rate=self.learning_rate, **options,
-        )  # fmt: skip
+            learning_rate=self.learning_rate,
+            **options,
+        )
 
 
 # Moves stay mild and samples likely, or a natural step c/pi of a rare action leaves every float behind.
@@ -116,9 +120,17 @@ def test_expectations_are_those_of_the_theory(batch) -> None:
     """The expected_ columns of a ledger and expected_entropy_drift are one theory on one array: equal to the last bit."""
     pair, c = batch.pair, batch.account()[1]
     e = expected_entropy_drift(
-        pair.policy, Clip(), Bernoulli(0.3), old_policy=pair.old_policy, order=2, batch=batch.size,
-        learning_rate=batch.learning_rate, geometry=batch.geometry, advantage=GroupRelative(4, "std"), objective=batch.objective,
-    )  # fmt: skip
+        pair.policy,
+        Clip(),
+        Bernoulli(0.3),
+        old_policy=pair.old_policy,
+        order=2,
+        batch=batch.size,
+        learning_rate=batch.learning_rate,
+        geometry=batch.geometry,
+        advantage=GroupRelative(4, "std"),
+        objective=batch.objective,
+    )
     for name in (*CAUSES, "curvature"):
         assert c[f"expected_{name}"][0] == getattr(e, name)
 
@@ -188,8 +200,9 @@ def test_the_mean_of_the_survivors_books_is_what_theory_expects_of_them(batch, k
 def _absolute(batch: Batch, sums: Sums) -> np.ndarray:
     """Sum of |price W| over actions and signs."""
     gradient = complex_gradient(batch.pair.log_p)[None]
-    price = step_adjoint(np.abs(gradient), batch.pair.log_p, batch.pair.log_old, learning_rate=batch.learning_rate,
-                         geometry="natural")  # fmt: skip
+    price = step_adjoint(
+        np.abs(gradient), batch.pair.log_p, batch.pair.log_old, learning_rate=batch.learning_rate, geometry="natural"
+    )
     p = batch.pair.probs
     euclid = batch.learning_rate * batch.pair.ratio * (np.abs(gradient) + p @ np.abs(gradient[0]))
     size = price if batch.geometry == "natural" else euclid
@@ -206,8 +219,9 @@ def test_visited_prefixes(batch, visits) -> None:
     natural = batch.geometry == "natural"
     for cause in CAUSES:
         assert_identity(c[cause] * (visits if natural else 1.0), plain[cause], 4 * terms)
-        assert_identity(c[f"expected_{cause}"], plain[f"expected_{cause}"] * (1.0 if natural else visits),
-                        np.abs(plain[f"expected_{cause}"]))  # fmt: skip
+        assert_identity(
+            c[f"expected_{cause}"], plain[f"expected_{cause}"] * (1.0 if natural else visits), np.abs(plain[f"expected_{cause}"])
+        )
     assert np.all(np.abs(c["remainder"]) <= c["_bound"])
 
 

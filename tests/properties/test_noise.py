@@ -18,8 +18,15 @@ from tests.seen import changed
 from tests.tolerances import assert_identity
 
 
-@given(logits(), st.one_of(action_free, gaussians), groups(st.integers(2, 8)), st.booleans(), geometries, learning_rates,
-       st.integers(1, 9))  # fmt: skip
+@given(
+    logits(),
+    st.one_of(action_free, gaussians),
+    groups(st.integers(2, 8)),
+    st.booleans(),
+    geometries,
+    learning_rates,
+    st.integers(1, 9),
+)
 def test_noise_drift_is_the_unclipped_curvature(law, reward, advantage, grouped, geometry, learning_rate, copies) -> None:
     """Groups do not matter: their coupling C is a constant shift in expectation."""
     log_p = SoftmaxPolicy(law.array).log_probs
@@ -29,9 +36,15 @@ def test_noise_drift_is_the_unclipped_curvature(law, reward, advantage, grouped,
     m2 = float((moments.plus_sq + moments.minus_sq)[0])
     shared = (chosen.size - 1) / (batch - 1) if chosen.size > 1 else 0.0
     got = expected_curvature(
-        log_p, ones, changed(NoClip(), ones, np.exp(log_p)), moments,
-        learning_rate=learning_rate, geometry=geometry, batch=batch, shared_group=shared,
-    )  # fmt: skip
+        log_p,
+        ones,
+        changed(NoClip(), ones, np.exp(log_p)),
+        moments,
+        learning_rate=learning_rate,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared,
+    )
     value = noise_drift(log_p, learning_rate=learning_rate, second_moment=m2, batch=batch, geometry=geometry)
     # natural: sum_a (s_a - H) and V; euclidean: products of pi^2 and smaller.
     p = np.exp(log_p)

@@ -98,9 +98,17 @@ def simulate(u: Simulation, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 def predictions(u: Simulation) -> np.ndarray:
     terms = expected_entropy_drift(
-        u.pair.policy, Clip(), u.reward, old_policy=u.pair.old_policy, learning_rate=u.learning_rate, geometry=u.geometry,
-        advantage=u.advantage, objective=u.objective, order=2, batch=u.batch,
-    )  # fmt: skip
+        u.pair.policy,
+        Clip(),
+        u.reward,
+        old_policy=u.pair.old_policy,
+        learning_rate=u.learning_rate,
+        geometry=u.geometry,
+        advantage=u.advantage,
+        objective=u.objective,
+        order=2,
+        batch=u.batch,
+    )
     return np.array([*(getattr(terms, c) for c in CAUSES), terms.curvature, terms.total])
 
 

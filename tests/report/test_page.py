@@ -80,11 +80,18 @@ def test_page_says_what_a_stranger_needs(source, folder):
         "This run puts 2 settings of the clip of PPO/GRPO (arms) on softmax policies (dirichlet) over 8 actions in 6 contexts",
         "random rewards (rademacher), which say nothing about the action",
         "Each arm makes 2 rollouts of 4 updates, in 6 independent units",
-        "none : ", "both : ", "How to read the signs",
-        "raising eps_high means less clipping at the high bound, hence higher entropy", "theory along the path", "no forecast",
-        "entclip run experiment.toml --engine sampled --out results/headline", "git commit", "clip alive in", "numpy ",
+        "none : ",
+        "both : ",
+        "How to read the signs",
+        "raising eps_high means less clipping at the high bound, hence higher entropy",
+        "theory along the path",
+        "no forecast",
+        "entclip run experiment.toml --engine sampled --out results/headline",
+        "git commit",
+        "clip alive in",
+        "numpy ",
         load("headline", SMALL).model_copy(update={"arm": load("headline", SMALL).arm[:2]}).digest,
-    ):  # fmt: skip
+    ):
         assert needed in words, needed
     assert words.count("raising eps_high means") == 1
     assert (folder / "experiment.toml").read_text().strip() in "".join(Page(source).words)
@@ -216,9 +223,20 @@ def test_notebooks_show_the_table():
     assert list(table.index) == ["both"]
     assert table.index.name == "arm"
     assert list(table.columns) == [
-        "measured", "control variate", "unclipped", "unclipped, theory", "clip low", "clip low, theory", "clip high",
-        "clip high, theory", "curvature", "curvature, theory", "remainder", "units", "verdict",
-    ]  # fmt: skip
+        "measured",
+        "control variate",
+        "unclipped",
+        "unclipped, theory",
+        "clip low",
+        "clip low, theory",
+        "clip high",
+        "clip high, theory",
+        "curvature",
+        "curvature, theory",
+        "remainder",
+        "units",
+        "verdict",
+    ]
     arm = ledger.summary()["arms"]["both"]
     assert table.loc["both", "clip low"] == report.with_error(arm["clip_low"], arm["clip_low_se"])
     assert table.loc["both", "clip low, theory"].split()[-1] in ("ok", "NO", "?")

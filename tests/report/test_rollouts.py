@@ -190,9 +190,12 @@ def test_unknown_arms_are_refused(frame):
 def test_the_colours_that_the_text_names_are_those_of_one_part_each():
     """Hues in degrees: "blue" must be the clip's alone, and so on."""
     named = {
-        "blue": ("clip_low", 185, 255, 0, 1), "orange": ("clip_high", 15, 45, 0, 1), "yellow": ("unclipped", 50, 62, 0.5, 1),
-        "green": ("curvature", 130, 175, 0, 1), "dark red": ("momentum", 300, 340, 0, 0.35),
-    }  # fmt: skip
+        "blue": ("clip_low", 185, 255, 0, 1),
+        "orange": ("clip_high", 15, 45, 0, 1),
+        "yellow": ("unclipped", 50, 62, 0.5, 1),
+        "green": ("curvature", 130, 175, 0, 1),
+        "dark red": ("momentum", 300, 340, 0, 0.35),
+    }
     looks = {part: colorsys.rgb_to_hls(*to_rgb(colour)) for part, (_, colour, _) in CAUSES.items()}
     for word, (part, low, high, dark, light) in named.items():
         found = [p for p, (h, level, s) in looks.items() if s > 0.2 and low <= 360 * h <= high and dark <= level <= light]

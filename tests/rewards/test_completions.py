@@ -77,12 +77,38 @@ def test_the_command_line_of_trl_runs_them(tmp_path, monkeypatch):
     (tmp_path / "prompts" / "train.jsonl").write_text(lines)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rewards = ["entclip.rewards.coin_flip", "entclip.rewards.format"]
-    parsed = make_parser().parse_args_and_config([
-        "--model_name_or_path", "model", "--dataset_name", str(tmp_path / "prompts"), "--reward_funcs", *rewards,
-        "--output_dir", "out", "--use_cpu", "True", "--bf16", "False", "--num_generations", "4", "--max_steps", "2",
-        "--per_device_train_batch_size", "8", "--max_completion_length", "6", "--logging_steps", "1", "--report_to", "none",
-        "--save_strategy", "no", "--disable_tqdm", "True",
-    ])  # fmt: skip
+    parsed = make_parser().parse_args_and_config(
+        [
+            "--model_name_or_path",
+            "model",
+            "--dataset_name",
+            str(tmp_path / "prompts"),
+            "--reward_funcs",
+            *rewards,
+            "--output_dir",
+            "out",
+            "--use_cpu",
+            "True",
+            "--bf16",
+            "False",
+            "--num_generations",
+            "4",
+            "--max_steps",
+            "2",
+            "--per_device_train_batch_size",
+            "8",
+            "--max_completion_length",
+            "6",
+            "--logging_steps",
+            "1",
+            "--report_to",
+            "none",
+            "--save_strategy",
+            "no",
+            "--disable_tqdm",
+            "True",
+        ]
+    )
     kept = {}
 
     def train(self, *arguments, **options):

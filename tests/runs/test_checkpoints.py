@@ -124,8 +124,11 @@ def test_a_changed_input_file_is_another_run(tmp_path, kind):
             p = rng.dirichlet(np.full(4, scale), 3)
             compress(np.log(p / p.sum(axis=-1, keepdims=True)), keep=4).save(path)
 
-    key = {"npy": f"policy={{kind='file', path='{path}'}}", "npz": f"policy={{kind='hidden', path='{path}'}}",
-           "snapshot": f"policy={{kind='snapshot', name='{path}'}}"}[kind]  # fmt: skip
+    key = {
+        "npy": f"policy={{kind='file', path='{path}'}}",
+        "npz": f"policy={{kind='hidden', path='{path}'}}",
+        "snapshot": f"policy={{kind='snapshot', name='{path}'}}",
+    }[kind]
     data = ["update.batch=16", "update.minibatches=3", "update.rollouts=2", "update.geometry=euclidean", key]
     experiment = load("headline", data)
     experiment = experiment.model_copy(update={"arm": experiment.arm[:2]})

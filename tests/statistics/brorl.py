@@ -48,11 +48,16 @@ def measure(loss: str, samples: int, updates: int = UPDATES, vocab: int = VOCAB,
             "policy": {"kind": "uniform", "vocab": vocab},
             "reward": {"kind": "bernoulli"},  # not used: the advantages below are injected
             "update": {
-                "geometry": "euclidean", "optimizer": "adamw", "weight_decay": 0.01, "learning_rate": 1e-3,
-                "batch": samples, "minibatches": 1, "rollouts": updates,
+                "geometry": "euclidean",
+                "optimizer": "adamw",
+                "weight_decay": 0.01,
+                "learning_rate": 1e-3,
+                "batch": samples,
+                "minibatches": 1,
+                "rollouts": updates,
             },
         }
-    )  # fmt: skip
+    )
     engine = TokensEngine()
     state = engine.start(experiment, LOSSES[loss])
     start = state.norm.entropy.item()
@@ -70,10 +75,16 @@ def measure(loss: str, samples: int, updates: int = UPDATES, vocab: int = VOCAB,
     # First order of the samples is one number: the parts of the p-weighted loss, r A and the rest, nearly cancel.
     sums["first_order"] = sums.pop("unclipped") + sums.pop("other")
     return {
-        "loss": loss, "samples": samples, "correct_before": correct / vocab, "correct_after": float(probs[:correct].sum()),
-        "improved": float((change > 1).mean()), "worst": float(change.min()), "entropy_before": start,
-        "entropy_after": float(state.norm.entropy.item()), **sums,
-    }  # fmt: skip
+        "loss": loss,
+        "samples": samples,
+        "correct_before": correct / vocab,
+        "correct_after": float(probs[:correct].sum()),
+        "improved": float((change > 1).mean()),
+        "worst": float(change.min()),
+        "entropy_before": start,
+        "entropy_after": float(state.norm.entropy.item()),
+        **sums,
+    }
 
 
 def main() -> None:

@@ -123,9 +123,16 @@ def _shape(z: np.ndarray) -> dict[str, Any]:
     square, square_se = _clustered(z**2)
     skew, skew_se = _clustered(z**3)
     out: dict[str, Any] = {
-        "checks": int(z.shape[1]), "scores": int(z.size), "mean": mean, "mean_se": mean_se, "mean_square": square,
-        "mean_square_se": square_se, "third_moment": skew, "third_moment_se": skew_se, "max": float(np.abs(z).max()),
-    }  # fmt: skip
+        "checks": int(z.shape[1]),
+        "scores": int(z.size),
+        "mean": mean,
+        "mean_se": mean_se,
+        "mean_square": square,
+        "mean_square_se": square_se,
+        "third_moment": skew,
+        "third_moment_se": skew_se,
+        "max": float(np.abs(z).max()),
+    }
     for limit in (2, 3, 4, 5):
         share, se = _clustered((np.abs(z) > limit).astype(float))
         expected = float(2 * stats.norm.sf(limit) * z.size)

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from tests.statistics.suite import CASES, Check, checks, rejected
+from tests.statistics.cases import CASES
+from tests.statistics.suite import Check, checks, rejected
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,11 @@ from entclip.support.files import prepare_folder, to_json, write_atomic
 
 KEPT = ("expected_", "residual_", "z_", "verdict_", "clip_events_", "gap_", "clip_fraction_")
 LAWS = {"zipf:1": ("Zipf(1)", LINES[0]), "normal_logits:4": ("normal logits, sd 4", LINES[6])}
-PANELS = {"clip_low": ("low_only", "clip low, arm low_only"), "clip_high": ("high_only", "clip high, arm high_only"),
-          "curvature": ("none", "curvature, arm none")}  # fmt: skip
+PANELS = {
+    "clip_low": ("low_only", "clip low, arm low_only"),
+    "clip_high": ("high_only", "clip high, arm high_only"),
+    "curvature": ("none", "curvature, arm none"),
+}
 
 
 def vocab_scale(folder: Path) -> list[dict[str, Any]]:
@@ -113,9 +116,16 @@ def headline_152k_figure(data: dict[str, Any], path: Path) -> None:
         for k, (look, (name, arm)) in enumerate(zip(LINES, arms.items(), strict=False)):
             y = data["entropy"][f"{case}/{name}"]
             left.plot(
-                range(len(y)), y, color=look.colour, linestyle=look.dash, marker=look.marker, markevery=5, markersize=4.5,
-                label=f"{name} {arm['measured']:+.2f}", linewidth=1.6,
-            )  # fmt: skip
+                range(len(y)),
+                y,
+                color=look.colour,
+                linestyle=look.dash,
+                marker=look.marker,
+                markevery=5,
+                markersize=4.5,
+                label=f"{name} {arm['measured']:+.2f}",
+                linewidth=1.6,
+            )
             half = float(stats.t.ppf(0.975, arm["units"] - 1)) * arm["measured_se"]
             left.errorbar(len(y) - 0.6 + 0.35 * k, y[-1], half, fmt="none", ecolor=look.colour, capsize=3)
         left.set_title(title, fontsize=10, loc="left")
@@ -140,14 +150,16 @@ def headline_152k_figure(data: dict[str, Any], path: Path) -> None:
     panels[1, 0].set_xlabel("rollout")
     units = next(iter(data["arms"].values()))["units"]
     fig.text(
-        0.02, 0.01,
+        0.02,
+        0.01,
         f"30 rollouts of 16 updates, 16 samples in groups of 8, Bernoulli(.5) rewards, learning rate 4; {units} mirrored pairs "
         "per arm. Left: measured; the "
         "bars at the end are\n95 % intervals of the change over the run (those of the points between were not kept). Right: bars "
         "measured, with two standard errors; diamonds: theory\nalong the path (its expectation given the policies visited, not a "
         "forecast). The error of measured minus theory is smaller than the diamonds.",
-        fontsize=8, va="bottom",
-    )  # fmt: skip
+        fontsize=8,
+        va="bottom",
+    )
     fig.subplots_adjust(left=0.055, right=0.985, top=0.96, bottom=0.115, hspace=0.18, wspace=0.12)
     write_figure(fig, path)
 

@@ -82,7 +82,7 @@ def test_what_numpy_writes_is_read_back(tmp_path: Path, dtype: str, shape: tuple
         (b"", "of 0 bytes cannot be read as a .npy file"),
         (b"\x80\x04K\x01.", "cannot be read as a .npy file"),
     ],
-)  # fmt: skip
+)
 def test_headers_are_not_believed(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "x.npy").write_bytes(data)
     with pytest.raises((SpecError, DamagedFileError)) as caught:
@@ -145,7 +145,7 @@ def _members(count: int) -> Callable[[zipfile.ZipFile], None]:
         (lambda f: f.writestr("x.npy", npy(np.ones(3)) + b"more"), "claims 3 numbers, 24 bytes, but 28"),
         (_members(12_000), "its list of members is over a megabyte"),
     ],
-)  # fmt: skip
+)
 def test_archives_are_not_believed(tmp_path: Path, fill: Callable[[zipfile.ZipFile], None], message: str) -> None:
     path = archive(tmp_path, fill)
     tracemalloc.start()

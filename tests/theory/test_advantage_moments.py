@@ -51,8 +51,11 @@ def signs(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_t7_bernoulli_closed_forms(size: int, p: float) -> None:
     g, q = size, 1 - p
     none = summary(GroupRelative(g).moments(Bernoulli(p), ANY))
-    for value, want in ((none["plus"], p * q * (g - 1) / g), (none["minus"], p * q * (g - 1) / g),
-                        (none["plus_sq"] + none["minus_sq"], p * q * (g - 1) / g)):  # fmt: skip
+    for value, want in (
+        (none["plus"], p * q * (g - 1) / g),
+        (none["minus"], p * q * (g - 1) / g),
+        (none["plus_sq"] + none["minus_sq"], p * q * (g - 1) / g),
+    ):
         assert_identity(value, want, 2 * g)
     k = np.arange(g + 1)
     binomial = np.array([math.comb(g, int(i)) for i in k]) * p**k * q ** (g - k)
@@ -99,12 +102,15 @@ def test_t7_two_levels_against_enumeration(reward: Bernoulli | Rademacher, group
     plus, minus = signs(advantages_by_hand(reward.levels[outcomes], group))
     got = summary(group.moments(reward, ANY))
     want = {
-        "plus": chance @ plus[:, 0], "minus": chance @ minus[:, 0],
-        "plus_sq": chance @ plus[:, 0] ** 2, "minus_sq": chance @ minus[:, 0] ** 2,
+        "plus": chance @ plus[:, 0],
+        "minus": chance @ minus[:, 0],
+        "plus_sq": chance @ plus[:, 0] ** 2,
+        "minus_sq": chance @ minus[:, 0] ** 2,
         "fourth": chance @ (plus[:, 0] ** 4 + minus[:, 0] ** 4),
-        "pp": chance @ (plus[:, 0] * plus[:, 1]), "mm": chance @ (minus[:, 0] * minus[:, 1]),
+        "pp": chance @ (plus[:, 0] * plus[:, 1]),
+        "mm": chance @ (minus[:, 0] * minus[:, 1]),
         "pm": chance @ (plus[:, 0] * minus[:, 1]),
-    }  # fmt: skip
+    }
     for name, value in want.items():
         assert_identity(got[name], value, 2 * group.size)
 
@@ -147,8 +153,18 @@ def test_t7_action_dependent_rewards_against_enumeration(table: tuple[float, ...
             for b in range(3):
                 both = (outcomes[:, 0] == a) * (outcomes[:, 1] == b) * chance / (probs[a] * probs[b])
                 i, j = (int(np.flatnonzero(moments.level_probs[x])[0]) for x in (a, b))
-                products = ((plus, plus), (minus, minus), (plus, minus), (plus, up), (plus, down), (minus, up), (minus, down),
-                            (up, up), (down, down), (up, down))  # fmt: skip
+                products = (
+                    (plus, plus),
+                    (minus, minus),
+                    (plus, minus),
+                    (plus, up),
+                    (plus, down),
+                    (minus, up),
+                    (minus, down),
+                    (up, up),
+                    (down, down),
+                    (up, down),
+                )
                 for field, (x, y) in zip(fields(moments.pair), products, strict=True):
                     assert_identity(getattr(moments.pair, field.name)[c, i, j], both @ (x[:, 0] * y[:, 1]), size)
 
@@ -201,9 +217,16 @@ def gaussian_sample(group: GroupRelative, sd: float, groups: int) -> tuple[dict[
     plus, minus = signs(advantages_by_hand(rewards, group))
     p, m, pq, mq = plus.sum(-1), minus.sum(-1), (plus**2).sum(-1), (minus**2).sum(-1)
     pairs = g * (g - 1)
-    per_group = {"plus": p / g, "minus": m / g, "plus_sq": pq / g, "minus_sq": mq / g,
-                 "fourth": (plus**4 + minus**4).sum(-1) / g,
-                 "pp": (p**2 - pq) / pairs, "mm": (m**2 - mq) / pairs, "pm": p * m / pairs}  # fmt: skip
+    per_group = {
+        "plus": p / g,
+        "minus": m / g,
+        "plus_sq": pq / g,
+        "minus_sq": mq / g,
+        "fourth": (plus**4 + minus**4).sum(-1) / g,
+        "pp": (p**2 - pq) / pairs,
+        "mm": (m**2 - mq) / pairs,
+        "pm": p * m / pairs,
+    }
     return {k: float(v.mean()) for k, v in per_group.items()}, {
         k: float(v.std(ddof=1)) / math.sqrt(groups) for k, v in per_group.items()
     }
@@ -212,10 +235,17 @@ def gaussian_sample(group: GroupRelative, sd: float, groups: int) -> tuple[dict[
 @pytest.mark.statistical
 @pytest.mark.parametrize(
     "group",
-    [GroupRelative(3), GroupRelative(8), GroupRelative(4, "std", 0), GroupRelative(8, "std", 1),
-     GroupRelative(4, "std", 1, eps=0.5), GroupRelative(8, "std", 0, eps=0.2), GroupRelative(2, "std", 1, eps=0.5)],
+    [
+        GroupRelative(3),
+        GroupRelative(8),
+        GroupRelative(4, "std", 0),
+        GroupRelative(8, "std", 1),
+        GroupRelative(4, "std", 1, eps=0.5),
+        GroupRelative(8, "std", 0, eps=0.2),
+        GroupRelative(2, "std", 1, eps=0.5),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_t7_gaussian_against_monte_carlo(group: GroupRelative) -> None:
     sd = 0.8
     mean, se = gaussian_sample(group, sd, 200_000)
@@ -268,9 +298,14 @@ def test_t7_signs_of_normal_rewards_on_samples(group: GroupRelative) -> None:
     plus, minus = signs(group.of_rewards(2.0 * rng.standard_normal((400_000, group.size)) + 0.5)[:, :2])
     up, down = plus > 0, minus > 0
     products = {
-        "plus_if_plus": (plus, up), "plus_if_minus": (plus, down), "minus_if_plus": (minus, up), "minus_if_minus": (minus, down),
-        "both_plus": (up, up), "both_minus": (down, down), "opposite": (up, down),
-    }  # fmt: skip
+        "plus_if_plus": (plus, up),
+        "plus_if_minus": (plus, down),
+        "minus_if_plus": (minus, up),
+        "minus_if_minus": (minus, down),
+        "both_plus": (up, up),
+        "both_minus": (down, down),
+        "opposite": (up, down),
+    }
     for name, (x, y) in products.items():
         seen, want = x[:, 0] * y[:, 1], getattr(pair, name).item()
         error = float(np.std(seen, ddof=1)) / len(seen) ** 0.5

@@ -321,12 +321,19 @@ def test_t5_real_reward_without_clipping_is_the_covariance_law() -> None:
 
 # Printed digits of theory.md, Reference C: each is right to half a unit of its last digit.
 REFERENCE_C = {
-    "H0": (3.371352, 6), "H": (3.233632, 6), "pi_low": (0.185033, 6), "pi_high": (0.227642, 6),
-    "natural_low": (0.105267, 6), "natural_high": (0.022933, 6),
-    "natural_gap_low": (1.137818, 6), "natural_gap_high": (-0.201486, 6),
-    "euclidean_low": (0.0127347, 7), "euclidean_high": (-0.0058286, 7),
-    "euclidean_gap_low": (0.137648, 6), "euclidean_gap_high": (0.051209, 6),
-}  # fmt: skip
+    "H0": (3.371352, 6),
+    "H": (3.233632, 6),
+    "pi_low": (0.185033, 6),
+    "pi_high": (0.227642, 6),
+    "natural_low": (0.105267, 6),
+    "natural_high": (0.022933, 6),
+    "natural_gap_low": (1.137818, 6),
+    "natural_gap_high": (-0.201486, 6),
+    "euclidean_low": (0.0127347, 7),
+    "euclidean_high": (-0.0058286, 7),
+    "euclidean_gap_low": (0.137648, 6),
+    "euclidean_gap_high": (0.051209, 6),
+}
 
 
 def reference_c() -> tuple[SoftmaxPolicy, SoftmaxPolicy]:

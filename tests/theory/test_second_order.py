@@ -93,9 +93,16 @@ def predicted(
 ) -> np.ndarray:
     gains = changed(e.objective, e.ratio, e.old)
     return expected_curvature(
-        e.log_p, e.ratio, gains, advantage.moments(reward, e.old),
-        learning_rate=e.eta, geometry=e.geometry, batch=batch, shared_group=shared, visits=visits,
-    )  # fmt: skip
+        e.log_p,
+        e.ratio,
+        gains,
+        advantage.moments(reward, e.old),
+        learning_rate=e.eta,
+        geometry=e.geometry,
+        batch=batch,
+        shared_group=shared,
+        visits=visits,
+    )
 
 
 def test_one_step_is_what_theory_says() -> None:
@@ -227,9 +234,16 @@ def test_t8_batches_over_contexts() -> None:
     def curvature(rows: slice | int) -> np.ndarray:
         r = np.exp(new[rows] - old[rows])
         return expected_curvature(
-            new[rows], r, changed(clip, r, np.exp(old[rows])), group.moments(table, np.exp(old[rows])),
-            learning_rate=0.3, geometry="natural", batch=8, shared_group=3 / 7, visits=visits[rows],
-        )  # fmt: skip
+            new[rows],
+            r,
+            changed(clip, r, np.exp(old[rows])),
+            group.moments(table, np.exp(old[rows])),
+            learning_rate=0.3,
+            geometry="natural",
+            batch=8,
+            shared_group=3 / 7,
+            visits=visits[rows],
+        )
 
     whole = curvature(slice(None))
     for k in range(3):
@@ -270,18 +284,30 @@ def test_t9_is_t8_on_policy(name: str, kind: str, geometry: Geometry) -> None:
     m2 = float((moments.plus_sq + moments.minus_sq).item())
     eta, batch, one = 0.5, 16, np.ones_like(policy.log_probs)
     general = expected_curvature(
-        policy.log_probs, one, changed(NoClip(), one, policy.probs), moments,
-        learning_rate=eta, geometry=geometry, batch=batch, shared_group=shared,
-    )  # fmt: skip
+        policy.log_probs,
+        one,
+        changed(NoClip(), one, policy.probs),
+        moments,
+        learning_rate=eta,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared,
+    )
     closed = noise_drift(policy.log_probs, learning_rate=eta, second_moment=m2, batch=batch, geometry=geometry)
     # Without clipping the pair term is <g_i g_j'> with g = 0 in the mean: its terms are those of the trace once more.
     assert_identity(general, closed, eta**2 * (m2 + 1) / batch * absolute_terms(policy, geometry) * batch)
     # A clip that is off, or one that cannot act at ratio 1, changes nothing.
     for objective in (Clip(1, INF), Clip(0.2, 0.2), DualClip()):
         same = expected_curvature(
-            policy.log_probs, one, changed(objective, one, policy.probs), moments,
-            learning_rate=eta, geometry=geometry, batch=batch, shared_group=shared,
-        )  # fmt: skip
+            policy.log_probs,
+            one,
+            changed(objective, one, policy.probs),
+            moments,
+            learning_rate=eta,
+            geometry=geometry,
+            batch=batch,
+            shared_group=shared,
+        )
         np.testing.assert_array_equal(same, general)
 
 
@@ -309,9 +335,14 @@ def test_t8_reference_c() -> None:
     r = np.exp(new - old)
     for eta, printed in ((1.0, -0.000533), (4.0, -0.008531)):
         got = expected_curvature(
-            new, r, changed(Clip(0.2, 0.2), r, np.exp(old)), Independent().moments(Rademacher(), np.exp(old)),
-            learning_rate=eta, geometry="euclidean", batch=1024,
-        )  # fmt: skip
+            new,
+            r,
+            changed(Clip(0.2, 0.2), r, np.exp(old)),
+            Independent().moments(Rademacher(), np.exp(old)),
+            learning_rate=eta,
+            geometry="euclidean",
+            batch=1024,
+        )
         assert abs(float(got) - printed) <= 0.5000001e-6
 
 

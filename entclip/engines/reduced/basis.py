@@ -81,9 +81,15 @@ def places(
 
 
 def leave(
-    number: np.ndarray, weight: np.ndarray, unit: np.ndarray, nodes: np.ndarray, edges: np.ndarray, per_panel: int,
-    row: np.ndarray, u: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    number: np.ndarray,
+    weight: np.ndarray,
+    unit: np.ndarray,
+    nodes: np.ndarray,
+    edges: np.ndarray,
+    per_panel: int,
+    row: np.ndarray,
+    u: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return number and weight (U, n) of each unit's nodes after actions at u (Q,) of the units (Q,) have left them."""
     index, near, share = places(nodes, edges, per_panel, row, u)
     at = (unit[:, None] * number.shape[1] + index).reshape(-1)

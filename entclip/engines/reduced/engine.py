@@ -142,9 +142,12 @@ class ReducedEngine:
         moments = experiment.advantage.moments(experiment.reward, old)
         looks = "entropy" in state.objective.needs
         rollout = ReducedRollout(
-            minibatches=fresh_minibatches(experiment), samplers=samplers, moments=moments, mean=mean,
+            minibatches=fresh_minibatches(experiment),
+            samplers=samplers,
+            moments=moments,
+            mean=mean,
             old_entropy=np.concatenate([entropies(chunk, old=True) for chunk in state.chunks]) if looks else None,
-        )  # fmt: skip
+        )
         if experiment.update.minibatch == "shuffled":
             rollout = dataclasses.replace(rollout, slots=shuffled(state, rollout))
         if experiment.update.geometry == "natural" and state.objective.source != "batch":
@@ -201,9 +204,8 @@ class ReducedEngine:
                 draw = Draw.of(drawn[index][0], left, state.population.kernels)
             moments = take_moments(rollout.moments, rows) if expected else None
             new, part = update_chunk(
-                grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows], keep=directive.keep,
-                sight=seen,
-            )  # fmt: skip
+                grown, state.population, scheme, optimizer, draw, moments, rate=rate[rows], keep=directive.keep, sight=seen
+            )
             chunks.append(new)
             for name, value in part.items():
                 columns.setdefault(name, np.empty(len(rate)))[rows] = value

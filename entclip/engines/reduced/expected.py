@@ -211,9 +211,15 @@ def rare_variance(
     change = objective.change(sight.standing_at(objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs))
     number = np.concatenate([policies.number, weight[:, n:]], axis=1)
     out: np.ndarray = rare_sample_variance(
-        policies.log_probs, policies.old_log_probs, now.entropy, change, moments, learning_rate=learning_rate, batch=batch,
+        policies.log_probs,
+        policies.old_log_probs,
+        now.entropy,
+        change,
+        moments,
+        learning_rate=learning_rate,
+        batch=batch,
         number=number,
-    )  # fmt: skip
+    )
     return out
 
 
@@ -226,9 +232,15 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
     change = scheme.objective.change(seen)
     if moments.action_dependent:  # then every point is an action
         out: np.ndarray = expected_step_variance(
-            policies.log_probs, ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
-            shared_group=scheme.shared_group, keep=change.survival,
-        )  # fmt: skip
+            policies.log_probs,
+            ratio,
+            change,
+            moments,
+            geometry=scheme.geometry,
+            batch=scheme.batch,
+            shared_group=scheme.shared_group,
+            keep=change.survival,
+        )
         return out
     at = ActionMoments(*(moments.by_action(name)[..., :1] for name in ActionMoments._fields))  # type: ignore[arg-type]
     kept, pair = surviving(change, change.survival), moments.pair
@@ -240,9 +252,15 @@ def step_variance(policies: Policies, moments: AdvantageMoments, scheme: Scheme,
         bonus=change.bonus_weights if change.bonus else None,
     )
     variance = second_order(
-        _Weighted(now, np.concatenate([policies.number, weight[:, n:]], axis=1)), ratio, weights, _single_variance, covariance,
-        geometry=scheme.geometry, batch=scheme.batch, shared_group=scheme.shared_group,
-    )  # fmt: skip
+        _Weighted(now, np.concatenate([policies.number, weight[:, n:]], axis=1)),
+        ratio,
+        weights,
+        _single_variance,
+        covariance,
+        geometry=scheme.geometry,
+        batch=scheme.batch,
+        shared_group=scheme.shared_group,
+    )
     return variance[:, 0]
 
 

@@ -115,9 +115,15 @@ def _shares(near, u, share):
 
 @compiled
 def leave(
-    number: np.ndarray, weight: np.ndarray, unit: np.ndarray, nodes: np.ndarray, edges: np.ndarray, per_panel: int,
-    row: np.ndarray, u: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    number: np.ndarray,
+    weight: np.ndarray,
+    unit: np.ndarray,
+    nodes: np.ndarray,
+    edges: np.ndarray,
+    per_panel: int,
+    row: np.ndarray,
+    u: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     number, weight, share = number.copy(), weight.copy(), np.empty(per_panel)
     for q in range(len(u)):
         first = _panel(edges, row[q], u[q]) * per_panel

@@ -146,9 +146,16 @@ def _measure(log_probs, probs, old_log_probs, old_probs, weight, number, count, 
 
 
 def measure(
-    log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
-    number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
-) -> tuple[PolicySums, np.ndarray, np.ndarray]:  # fmt: skip
+    log_probs: np.ndarray,
+    probs: np.ndarray,
+    old_log_probs: np.ndarray,
+    old_probs: np.ndarray,
+    weight: np.ndarray,
+    number: np.ndarray,
+    count: np.ndarray,
+    euclidean: bool,
+    idle: tuple[float, float],
+) -> tuple[PolicySums, np.ndarray, np.ndarray]:
     out = np.empty((len(count), len(PolicySums._fields)))
     unit, point = np.empty((2, probs.size), dtype=np.int64)
     found = _measure(

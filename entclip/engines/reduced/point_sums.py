@@ -79,9 +79,14 @@ class StepSums(NamedTuple):
 
 
 def trace_terms(
-    euclidean: bool, probs: np.ndarray, excess: np.ndarray, mass: np.ndarray, number: np.ndarray, ratio: np.ndarray,
+    euclidean: bool,
+    probs: np.ndarray,
+    excess: np.ndarray,
+    mass: np.ndarray,
+    number: np.ndarray,
+    ratio: np.ndarray,
     means: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Return what each point's mean squared (c/r)^2 adds to tr(Hess S), same shape as all arguments; see drift.second_order.
 
     means: `p2`, `surplus` and `probs_form` of PolicySums, at each point. number: weights of sums without a factor of pi.
@@ -103,9 +108,16 @@ def trace_terms(
 
 
 def measure(
-    log_probs: np.ndarray, probs: np.ndarray, old_log_probs: np.ndarray, old_probs: np.ndarray, weight: np.ndarray,
-    number: np.ndarray, count: np.ndarray, euclidean: bool, idle: tuple[float, float],
-) -> tuple[PolicySums, np.ndarray, np.ndarray]:  # fmt: skip
+    log_probs: np.ndarray,
+    probs: np.ndarray,
+    old_log_probs: np.ndarray,
+    old_probs: np.ndarray,
+    weight: np.ndarray,
+    number: np.ndarray,
+    count: np.ndarray,
+    euclidean: bool,
+    idle: tuple[float, float],
+) -> tuple[PolicySums, np.ndarray, np.ndarray]:
     """Return sums of Policies, and the points whose ratio is outside of `idle` (ends in it): unit and point, (D,) each, in
     order."""
     n, width = weight.shape[1], log_probs.shape[1]
@@ -133,9 +145,19 @@ def measure(
     used = np.concatenate([np.ones(weight.shape, dtype=bool), every[:, n:] != 0], axis=1)
     unit, point = np.nonzero(used & ~((ratio >= idle[0]) & (ratio <= idle[1])))
     standing = PolicySums(
-        now.entropy, whole, p2, kappa, first, second, spread, form, trace, kl, total(old_mass, log_ratio),
+        now.entropy,
+        whole,
+        p2,
+        kappa,
+        first,
+        second,
+        spread,
+        form,
+        trace,
+        kl,
+        total(old_mass, log_ratio),
         np.max(ratio, axis=1, where=every != 0, initial=0.0),
-    )  # fmt: skip
+    )
     return standing, unit, point
 
 
@@ -152,9 +174,14 @@ def move(
     slopes, gradient = now.slopes(step), now.mass * (log_probs + entropy[:, None])
     gradient *= step
     along = StepSums(
-        after.entropy, slopes.second, slopes.third, after.slopes(step).third, slopes.variance, -np.sum(gradient, axis=1),
+        after.entropy,
+        slopes.second,
+        slopes.third,
+        after.slopes(step).third,
+        slopes.variance,
+        -np.sum(gradient, axis=1),
         np.sum(np.abs(gradient), axis=1),
-    )  # fmt: skip
+    )
     return after.log_probs, after.probs, shift, along
 
 

@@ -164,9 +164,17 @@ def update_block(
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
-        scheme, log_probs, old, Sums(*map(tree.per_token, sums)), moments, learning_rate=rate, visits=visits, keep=directive.keep,
-        statistics=_at(state, rows), reference=_reference(state, rows),
-    )  # fmt: skip
+        scheme,
+        log_probs,
+        old,
+        Sums(*map(tree.per_token, sums)),
+        moments,
+        learning_rate=rate,
+        visits=visits,
+        keep=directive.keep,
+        statistics=_at(state, rows),
+        reference=_reference(state, rows),
+    )
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
         scale = 1.0 if directive.learning_rate is None else directive.learning_rate / spec.learning_rate
@@ -245,9 +253,16 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ch
             visits = None if state.visits is None else state.visits[rows]
             change = state.objective.change(view)
             variance = expected_step_variance(
-                view.log_probs, view.ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
-                shared_group=scheme.shared_group, visits=1.0 if visits is None else visits, keep=change.survival,
-            )  # fmt: skip
+                view.log_probs,
+                view.ratio,
+                change,
+                moments,
+                geometry=scheme.geometry,
+                batch=scheme.batch,
+                shared_group=scheme.shared_group,
+                visits=1.0 if visits is None else visits,
+                keep=change.survival,
+            )
             pooled = _per_unit({"step_variance": variance}, visits, state.tree.length)["step_variance"]
             total += float(np.sum(squares[rows] * pooled))
     return math.sqrt(target * float(state.weight.sum()) / total)

@@ -88,9 +88,19 @@ def _close(columns: Columns, causes: list[str], before: Norm, after: Norm, sprea
 
 
 def plain_columns(
-    scheme: Scheme, before: Norm, after: Norm, sums: Columns, taken: Taken, slots: Slots, slot_log_probs: Tensor,
-    pull: Tensor, rate: Tensor, vocab: int, eps: float, moments: AdvantageMoments | None,
-) -> Columns:  # fmt: skip
+    scheme: Scheme,
+    before: Norm,
+    after: Norm,
+    sums: Columns,
+    taken: Taken,
+    slots: Slots,
+    slot_log_probs: Tensor,
+    pull: Tensor,
+    rate: Tensor,
+    vocab: int,
+    eps: float,
+    moments: AdvantageMoments | None,
+) -> Columns:
     """Return columns (U,) of a euclidean or natural step: d_a = push_a at the slots, plus pull pi_a everywhere.
 
     Args:
@@ -173,9 +183,19 @@ def _form(sums: Columns, one: str, two: str, *, natural: bool) -> Tensor:
 
 
 def adam_columns(
-    scheme: Scheme, before: Norm, after: Norm, sums: Columns, taken: Taken, slots: Slots, prices: Tensor,
-    pull: Tensor, scale: Tensor, decays: bool, vocab: int, eps: float,
-) -> Columns:  # fmt: skip
+    scheme: Scheme,
+    before: Norm,
+    after: Norm,
+    sums: Columns,
+    taken: Taken,
+    slots: Slots,
+    prices: Tensor,
+    pull: Tensor,
+    scale: Tensor,
+    decays: bool,
+    vocab: int,
+    eps: float,
+) -> Columns:
     """Return columns (U,) of an update by Adam. The split of causes follows T13's convention:
 
     the preconditioner of the actual step, D = eta/(1 - b1^t)/(sqrt(v'/(1 - b2^t)) + eps), is held fixed, bias corrections and

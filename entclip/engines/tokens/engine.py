@@ -188,9 +188,15 @@ class TokensEngine:
         return rate
 
     def _eager(
-        self, state: TokensState, rollout: TokensRollout, minibatch: Minibatch, actions: Tensor, advantages: Tensor,
-        rate: Tensor, keep: Keep | None,
-    ) -> tuple[TokensState, dict[str, Tensor]]:  # fmt: skip
+        self,
+        state: TokensState,
+        rollout: TokensRollout,
+        minibatch: Minibatch,
+        actions: Tensor,
+        advantages: Tensor,
+        rate: Tensor,
+        keep: Keep | None,
+    ) -> tuple[TokensState, dict[str, Tensor]]:
         """accounting.account on blocks of rows."""
         scheme, logits = scheme_of(state), state.logits
         log_z = torch.empty_like(state.norm.log_z)
@@ -255,9 +261,19 @@ class TokensEngine:
             after, sums = kernel.euclidean_step(state.logits, before, slots, pull, view)
         after = self._settled(state, after)
         columns = tokens_books.plain_columns(
-            scheme, before, after, sums, taken, slots, slot_log_probs, pull, rate, state.logits.shape[1],
-            float(torch.finfo(self.dtype).eps), moments,
-        )  # fmt: skip
+            scheme,
+            before,
+            after,
+            sums,
+            taken,
+            slots,
+            slot_log_probs,
+            pull,
+            rate,
+            state.logits.shape[1],
+            float(torch.finfo(self.dtype).eps),
+            moments,
+        )
         return dataclasses.replace(state, norm=after), columns
 
     def _settled(self, state: TokensState, norm: Norm) -> Norm:
@@ -283,16 +299,30 @@ class TokensEngine:
         pull = torch.where(total.abs() <= 8 * torch.finfo(torch.float64).eps * push.abs().sum(-1), 0.0, -total)
         slots = distinct(actions, push)
         adam = Adam(
-            torch.full_like(rate, spec.learning_rate), *spec.betas, spec.eps, spec.weight_decay, spec.optimizer == "adam",
+            torch.full_like(rate, spec.learning_rate),
+            *spec.betas,
+            spec.eps,
+            spec.weight_decay,
+            spec.optimizer == "adam",
             state.updates + 1,
-        )  # fmt: skip
+        )
         assert state.averages is not None
         view = self._view(state, None)
         after, sums, prices = state.kernel.adam_step(state.logits, *state.averages, state.norm, slots, pull, adam, view)
         columns = tokens_books.adam_columns(
-            scheme_of(state), state.norm, after, sums, taken, slots, prices, pull, scale, spec.weight_decay > 0,
-            state.logits.shape[1], float(torch.finfo(self.dtype).eps),
-        )  # fmt: skip
+            scheme_of(state),
+            state.norm,
+            after,
+            sums,
+            taken,
+            slots,
+            prices,
+            pull,
+            scale,
+            spec.weight_decay > 0,
+            state.logits.shape[1],
+            float(torch.finfo(self.dtype).eps),
+        )
         return dataclasses.replace(state, norm=after, updates=state.updates + 1), columns
 
 

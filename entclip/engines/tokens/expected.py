@@ -76,8 +76,13 @@ def matched_rate(state: TokensState, rollout: TokensRollout, target: float) -> f
         change = state.objective.change(view)
         moments = take_moments(rollout.moments, rows)
         variance = expected_step_variance(
-            view.log_probs, view.ratio, change, moments, geometry=scheme.geometry, batch=scheme.batch,
+            view.log_probs,
+            view.ratio,
+            change,
+            moments,
+            geometry=scheme.geometry,
+            batch=scheme.batch,
             shared_group=scheme.shared_group,
-        )  # fmt: skip
+        )
         total += float(squares[rows] @ variance.cpu().numpy())
     return math.sqrt(target * float(state.weight.sum()) / total)

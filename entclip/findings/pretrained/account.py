@@ -72,9 +72,14 @@ def account(
     before, after = steps[0]["entropy_before"], steps[-1]["entropy"]
     scores = {name: float(value[0]) for name, value in state.log.items()}
     return {
-        "entropy_before": before, "entropy": after, "measured": after - before, "last": last, "steps": steps, **scores,
+        "entropy_before": before,
+        "entropy": after,
+        "measured": after - before,
+        "last": last,
+        "steps": steps,
+        **scores,
         "noise": _rows(law),
-    }  # fmt: skip
+    }
 
 
 def _rows(law: NoiseTable) -> list[dict[str, float]]:

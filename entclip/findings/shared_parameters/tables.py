@@ -11,9 +11,17 @@ from entclip.findings.shared_parameters.numbers import change, gap, interval, ju
 __all__ = ["arm_table", "noise_table"]
 
 _COLUMNS = (
-    "arm", "measured", "control variate", "minus none", "clip_low / theory", "clip_high / theory", "curvature / theory",
-    "gap_low euclidean / natural", "gap_high euclidean / natural", "clip share low / high",
-)  # fmt: skip
+    "arm",
+    "measured",
+    "control variate",
+    "minus none",
+    "clip_low / theory",
+    "clip_high / theory",
+    "curvature / theory",
+    "gap_low euclidean / natural",
+    "gap_high euclidean / natural",
+    "clip share low / high",
+)
 
 
 def _number(found: tuple[float, float] | None, digits: int = 4) -> str:

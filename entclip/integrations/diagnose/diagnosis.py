@@ -27,9 +27,19 @@ __all__ = ["ORDER", "Diagnosis", "diagnose"]
 
 # What a reader asks first comes first.
 ORDER = (
-    "clip", "inner-steps", "entropy", "cause", "change", "ceiling", "bias", "noise", "flat-groups", "entropy-size", "names",
+    "clip",
+    "inner-steps",
+    "entropy",
+    "cause",
+    "change",
+    "ceiling",
+    "bias",
+    "noise",
+    "flat-groups",
+    "entropy-size",
+    "names",
     "differences",
-)  # fmt: skip
+)
 _LINES = {"cause": 6, "change": 4, "names": 3}  # of a short answer; 2 of every other
 
 

@@ -24,9 +24,16 @@ _CLOSED = re.compile(r"""^("(\\.|[^"\\])*"|'[^']*')""", re.DOTALL)
 _KEY = re.compile(r"^\+{0,2}([\w.@/-]+)=")
 _ARGUMENTS = re.compile(r"^\$(?:[@*]|\{[@*](:\d+)?\})$")
 _CONDITIONAL = {
-    "if_statement", "while_statement", "for_statement", "c_style_for_statement", "case_statement", "function_definition",
-    "subshell", "command_substitution", "process_substitution",
-}  # fmt: skip
+    "if_statement",
+    "while_statement",
+    "for_statement",
+    "c_style_for_statement",
+    "case_statement",
+    "function_definition",
+    "subshell",
+    "command_substitution",
+    "process_substitution",
+}
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,19 @@ from entclip.support.lock import folder_lock
 __all__ = ["About", "Record"]
 
 _ARM = "run"
-_KEPT = ("rows", "details", "summaries", "totals", "rollout_totals", "entropy_start", "entropy_end", "skipped", "drawn",
-         "_rollout_skipped", "_entropy_expected")  # fmt: skip
+_KEPT = (
+    "rows",
+    "details",
+    "summaries",
+    "totals",
+    "rollout_totals",
+    "entropy_start",
+    "entropy_end",
+    "skipped",
+    "drawn",
+    "_rollout_skipped",
+    "_entropy_expected",
+)
 _TOTALS = ("totals", "rollout_totals")
 _NOTES = 40  # reasons of updates that could not be accounted
 
@@ -158,8 +169,11 @@ class Record:
         more = f" ({_NOTES} are listed)" if len(notes) == _NOTES else ""
         said = f"Updates that could not be accounted{more}: {'; '.join(notes)}." if notes else ""
         data = {
-            "name": a.name, "description": said, "seed": a.seed, "arm": [{"name": _ARM, "objective": a.objective}],
+            "name": a.name,
+            "description": said,
+            "seed": a.seed,
+            "arm": [{"name": _ARM, "objective": a.objective}],
             "policy": {"kind": "recorded", "program": a.program, "model": a.model, "optimizer": a.optimizer},
             "update": {"rollouts": max(1, getattr(self, "_unit", _One()).rollout + 1)},
-        }  # fmt: skip
+        }
         return parse_experiment(data)

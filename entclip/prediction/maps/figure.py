@@ -39,9 +39,11 @@ _LINES: dict[str, tuple[str, str, Any]] = {
     "neutral": ("total = 0 (neutral)", CAUSES["other"][1], "solid"),
 }
 _SHOWN = {
-    "measured": ("gap_low", "gap_high", "dominance", "neutral"), "clip_low": ("gap_low",), "clip_high": ("gap_high",),
+    "measured": ("gap_low", "gap_high", "dominance", "neutral"),
+    "clip_low": ("gap_low",),
+    "clip_high": ("gap_high",),
     "curvature": ("dominance",),
-}  # fmt: skip
+}
 # Panel of each border's own points, and what the two sides of it are called.
 _BESIDE = {"clip_low": "gap_low", "clip_high": "gap_high", "curvature": "dominance"}
 _MARKS = {
@@ -255,9 +257,16 @@ def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFr
         if (own["verdict"] != "").any():
             handles.append(Line2D([], [], linestyle="none", markeredgecolor="black", label=verdict, **look))  # type: ignore[arg-type]
     fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.03, 1 - 0.32 / tall), ncols=max(1, len(handles)), fontsize=7,
-        frameon=False, columnspacing=0.8, handletextpad=0.5, handlelength=2.4,
-    )  # fmt: skip
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.03, 1 - 0.32 / tall),
+        ncols=max(1, len(handles)),
+        fontsize=7,
+        frameon=False,
+        columnspacing=0.8,
+        handletextpad=0.5,
+        handlelength=2.4,
+    )
     fig.text(0.01, 0.08 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
     return fig
 

@@ -75,8 +75,14 @@ PLANES = ("concentration", "batch", "widths")
 TERMS = ("unclipped", "clip_low", "clip_high", "other", "curvature")
 _FORECAST = (
     *(f"expected_{t}" for t in (*TERMS, "remainder", "measured")),
-    "gap_low", "gap_high", "pi_low", "pi_high", "clip_fraction_low", "clip_fraction_high", "frozen_probability",
-)  # fmt: skip
+    "gap_low",
+    "gap_high",
+    "pi_low",
+    "pi_high",
+    "clip_fraction_low",
+    "clip_fraction_high",
+    "frozen_probability",
+)
 _MEASURED = ("measured", *(f"measured_{t}" for t in ("clip_low", "clip_high", "curvature")))
 _CELL, _SET_UP = 4_000.0, 5e-3  # bytes of a cell's row, seconds beside its prediction
 MAX_POINTS = 1000  # of an axis

@@ -191,9 +191,7 @@ def _check_expected(columns, state, rollout, subset, slope):
     probs, ratio, *_ = _samples(state, rollout, subset)
     m = 0.5 * 0.5 * 3 / 4
     hidden = state.hidden.numpy()
-    for cause, w in {
-        "unclipped": np.zeros_like(ratio), "clip_low": m * (ratio < 0.8), "clip_high": -m * (ratio > 1.2)
-    }.items():  # fmt: skip
+    for cause, w in {"unclipped": np.zeros_like(ratio), "clip_low": m * (ratio < 0.8), "clip_high": -m * (ratio > 1.2)}.items():
         push = probs * (w - np.sum(probs * w, -1, keepdims=True))
         step = 4.0 * np.einsum("tn,rnv->rtv", hidden @ hidden[subset].T, push)
         np.testing.assert_allclose(columns[f"expected_{cause}"], np.sum(slope * step, -1), atol=1e-13, err_msg=cause)

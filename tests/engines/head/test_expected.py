@@ -71,8 +71,11 @@ def test_causes_scatter_around_their_expectation():
     arm = run(spec, "head").arms["both"]
     summary, totals = arm.summary(), arm.totals
     for cause, other in (
-        ("clip_low", "clip_high"), ("clip_high", "clip_low"), ("unclipped", "clip_high"), ("curvature", "unclipped")
-    ):  # fmt: skip
+        ("clip_low", "clip_high"),
+        ("clip_high", "clip_low"),
+        ("unclipped", "clip_high"),
+        ("curvature", "unclipped"),
+    ):
         se = summary[f"residual_{cause}_se"]
         assert_within_se(summary[cause], summary[f"expected_{cause}"], se)
         swapped = totals[cause] - totals[f"expected_{other}"]

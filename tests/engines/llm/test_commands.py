@@ -63,9 +63,22 @@ def test_figures_of_runs_with_one_file_name_do_not_overwrite_each_other(folder, 
 
 def row(step, **values):
     base = dict.fromkeys(
-        ("unclipped", "clip_low", "clip_high", "other", "curvature", "remainder", "mass_low", "mass_high", "pi_low", "pi_high",
-         "clip_fraction_low", "clip_fraction_high"), 0.0,
-    )  # fmt: skip
+        (
+            "unclipped",
+            "clip_low",
+            "clip_high",
+            "other",
+            "curvature",
+            "remainder",
+            "mass_low",
+            "mass_high",
+            "pi_low",
+            "pi_high",
+            "clip_fraction_low",
+            "clip_fraction_high",
+        ),
+        0.0,
+    )
     base |= {"count_plus": 8.0, "count_minus": 8.0, "samples": 16.0}
     out = base | {"arm": "a", "rollout": 0, "step": step, "inner_step": step % 4, "entropy_before": 1.0, "entropy": 1.1}
     out |= values
@@ -111,8 +124,10 @@ def test_options_become_the_experiment(tmp_path):
     judged = llm_experiment("llm", {}, "correct", (None, None), ["both"], [])
     assert (judged.rollout.reward, judged.antithetic, [a.name for a in judged.arm]) == ("correct", False, ["both"])
     own = tmp_path / "own.toml"
-    own.write_text('name = "own"\nclaims = ["T5"]\n[policy]\nkind = "language_model"\n[advantage]\nkind = "group"\nsize = 8\n'
-                   '[reward]\nkind = "bernoulli"\n[update]\nbatch = 16\n[[arm]]\nname = "a"\n')  # fmt: skip
+    own.write_text(
+        'name = "own"\nclaims = ["T5"]\n[policy]\nkind = "language_model"\n[advantage]\nkind = "group"\nsize = 8\n'
+        '[reward]\nkind = "bernoulli"\n[update]\nbatch = 16\n[[arm]]\nname = "a"\n'
+    )
     assert llm_experiment(str(own), {}, "format", (None, None), None, []).rollout.reward == "format"
     assert llm_experiment(str(own), {}, "gaussian:1", (None, None), None, []).rollout.reward == "random"
     with pytest.raises(SpecError, match="use entclip run headline"):

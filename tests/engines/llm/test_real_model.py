@@ -17,11 +17,20 @@ def test_smollm2_closes_its_ledger():
     spec = load(
         "llm_headline",
         [
-            "policy.model=smollm2-135m", "rollout.task=sums", "rollout.max_new_tokens=8", "rollout.probes=4", "replicas=1",
-            "antithetic=false", "update.batch=8", "update.minibatches=2", "update.rollouts=2", "update.learning_rate=2e-5",
-            "ledger.momentum=line", 'arm=[{name="both", low=0.2, high=0.2}]',
+            "policy.model=smollm2-135m",
+            "rollout.task=sums",
+            "rollout.max_new_tokens=8",
+            "rollout.probes=4",
+            "replicas=1",
+            "antithetic=false",
+            "update.batch=8",
+            "update.minibatches=2",
+            "update.rollouts=2",
+            "update.learning_rate=2e-5",
+            "ledger.momentum=line",
+            'arm=[{name="both", low=0.2, high=0.2}]',
         ],
-    )  # fmt: skip
+    )
     rows = run(spec, "llm", dtype="float32").to_frame()
     assert len(rows) == 4
     causes = rows[["unclipped", "clip_low", "clip_high", "other", "momentum", "weight_decay"]].sum(axis=1)

@@ -84,10 +84,13 @@ def test_it_says_what_it_is_doing_before_each_long_step(small, caplog):
     with caplog.at_level("INFO", logger="entclip"):
         run(spec, "llm", dtype="float32")
     assert [record.message for record in caplog.records] == [
-        "loading the model untrained", "generating 4 responses as probe contexts",
-        "rollout 1 of 1, replica 1 of 2: generating 16 responses", "rollout 1 of 1, replica 2 of 2: generating 16 responses",
-        "rollout 1 of 1, replica 1 of 2: update 1 of 1", "rollout 1 of 1, replica 2 of 2: update 1 of 1",
-    ]  # fmt: skip
+        "loading the model untrained",
+        "generating 4 responses as probe contexts",
+        "rollout 1 of 1, replica 1 of 2: generating 16 responses",
+        "rollout 1 of 1, replica 2 of 2: generating 16 responses",
+        "rollout 1 of 1, replica 1 of 2: update 1 of 1",
+        "rollout 1 of 1, replica 2 of 2: update 1 of 1",
+    ]
     caplog.clear()
     run(spec, "llm", dtype="float32")
     assert not caplog.records  # nobody asked

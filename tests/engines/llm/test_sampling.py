@@ -100,9 +100,16 @@ def test_logits_stay_in_float32_under_bfloat16():
 
 def test_padding_with_a_sliding_window():
     config = transformers.MistralConfig(
-        vocab_size=32, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=64, sliding_window=12, initializer_range=0.5,
-    )  # fmt: skip
+        vocab_size=32,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        sliding_window=12,
+        initializer_range=0.5,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = transformers.MistralForCausalLM(config).eval()

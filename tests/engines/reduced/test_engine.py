@@ -101,7 +101,7 @@ def test_every_column_is_the_dense_one(geometry, name):
         },
         {"policy": {"kind": "snapshot", "contexts": 2}, "update": {"minibatches": 2}, "replicas": 1},
     ],
-)  # fmt: skip
+)
 def test_every_law_reward_and_advantage(geometry, changes):
     update = {"geometry": geometry, "learning_rate": 0.01 if geometry == "natural" else 3.0} | changes.get("update", {})
     # A language model's rarest tokens would take over in one natural step.

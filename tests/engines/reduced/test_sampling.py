@@ -79,10 +79,12 @@ def _moved(policy, units):
     together."""
     experiment = parse_experiment(
         {
-            "policy": policy, "replicas": units, "arm": [{"name": "none", "objective": "none"}],
+            "policy": policy,
+            "replicas": units,
+            "arm": [{"name": "none", "objective": "none"}],
             "update": {"geometry": "euclidean", "learning_rate": 8.0, "batch": 8, "minibatches": 6, "rollouts": 2},
         }
-    )  # fmt: skip
+    )
     engine = ReducedEngine(tracked=4, whole=4)
     state, rollout = engine.roll_out(engine.start(experiment, experiment.arm[0].build()))
     rng = np.random.default_rng(5)

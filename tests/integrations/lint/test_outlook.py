@@ -35,12 +35,14 @@ def test_the_sides_are_those_of_the_same_clip() -> None:
         assert neutral is not None
         spec = parse_experiment(
             {
-                "name": "x", "policy": POLICY, "reward": {"kind": "bernoulli", "p": 0.5},
+                "name": "x",
+                "policy": POLICY,
+                "reward": {"kind": "bernoulli", "p": 0.5},
                 "advantage": {"kind": "group", "size": 8, "scale": "std"},
                 "update": {"geometry": geometry, "learning_rate": eta, "batch": 2048, "minibatches": 4, "rollouts": 1},
                 "arm": [{"name": "now", "low": 0.2, "high": 0.28}, {"name": "neutral", "low": neutral, "high": 0.28}],
             }
-        )  # fmt: skip
+        )
         arms = predict_noise(spec, "flat", 0.2).summary()["arms"]
         unit = eta * 0.43395  # M of groups of 8 at p = .5, by T7
         for side in ("low", "high"):
@@ -90,7 +92,7 @@ REFUSED = {
         "algorithm.rollout_correction.bypass_mode=True actor_rollout_ref.actor.clip_ratio_low=0.2",
         "the ratio is to the sampling engine",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -134,11 +134,14 @@ MEASURED = [
     (name, arm, widths)
     for name in ("llm_headline", "llm_controls", "llm_six")
     for arm, widths in {
-        "both": (0.2, 0.2), "low_only": (0.2, math.inf), "high_only": (1.0, 0.2), "clip_higher": (0.2, 0.28),
+        "both": (0.2, 0.2),
+        "low_only": (0.2, math.inf),
+        "high_only": (1.0, 0.2),
+        "clip_higher": (0.2, 0.28),
         "tight_low": (0.1, math.inf),
     }.items()
     if arm in json.loads((ROOT / f"docs/data/llm/{name}.json").read_text())["arms"]
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "arm", "widths"), MEASURED)

@@ -125,11 +125,29 @@ def _run_dense(
     _check(old)
     limit = 0.975 * math.log(torch.finfo(logits.dtype).max)
     dense[(total, programs)](
-        logits, old, m, v, rows, params, partials, extremes, limit,
-        V=vocab, BLOCK=block, TILES=_TILES, ROW=rows.shape[1], SUMS=len(names), STEP=step, VIEW=depth, KIND=kind,
-        GATED=view is None or _kind_of(view.objective).gated, NATURAL=view is not None and view.geometry == "natural",
-        COUPLED=adam is not None and adam.coupled, num_warps=8, enable_fp_fusion=True,
-    )  # fmt: skip
+        logits,
+        old,
+        m,
+        v,
+        rows,
+        params,
+        partials,
+        extremes,
+        limit,
+        V=vocab,
+        BLOCK=block,
+        TILES=_TILES,
+        ROW=rows.shape[1],
+        SUMS=len(names),
+        STEP=step,
+        VIEW=depth,
+        KIND=kind,
+        GATED=view is None or _kind_of(view.objective).gated,
+        NATURAL=view is not None and view.geometry == "natural",
+        COUPLED=adam is not None and adam.coupled,
+        num_warps=8,
+        enable_fp_fusion=True,
+    )
     sums = dict(zip(names, partials.sum(1).unbind(1), strict=True))
     if depth:
         sums["log_ratio_max"] = extremes[:, :, 0].amax(1)

@@ -35,10 +35,31 @@ Tensor = Any  # torch.Tensor, untyped as in the formula files that it is passed 
 POWERS = ("p2", "p3", "c2", "c3", "c2_abs")
 RATIO = ("pi_low", "pi_high", "value_low", "value_high", "kl", "log_ratio_sq")
 EXPECTED = (
-    "gain_low", "gain_value_low", "gain_high", "gain_value_high", "trace", "trace_b", "trace_c", "trace_d",
-    "h_plus", "h_minus", "e_plus", "e_minus", "el_plus", "el_minus", "q_pp", "q_pm", "q_mm", "ql_pp", "ql_pm", "ql_mm",
-    "x_plus", "x_minus", "xl_plus", "xl_minus",
-)  # fmt: skip
+    "gain_low",
+    "gain_value_low",
+    "gain_high",
+    "gain_value_high",
+    "trace",
+    "trace_b",
+    "trace_c",
+    "trace_d",
+    "h_plus",
+    "h_minus",
+    "e_plus",
+    "e_minus",
+    "el_plus",
+    "el_minus",
+    "q_pp",
+    "q_pm",
+    "q_mm",
+    "ql_pp",
+    "ql_pm",
+    "ql_mm",
+    "x_plus",
+    "x_minus",
+    "xl_plus",
+    "xl_minus",
+)
 ADAM = ("d1", "d2", "l1", "l2", "inner_abs", "pull_price", "momentum", "weight_decay", "c2")
 
 

@@ -60,10 +60,27 @@ def _less(theta, log_z):
 
 @triton.jit
 def dense(
-    logits, old, m_table, v_table, rows, params, partials, extremes, limit,
-    V: tl.constexpr, BLOCK: tl.constexpr, TILES: tl.constexpr, ROW: tl.constexpr, SUMS: tl.constexpr,
-    STEP: tl.constexpr, VIEW: tl.constexpr, KIND: tl.constexpr, GATED: tl.constexpr, NATURAL: tl.constexpr, COUPLED: tl.constexpr,
-):  # fmt: skip
+    logits,
+    old,
+    m_table,
+    v_table,
+    rows,
+    params,
+    partials,
+    extremes,
+    limit,
+    V: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILES: tl.constexpr,
+    ROW: tl.constexpr,
+    SUMS: tl.constexpr,
+    STEP: tl.constexpr,
+    VIEW: tl.constexpr,
+    KIND: tl.constexpr,
+    GATED: tl.constexpr,
+    NATURAL: tl.constexpr,
+    COUPLED: tl.constexpr,
+):
     """Run one program: TILES tiles of one row. STEP 0 none, 1 euclidean, 2 adam; VIEW 0 none, 1 RATIO, 2 RATIO and EXPECTED.
 
     rows (T, ROW) float64: log Z, H, pull, log Z_old, eta/(1 - b1^t), decay factor. params float64: four of the objective, four
@@ -77,13 +94,13 @@ def dense(
     pull = tl.load(rows + row * ROW + 2).to(dtype)
     lanes = tl.arange(0, BLOCK)
     zero = tl.zeros((BLOCK,), dtype)
-    s0 = zero; s1 = zero; p2 = zero; p3 = zero; c2 = zero; c3 = zero; ca = zero  # fmt: skip  # noqa: E702
-    pl = zero; ph = zero; vl = zero; vh = zero; kl = zero; sq = zero  # fmt: skip  # noqa: E702
-    gl = zero; gvl = zero; gh = zero; gvh = zero; ta = zero; tb = zero; tc = zero; td = zero  # fmt: skip  # noqa: E702
-    hp = zero; hm = zero; ep = zero; em = zero; lp = zero; lm = zero  # fmt: skip  # noqa: E702
-    qpp = zero; qpm = zero; qmm = zero; wpp = zero; wpm = zero; wmm = zero  # fmt: skip  # noqa: E702
-    xp = zero; xm = zero; yp = zero; ym = zero  # fmt: skip  # noqa: E702
-    d1 = zero; d2 = zero; l1 = zero; l2 = zero; ia = zero; pp = zero; mo = zero; wd = zero  # fmt: skip  # noqa: E702
+    s0, s1, p2, p3, c2, c3, ca = zero, zero, zero, zero, zero, zero, zero
+    pl, ph, vl, vh, kl, sq = zero, zero, zero, zero, zero, zero
+    gl, gvl, gh, gvh, ta, tb, tc, td = zero, zero, zero, zero, zero, zero, zero, zero
+    hp, hm, ep, em, lp, lm = zero, zero, zero, zero, zero, zero
+    qpp, qpm, qmm, wpp, wpm, wmm = zero, zero, zero, zero, zero, zero
+    xp, xm, yp, ym = zero, zero, zero, zero
+    d1, d2, l1, l2, ia, pp, mo, wd = zero, zero, zero, zero, zero, zero, zero, zero
     top = zero - float("inf")
     step_max = zero - float("inf")
     step_min = zero + float("inf")
@@ -279,9 +296,7 @@ def dense(
 
 
 @triton.jit
-def sparse(
-    logits, actions, push, count, norms, out, V: tl.constexpr, B: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
+def sparse(logits, actions, push, count, norms, out, V: tl.constexpr, B: tl.constexpr, BLOCK: tl.constexpr):
     """Run one program: the slots of one row, in float64. norms (T, 3): log Z, H, error; out likewise, of the new policy."""
     row = tl.program_id(0).to(tl.int64)
     log_z = tl.load(norms + row * 3)

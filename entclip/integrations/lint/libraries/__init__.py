@@ -25,10 +25,24 @@ __all__ = ["LIBRARIES", "library_named"]
 LIBRARIES = {
     library.name: library
     for library in (
-        TRL, VERL, OPENRLHF, PRIME_RL, MS_SWIFT, AXOLOTL, NEMO_RL, SLIME, EASYR1, SKYRL, AREAL, OPEN_INSTRUCT, ROLL, UNSLOTH, SB3,
+        TRL,
+        VERL,
+        OPENRLHF,
+        PRIME_RL,
+        MS_SWIFT,
+        AXOLOTL,
+        NEMO_RL,
+        SLIME,
+        EASYR1,
+        SKYRL,
+        AREAL,
+        OPEN_INSTRUCT,
+        ROLL,
+        UNSLOTH,
+        SB3,
         CLEANRL,
     )
-}  # fmt: skip
+}
 
 
 def library_named(name: str) -> Library:

@@ -9,8 +9,14 @@ PRIME_RL = LogLibrary(
     title="prime-rl",
     version="0.8.0",
     marks=(
-        "is_masked/mean", "is_masked_low/mean", "is_masked_high/mean", "mismatch_kl/mean", "mismatch_kl/all/mean", "mismatch kl",
-        "entropy/all/mean", "entropy/mean",
+        "is_masked/mean",
+        "is_masked_low/mean",
+        "is_masked_high/mean",
+        "mismatch_kl/mean",
+        "mismatch_kl/all/mean",
+        "mismatch kl",
+        "entropy/all/mean",
+        "entropy/mean",
     ),
     aliases=(
         *aliases("step", "step", "progress/step", "_step"),
@@ -25,4 +31,4 @@ PRIME_RL = LogLibrary(
     rows="rollout",
     ratio_to="engine",
     config="prime-rl",
-)  # fmt: skip
+)

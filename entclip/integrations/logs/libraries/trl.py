@@ -21,8 +21,12 @@ TRL = LogLibrary(
     title="TRL",
     version="1.16.0",
     marks=(
-        "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "frac_reward_zero_std",
-        "completions/mean_length", "completions/clipped_ratio",
+        "clip_ratio/low_mean",
+        "clip_ratio/high_mean",
+        "clip_ratio/region_mean",
+        "frac_reward_zero_std",
+        "completions/mean_length",
+        "completions/clipped_ratio",
     ),
     aliases=(
         *aliases("step", "step", "global_step", "_step"),
@@ -44,4 +48,4 @@ TRL = LogLibrary(
     rows="update",
     passes=_passes,
     config="trl",
-)  # fmt: skip
+)

@@ -156,24 +156,50 @@ CASES: tuple[Case, ...] = (
     case("easy-prompts.trl.log", positive=0.9, right={"clip": ("high",)}),
     # Collapse under a true reward: the low side's share six times the high side's. It is not the low side's doing.
     case(
-        "collapse-low.trl.jsonl", positive=0.03, start=0.7, end=0.1, reward=(0.2, 0.6), sigma=0.09,
+        "collapse-low.trl.jsonl",
+        positive=0.03,
+        start=0.7,
+        end=0.1,
+        reward=(0.2, 0.6),
+        sigma=0.09,
         right={"clip": ("low",), "cause": (*_SMALL_FALL, "low-side-holds-up"), **_NOT},
     ),
     case(
-        "collapse-low.trl.json", _TRL_K4, positive=0.03, start=0.9, end=0.2, reward=(0.2, 0.6), sigma=0.09,
+        "collapse-low.trl.json",
+        _TRL_K4,
+        positive=0.03,
+        start=0.9,
+        end=0.2,
+        reward=(0.2, 0.6),
+        sigma=0.09,
         right={"clip": ("low",), "cause": (*_SMALL_FALL, "low-side-holds-up"), **_NOT},
     ),
     case(
-        "collapse-low.plain.csv", positive=0.03, start=0.6, end=0.1, reward=(0.2, 0.6), sigma=0.09,
+        "collapse-low.plain.csv",
+        positive=0.03,
+        start=0.6,
+        end=0.1,
+        reward=(0.2, 0.6),
+        sigma=0.09,
         right={"clip": ("low",), "cause": (*_SMALL_FALL, "low-side-holds-up"), **_NOT},
     ),
     case(
-        "collapse-high.trl.log", start=0.8, end=0.15, reward=(0.3, 0.7), sigma=0.08,
+        "collapse-high.trl.log",
+        start=0.8,
+        end=0.15,
+        reward=(0.3, 0.7),
+        sigma=0.08,
         right={"clip": ("high",), "cause": _SMALL_FALL, **_NOT},
     ),
     case("collapse.verl.log", start=0.7, end=0.1, reward=(0.3, 0.7), sigma=0.07, rollouts=10, right=_TOO_SMALL),
     case(
-        "collapse.verl.jsonl", _VERL_K4, start=0.7, end=0.1, reward=(0.3, 0.7), sigma=0.07, rollouts=12,
+        "collapse.verl.jsonl",
+        _VERL_K4,
+        start=0.7,
+        end=0.1,
+        reward=(0.3, 0.7),
+        sigma=0.07,
+        rollouts=12,
         right=_TOO_SMALL,
     ),
     case("collapse.openrlhf.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
@@ -184,18 +210,33 @@ CASES: tuple[Case, ...] = (
     # Entropy rises
     case("rises.trl.jsonl", end=1.4, sigma=0.08, right={"clip": ("high",), "cause": _SMALL_FALL, "change": (*UP, "not-enough")}),
     case(
-        "bonus.trl.json", _TRL_K4 + "\nentropy_coef: 0.01", end=1.4, sigma=0.08,
+        "bonus.trl.json",
+        _TRL_K4 + "\nentropy_coef: 0.01",
+        end=1.4,
+        sigma=0.08,
         right={"clip": ("high",), "cause": ("clip-too-small", "bonus"), "change": (*UP, "not-enough")},
     ),
     case("rises.sb3.txt", end=1.4),
     case("rises.plain.csv", end=1.4, sigma=0.08, right={"clip": ("high",), "cause": _SMALL_FALL, "change": (*UP, "not-enough")}),
     # The clip could have done it: large noise, a small change, all on one side
     case(
-        "could.trl.jsonl", low=0.999, sigma=0.4, rollouts=60, start=0.7, end=0.62, scatter=0.01,
+        "could.trl.jsonl",
+        low=0.999,
+        sigma=0.4,
+        rollouts=60,
+        start=0.7,
+        end=0.62,
+        scatter=0.01,
         right={"clip": ("high",), "cause": ("clip-could", "open")},
     ),
     case(
-        "could.plain.csv", high=9.0, sigma=0.4, rollouts=60, start=0.7, end=0.78, scatter=0.01,
+        "could.plain.csv",
+        high=9.0,
+        sigma=0.4,
+        rollouts=60,
+        start=0.7,
+        end=0.78,
+        scatter=0.01,
         right={"clip": ("low",), "cause": ("clip-could", "open")},
     ),
     case("noisy.trl.jsonl", scatter=0.25, right={"entropy": ("unclear",), "change": ()}),
@@ -207,7 +248,10 @@ CASES: tuple[Case, ...] = (
     case("above.verl.jsonl", _VERL_K4, low=0.003, high=0.003, sure=0.0, first=0.4, right={"ceiling": ("above",)}),
     # Ratios with a bias
     case(
-        "kept-mass.plain.csv", shift=-0.16, first=0.05, sure=0.2,
+        "kept-mass.plain.csv",
+        shift=-0.16,
+        first=0.05,
+        sure=0.2,
         right={"clip": ("low",), "inner-steps": ("first-not-zero",), "bias": ("ratio-below-one",)},
     ),
     case("kept-mass.verl.jsonl", shift=0.12, first=0.05, sure=0.2, right={"bias": ("ratio-above-one",)}),
@@ -216,7 +260,10 @@ CASES: tuple[Case, ...] = (
     # Flat groups
     case("flat.trl.jsonl", flat=0.8, right={"flat-groups": ("many",)}),
     case(
-        "flat.trl.json", flat=0.7, end=0.2, sigma=0.08,
+        "flat.trl.json",
+        flat=0.7,
+        end=0.2,
+        sigma=0.08,
         right={"clip": ("high",), "flat-groups": ("many",), "cause": _SMALL_FALL, **_NOT},
     ),
     # Metrics that are not what they say
@@ -224,12 +271,15 @@ CASES: tuple[Case, ...] = (
     case("summed.verl.csv", None, _summed, start=0.7, end=0.2, right=_NOT_ENTROPY),
     case("nan.trl.jsonl", None, _broken, right={"names": ("reference-kl", "impossible")}),
     case(
-        "percent.trl.jsonl", None, _above_one, sigma=0.3,
+        "percent.trl.jsonl",
+        None,
+        _above_one,
+        sigma=0.3,
         right={"clip": ("low",), "names": ("reference-kl", "impossible"), "change": ()},
     ),
     # One batch several times: differences are read
     case("same.trl.jsonl", _TRL_SAME, right={"differences": ("read",)}),
-)  # fmt: skip
+)
 
 
 @cache

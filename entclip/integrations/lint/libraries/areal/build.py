@@ -13,12 +13,26 @@ __all__ = ["DEFAULTS", "build"]
 _A = "actor."
 _NORMS = (_A + "adv_norm.", _A + "reward_norm.")
 DEFAULTS: dict[str, Any] = {
-    _A + "eps_clip": 0.2, _A + "eps_clip_higher": None, _A + "c_clip": None, _A + "ppo_n_minibatches": 4,
-    _A + "use_sapo_loss": False, _A + "sapo_tau_pos": 1.0, _A + "sapo_tau_neg": 1.05, _A + "importance_sampling_level": "token",
-    _A + "recompute_logprob": False, _A + "use_decoupled_loss": False, _A + "prox_logp_method": "recompute",
-    _A + "kl_ctl": 0.1, _A + "temperature": 1.0, _A + "dtype": "bfloat16", "gconfig.n_samples": 1, "gconfig.temperature": 1.0,
-    "gconfig.top_p": 1.0, "gconfig.top_k": int(1e8), "rollout.max_head_offpolicyness": 0,
-}  # fmt: skip
+    _A + "eps_clip": 0.2,
+    _A + "eps_clip_higher": None,
+    _A + "c_clip": None,
+    _A + "ppo_n_minibatches": 4,
+    _A + "use_sapo_loss": False,
+    _A + "sapo_tau_pos": 1.0,
+    _A + "sapo_tau_neg": 1.05,
+    _A + "importance_sampling_level": "token",
+    _A + "recompute_logprob": False,
+    _A + "use_decoupled_loss": False,
+    _A + "prox_logp_method": "recompute",
+    _A + "kl_ctl": 0.1,
+    _A + "temperature": 1.0,
+    _A + "dtype": "bfloat16",
+    "gconfig.n_samples": 1,
+    "gconfig.temperature": 1.0,
+    "gconfig.top_p": 1.0,
+    "gconfig.top_k": int(1e8),
+    "rollout.max_head_offpolicyness": 0,
+}
 # Of a normalisation that is given without its levels.
 _LEVEL = "batch"
 

@@ -12,14 +12,24 @@ from entclip.integrations.lint.values import Unresolved
 __all__ = ["DEFAULTS", "build"]
 
 DEFAULTS: dict[str, Any] = {
-    "clip_coef": 0.2, "num_minibatches": 4, "update_epochs": 4, "ent_coef": 0.01, "norm_adv": True, "target_kl": None,
-}  # fmt: skip
+    "clip_coef": 0.2,
+    "num_minibatches": 4,
+    "update_epochs": 4,
+    "ent_coef": 0.01,
+    "norm_adv": True,
+    "target_kl": None,
+}
 _ATARI = {"clip_coef": 0.1}
 _SCRIPTS: dict[str, dict[str, Any]] = {
-    "ppo": {}, "ppo_atari": _ATARI, "ppo_atari_envpool": _ATARI, "ppo_atari_lstm": _ATARI, "ppo_atari_multigpu": _ATARI,
+    "ppo": {},
+    "ppo_atari": _ATARI,
+    "ppo_atari_envpool": _ATARI,
+    "ppo_atari_lstm": _ATARI,
+    "ppo_atari_multigpu": _ATARI,
     "ppo_continuous_action": {"num_minibatches": 32, "update_epochs": 10, "ent_coef": 0.0},
-    "ppo_procgen": {"num_minibatches": 8, "update_epochs": 3}, "ppo_rnd_envpool": _ATARI | {"ent_coef": 0.001},
-}  # fmt: skip
+    "ppo_procgen": {"num_minibatches": 8, "update_epochs": 3},
+    "ppo_rnd_envpool": _ATARI | {"ent_coef": 0.001},
+}
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:

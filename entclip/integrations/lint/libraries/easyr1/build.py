@@ -12,12 +12,25 @@ __all__ = ["DEFAULTS", "build"]
 
 _A, _R, _G = "worker.actor.", "worker.rollout.", "algorithm."
 DEFAULTS: dict[str, Any] = {
-    _A + "clip_ratio_low": 0.2, _A + "clip_ratio_high": 0.3, _A + "clip_ratio_dual": 3.0, _A + "loss_type": "default",
-    _A + "loss_avg_mode": "token", _A + "ppo_epochs": 1, _A + "global_batch_size": 256, _A + "tau_positive": 1.0,
-    _A + "tau_negative": 1.05, _A + "fsdp.mp_param_dtype": "bf16", "data.rollout_batch_size": 512, _R + "n": 1,
-    _R + "temperature": 1.0, _R + "top_p": 1.0, _R + "top_k": -1, _G + "adv_estimator": "grpo", _G + "disable_kl": False,
+    _A + "clip_ratio_low": 0.2,
+    _A + "clip_ratio_high": 0.3,
+    _A + "clip_ratio_dual": 3.0,
+    _A + "loss_type": "default",
+    _A + "loss_avg_mode": "token",
+    _A + "ppo_epochs": 1,
+    _A + "global_batch_size": 256,
+    _A + "tau_positive": 1.0,
+    _A + "tau_negative": 1.05,
+    _A + "fsdp.mp_param_dtype": "bf16",
+    "data.rollout_batch_size": 512,
+    _R + "n": 1,
+    _R + "temperature": 1.0,
+    _R + "top_p": 1.0,
+    _R + "top_k": -1,
+    _G + "adv_estimator": "grpo",
+    _G + "disable_kl": False,
     _G + "kl_coef": 1e-3,
-}  # fmt: skip
+}
 _KINDS = {"default": "dual_clip", "gspo": "dual_clip", "gspo_token": "dual_clip", "cispo": "cispo", "sapo": "sapo"}
 
 

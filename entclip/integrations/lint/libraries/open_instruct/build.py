@@ -11,11 +11,23 @@ from entclip.integrations.lint.values import shown
 __all__ = ["DEFAULTS", "build"]
 
 DEFAULTS: dict[str, Any] = {
-    "clip_lower": 0.2, "clip_higher": 0.272, "loss_fn": "dapo", "beta": 0.05, "load_ref_policy": True, "num_mini_batches": 1,
-    "num_epochs": 1, "async_steps": 8, "num_samples_per_prompt_rollout": 4, "advantage_normalization_type": "centered",
-    "temperature": 1.0, "vllm_top_p": 1.0, "use_rho_correction": True, "use_vllm_logprobs": False, "record_entropy": False,
+    "clip_lower": 0.2,
+    "clip_higher": 0.272,
+    "loss_fn": "dapo",
+    "beta": 0.05,
+    "load_ref_policy": True,
+    "num_mini_batches": 1,
+    "num_epochs": 1,
+    "async_steps": 8,
+    "num_samples_per_prompt_rollout": 4,
+    "advantage_normalization_type": "centered",
+    "temperature": 1.0,
+    "vllm_top_p": 1.0,
+    "use_rho_correction": True,
+    "use_vllm_logprobs": False,
+    "record_entropy": False,
     "model_dtype": "bfloat16",
-}  # fmt: skip
+}
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:

@@ -11,14 +11,25 @@ from entclip.integrations.lint.library import Library
 __all__ = ["OPENRLHF", "traps"]
 
 _RENAMED = {
-    "eps_clip": "actor.eps_clip", "eps_clip_low_high": "actor.eps_clip_low_high", "dual_clip": "actor.dual_clip",
-    "policy_loss_type": "actor.policy_loss_type", "entropy_loss_coef": "actor.entropy_coef",
-    "train_batch_size": "train.batch_size", "rollout_batch_size": "rollout.batch_size", "max_epochs": "train.max_epochs",
-    "n_samples_per_prompt": "rollout.n_samples_per_prompt", "temperature": "rollout.temperature", "top_p": "rollout.top_p",
-    "advantage_estimator": "algo.advantage.estimator", "no_advantage_std_norm": "algo.advantage.no_std_norm",
-    "init_kl_coef": "algo.kl.init_coef", "use_kl_loss": "algo.kl.use_loss", "async_train": "train.async_enable",
-    "vllm_num_engines": "vllm.num_engines", "param_dtype": "ds.param_dtype",
-}  # fmt: skip
+    "eps_clip": "actor.eps_clip",
+    "eps_clip_low_high": "actor.eps_clip_low_high",
+    "dual_clip": "actor.dual_clip",
+    "policy_loss_type": "actor.policy_loss_type",
+    "entropy_loss_coef": "actor.entropy_coef",
+    "train_batch_size": "train.batch_size",
+    "rollout_batch_size": "rollout.batch_size",
+    "max_epochs": "train.max_epochs",
+    "n_samples_per_prompt": "rollout.n_samples_per_prompt",
+    "temperature": "rollout.temperature",
+    "top_p": "rollout.top_p",
+    "advantage_estimator": "algo.advantage.estimator",
+    "no_advantage_std_norm": "algo.advantage.no_std_norm",
+    "init_kl_coef": "algo.kl.init_coef",
+    "use_kl_loss": "algo.kl.use_loss",
+    "async_train": "train.async_enable",
+    "vllm_num_engines": "vllm.num_engines",
+    "param_dtype": "ds.param_dtype",
+}
 
 OPENRLHF = Library(
     name="openrlhf",

@@ -11,9 +11,16 @@ from entclip.integrations.lint.values import Unresolved
 __all__ = ["DEFAULTS", "build"]
 
 DEFAULTS: dict[str, Any] = {
-    "n_steps": 2048, "batch_size": 64, "n_epochs": 10, "clip_range": 0.2, "clip_range_vf": None, "normalize_advantage": True,
-    "ent_coef": 0.0, "target_kl": None, "n_envs": Unresolved("the number of environments"),
-}  # fmt: skip
+    "n_steps": 2048,
+    "batch_size": 64,
+    "n_epochs": 10,
+    "clip_range": 0.2,
+    "clip_range_vf": None,
+    "normalize_advantage": True,
+    "ent_coef": 0.0,
+    "target_kl": None,
+    "n_envs": Unresolved("the number of environments"),
+}
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:

@@ -27,7 +27,16 @@ SKYRL = Library(
         lines={"sequence": f"{_A}policy_loss_type=gspo", "cap": f"{_A}policy_loss_type=dual_clip"},
     ).write,
     losses=(
-        "regular", "dual_clip", "gspo", "clip_cov", "kl_cov", "cispo", "sapo", "rollout_is", "dppo", "cross_entropy",
+        "regular",
+        "dual_clip",
+        "gspo",
+        "clip_cov",
+        "kl_cov",
+        "cispo",
+        "sapo",
+        "rollout_is",
+        "dppo",
+        "cross_entropy",
         "importance_sampling",
     ),
     deciding=(_A, "generator.inference_engine.", "trainer.policy.", "trainer.placement.", "trainer.policy_mini_batch_size"),
@@ -44,4 +53,4 @@ SKYRL = Library(
     sapo_keys=(f"{_A}sapo.tau_pos", f"{_A}sapo.tau_neg"),
     precise="set trainer.bf16 = false",
     clip_metric=("clip_ratio", "merged"),
-)  # fmt: skip
+)

@@ -11,13 +11,29 @@ from entclip.integrations.lint.values import is_number, shown
 __all__ = ["DEFAULTS", "build"]
 
 DEFAULTS: dict[str, Any] = {
-    "eps_clip": 0.2, "eps_clip_high": None, "eps_clip_c": None, "loss_type": "policy_loss", "advantage_estimator": "grpo",
-    "rollout_batch_size": None, "n_samples_per_prompt": 1, "global_batch_size": None, "num_steps_per_rollout": None,
-    "rollout_temperature": 1.0, "rollout_top_k": -1, "use_kl_loss": False, "kl_loss_coef": 0.0, "kl_coef": 0.0,
-    "entropy_coef": 0.0, "use_rollout_logprobs": False, "use_tis": False, "calculate_per_token_loss": False,
-    "disable_grpo_std_normalization": False, "disable_rewards_normalization": False, "update_weights_interval": 1,
+    "eps_clip": 0.2,
+    "eps_clip_high": None,
+    "eps_clip_c": None,
+    "loss_type": "policy_loss",
+    "advantage_estimator": "grpo",
+    "rollout_batch_size": None,
+    "n_samples_per_prompt": 1,
+    "global_batch_size": None,
+    "num_steps_per_rollout": None,
+    "rollout_temperature": 1.0,
+    "rollout_top_k": -1,
+    "use_kl_loss": False,
+    "kl_loss_coef": 0.0,
+    "kl_coef": 0.0,
+    "entropy_coef": 0.0,
+    "use_rollout_logprobs": False,
+    "use_tis": False,
+    "calculate_per_token_loss": False,
+    "disable_grpo_std_normalization": False,
+    "disable_rewards_normalization": False,
+    "update_weights_interval": 1,
     "partial_rollout": False,
-}  # fmt: skip
+}
 _CENTRED = ("grpo", "gspo", "cispo", "reinforce_plus_plus_baseline")
 _SCALED = ("grpo", "gspo", "cispo")
 

@@ -11,8 +11,11 @@ __all__ = ["build"]
 
 # Loss names whose bound acts on importance ratios, by library, and what they are here.
 _KINDS = {
-    **dict.fromkeys(("grpo", "bnpo", "dr_grpo", "dapo", "luspo"), "clip"), "cispo": "cispo", "sapo": "sapo", "vespo": "vespo",
-}  # fmt: skip
+    **dict.fromkeys(("grpo", "bnpo", "dr_grpo", "dapo", "luspo"), "clip"),
+    "cispo": "cispo",
+    "sapo": "sapo",
+    "vespo": "vespo",
+}
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:

@@ -12,9 +12,15 @@ from entclip.integrations.lint.libraries.trl.defaults import DEFAULTS as TRL
 __all__ = ["DEFAULTS", "build"]
 
 DEFAULTS: dict[str, Any] = TRL | {
-    "loss_type": "bnpo", "beta": 0.001, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "top_k": None,
-    "vllm_importance_sampling_correction": False, "bf16": False, "vllm_sampling_params": None,
-}  # fmt: skip
+    "loss_type": "bnpo",
+    "beta": 0.001,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "top_k": None,
+    "vllm_importance_sampling_correction": False,
+    "bf16": False,
+    "vllm_sampling_params": None,
+}
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:

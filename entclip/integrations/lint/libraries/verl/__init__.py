@@ -17,10 +17,15 @@ _ACTOR, _ROLLOUT = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout."
 # Users extend these with + keys: another library's settings, or a reward's own.
 _OPEN_GROUPS = frozenset(
     (
-        "override_config", "override_transformer_config", "override_ddp_config", "env_vars", "reward_kwargs", "teacher_models",
+        "override_config",
+        "override_transformer_config",
+        "override_ddp_config",
+        "env_vars",
+        "reward_kwargs",
+        "teacher_models",
         "turbo_config",
     )
-)  # fmt: skip
+)
 
 
 def _other_files(values: Mapping[str, Any]) -> list[str]:

@@ -10,16 +10,36 @@ __all__ = ["build"]
 
 # What came with verl 0.3, as clip_ratio_low and clip_ratio_high did.
 _SINCE_0_3 = (
-    "clip_ratio_low", "clip_ratio_high", "clip_ratio_c", "loss_agg_mode", "policy_loss.", "rollout_correction.",
-    "use_kl_in_reward", "norm_adv_by_std_in_grpo", "calculate_entropy", "calculate_log_probs", "fsdp_config.dtype",
-    "use_fused_kernels", "multi_turn",
-)  # fmt: skip
+    "clip_ratio_low",
+    "clip_ratio_high",
+    "clip_ratio_c",
+    "loss_agg_mode",
+    "policy_loss.",
+    "rollout_correction.",
+    "use_kl_in_reward",
+    "norm_adv_by_std_in_grpo",
+    "calculate_entropy",
+    "calculate_log_probs",
+    "fsdp_config.dtype",
+    "use_fused_kernels",
+    "multi_turn",
+)
 _PRIME = "data.n_samples"
 _A, _R, _C = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout.", "algorithm.rollout_correction."
 _KINDS = {
-    "vanilla": "dual_clip", "gspo": "clip", "cispo": "cispo", "sapo": "sapo", "geo_mean": "geo_mean", "clip_cov": "clip_cov",
-    "kl_cov": "kl_cov", "gpg": "gpg", "dro": "dro", "dppo_tv": "dppo_tv", "dppo_kl": "dppo_kl", "bypass_mode": "dual_clip",
-}  # fmt: skip
+    "vanilla": "dual_clip",
+    "gspo": "clip",
+    "cispo": "cispo",
+    "sapo": "sapo",
+    "geo_mean": "geo_mean",
+    "clip_cov": "clip_cov",
+    "kl_cov": "kl_cov",
+    "gpg": "gpg",
+    "dro": "dro",
+    "dppo_tv": "dppo_tv",
+    "dppo_kl": "dppo_kl",
+    "bypass_mode": "dual_clip",
+}
 
 
 def build(read: Reader, evidence: str) -> TrainerConfig:
