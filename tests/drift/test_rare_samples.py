@@ -106,7 +106,7 @@ def test_nodes_stand_for_the_actions_between_them():
     change = NoClip().change(View.of(log_probs, log_probs))
     want = rare_sample_variance(log_probs, log_probs, entropy(log_probs), change, moments, learning_rate=1e-4, batch=64)
     assert rollout.rare_variance is not None
-    assert state.cells[0].log_probs.shape[1] < 60_000
+    assert state.chunks[0].log_probs.shape[1] < 60_000
     # Nodes carry sums of cubics exactly, which is all that natural steps need; 1/pi_old is one over two nats to 1e-4.
     assert abs(rollout.rare_variance[0] / want[0] - 1) < 1e-3
 
