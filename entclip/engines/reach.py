@@ -11,6 +11,7 @@ from entclip.engines.base import State
 from entclip.engines.reduced.chunk import Chunk
 from entclip.engines.reduced.state import ReducedState
 from entclip.engines.tabular.table import TabularState
+from entclip.support.means import weighted_mean
 
 __all__ = ["REACHABLE", "Reach", "reach"]
 
@@ -36,7 +37,7 @@ def reach(state: State) -> Reach | None:
 
 
 def _mean(state: State, values: np.ndarray) -> float:
-    return float(np.dot(state.weight, values) / state.weight.sum())
+    return float(weighted_mean(values, state.weight))
 
 
 def _reward(state: TabularState, probs: np.ndarray) -> float | None:

@@ -30,6 +30,7 @@ from entclip.ledger.columns import (
     column_named,
 )
 from entclip.ledger.entry import Entry, Units
+from entclip.support.means import weighted_mean
 
 __all__ = ["ArmLedger", "IdentityError", "standard_error"]
 
@@ -126,10 +127,9 @@ class ArmLedger:
         terms = 1 + c["entropy_before"] + sum(np.abs(c[p]) for p in causes_in(c)) + c["_scale"]
         rounding = 256 * entry.precision * terms
         _check(entry, rounding)
-        total = entry.weight.sum()
 
         def mean(x: np.ndarray) -> float:
-            return float(np.dot(entry.weight, x) / total)
+            return float(weighted_mean(x, entry.weight))
 
         before, after = mean(c["entropy_before"]), mean(c["entropy"])
         if self._entropy_expected is not None and abs(before - self._entropy_expected) > float(rounding.max()):
@@ -151,7 +151,7 @@ class ArmLedger:
             "inner_step": entry.inner_step,
         }
         kept = [*names, *MEANS]
-        row |= dict(zip(kept, (np.stack([c[n] for n in kept]) @ entry.weight / total).tolist(), strict=True))
+        row |= dict(zip(kept, weighted_mean(np.stack([c[n] for n in kept]), entry.weight).tolist(), strict=True))
         row |= {n: mean(c[n]) for n in OPTIONAL_MEANS if n in c}
         if entry.drawn:
             parts = {f"{n}_se": c[n] for n in _ADDED if n in c}
@@ -204,7 +204,7 @@ class ArmLedger:
         for name in (n for n in end if n not in ("entropy", "sequence_entropy")):
             if column_named(name).filled != "rollout":
                 raise ValueError(f"column {name!r} is filled by the {column_named(name).filled}, not between rollouts.")
-            summary[name] = float(np.dot(state.weight, end[name]) / state.weight.sum())
+            summary[name] = float(weighted_mean(end[name], state.weight))
         if self.totals and len(start["entropy"]) == len(end["entropy"]):
             lost = start["entropy"] - end["entropy"]
             summary["collapses"] = int(np.sum((lost > 1) & (lost > start["entropy"] / 2)))
@@ -212,8 +212,7 @@ class ArmLedger:
             before, after = start["sequence_entropy"], end["sequence_entropy"]
             summary |= {"sequence_entropy_before": None, "sequence_entropy": None}
             if self.totals:
-                total = state.weight.sum()
-                first, last = (float(np.dot(state.weight, x) / total) for x in (before, after))
+                first, last = (float(weighted_mean(x, state.weight)) for x in (before, after))
                 summary |= {"sequence_entropy_before": first, "sequence_entropy": last}
                 summary["visitation"] = last - first - length * summary["measured"]
             # d(s) changes with pi_old, so the token entropy of the next rollout starts elsewhere: visitation has the difference.
@@ -231,7 +230,7 @@ class ArmLedger:
 
         The rest goes into `measured` and into a line of its own, `unaccounted`, so that the parts still add up.
         """
-        first, last = (float(np.dot(state.weight, x) / state.weight.sum()) for x in (before, after))
+        first, last = (float(weighted_mean(x, state.weight)) for x in (before, after))
         self.entropy_end = last
         change = _independent_units((after - before)[None] * state.context_weight, state)[0]
         for name in self.totals:

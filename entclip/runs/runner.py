@@ -24,6 +24,7 @@ from entclip.runs.result import Ledger
 from entclip.runs.save import save_run
 from entclip.runs.versions import versions_behind
 from entclip.support.errors import SpecError
+from entclip.support.means import weighted_mean
 from entclip.support.workers import in_threads
 
 __all__ = ["check", "directive_for", "run"]
@@ -160,7 +161,7 @@ def _run_arm(
 
 def mean_entropy(state: State, observed: Mapping[str, np.ndarray]) -> float:
     """Return the mean entropy of the units of a state, nats."""
-    return float(np.dot(state.weight, observed["entropy"]) / state.weight.sum())
+    return float(weighted_mean(observed["entropy"], state.weight))
 
 
 def in_force(rule: Controller | None, memory: Memory, state: State) -> dict[str, np.ndarray]:

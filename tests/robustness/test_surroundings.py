@@ -1,4 +1,4 @@
-"""Every command's cheapest call on a full disk, into closed pipes, in the POSIX locale, on an ASCII terminal."""
+"""Every command's cheapest call on a full disk, into closed pipes, in the POSIX locale, on an ASCII terminal; threads of BLAS."""
 
 from __future__ import annotations
 
@@ -54,3 +54,37 @@ def test_files_may_not_grow(name: str, size: int, sandbox: Sandbox) -> None:
 def test_posix_locale(name: str, encoding: str, sandbox: Sandbox) -> None:
     outcome = _run(sandbox, name, posix=True, env={"PYTHONIOENCODING": encoding} if encoding else {})
     assert outcome.code in ((2,) if name in STDERR_ONLY else (0, 3) if name == "check" else (0,)), outcome
+
+
+# Over 10,000 branches at the last update: OpenBLAS splits a dot product of over 10,000 numbers between its threads.
+_BRANCHES = """\
+name = "branches"
+[policy]
+kind = "zipf"
+vocab = 3
+contexts = 2
+[update]
+learning_rate = 0.5
+batch = 3
+minibatches = 3
+rollouts = 1
+[[arm]]
+name = "both"
+low = 0.1
+high = 0.1
+"""
+_REPLICAS = _BRANCHES.replace("[policy]", "replicas = 6000\n[policy]", 1)
+
+
+@pytest.mark.parametrize("engine", share(("exact", "sampled"), "exact"))
+def test_threads_of_linear_algebra_change_no_bit(engine: str, sandbox: Sandbox) -> None:
+    files = (("x.toml", "text", {"value": _BRANCHES if engine == "exact" else _REPLICAS}),)
+    said = []
+    for threads in ("1", "2"):
+        env = {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        case = Case("threads", ("run", "x.toml", "--engine", engine, "--json"), files, env=env, fresh=True)
+        outcome, folder = sandbox.run(case, f"threads-{engine}-{threads}")
+        sandbox.forget(folder)
+        assert outcome.code == 0, outcome
+        said.append(outcome.out)
+    assert said[0] == said[1]

@@ -40,6 +40,7 @@ from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
+from entclip.support.means import weighted_mean
 
 __all__ = ["HeadEngine"]
 
@@ -169,7 +170,7 @@ class HeadEngine:
             # Every step is proportional to the rate, so one trial step tells the rate. It then depends on the minibatch itself:
             # the expectations are those of no fixed rate.
             _, trial = update(state, gradient, rate, None, directive.keep, self.sums_of)
-            size = float(np.dot(state.weight, _unit(trial["step_variance"])) / state.weight.sum())
+            size = float(weighted_mean(_unit(trial["step_variance"]), state.weight))
             rate *= math.sqrt(directive.step_variance / size)
             new, columns = update(state, gradient, rate, None, directive.keep, self.sums_of)
         entry = Entry(
