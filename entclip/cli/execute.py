@@ -34,7 +34,7 @@ def simulate(experiment: Experiment, machine: Machine, out: Path | None, output:
     refuse_too_large(experiment, engine, device, dtype)
     _warn_of_single_samples(experiment, engine)
     total = sum(updates_of(case) for _, case in experiment.cases())
-    about, beginning = announced(foresee(experiment, engine, device, dtype).seconds), facts_of(engine).beginning
+    about, beginning = announced(foresee(experiment, engine, device, dtype)), facts_of(engine).beginning
     first = ", ".join(filter(None, (f"{total:,} updates", about))) + (f"; {beginning}" if beginning else "")
     with output.progress(f"{experiment.name} ({experiment.update.geometry})", total, first) as advance:
         each: Progress = lambda arm, done, of: advance()  # noqa: E731

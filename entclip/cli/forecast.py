@@ -84,7 +84,7 @@ def predict(
     if length is not None:
         return _sequences(spec, noise, length, output)
     if noise is None:
-        about = announced(forecast_size(spec, PATHS).seconds)
+        about = announced(forecast_size(spec, PATHS))
         with output.progress(f"{spec.name}: predicting", sum(len(case.arm) for _, case in spec.cases()), about) as advance:
             forecast = predicted(spec, progress=advance)
     else:
@@ -209,6 +209,7 @@ def noise(
     quiet: Quiet = False,
 ) -> None:
     """Measure how log-ratio noise depends on pi_old: one unclipped rollout simulated, or log-probabilities of your own."""
+    from entclip.prediction.noise_table import noise_of_files
     from entclip.report.forecast import noise_grid
     from entclip.support.files import prepare_file, write_atomic
 
@@ -218,7 +219,7 @@ def noise(
     if out is not None:
         prepare_file(out)
     if old is not None and new is not None:
-        found, source = _noise_of_arrays(old, new, per_decade), f"{old}, {new}"
+        found, source = noise_of_files(old, new, per_decade), f"{old}, {new}"
     else:
         found, source = _noise_of_run(experiment, set_ or [], per_decade, output), experiment
     frame = found.to_frame()
@@ -238,14 +239,6 @@ def noise(
                 f"size has {-(found.sd[k] ** 2) / 2:+.2g}. Another temperature, engine or truncation does that, noise does not."
             ]
         )
-
-
-def _noise_of_arrays(old: Path, new: Path, per_decade: float) -> NoiseTable:
-    from entclip.prediction.noise_table import noise_law_of
-    from entclip.support.arrays import read_npy
-
-    arrays = [read_npy(path, f"{option} {str(path)!r}") for option, path in (("--old", old), ("--new", new))]
-    return noise_law_of(*arrays, per_decade=per_decade)
 
 
 def _noise_of_run(experiment: str, overrides: list[str], per_decade: float, output: Output) -> NoiseTable:
@@ -281,7 +274,7 @@ def neutral(
 
     output, spec = Output(as_json, csv, quiet), load(experiment, set_ or [])
     highs = tuple(STANDARD) if not eps_high else tuple(number("--eps-high", x) for x in eps_high)
-    about = announced(neutral_size(spec, len(highs)).seconds)
+    about = announced(neutral_size(spec, len(highs)))
     first = ", ".join(filter(None, ("about a dozen predictions for each eps_high", about)))
     with output.progress(f"{spec.name}: solving for eps_low", len(highs), first) as advance:
         points = [dataclasses.asdict(point) for point in neutral_clip(spec, target, highs, progress=advance)]
@@ -308,7 +301,7 @@ def map_(
     quiet: Quiet = False,
 ) -> None:
     """Draw the phase map of a plane: predicted terms, the borders between regimes, and simulated cells that agree or do not."""
-    from entclip.prediction.maps.figure import figure
+    from entclip.prediction.maps.figure import figure, map_caption
     from entclip.prediction.maps.phase_map import map_size, phase_map, records
     from entclip.prediction.maps.phase_map import plane as named
     from entclip.prediction.maps.verify import spread, verify
@@ -323,7 +316,7 @@ def map_(
     if out is not None:
         prepare_folder(out, ("map.png", "map.csv", "map.json"))
     title = f"map of {plane} ({geometry})"
-    about = announced(map_size(chosen.experiment, chosen.x, chosen.y).seconds)
+    about = announced(map_size(chosen.experiment, chosen.x, chosen.y))
     with output.progress(f"{title}: predicting", len(chosen.x.values) * len(chosen.y.values), about) as advance:
         frame = phase_map(chosen.experiment, chosen.x, chosen.y, progress=advance)
     if cells:
@@ -342,4 +335,4 @@ def map_(
     if len(tested):
         output.show(cells_grid(chosen.x.name, chosen.y.name, records(tested)))
     if out is not None:
-        output.say(f"map.png, map.csv and map.json are in {out}")
+        output.say(f"map.png, map.csv and map.json are in {out}. In the picture: {map_caption(frame)}")

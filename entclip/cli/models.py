@@ -171,7 +171,7 @@ def ledger(
     from entclip.ledger.contexts_file import read_contexts
     from entclip.ledger.folder import read_ledger
     from entclip.report.contexts import contexts_grid, contexts_means
-    from entclip.report.explain import explain, ledger_figure, stories_grid
+    from entclip.report.explain import LEDGER_CAPTION, explain, ledger_figure, stories_grid
     from entclip.report.numbers import with_error
     from entclip.report.samples import samples_grid, samples_means, steps_grid
     from entclip.support.files import prepare_file
@@ -181,12 +181,14 @@ def ledger(
     samples = {str(file): steps for file in files if (steps := _samples(file))}
     found = [(file, *read_ledger(file)) for file in files if str(file) not in (*batches, *samples)]
     stories = {str(file): explain(frame, summaries) for file, frame, summaries in found}
+    pictures = []
     for index, (file, frame, _) in enumerate(found, 1):
         target = out or (file if file.is_dir() else file.parent)
         # By number, in the order given: every run calls its file ledger.parquet, and two runs may have one name.
         picture = target / ("causes.png" if len(found) == 1 or out is None else f"causes-{index}.png")
         prepare_file(picture)
         ledger_figure(frame, picture)
+        pictures.append(str(picture))
     if output.machine(
         lambda: (
             {name: [story.__dict__ for story in each] for name, each in stories.items()}
@@ -221,6 +223,8 @@ def ledger(
                     f"R^2 = {square:.3f} ({low:.3f} to {high:.3f}, 95 %)"
                 )
         output.warn(f"{story.name}: {warning}" for story in each for warning in story.warnings)
+    if pictures:
+        output.say(f"{', '.join(pictures)}: the change by cause over updates. {LEDGER_CAPTION}")
 
 
 def _samples(file: Path) -> Mapping[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -14,7 +15,7 @@ from entclip.findings.exact import POLICIES
 from entclip.findings.tables import row_of
 from entclip.findings.verdicts import LEVEL, Judged, judge_finding
 from entclip.report import figure
-from entclip.report.style import CAUSES, LINES, new_figure, write_figure
+from entclip.report.style import CAUSES, LETTERS, LINES, WIDE, dress, legend_above, new_figure, write_figure
 from entclip.support.files import prepare_folder
 
 __all__ = ["draw"]
@@ -23,6 +24,7 @@ Results = Mapping[str, Mapping[str, Any]]
 # Policies of noise_sign that noise_only measures, by its names of them.
 _MEASURED = {"uniform": "uniform", "dirichlet:2": "dirichlet:2:0.1", "zipf:1": "zipf:1", "peaked:4": "peaked:4"}
 _HALF = NormalDist().inv_cdf((1 + LEVEL) / 2)  # of a 99 % interval, standard errors: noise_only has thousands of units
+_LEFT = 0.39  # of the width, for the names of regimes
 _SIDES = {"clip-low-raises": "clip_low", "clip-high-lowers": "clip_high"}
 
 
@@ -50,9 +52,11 @@ def _scaled(j: Judged) -> float | None:
 
 def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) -> Path:
     rows = list(dict.fromkeys(row_of(catalogue, j) for judged in sides.values() for j in judged))
-    tall = 1.6 + 0.3 * len(rows)
-    fig = new_figure(12, tall)
+    head, foot = 0.75, 0.55
+    tall = head + foot + 0.33 * len(rows)
+    fig = new_figure(WIDE, tall)
     panels = fig.subplots(1, 2, sharey=True)
+    titles = {"clip_low": "clip low (paper: right)", "clip_high": "clip high (paper: left)"}
     for axes, (name, judged) in zip(panels, sides.items(), strict=True):
         column = _SIDES[name]
         axes.axvspan(-1, 1, color="0.88", zorder=0)
@@ -61,38 +65,30 @@ def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) 
         for positive, mark in ((True, "o"), (False, "s")):
             here = [(x, y) for x, y, gap in marks if x is not None and gap is not None and (gap > 0) == positive]
             axes.plot(
-                [x for x, _ in here],
-                [y for _, y in here],
-                mark,
-                linestyle="none",
-                markersize=6,
-                markeredgewidth=0.9,
-                markerfacecolor=CAUSES[column][1] if positive else "white",
-                markeredgecolor="black",
-                label=f"gap {'above' if positive else 'below'} 0",
-            )
+                [x for x, _ in here], [y for _, y in here], mark, linestyle="none", markersize=5, markeredgewidth=0.8,
+                markerfacecolor=CAUSES[column][1] if positive else "white", markeredgecolor="black",
+                label=f"{CAUSES[column][0]}, gap {'above' if positive else 'below'} 0",
+            )  # fmt: skip
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
         axes.set_xlim(-400, 400)
-        axes.set_xticks([-100, -10, -1, 0, 1, 10, 100], ["-100", "-10", "-1", "0", "1", "10", "100"])
+        axes.set_xticks([-100, -1, 0, 1, 100], ["-100", "-1", "", "1", "100"])
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+        axes.set_yticks(range(len(rows)), [textwrap.fill(row, 30) for row in rows])
         axes.grid(axis="y", color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)
-        title = {
-            "clip_low": "clip low: the paper's side is right (entropy rises)",
-            "clip_high": "clip high: left (entropy falls)",
-        }
-        axes.set_title(title[column], fontsize=10, loc="left")
-        axes.set_xlabel(f"entropy change / half-width of its {LEVEL:.0%} interval", fontsize=9)
-        axes.legend(loc="lower left" if column == "clip_low" else "lower right", fontsize=8, framealpha=1)
-    fig.subplots_adjust(left=0.3, right=0.985, top=1 - 0.42 / tall, bottom=0.62 / tall, wspace=0.05)
+        dress(axes, titles[column])
+    handles = [h for axes in panels for h in axes.get_legend_handles_labels()[0]]
+    legend_above(fig, handles, tall)
+    fig.supxlabel(f"entropy change / half-width of its {LEVEL:.0%} interval", fontsize=LETTERS, x=0.5, y=0.06 / tall)
+    fig.subplots_adjust(left=_LEFT, right=0.985, top=1 - head / tall, bottom=foot / tall, wspace=0.05)
     write_figure(fig, path)
     return path
 
 
 def _noise(results: Results, path: Path) -> Path:
     exact = results["noise_sign"]["arms"]
-    fig = new_figure(10, 4.4)
+    tall = 4.6
+    fig = new_figure(WIDE, tall)
     axes = fig.subplots()
     axes.axhline(0, color="0.4", linewidth=0.8)
     axes.axvspan(len(POLICIES) - 1.5, len(POLICIES) - 0.5, color="0.94", zorder=0)
@@ -104,35 +100,22 @@ def _noise(results: Results, path: Path) -> Path:
         )
         at = np.arange(len(POLICIES)) + (-0.12 if geometry == "natural" else 0.12)
         axes.errorbar(
-            at,
-            values,
-            [values - low, high - values],
-            color=line.colour,
-            fmt=line.marker,
-            markersize=6,
-            markerfacecolor="white",
-            capsize=3,
-            label=f"{geometry} steps, T9 (bar: range over contexts)",
-        )
+            at, values, [values - low, high - values], color=line.colour, fmt=line.marker, markersize=5, markerfacecolor="white",
+            capsize=3, label=f"{geometry}, theory (T9)",
+        )  # fmt: skip
         arms = {name.split(",")[0]: arm for name, arm in measured.items() if geometry in name}
         for policy, case in _MEASURED.items() if arms else ():
             value, se = (arms[case][key] / abs(arms["uniform"]["curvature"]) for key in ("curvature", "curvature_se"))
             axes.errorbar(
-                at[POLICIES.index(policy)],
-                value,
-                _HALF * se,
-                color=line.colour,
-                fmt="x",
-                markersize=8,
-                markeredgewidth=2,
-                capsize=4,
-                label=f"{geometry} steps, measured" if policy == "uniform" else None,
-            )
+                at[POLICIES.index(policy)], value, _HALF * se, color=line.colour, fmt="x", markersize=7, markeredgewidth=2,
+                capsize=4, label=f"{geometry}, measured" if policy == "uniform" else None,
+            )  # fmt: skip
     axes.set_yscale("symlog", linthresh=1)
-    axes.set_xticks(range(len(POLICIES)), POLICIES, rotation=30, ha="right", fontsize=9)
-    axes.set_ylabel("entropy drift by noise, over |that of uniform|\n(dimensionless; above 0: entropy rises)", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.set_xticks(range(len(POLICIES)), POLICIES, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_ylabel("entropy drift by noise, uniform = 1 in size")
     axes.set_xlim(-0.5, len(POLICIES) - 0.5)
-    fig.subplots_adjust(left=0.095, right=0.985, top=0.97, bottom=0.19)
+    dress(axes)
+    head = legend_above(fig, axes.get_legend_handles_labels()[0], tall)
+    fig.subplots_adjust(left=0.115, right=0.985, top=1 - head / tall, bottom=0.95 / tall)
     write_figure(fig, path)
     return path

@@ -24,20 +24,23 @@ import numpy as np
 
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.none import NoClip
-from entclip.support.arrays import read_npy
+from entclip.support.arrays import npy_shape, read_npy
 from entclip.support.bounded import read_bounded
 from entclip.support.errors import SpecError
+from entclip.support.foresight import Size, refuse_oversize
+from entclip.support.memory import available_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "read_noise_table"]
+__all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "noise_of_files", "read_noise_table"]
 
 
 _LARGEST_FILE = 2**24  # bytes
 _COLUMNS = ("prob", "rms", "rms_se", "count", "mean", "mean_se", "beyond")
 _ROUNDING = 1e-9
 _MOST_PER_DECADE = 1000.0  # a bin is then .2 % wide
+_HELD = 20  # numbers of eight bytes for each pair of log-probabilities that is measured
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,19 @@ def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0,
     spread = np.sqrt(np.maximum(square - mean**2, 0.0))
     beyond = np.bincount(index, np.abs(moved - mean[index]) > np.maximum(2 * spread, _ROUNDING * np.sqrt(square))[index]) / count
     return NoiseTable(centre[keep], rms, square_se[keep] / (2 * rms), count[keep], mean[keep], mean_se[keep], beyond[keep])
+
+
+def noise_of_files(old: Path, new: Path, per_decade: float = 2.0) -> NoiseTable:
+    """Measure the noise law from two .npy files of log-probabilities: `noise_law_of` what they hold.
+
+    Raises: SpecError for files that are no such arrays, or whose pairs the memory does not hold.
+    """
+    where = {"--old": old, "--new": new}
+    shapes = {option: npy_shape(path, f"{option} {str(path)!r}") for option, path in where.items()}
+    pairs = max(math.prod(shape) for shape in shapes.values())
+    size = Size({f"{pairs:,} pairs of log-probabilities": 8.0 * _HELD * pairs}, 0.0, "")
+    refuse_oversize(size, available_bytes(), f"measuring {old} and {new}", "measure some of the contexts or responses")
+    return noise_law_of(*(read_npy(path, f"{option} {str(path)!r}") for option, path in where.items()), per_decade=per_decade)
 
 
 def _values(name: str, value: Any) -> np.ndarray:

@@ -17,17 +17,22 @@ from entclip.report.cautions import cautions, share_without_advantage
 from entclip.report.grid import Grid, text_grid
 from entclip.report.numbers import with_error
 from entclip.report.stacks import by_arm
-from entclip.report.style import CAUSE_LINES, new_figure, write_figure
+from entclip.report.style import CAUSE_LINES, LETTERS, WIDE, dress, legend_above, new_figure, write_figure
 from entclip.report.style import CAUSES as LOOKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ArmStory", "explain", "ledger_figure", "stories_grid"]
+__all__ = ["LEDGER_CAPTION", "ArmStory", "explain", "ledger_figure", "stories_grid"]
 
 _CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause")
 _PARTS = (*_CAUSES, "curvature", "remainder")
 _PANELS = 8
+LEDGER_CAPTION = (
+    "All lines are measured, nothing is predicted: the total of all updates, and first-order parts and curvature of the steps "
+    "taken, summed over accounted updates. Bands: two standard errors, updates added in quadrature as if they were independent; "
+    "none where the engine has no standard error."
+)
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,14 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
     """Draw the cumulative entropy change by cause over the accounted updates, one panel per arm; PNG, written whole or not at
     all.
 
-    Bands are two standard errors of an update added in quadrature: what the last point has beside its summary.
+    `LEDGER_CAPTION` says how to read it: bands are two standard errors of an update added in quadrature, what the last point has
+    beside its summary.
     """
     arms = dict(list(by_arm(frame).items())[:_PANELS])
-    columns = min(3, len(arms))
+    columns = min(2, len(arms))
     lines = math.ceil(len(arms) / columns)
-    fig = new_figure(4.2 * columns + 0.6, 3.0 * lines + 1.5)
+    tall = 1.0 + 2.3 * lines
+    fig = new_figure(WIDE, tall)
     panels = fig.subplots(lines, columns, sharey=True, squeeze=False)
     for axes in panels.ravel()[len(arms) :]:
         axes.set_visible(False)
@@ -136,44 +143,21 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
             whole = part == "measured" and _partly(rows)
             total, look = _cumulative(rows) if whole else rows[part].cumsum(), CAUSE_LINES[part]
             axes.plot(
-                steps,
-                total,
-                linestyle=look.dash,
-                marker=look.marker,
-                markevery=max(1, len(rows) // 8),
-                markersize=5,
-                color=look.colour,
-                lw=2.2 if part == "measured" else 1.5,
-                label=LOOKS[part][0],
-            )
+                steps, total, linestyle=look.dash, marker=look.marker, markevery=max(1, len(rows) // 5), markersize=4.5,
+                color=look.colour, lw=2.2 if part == "measured" else 1.5, label=LOOKS[part][0],
+            )  # fmt: skip
             if not whole and f"{part}_se" in rows and rows[f"{part}_se"].notna().all():
                 half = 2 * (rows[f"{part}_se"] ** 2).cumsum() ** 0.5
                 axes.fill_between(steps, total - half, total + half, color=look.colour, alpha=0.15, lw=0)
         axes.axhline(0, color="black", lw=0.6)
-        share = f", {len(rows)} of {int(rows['step'].max()) + 1} updates accounted" if _partly(rows) else ""
-        axes.set_title(f"{name}{share}", fontsize=10)
+        share = f", {len(rows)} of {int(rows['step'].max()) + 1} updates" if _partly(rows) else ""
         axes.grid(color="0.92")
-        axes.set_xlabel("update")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("cumulative change (nats)")
+        dress(axes, f"{name}{share}".replace("$", r"\$"), ticks=4)
     handles = {label: h for axes in panels.ravel() for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    fig.legend(
-        handles.values(),
-        handles.keys(),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.05),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-    )
-    fig.suptitle("Where entropy went", fontsize=11)
-    caption = (
-        "All lines are measured, nothing is predicted: the total of all updates, and first-order parts and curvature of the "
-        "steps taken,\nsummed over accounted updates. Bands: two standard errors, updates added in quadrature as if they were "
-        "independent; none where the engine has no standard error."
-    )
-    fig.text(0.01, 0.01, caption, fontsize=8)
-    fig.tight_layout(rect=(0, 0.12, 1, 1))
+    head = legend_above(fig, list(handles.values()), tall, columns=3)
+    fig.supxlabel("update", fontsize=LETTERS + 1)
+    fig.supylabel("cumulative change (nats)", fontsize=LETTERS + 1)
+    fig.tight_layout(rect=(0.01, 0, 1, 1 - head / tall))
     write_figure(fig, path)
 
 

@@ -7,15 +7,31 @@ signed values. `new_figure` and `write_figure` need no display and keep no globa
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entclip.ledger.columns import COLUMNS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CAUSES", "CAUSE_LINES", "DIVERGING", "LINES", "WIDE", "Line", "new_figure", "png", "write_figure"]
+__all__ = [
+    "CAUSES",
+    "CAUSE_LINES",
+    "DIVERGING",
+    "LETTERS",
+    "LINES",
+    "WIDE",
+    "Line",
+    "dress",
+    "legend_above",
+    "new_figure",
+    "png",
+    "write_figure",
+]
 
 # Of every part of the change that is drawn: name in figures, face colour, hatch.
 CAUSES: dict[str, tuple[str, str, str]] = {c.name: (c.legend, c.look.colour, c.look.hatch) for c in COLUMNS if c.look is not None}
@@ -57,6 +73,7 @@ DIVERGING: tuple[str, ...] = (
 
 # Inches. A page shows a figure about 700 pixels wide, a telephone 400: there, letters of 9 points are 8 pixels high.
 WIDE = 6.0
+LETTERS = 9  # points
 
 
 def new_figure(wide: float, tall: float) -> Figure:
@@ -67,6 +84,37 @@ def new_figure(wide: float, tall: float) -> Figure:
     fig = Figure(figsize=(wide, tall), facecolor="white")
     FigureCanvasAgg(fig)
     return fig
+
+
+def dress(axes: Axes, title: str = "", ticks: int = 5) -> None:
+    """Give a panel its title and letters that can be read at 400 pixels; ticks: of each linear axis, at most."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(title, fontsize=LETTERS + 1, loc="left")
+    axes.tick_params(labelsize=LETTERS)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_size(LETTERS)
+        if axis.get_scale() == "linear" and _automatic(axis):
+            axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _automatic(axis: Any) -> bool:
+    """Whether nobody has chosen the ticks of an axis."""
+    from matplotlib.ticker import AutoLocator
+
+    return isinstance(axis.get_major_locator(), AutoLocator)
+
+
+def legend_above(fig: Figure, handles: Sequence[Any], tall: float, columns: int = 2, room: float = 0.05) -> float:
+    """Draw one legend for all panels along the top; return the inches that it takes, for `subplots_adjust`.
+
+    room: inches left free above it, for a title.
+    """
+    fig.legend(
+        handles=list(handles), loc="upper left", bbox_to_anchor=(0.01, 1 - room / tall), ncols=columns, fontsize=LETTERS,
+        frameon=False, borderaxespad=0.0, columnspacing=1.1, handletextpad=0.5, labelspacing=0.3, handlelength=2.6,
+    )  # fmt: skip
+    return room + 0.19 * math.ceil(len(handles) / columns) + 0.1
 
 
 def png(fig: Figure) -> bytes:

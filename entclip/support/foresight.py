@@ -1,4 +1,4 @@
-"""What a piece of work will take, so that what cannot end is refused before it begins, and what takes long is announced."""
+"""What a piece of work will take: what cannot end is refused before it begins, what takes long or much memory is announced."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from entclip.support.memory import gib
 __all__ = ["Size", "announced", "duration", "refuse_oversize"]
 
 _LONG, _LONGEST = 60, 30 * 86_400  # seconds
+_LARGE = 2**30  # bytes
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,11 @@ def duration(seconds: float) -> str:
     return f"{max(seconds, 1):.0f} second{'' if seconds < 1.5 else 's'}"
 
 
-def announced(seconds: float) -> str:
-    """Say a time that a reader should know of beforehand, "about 2 hours"; "" for less than a minute."""
-    return f"about {duration(seconds)}" if seconds >= _LONG else ""
+def announced(size: Size) -> str:
+    """Say what a reader should know of beforehand: "about 2 hours, about 1.9 GiB of memory"; "" below a minute and a GiB."""
+    time = f"about {duration(size.seconds)}" if size.seconds >= _LONG else ""
+    memory = f"about {gib(size.memory)} of memory" if size.memory >= _LARGE else ""
+    return ", ".join(filter(None, (time, memory)))
 
 
 def refuse_oversize(size: Size, available: float, subject: str, fix: str, place: str = "") -> None:

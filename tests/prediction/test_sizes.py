@@ -15,7 +15,7 @@ from entclip.prediction.neutral import neutral_clip, neutral_size
 from entclip.prediction.noise_table import measure_noise
 from entclip.prediction.size import forecast_size
 from entclip.support.errors import SpecError
-from entclip.support.foresight import announced
+from entclip.support.foresight import Size, announced
 
 GIB = 2**30
 EUCLIDEAN = "update.geometry=euclidean"
@@ -60,8 +60,11 @@ def test_what_ships_is_possible(name: str) -> None:
 
 def test_what_takes_long_is_announced() -> None:
     chosen = plane("concentration")
-    assert announced(map_size(chosen.experiment, chosen.x, chosen.y).seconds) in ("", "about 1 minute", "about 2 minutes")
+    assert announced(map_size(chosen.experiment, chosen.x, chosen.y)) in ("", "about 1 minute", "about 2 minutes")
     large = map_size(chosen.experiment, Axis.default("concentration", 1000), Axis.default("step", 1000))
-    assert announced(large.seconds).endswith(("hours", "day", "days"))
-    assert announced(neutral_size(load("headline"), 4).seconds).endswith(("minute", "minutes"))
-    assert announced(59.0) == ""
+    assert announced(large).startswith("about")
+    assert announced(large).endswith(("hours", "GiB of memory"))
+    assert announced(neutral_size(load("headline"), 4)).endswith(("minute", "minutes"))
+    assert announced(Size({"a table": 1e9}, 59.0, "updates")) == ""
+    assert announced(Size({"a table": 1e9, "rows": 1e9}, 5.0, "updates")) == "about 1.9 GiB of memory"
+    assert announced(Size({"a table": 3e9}, 7200.0, "updates")) == "about 2 hours, about 2.8 GiB of memory"

@@ -17,6 +17,10 @@ _RAW = re.compile(
     r"p < 0|\(\) arg is an empty|broadcast|has no attribute|object is not|unsupported operand|list index|invalid literal for|"
     r"NoneType|'>=?' not supported|cannot convert float|math domain|unhashable|validation error"
 )
+_ANNOUNCED = {
+    "time": re.compile(r"about [\d,.e+]+ (minute|hour|day|year)s?\b"),
+    "memory": re.compile(r"about [\d,.e+]+ [GT]iB of memory"),
+}
 _NUMBER = re.compile(r"(?<![\w.\"'/=:-])(nan|[+-]inf)(?![\w.\"'/])", re.IGNORECASE)
 
 
@@ -24,6 +28,8 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     """Each broken promise in a few words; the first word names its kind."""
     found = []
     if outcome.ended:
+        if foreseen(outcome):
+            return []
         return [f"{outcome.ended}: stopped by its limit after {outcome.seconds:.0f} s at {outcome.peak / 2**20:.0f} MiB"]
     allowed = (
         {0, 2, 74, 130}
@@ -47,6 +53,11 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     if case.must == "done" and outcome.code != 0:
         found.append(f"refused: exit {outcome.code} where it must work, {outcome.err.strip()[-200:]!r}")
     return found
+
+
+def foreseen(outcome: Outcome) -> bool:
+    """Whether a command that a limit ended had said that it would take so long, or so much memory."""
+    return outcome.ended in _ANNOUNCED and _ANNOUNCED[outcome.ended].search(outcome.err) is not None
 
 
 def _origin(err: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import textwrap
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +20,7 @@ import numpy as np
 from entclip import Clip
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.prediction.meanfield import forecast, predict, steps
-from entclip.report.style import CAUSES, new_figure, write_figure
+from entclip.report.style import CAUSES, LETTERS, WIDE, dress, legend_above, new_figure, write_figure
 from entclip.runs.runner import run
 from entclip.support.files import prepare_folder, to_json, write_atomic
 
@@ -99,42 +98,29 @@ _LAWS = {
 
 
 def figure(rows: list[dict[str, Any]], path: Path) -> None:
-    """Above: predictions and simulation; below: predictions over simulation."""
-    titles = ("clip fraction low", "clip fraction high", "entropy change of the rollout (nats)")
-    jump = SIGMA * VOCAB / math.sqrt(UPDATES * (VOCAB - 1))
-    text = textwrap.fill(
-        f"Lines: predicted without sampling, by the exact law of the counts and by Gaussian moves of the same mean and variance. "
-        f"Points: simulated, {rows[0]['units']} runs each, bars 2 s.e. (drift: control-variate mean). Below: prediction over "
-        f"simulation, with 2 s.e. of the simulation as bands; grey: 2 %. Uniform policy, V = {VOCAB}, natural steps, rewards ±1, "
-        f"clip .2/.2, one rollout of {UPDATES} minibatches of B samples; η²/B is fixed, so that the log-ratio noise of an "
-        f"unclipped rollout is {SIGMA:g} at every B. One sample moves its action's log-ratio by η/(Bπ₀) = {jump:.2g}/√B: at "
-        f"Bπ₀ = 1/8 two samples cross a bound.",
-        150,
-    )
-    fig = new_figure(11.0, 7.0)
-    panels = fig.subplots(2, 3, sharex=True, height_ratios=(3, 2))
+    """Left: predictions and simulation; right: predictions over simulation. Its caption stands in docs/maps.md."""
+    titles = ("clip fraction low", "clip fraction high", "entropy change (nats)")
+    tall = 7.6
+    fig = new_figure(WIDE, tall)
+    panels = fig.subplots(3, 2, sharex=True)
     x = np.array([r["samples_per_action"] for r in rows])
-    for column, (name, title) in enumerate(zip(COLUMNS, titles, strict=True)):
+    for (left, right), name, title in zip(panels, COLUMNS, titles, strict=True):
         value, se = (np.array([r[f"measured_{name}{end}"] for r in rows]) for end in ("", "_se"))
-        above, below = panels[0, column], panels[1, column]
-        above.set_title(title, fontsize=10, loc="left")
-        below.axhspan(0.98, 1.02, color="0.9")
-        below.axhline(1, color="0.5", linewidth=0.8)
+        right.axhspan(0.98, 1.02, color="0.9")
+        right.axhline(1, color="0.5", linewidth=0.8)
         for law, (label, colour, line) in _LAWS.items():
             y = np.array([r[f"{law}_{name}"] for r in rows])
-            above.plot(x, y, color=colour, linestyle=line, linewidth=2, label=f"predicted, {label}")
+            left.plot(x, y, color=colour, linestyle=line, linewidth=2, label=f"predicted, {label}")
             ratio, room = y / value, 2 * np.abs(y * se / value**2)
-            below.plot(x, ratio, color=colour, linestyle=line, linewidth=2)
-            below.fill_between(x, ratio - room, ratio + room, color=colour, alpha=0.25, linewidth=0)
-        above.errorbar(x, value, 2 * se, fmt="o", color="black", markersize=4, capsize=2, label="simulated")
-        below.set_xscale("log")
-        if column == 0:
-            above.set_ylabel("share of samples")
-            below.set_ylabel("predicted / simulated")
-            above.legend(fontsize=8, frameon=False)
-    fig.supxlabel("samples per action and minibatch, Bπ₀ (dimensionless)", fontsize=10, y=0.14)
-    fig.subplots_adjust(left=0.075, right=0.985, top=0.95, bottom=0.215, hspace=0.1, wspace=0.28)
-    fig.text(0.02, 0.012, text, fontsize=8, va="bottom", linespacing=1.25)
+            right.plot(x, ratio, color=colour, linestyle=line, linewidth=2)
+            right.fill_between(x, ratio - room, ratio + room, color=colour, alpha=0.25, linewidth=0)
+        left.errorbar(x, value, 2 * se, fmt="o", color="black", markersize=4, capsize=2, label="simulated")
+        right.set_xscale("log")
+        dress(left, title, ticks=4)
+        dress(right, "predicted / simulated", ticks=4)
+    head = legend_above(fig, panels[0, 0].get_legend_handles_labels()[0], tall) + 0.2
+    fig.supxlabel("samples per action and minibatch, Bπ₀", fontsize=LETTERS + 1, y=0.08 / tall)
+    fig.subplots_adjust(left=0.12, right=0.985, top=1 - head / tall, bottom=0.6 / tall, hspace=0.2, wspace=0.25)
     write_figure(fig, path)
 
 

@@ -1,10 +1,12 @@
-"""The figure of a phase map: total drift and its three terms on one diverging scale, borders, validity, simulated cells."""
+"""The figure of a phase map: total drift and its three terms on one diverging scale, borders, validity, simulated cells.
+
+What stands beneath it, `map_caption`, is text: in a picture it could not be read on a telephone.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,44 +14,45 @@ import numpy as np
 
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.prediction.maps.phase_map import Axis, groups
-from entclip.report.style import CAUSES, DIVERGING, new_figure, write_figure
+from entclip.report.style import CAUSES, DIVERGING, LETTERS, WIDE, dress, legend_above, new_figure, write_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.colors import SymLogNorm
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
-__all__ = ["figure", "map_figure"]
+__all__ = ["figure", "map_caption", "map_figure"]
 
 _LABELS = {
-    "concentration": "concentration of the policy: Zipf exponent s, π₀(a) ∝ a^(−s) (dimensionless)",
-    "step": "step size: log-ratio noise σ of a rollout (nats, dimensionless)",
-    "batch": "batch B (samples per context and minibatch)",
-    "minibatches": "minibatches per rollout K (updates)",
-    "eps_low": "clip width below 1, ε_low (dimensionless)",
-    "eps_high": "clip width above 1, ε_high (dimensionless)",
+    "concentration": "Zipf exponent s of the policy",
+    "step": "step size: log-ratio noise σ (nats)",
+    "batch": "batch B (samples)",
+    "minibatches": "minibatches per rollout K",
+    "eps_low": "clip width below 1, ε_low",
+    "eps_high": "clip width above 1, ε_high",
 }
 _SIGMA = {"natural": "σ = η √(K m₂ (V−1) / B)", "euclidean": "σ = η √(K m₂ (P₂+P₂²−2P₃) / B), P_k = Σ π₀^k"}
-_PANELS = (("measured", "total"), ("clip_low", "clip low"), ("clip_high", "clip high"), ("curvature", "curvature (noise)"))
+_PANELS = (("measured", "total"), ("clip_low", "clip low"), ("clip_high", "clip high"), ("curvature", "curvature"))
 # Border: label, level of what, colour, line style.
 _LINES: dict[str, tuple[str, str, Any]] = {
     "gap_low": ("gap_low = 0", "#000000", "solid"),
     "gap_high": ("gap_high = 0", "#000000", (0, (4, 2))),
-    "dominance": ("|clip low| + |clip high| = |curv.|", CAUSES["curvature"][1], (0, (6, 1.5, 1, 1.5))),
+    "dominance": ("clips = curvature in size", CAUSES["curvature"][1], (0, (6, 1.5, 1, 1.5))),
     "neutral": ("total = 0 (neutral)", CAUSES["other"][1], "solid"),
 }
 _SHOWN = {
-    "measured": ("gap_low", "gap_high", "dominance", "neutral"),
-    "clip_low": ("gap_low",),
-    "clip_high": ("gap_high",),
+    "measured": ("gap_low", "gap_high", "dominance", "neutral"), "clip_low": ("gap_low",), "clip_high": ("gap_high",),
     "curvature": ("dominance",),
-}
+}  # fmt: skip
 # Panel of each border's own points, and what the two sides of it are called.
 _BESIDE = {"clip_low": "gap_low", "clip_high": "gap_high", "curvature": "dominance"}
 _MARKS = {
-    "agree": {"marker": "o", "markerfacecolor": "black", "markersize": 7},
-    "reject": {"marker": "X", "markerfacecolor": "black", "markersize": 9},
-    "inconclusive": {"marker": "o", "markerfacecolor": "white", "markersize": 7},
+    "agree": {"marker": "o", "markerfacecolor": "black", "markersize": 5.5},
+    "reject": {"marker": "X", "markerfacecolor": "black", "markersize": 8},
+    "inconclusive": {"marker": "o", "markerfacecolor": "white", "markersize": 5.5},
 }
 
 
@@ -113,8 +116,8 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
     axes.set_xlim(ex[0], ex[-1])
     axes.set_ylim(ey[0], ey[-1])
     for axis, side in ((x, axes.xaxis), (y, axes.yaxis)):
-        shown = axis.values[:: max(1, math.ceil(len(axis.values) / 9))]
-        side.set_ticks(shown, [f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in shown], fontsize=8)
+        shown = axis.values[:: max(1, math.ceil(len(axis.values) / 4))]
+        side.set_ticks(shown, [f"{v:.2g}" if v < 100 else f"{v:.0f}" for v in shown], fontsize=LETTERS)
         side.set_minor_locator(NullLocator())
     return mesh, drawn
 
@@ -135,7 +138,7 @@ def _beside(axes: Axes, points: pd.DataFrame, x: Axis, y: Axis) -> None:
     for verdict, face in (("agree", "black"), ("inconclusive", "white")):
         for sign, marker in ((1, "^"), (-1, "v")):
             rows = points[(points["verdict"] == verdict) & (sign * points["measured"] > 0)]
-            style = {"markerfacecolor": face, "markeredgecolor": "white" if face == "black" else "black", "markersize": 6.5}
+            style = {"markerfacecolor": face, "markeredgecolor": "white" if face == "black" else "black", "markersize": 5.5}
             axes.plot(rows[x.name], rows[y.name], linestyle="none", marker=marker, zorder=5, **style)  # type: ignore[arg-type]
     wrong = points[points["verdict"] == "reject"]
     axes.plot(wrong[x.name], wrong[y.name], linestyle="none", markeredgecolor="white", zorder=5, **_MARKS["reject"])  # type: ignore[arg-type]
@@ -150,6 +153,23 @@ def _points_caption(points: pd.DataFrame) -> str:
         f" Triangles: {len(points)} points beside a predicted border, simulated; up where the measured quantity is positive, "
         f"down where negative ({said}): {counts} with the predicted sign at 5 s.e."
     )
+
+
+def map_caption(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFrame | None = None) -> str:
+    """Say what `map_figure` shows with these arguments and how to read it."""
+    arm, own, x, y = _own(frame, arm)
+    experiment = parse_experiment(frame.attrs["experiment"])
+    return _caption(own, experiment, arm, x, y, frame.attrs["hold"]) + ("" if beside is None else _points_caption(beside))
+
+
+def _own(frame: pd.DataFrame, arm: str | None) -> tuple[str, pd.DataFrame, Axis, Axis]:
+    """Return the arm to draw, its rows, and the axes."""
+    arm = str(frame["arm"].iloc[0]) if arm is None else arm
+    own = frame[frame["arm"] == arm]
+    if own.empty:
+        raise ValueError(f"the map has no arm {arm!r}: choose one of {', '.join(dict.fromkeys(frame['arm']))}.")
+    x, y = (Axis(frame.attrs[k]["name"], tuple(frame.attrs[k]["values"])) for k in ("x", "y"))
+    return arm, own, x, y
 
 
 def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: Axis, hold: str) -> str:
@@ -188,28 +208,47 @@ def _caption(frame: pd.DataFrame, experiment: Experiment, arm: str, x: Axis, y: 
 
 
 def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFrame | None = None) -> Figure:
-    """Draw a map: predicted total, clip low, clip high and curvature on one scale.
+    """Draw a map: predicted total, clip low, clip high and curvature on one scale. `map_caption` says how to read it.
 
     Args:
         frame: of `phase_map` or `verify`, with its attrs.
         arm: which one to draw; the first on the map by default.
         beside: points of `tests.statistics.border.simulate_border` on the same plane, drawn in the panel of their term.
     """
-    from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    arm = str(frame["arm"].iloc[0]) if arm is None else arm
-    own = frame[frame["arm"] == arm]
-    if own.empty:
-        raise ValueError(f"the map has no arm {arm!r}: choose one of {', '.join(dict.fromkeys(frame['arm']))}.")
-    x, y = (Axis(frame.attrs[k]["name"], tuple(frame.attrs[k]["values"])) for k in ("x", "y"))
+    arm, own, x, y = _own(frame, arm)
     experiment = parse_experiment(frame.attrs["experiment"])
-    text = _caption(own, experiment, arm, x, y, frame.attrs["hold"]) + ("" if beside is None else _points_caption(beside))
-    text = textwrap.fill(text, 165).replace("$", r"\$")
-    foot, head, tall = 0.16 * (text.count("\n") + 1) + 0.85, 0.95, 8.6
-    fig = new_figure(11.0, tall)
+    # Inches below, between and above the panels.
+    foot, between, tall = 1.3, 0.34, 7.4
+    fig = new_figure(WIDE, tall)
     panels = fig.subplots(2, 2, sharex=True, sharey=True)
+    norm, mesh, drawn = _panels(panels, own, x, y, beside)
+    for verdict, look in _MARKS.items():
+        found = own[own["verdict"] == verdict]
+        rim = "white" if verdict != "inconclusive" else "black"
+        style: dict[str, Any] = {"linestyle": "none", "markeredgecolor": rim, **look}
+        panels.flat[0].plot(found[x.name], found[y.name], zorder=5, **style)
+    title = f"Phase map, {experiment.update.geometry} steps, arm {arm}"
+    fig.text(0.01, 1 - 0.24 / tall, title, fontsize=LETTERS + 2, fontweight="bold")
+    head = legend_above(fig, _legend(own, drawn), tall, columns=3, room=0.36) + 0.22
+    high = (tall - head - foot - between) / 2
+    fig.subplots_adjust(left=0.135, right=0.985, top=1 - head / tall, bottom=foot / tall, hspace=between / high, wspace=0.06)
+    fig.supxlabel(_LABELS[x.name], fontsize=LETTERS + 1, y=(foot - 0.5) / tall, x=0.56)
+    fig.supylabel(_LABELS[y.name], fontsize=LETTERS + 1, x=0.008, y=(1 + (foot - head) / tall) / 2)
+    bar = fig.add_axes((0.135, 0.5 / tall, 0.85, 0.14 / tall))
+    top = norm.vmax
+    decades = [10.0**k for k in range(-6, 3) if 2 * norm.linthresh <= 10.0**k <= top]
+    ticks = [*(-d for d in reversed(decades)), 0.0, *decades]
+    scale = fig.colorbar(mesh, cax=bar, extend="both", ticks=ticks, orientation="horizontal")
+    scale.ax.minorticks_off()
+    scale.ax.set_xticklabels([f"{t:+g}" if t else "0" for t in ticks], fontsize=LETTERS)
+    scale.set_label("predicted entropy change over the run (nats)", fontsize=LETTERS, labelpad=1)
+    return fig
+
+
+def _panels(panels: Any, own: pd.DataFrame, x: Axis, y: Axis, beside: pd.DataFrame | None) -> tuple[SymLogNorm, Any, set[str]]:
+    """Draw the four panels on one scale; return the scale, a mesh with its colours, and which borders were there to draw."""
+    from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
+
     values = own[[f"expected_{t}" for t, _ in _PANELS]].to_numpy(dtype=float)
     trusted = values[(own["status"] == "valid").to_numpy()]
     top = float(np.nanmax(np.abs(trusted if trusted.size else values), initial=1e-3))
@@ -219,29 +258,16 @@ def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFr
     for axes, (term, title) in zip(panels.flat, _PANELS, strict=True):
         mesh, lines = _panel(axes, own, term, x, y, norm, cmap)
         drawn |= lines
-        axes.set_title(title, fontsize=10, loc="left")
+        dress(axes, title)
         if beside is not None and term in _BESIDE:
             _beside(axes, beside[beside["border"] == _BESIDE[term]], x, y)
-    for verdict, look in _MARKS.items():
-        found = own[own["verdict"] == verdict]
-        style: dict[str, Any] = {
-            "linestyle": "none",
-            "markeredgecolor": "white" if verdict != "inconclusive" else "black",
-            **look,
-        }
-        panels.flat[0].plot(found[x.name], found[y.name], zorder=5, **style)
-    fig.subplots_adjust(left=0.085, right=0.885, top=1 - head / tall, bottom=foot / tall, hspace=0.13, wspace=0.06)
-    bar = fig.add_axes((0.905, foot / tall, 0.018, 1 - (head + foot) / tall))
-    decades = [10.0**k for k in range(-6, 3) if 2 * norm.linthresh <= 10.0**k <= top]
-    ticks = [*(-d for d in reversed(decades)), 0.0, *decades]
-    scale = fig.colorbar(mesh, cax=bar, extend="both", ticks=ticks)
-    scale.ax.minorticks_off()
-    scale.ax.set_yticklabels([f"{t:+g}" if t else "0" for t in ticks])
-    scale.set_label("predicted entropy change over the run (nats)", fontsize=9)
-    bar.tick_params(labelsize=8)
-    fig.supxlabel(_LABELS[x.name], fontsize=10, y=(foot - 0.6) / tall, x=0.485)
-    fig.supylabel(_LABELS[y.name], fontsize=10, x=0.012, y=(1 + (foot - head) / tall) / 2)
-    fig.text(0.085, 1 - 0.26 / tall, f"Phase map, {experiment.update.geometry} steps, arm {arm}", fontsize=12, fontweight="bold")
+    return norm, mesh, drawn
+
+
+def _legend(own: pd.DataFrame, drawn: set[str]) -> list[Line2D | Patch]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, linestyle=line, linewidth=2, label=label)
         for key, (label, colour, line) in _LINES.items()
@@ -256,19 +282,7 @@ def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFr
     for verdict, look in _MARKS.items():
         if (own["verdict"] != "").any():
             handles.append(Line2D([], [], linestyle="none", markeredgecolor="black", label=verdict, **look))  # type: ignore[arg-type]
-    fig.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.03, 1 - 0.32 / tall),
-        ncols=max(1, len(handles)),
-        fontsize=7,
-        frameon=False,
-        columnspacing=0.8,
-        handletextpad=0.5,
-        handlelength=2.4,
-    )
-    fig.text(0.01, 0.08 / tall, text, fontsize=8, va="bottom", linespacing=1.25)
-    return fig
+    return handles
 
 
 def figure(
