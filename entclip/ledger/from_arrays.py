@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,20 +16,21 @@ from entclip.policies.softmax import SoftmaxPolicy, centered_kappa
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
 __all__ = ["ledger_from_arrays"]
 
 
 def ledger_from_arrays(
-    logits_before: Any,
-    logits_after: Any,
-    old_log_probs: Any,
-    actions: Any,
-    advantages: Any,
-    mask: Any,
+    logits_before: ArrayLike,
+    logits_after: ArrayLike,
+    old_log_probs: ArrayLike,
+    actions: ArrayLike,
+    advantages: ArrayLike,
+    mask: ArrayLike | None,
     clip: Objective | tuple[float, float],
     *,
-    weights: Any = None,
+    weights: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Split the entropy change of one update at each context of a batch, from arrays of your own (numpy, torch, lists).
 

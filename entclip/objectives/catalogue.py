@@ -36,7 +36,7 @@ def _class_of(name: str) -> type[Objective]:
     return known[name]
 
 
-def objective(name: str, **parameters: Any) -> Objective:
+def objective(name: str, **parameters: float | str) -> Objective:
     """Return the objective of that kind with the given parameters; the others keep their defaults.
 
     Raises: ValueError for an unknown name, an unknown parameter, or one out of its limits.

@@ -32,6 +32,7 @@ from entclip.support.memory import available_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
 __all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "noise_of_files", "read_noise_table"]
 
@@ -133,7 +134,7 @@ class NoiseTable:
         return pd.DataFrame({n: v for n, v in columns.items() if v is not None})
 
 
-def noise_law_of(old_log_probs: Any, log_probs: Any, *, per_decade: float = 2.0, least: int = 30) -> NoiseTable:
+def noise_law_of(old_log_probs: ArrayLike, log_probs: ArrayLike, *, per_decade: float = 2.0, least: int = 30) -> NoiseTable:
     """Measure the noise law from log-probabilities before and after the updates of a rollout, numpy or torch.
 
     rms_k^2 and mean_k are the means of (log pi - log pi_old)^2 and of log pi - log pi_old over the entries whose pi_old lies

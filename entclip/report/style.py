@@ -93,7 +93,7 @@ def dress(axes: Axes, title: str = "", ticks: int = 5) -> None:
     axes.set_title(title, fontsize=LETTERS + 1, loc="left")
     axes.tick_params(labelsize=LETTERS)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_size(LETTERS)
+        axis.label.set_fontsize(LETTERS)
         if axis.get_scale() == "linear" and _automatic(axis):
             axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
 

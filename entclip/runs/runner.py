@@ -180,6 +180,15 @@ def directive_for(arm: Arm, done: dict[str, ArmLedger], step: int) -> Directive:
     return Directive(keep=Keep(*(1 - row[f"removed_{sign}"] / max(row[f"count_{sign}"], 1e-300) for sign in ("plus", "minus"))))
 
 
-def check(experiment: Experiment, engine: str = "sampled", **options: Any) -> Verdict:
-    """Run an experiment and judge every cause against its expectation: agree, reject or inconclusive."""
-    return verdict_of(run(experiment, engine, **options).summary())
+def check(
+    experiment: Experiment,
+    engine: str = "sampled",
+    *,
+    device: str = "cpu",
+    dtype: str = "float64",
+    out: str | Path | None = None,
+    jobs: int = 2,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Run an experiment and judge every cause against its expectation: agree, reject or inconclusive. Arguments as of `run`."""
+    return verdict_of(run(experiment, engine, device=device, dtype=dtype, out=out, jobs=jobs, progress=progress).summary())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from entclip.prediction.size import refuse_large_forecast
 from entclip.runs.result import Ledger
 from entclip.support.errors import SpecError
 from entclip.support.workers import in_threads
+
+if TYPE_CHECKING:
+    from entclip.ledger.arm import ArmLedger
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "coarse", "predict", "takes_over"]
 
@@ -190,10 +193,9 @@ class ForecastArm:
 class Forecast(Ledger):
     """A predicted run: `to_frame()` and `summary()` as a ledger has them, with expected_* columns and nothing measured."""
 
-    def judged(self, arm: Any) -> dict[str, Any]:
+    def judged(self, arm: ArmLedger) -> dict[str, Any]:
         """Return the summary as it is: a forecast measures nothing, so nothing is judged."""
-        out: dict[str, Any] = arm.summary()
-        return out
+        return arm.summary()
 
 
 def predict(experiment: Experiment, *, paths: int = PATHS, progress: Callable[[], None] | None = None) -> Forecast:
