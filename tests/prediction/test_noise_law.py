@@ -214,6 +214,19 @@ def test_what_first_order_cannot_say_is_outside() -> None:
     assert any("one sample moves" in r for r in coarse.summary()["arms"]["both"]["outside"])
 
 
+def test_noise_beyond_all_numbers_is_refused() -> None:
+    """Ratios of e^800 were NaN in every column, with exit code 0."""
+    spec = experiment("natural", {"kind": "zipf", "vocab": 8, "exponent": 1.0}, 0.05, 2048)
+    for law, rms in (("flat", 100.0), ("sqrt", 60.0), ("inv_sqrt", 40.0)):
+        with pytest.raises(SpecError, match=rf"{law}:{rms:g} gives actions of pi_old .* over the limit of 350"):
+            predict_noise(spec, law, rms)
+    with pytest.raises(SpecError, match="noise table gives actions"):
+        predict_noise(spec, NoiseTable(np.array([0.04, 0.5]), np.array([1e3, 0.1])))
+    for law in ("flat", "sqrt", "inv_sqrt"):  # just below the limit of the likeliest or rarest action
+        row = predict_noise(spec, law, 10.0).arms["both"].rows[-1]
+        assert all(math.isfinite(v) for v in row.values() if isinstance(v, float))
+
+
 @pytest.mark.statistical
 def test_ratios_of_sequences_are_clipped_as_drawn() -> None:
     """GSPO's shares at .05 a token, 200 and 1,000 tokens, published widths: 20,000 sequences an update, 5 s.e."""

@@ -135,7 +135,7 @@ def test_the_total_drawn_is_of_all_updates(tmp_path: Path, monkeypatch: pytest.M
     total, unclipped = (line.get_ydata()[-1] for line in axes.lines[:2])  # type: ignore[index]
     assert total == pytest.approx(0.15)
     assert unclipped == pytest.approx(0.01 * len(rows))
-    assert axes.get_title() == ("a" if every == 1 else "a, 3 of 15 updates accounted")
+    assert axes.get_title(loc="left") == ("a" if every == 1 else "a, 3 of 15 updates")
 
 
 @pytest.mark.parametrize("arms", [["both"], ["both", "none"], ["measured", "arm"]])

@@ -19,7 +19,6 @@ from entclip.report.style import CAUSES, DIVERGING, LETTERS, WIDE, dress, legend
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.colors import SymLogNorm
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -221,7 +220,7 @@ def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFr
     foot, between, tall = 1.3, 0.34, 7.4
     fig = new_figure(WIDE, tall)
     panels = fig.subplots(2, 2, sharex=True, sharey=True)
-    norm, mesh, drawn = _panels(panels, own, x, y, beside)
+    top, mesh, drawn = _panels(panels, own, x, y, beside)
     for verdict, look in _MARKS.items():
         found = own[own["verdict"] == verdict]
         rim = "white" if verdict != "inconclusive" else "black"
@@ -235,8 +234,7 @@ def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFr
     fig.supxlabel(_LABELS[x.name], fontsize=LETTERS + 1, y=(foot - 0.5) / tall, x=0.56)
     fig.supylabel(_LABELS[y.name], fontsize=LETTERS + 1, x=0.008, y=(1 + (foot - head) / tall) / 2)
     bar = fig.add_axes((0.135, 0.5 / tall, 0.85, 0.14 / tall))
-    top = norm.vmax
-    decades = [10.0**k for k in range(-6, 3) if 2 * norm.linthresh <= 10.0**k <= top]
+    decades = [10.0**k for k in range(-6, 3) if 2 * _linear(top) <= 10.0**k <= top]
     ticks = [*(-d for d in reversed(decades)), 0.0, *decades]
     scale = fig.colorbar(mesh, cax=bar, extend="both", ticks=ticks, orientation="horizontal")
     scale.ax.minorticks_off()
@@ -245,14 +243,14 @@ def map_figure(frame: pd.DataFrame, *, arm: str | None = None, beside: pd.DataFr
     return fig
 
 
-def _panels(panels: Any, own: pd.DataFrame, x: Axis, y: Axis, beside: pd.DataFrame | None) -> tuple[SymLogNorm, Any, set[str]]:
-    """Draw the four panels on one scale; return the scale, a mesh with its colours, and which borders were there to draw."""
+def _panels(panels: Any, own: pd.DataFrame, x: Axis, y: Axis, beside: pd.DataFrame | None) -> tuple[float, Any, set[str]]:
+    """Draw the four panels on one scale; return its end, a mesh with its colours, and which borders were there to draw."""
     from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
 
     values = own[[f"expected_{t}" for t, _ in _PANELS]].to_numpy(dtype=float)
     trusted = values[(own["status"] == "valid").to_numpy()]
     top = float(np.nanmax(np.abs(trusted if trusted.size else values), initial=1e-3))
-    norm = SymLogNorm(linthresh=max(top / 100, 1e-4), vmin=-top, vmax=top)
+    norm = SymLogNorm(linthresh=_linear(top), vmin=-top, vmax=top)
     cmap = LinearSegmentedColormap.from_list("drift", DIVERGING)
     drawn: set[str] = set()
     for axes, (term, title) in zip(panels.flat, _PANELS, strict=True):
@@ -261,7 +259,12 @@ def _panels(panels: Any, own: pd.DataFrame, x: Axis, y: Axis, beside: pd.DataFra
         dress(axes, title)
         if beside is not None and term in _BESIDE:
             _beside(axes, beside[beside["border"] == _BESIDE[term]], x, y)
-    return norm, mesh, drawn
+    return top, mesh, drawn
+
+
+def _linear(top: float) -> float:
+    """Up to where a scale that ends at `top` is linear."""
+    return max(top / 100, 1e-4)
 
 
 def _legend(own: pd.DataFrame, drawn: set[str]) -> list[Line2D | Patch]:

@@ -36,6 +36,7 @@ __all__ = ["predict_noise"]
 _LARGEST_TERMS = 0.25  # of the entropy: terms that add up to more over a rollout are no first order
 _LARGEST_SPREAD = 0.25  # of log sum_b pi_b e^x_b, which is taken to be a number
 _ROUNDING = 1e-9  # of a probability: an action at a table's end is not beyond it
+_LARGEST_LOG_RATIO = 350.0  # whose ratio still has a square in float64
 _NO_NOISE = 1e-12  # nats; of a lattice that stands for one point
 # What depends on how the policy moves, which is not modelled here.
 _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
@@ -60,7 +61,8 @@ def predict_noise(
         tail: the shape of the law, Gaussian by default; see noise_words.
     Returns: a Forecast. `outside` says how much of the policy lies beyond a table, where it is held constant; that a mean is no
         noise's; and where the noise, the steps or the terms are so large that first order and curvature mean nothing.
-    Raises: SpecError for an unknown law, rms <= 0 or missing, or what `predict` does not cover.
+    Raises: SpecError for an unknown law, rms <= 0 or missing, noise whose ratios are beyond float64, or what `predict` does not
+        cover.
     """
     if isinstance(law, NoiseTable):
         if rms is not None:
@@ -81,6 +83,7 @@ def predict_noise(
     for label, case in cases:
         sample = sample_law(case.reward, case.advantage)
         kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
+        _refuse_beyond_numbers(name, kinds, law, rms, shape)
         u = case.update
         for arm in case.arm:
             book, objective = ForecastArm(label, arm.name, case, sample, kinds), arm.build()
@@ -99,6 +102,20 @@ def predict_noise(
             book.outside += _too_large(book, objective, kinds, [_variance(nodes, law, rms) for _, nodes in kinds])
             forecast.arms[f"{label}/{arm.name}" if label else arm.name] = book  # type: ignore[assignment]
     return forecast
+
+
+def _refuse_beyond_numbers(
+    name: str, kinds: list[tuple[float, Nodes]], law: NoiseLaw | NoiseTable, rms: float | None, tail: Tail
+) -> None:
+    """Raise SpecError for noise whose largest ratios cannot be computed with."""
+    for _, nodes in kinds:
+        sd = np.sqrt(_variance(nodes, law, rms))
+        at = int(np.argmax(sd))
+        if tail.reach * sd[at] > _LARGEST_LOG_RATIO:
+            raise SpecError(
+                f"--noise: {name} gives actions of pi_old = {nodes.prob[at]:.2g} log-ratios of up to {tail.reach * sd[at]:.3g}, "
+                f"over the limit of {_LARGEST_LOG_RATIO:g} where ratios are numbers: use a smaller rms, or another law."
+            )
 
 
 def _too_large(
