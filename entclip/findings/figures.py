@@ -65,10 +65,16 @@ def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) 
         for positive, mark in ((True, "o"), (False, "s")):
             here = [(x, y) for x, y, gap in marks if x is not None and gap is not None and (gap > 0) == positive]
             axes.plot(
-                [x for x, _ in here], [y for _, y in here], mark, linestyle="none", markersize=5, markeredgewidth=0.8,
-                markerfacecolor=CAUSES[column][1] if positive else "white", markeredgecolor="black",
+                [x for x, _ in here],
+                [y for _, y in here],
+                mark,
+                linestyle="none",
+                markersize=5,
+                markeredgewidth=0.8,
+                markerfacecolor=CAUSES[column][1] if positive else "white",
+                markeredgecolor="black",
                 label=f"{CAUSES[column][0]}, gap {'above' if positive else 'below'} 0",
-            )  # fmt: skip
+            )
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
         axes.set_xlim(-400, 400)
         axes.set_xticks([-100, -1, 0, 1, 100], ["-100", "-1", "", "1", "100"])
@@ -100,16 +106,30 @@ def _noise(results: Results, path: Path) -> Path:
         )
         at = np.arange(len(POLICIES)) + (-0.12 if geometry == "natural" else 0.12)
         axes.errorbar(
-            at, values, [values - low, high - values], color=line.colour, fmt=line.marker, markersize=5, markerfacecolor="white",
-            capsize=3, label=f"{geometry}, theory (T9)",
-        )  # fmt: skip
+            at,
+            values,
+            [values - low, high - values],
+            color=line.colour,
+            fmt=line.marker,
+            markersize=5,
+            markerfacecolor="white",
+            capsize=3,
+            label=f"{geometry}, theory (T9)",
+        )
         arms = {name.split(",")[0]: arm for name, arm in measured.items() if geometry in name}
         for policy, case in _MEASURED.items() if arms else ():
             value, se = (arms[case][key] / abs(arms["uniform"]["curvature"]) for key in ("curvature", "curvature_se"))
             axes.errorbar(
-                at[POLICIES.index(policy)], value, _HALF * se, color=line.colour, fmt="x", markersize=7, markeredgewidth=2,
-                capsize=4, label=f"{geometry}, measured" if policy == "uniform" else None,
-            )  # fmt: skip
+                at[POLICIES.index(policy)],
+                value,
+                _HALF * se,
+                color=line.colour,
+                fmt="x",
+                markersize=7,
+                markeredgewidth=2,
+                capsize=4,
+                label=f"{geometry}, measured" if policy == "uniform" else None,
+            )
     axes.set_yscale("symlog", linthresh=1)
     axes.set_xticks(range(len(POLICIES)), POLICIES, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_ylabel("entropy drift by noise, uniform = 1 in size")

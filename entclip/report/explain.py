@@ -143,9 +143,16 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
             whole = part == "measured" and _partly(rows)
             total, look = _cumulative(rows) if whole else rows[part].cumsum(), CAUSE_LINES[part]
             axes.plot(
-                steps, total, linestyle=look.dash, marker=look.marker, markevery=max(1, len(rows) // 5), markersize=4.5,
-                color=look.colour, lw=2.2 if part == "measured" else 1.5, label=LOOKS[part][0],
-            )  # fmt: skip
+                steps,
+                total,
+                linestyle=look.dash,
+                marker=look.marker,
+                markevery=max(1, len(rows) // 5),
+                markersize=4.5,
+                color=look.colour,
+                lw=2.2 if part == "measured" else 1.5,
+                label=LOOKS[part][0],
+            )
             if not whole and f"{part}_se" in rows and rows[f"{part}_se"].notna().all():
                 half = 2 * (rows[f"{part}_se"] ** 2).cumsum() ** 0.5
                 axes.fill_between(steps, total - half, total + half, color=look.colour, alpha=0.15, lw=0)

@@ -111,9 +111,18 @@ def legend_above(fig: Figure, handles: Sequence[Any], tall: float, columns: int 
     room: inches left free above it, for a title.
     """
     fig.legend(
-        handles=list(handles), loc="upper left", bbox_to_anchor=(0.01, 1 - room / tall), ncols=columns, fontsize=LETTERS,
-        frameon=False, borderaxespad=0.0, columnspacing=1.1, handletextpad=0.5, labelspacing=0.3, handlelength=2.6,
-    )  # fmt: skip
+        handles=list(handles),
+        loc="upper left",
+        bbox_to_anchor=(0.01, 1 - room / tall),
+        ncols=columns,
+        fontsize=LETTERS,
+        frameon=False,
+        borderaxespad=0.0,
+        columnspacing=1.1,
+        handletextpad=0.5,
+        labelspacing=0.3,
+        handlelength=2.6,
+    )
     return room + 0.19 * math.ceil(len(handles) / columns) + 0.1
 
 

@@ -25,8 +25,11 @@ from entclip.support.files import prepare_folder, to_json, write_atomic
 
 KEPT = ("expected_", "residual_", "z_", "verdict_", "clip_events_", "gap_", "clip_fraction_")
 LAWS = {"zipf:1": ("Zipf(1)", LINES[0]), "normal_logits:4": ("normal logits, sd 4", LINES[6])}
-PANELS = {"clip_low": ("low_only", "clip low (low_only)"), "clip_high": ("high_only", "clip high (high_only)"),
-          "curvature": ("none", "curvature (none)")}  # fmt: skip
+PANELS = {
+    "clip_low": ("low_only", "clip low (low_only)"),
+    "clip_high": ("high_only", "clip high (high_only)"),
+    "curvature": ("none", "curvature (none)"),
+}
 
 
 def vocab_scale(folder: Path) -> list[dict[str, Any]]:
@@ -95,9 +98,16 @@ def headline_152k_figure(data: dict[str, Any], path: Path) -> None:
         for k, (look, (name, arm)) in enumerate(zip(LINES, arms.items(), strict=False)):
             y = data["entropy"][f"{case}/{name}"]
             curves.plot(
-                range(len(y)), y, color=look.colour, linestyle=look.dash, marker=look.marker, markevery=5, markersize=4.5,
-                label=name, linewidth=1.6,
-            )  # fmt: skip
+                range(len(y)),
+                y,
+                color=look.colour,
+                linestyle=look.dash,
+                marker=look.marker,
+                markevery=5,
+                markersize=4.5,
+                label=name,
+                linewidth=1.6,
+            )
             half = float(stats.t.ppf(0.975, arm["units"] - 1)) * arm["measured_se"]
             curves.errorbar(len(y) - 0.6 + 0.35 * k, y[-1], half, fmt="none", ecolor=look.colour, capsize=3)
         curves.set_xlabel("rollout", labelpad=1)

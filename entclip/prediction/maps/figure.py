@@ -43,9 +43,11 @@ _LINES: dict[str, tuple[str, str, Any]] = {
     "neutral": ("total = 0 (neutral)", CAUSES["other"][1], "solid"),
 }
 _SHOWN = {
-    "measured": ("gap_low", "gap_high", "dominance", "neutral"), "clip_low": ("gap_low",), "clip_high": ("gap_high",),
+    "measured": ("gap_low", "gap_high", "dominance", "neutral"),
+    "clip_low": ("gap_low",),
+    "clip_high": ("gap_high",),
     "curvature": ("dominance",),
-}  # fmt: skip
+}
 # Panel of each border's own points, and what the two sides of it are called.
 _BESIDE = {"clip_low": "gap_low", "clip_high": "gap_high", "curvature": "dominance"}
 _MARKS = {
