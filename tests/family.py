@@ -46,6 +46,27 @@ def family(width: float, serves: Set[str] = NOTHING) -> dict[str, dict[str, Any]
         "random_drop": {"kind": "random_drop", "drop_pos": 0.3, "drop_neg": 0.1},
         "repo": {"kind": "repo", "coefficient": 0.2},
         "high_entropy_mask": {"kind": "high_entropy_mask", "share": 0.4, "low": w, "high": 1.5 * w},
+        "qae": {"kind": "qae", "quantile": 0.4, "low": w, "high": 1.5 * w},
+        "leave_one_out": {"kind": "leave_one_out", "low": w, "high": 1.5 * w},
+        "gapo": {"kind": "gapo", "low": w, "high": 3 * w, "group": 2},
+        "steer": {"kind": "steer", "lambda_min": 0.6, "low": w, "high": 1.5 * w, "cap": 1 + 2 * w},
+        "clip_cov": {"kind": "clip_cov", "ratio": 0.1, "lower": 0.02, "upper": 0.5, "low": 1.5 * w, "high": 2 * w},
+        "kl_cov": {"kind": "kl_cov", "ratio": 0.3, "coefficient": 0.2},
+        "clip_v": {"kind": "clip_v", "mu": 0.1, "max_fraction": 0.05, "low": w, "high": 1.5 * w},
+        "bapo": {
+            "kind": "bapo",
+            "target": 0.6,
+            "low": 2 * w,
+            "low_end": w,
+            "low_step": w / 4,
+            "high": w,
+            "high_end": 2 * w,
+            "high_step": w / 3,
+        },
+        "adapo": {"kind": "adapo", "gain": 0.5, "least": w / 2, "most": 2 * w, "low": w, "high": 1.5 * w},
+        "aer": {"kind": "aer", "coefficient": 0.3, "target": 5.0, "low": w, "high": 1.5 * w},
+        "aepo": {"kind": "aepo", "coefficient": 0.4, "target": 5.0, "low": w, "high": 1.5 * w},
+        "cde": {"kind": "cde", "omega": 1.0, "kappa": 2.0, "alpha": 0.2, "low": w, "high": 1.5 * w},
     }
     return {name: given for name, given in every.items() if kinds()[str(given["kind"])]().needs <= serves}
 

@@ -13,6 +13,7 @@ from entclip.cli.output import Output
 from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
+    from entclip.experiments.experiment import Experiment
     from entclip.objectives.base import Objective
 
 _ONE = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
@@ -51,7 +52,7 @@ def compare(
     if objectives is not None and every:
         raise SpecError("--objectives and --all exclude each other: leave one out.")
     output = Output(as_json, csv, quiet)
-    chosen = _served(engine) if objectives is None else _named(objectives)
+    chosen = None if objectives is None else _named(objectives)
     _contest(first, chosen, (engine, device, dtype), set_ or [], out, output)
 
 
@@ -93,17 +94,29 @@ def _parameter(pair: str) -> tuple[str, Any]:
     return key, value if re.fullmatch(r"[a-z]+", value) and value not in ("inf", "nan") else number("--objectives", value)
 
 
-def _served(engine: str) -> dict[str, Objective]:
-    """Every published objective with its defaults that the engine serves, the clip first."""
+def _served(engine: str, experiment: Experiment) -> tuple[dict[str, Objective], dict[str, str]]:
+    """Every published objective with its defaults that the engine serves, the clip first; and why others do not fit."""
     from entclip.engines.registry import facts_of
+    from entclip.engines.rules import ruled
     from entclip.objectives.catalogue import PUBLISHED, objective
 
     every = {name: objective(name) for name in ("clip", *(n for n in PUBLISHED if n != "clip"))}
-    return {name: found for name, found in every.items() if found.needs <= facts_of(engine).serves}
+    served, unfit = {name: found for name, found in every.items() if found.needs <= facts_of(engine).serves}, {}
+    for name, found in served.items():
+        try:
+            ruled(experiment, found)
+        except SpecError as error:
+            unfit[name] = str(error)
+    return {name: found for name, found in served.items() if name not in unfit}, unfit
 
 
 def _contest(
-    name: str, chosen: dict[str, Objective], machine: tuple[str, str, str], set_: list[str], out: Path | None, output: Output
+    name: str,
+    named: dict[str, Objective] | None,
+    machine: tuple[str, str, str],
+    set_: list[str],
+    out: Path | None,
+    output: Output,
 ) -> None:
     import pandas as pd
 
@@ -116,6 +129,7 @@ def _contest(
     from entclip.support.files import prepare_folder, to_json, write_atomic
 
     experiment, (engine, device, dtype) = load(name, set_), machine
+    chosen, unfit = _served(engine, experiment) if named is None else (named, {})
     if out is not None:
         prepare_folder(out, ("comparison.json", "comparison.png"))
     per_arm = updates_of(experiment) // len(experiment.arm)
@@ -128,6 +142,6 @@ def _contest(
     if output.machine(lambda: summary, lambda: pd.DataFrame(summary["comparison"])):
         return
     output.show(contest_grid(summary), causes_grid(summary))
-    output.warn(f"{name} is not in the tables: {why}" for name, why in found.failed.items())
+    output.warn(f"{name} is not in the tables: {why}" for name, why in {**found.failed, **unfit}.items())
     if out is not None:
         output.say(f"comparison.json and comparison.png are in {out}")

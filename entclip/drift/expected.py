@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
-from entclip.drift.second_order import expected_curvature
+from entclip.drift.first_order import expected_first_order
+from entclip.drift.second_order import curvature_of
+from entclip.drift.weighing import SeenLevels, weighing_of
 from entclip.objectives.base import Objective, View
 from entclip.objectives.catalogue import objective as objective_of
 from entclip.objectives.catalogue import parameters
@@ -16,12 +17,13 @@ from entclip.objectives.clip import Clip
 from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import Array, Geometry, SoftmaxPolicy
 from entclip.rewards.advantage import Advantage, GroupRelative, Independent
+from entclip.rewards.levels import LevelLaw, level_law
 from entclip.rewards.reward import RewardLaw
 from entclip.support.namespace import namespace
 
 __all__ = ["DriftTerms", "expected_entropy_drift"]
 
-_SERVED = frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus"})
+_SERVED = frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus", "levels", "advantage"})
 
 
 @dataclass(frozen=True)
@@ -94,41 +96,52 @@ def expected_entropy_drift(
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
     refuse_unserved(chosen, _SERVED, "expected_entropy_drift")
-    view = replace(_view(chosen, log_probs, old_log_probs), reference=_reference_of(chosen, reference, policy))
-    old_probs = view.old_probs
-    moments = advantage.moments(reward, np.asarray(old_probs.tolist() if hasattr(old_probs, "cpu") else old_probs))
-    change = chosen.change(view)
-    weights = expected_weights(change, moments, change.survival) | dict(change.bonus)
+    if "advantage" in chosen.needs:
+        advantage = chosen.advantage_rule(advantage, reward)
+    old_probs = np.exp(_plain(old_log_probs))
+    moments, law = advantage.moments(reward, old_probs), _law(chosen, advantage, reward, old_probs)
+    view = replace(_view(chosen, log_probs, old_log_probs, law), reference=_reference_of(chosen, reference, policy))
+    levels = None if law is None else SeenLevels.of(law, tuple(old_probs.shape[:-1]))
+    weighing = weighing_of(chosen, view, None, levels)
+    weights = weighing.expected(moments) | dict(weighing.change.bonus)
     terms = expected_first_order(weights, log_probs, learning_rate=learning_rate, geometry=geometry)
     curvature = None
     if order == 2:
         assert batch is not None
         shared = (advantage.size - 1) / (batch - 1) if isinstance(advantage, GroupRelative) else 0.0
-        curvature = expected_curvature(
-            log_probs,
-            view.ratio,
-            change,
-            moments,
-            learning_rate=learning_rate,
-            geometry=geometry,
-            batch=batch,
+        curvature = curvature_of(
+            log_probs, view.ratio, weighing.of_a_sample(moments), learning_rate=learning_rate, geometry=geometry, batch=batch,
             shared_group=shared,
-            keep=change.survival,
-        )
-    stats = clip_set_stats(change, log_probs, geometry)
+        )  # fmt: skip
+    stats = weighing.sets(log_probs, geometry)
     total = sum(terms.values()) + (0 if curvature is None else curvature)
     gaps = (_gap(stats.mass_low, stats.pi_low), _gap(stats.mass_high, stats.pi_high))
     return DriftTerms(**terms, curvature=curvature, gap_low=gaps[0], gap_high=gaps[1], total=total)
 
 
-def _view(objective: Objective, log_probs: Array, old_log_probs: Array) -> View:
+def _plain(x: Array) -> np.ndarray:
+    """An array of any library as numpy's."""
+    return np.asarray(x.tolist() if hasattr(x, "cpu") else x)
+
+
+def _law(objective: Objective, advantage: Advantage, reward: RewardLaw, old_probs: np.ndarray) -> LevelLaw | None:
+    """The values of the advantage in each context, for an objective that goes by them."""
+    if "levels" not in objective.needs:
+        return None
+    return level_law(advantage, reward, old_probs.reshape(-1, old_probs.shape[-1]))
+
+
+def _view(objective: Objective, log_probs: Array, old_log_probs: Array, law: LevelLaw | None) -> View:
     """The view of the two policies; statistics are made of all their contexts, each with the same share of the samples."""
     view = View.of(log_probs, old_log_probs, objective.needs)
     if "statistics" not in objective.needs:
         return view
-    now, old = (np.asarray(x.tolist()).reshape(1, -1, x.shape[-1]) for x in (log_probs, old_log_probs))
-    share = np.exp(old) / old.shape[1]
-    numbers = objective.statistics(View.of(now, old, objective.needs), share)
+    now, old = (_plain(x).reshape(1, -1, x.shape[-1]) for x in (log_probs, old_log_probs))
+    share, seen = np.exp(old) / old.shape[1], View.of(now, old, objective.needs)
+    if law is not None:
+        levels = SeenLevels.of(law, (1, old.shape[1]))
+        share, seen = share * levels.chances, replace(seen, advantage=levels.values)
+    numbers = objective.statistics(seen, share)
     return replace(view, statistics={name: float(value[0]) for name, value in numbers.items()})
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from entclip.drift.first_order import expected_first_order
+from entclip.drift.weighing import ByLevel, SeenLevels
 from entclip.objectives.base import Change, Objective, View
 from entclip.policies.softmax import Array, Geometry, log_softmax
 
@@ -78,7 +80,7 @@ def drift_class(objective: Objective) -> DriftClass:
     old = log_softmax(_SPREAD * rng.standard_normal((_CONTEXTS, _ACTIONS)) - np.log(np.arange(1, _ACTIONS + 1)))
     old[0] = log_softmax(np.where(np.arange(_ACTIONS) == 0, 8.0, 0.0))  # one action that is nearly certain
     moved = log_softmax(old + _WALK * rng.standard_normal(old.shape))
-    here, there = (own_weights(_change(objective, log_probs, old), *_MOMENTS) for log_probs in (old, moved))
+    here, there = (_own(objective, log_probs, old) for log_probs in (old, moved))
     if _spread(here) > _ROUNDING:
         return "on_policy"
     if float(np.max(np.abs(here))) > _ROUNDING:
@@ -86,15 +88,29 @@ def drift_class(objective: Objective) -> DriftClass:
     return "off_policy" if _spread(there) > _ROUNDING else "none"
 
 
-def _change(objective: Objective, log_probs: np.ndarray, old: np.ndarray) -> Change:
+def _own(objective: Objective, log_probs: np.ndarray, old: np.ndarray) -> Array:
+    """The weights of an objective under a random reward; one that goes by the value of the advantage sees 1 and -1."""
+    if "levels" not in objective.needs:
+        return own_weights(_view_change(objective, log_probs, old, None), *_MOMENTS)
+    both = np.array([1.0, -1.0]).reshape(2, 1, 1)
+    levels = SeenLevels(both, np.full((2, 1, 1), 0.5), both)
+    change = _view_change(objective, log_probs, old, levels)
+    weighing = ByLevel(change, change.survival, levels)
+    return sum(weighing.expected(None).values()) + change.bonus_weights
+
+
+def _view_change(objective: Objective, log_probs: np.ndarray, old: np.ndarray, levels: SeenLevels | None) -> Change:
     """What an objective makes of policies of equal shares; the reference of a penalty is flat."""
     flat = np.full_like(old, -np.log(old.shape[-1])) if "reference" in objective.needs else None
     numbers = {}
     if "statistics" in objective.needs:
-        share = np.exp(old)[None] / len(old)
-        found = objective.statistics(View.of(log_probs[None], old[None], objective.needs, reference=flat), share)
+        share, seen = np.exp(old)[None] / len(old), View.of(log_probs[None], old[None], objective.needs, reference=flat)
+        if levels is not None:
+            share, seen = share * levels.chances[:, None], replace(seen, advantage=levels.values[:, None])
+        found = objective.statistics(seen, share)
         numbers = {name: float(x[0]) for name, x in found.items()}
-    return objective.change(View.of(log_probs, old, objective.needs, numbers, flat))
+    view = View.of(log_probs, old, objective.needs, numbers, flat)
+    return objective.change(view if levels is None else levels.seen_by(view))
 
 
 def _spread(x: np.ndarray) -> float:

@@ -52,6 +52,8 @@ def rare_sample_variance(
     xp = namespace(log_probs)
     probs, x = xp.exp(log_probs), log_probs + entropy[..., None]
     fourth = _fourth_moment(change, moments)
+    if fourth.ndim > log_probs.ndim:  # value by value of the advantage
+        fourth = xp.sum(fourth, axis=0)
     # In logarithms: pi_old below 1e-308 is no float, and its inverse is what counts.
     form = xp.abs(x + 1 - probs * (2 * x + 1))
     tiny = xp.finfo(log_probs.dtype).tiny

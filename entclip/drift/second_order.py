@@ -30,7 +30,9 @@ from entclip.policies.softmax import Array, Geometry
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
 
 __all__ = [
+    "JointValues",
     "SampleWeights",
+    "curvature_of",
     "expected_curvature",
     "expected_step_variance",
     "noise_trace",
@@ -38,6 +40,7 @@ __all__ = [
     "second_order",
     "single_curvature",
     "single_variance",
+    "step_variance_of",
     "weights_by_sign",
 ]
 
@@ -80,7 +83,8 @@ _PAIR_TERMS = (
     (1, "both_plus", "extra_plus", "extra_plus"),
     (1, "both_minus", "extra_minus", "extra_minus"),
     (2, "opposite", "extra_plus", "extra_minus"),
-)
+    (1, "joint", "weight", "weight"),  # of objectives whose weights go by the value of the advantage
+)  # fmt: skip
 
 
 def weights_by_sign(change: Change) -> dict[str, Array]:
@@ -89,9 +93,10 @@ def weights_by_sign(change: Change) -> dict[str, Array]:
     return {"plus": change.gains.plus, "minus": change.gains.minus} | extra
 
 
-def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form) -> Array:
+def pair_sum(pair: PairMoments | JointValues, steps: Mapping[str, Sequence[Any]], form: Form) -> Array:
     """Return tr(M C), C = E[d_i d_j'] for two samples of one group, from mean steps at the reward levels. Claim T8.
 
+    With weights by the value of the advantage ("weight") it is the sum of their joint chances times u'M v of their mean steps.
     With gains alone, u+- the mean step of gain g+- at a level: the sum over levels of
     E[A+A+] u+'M u+ + E[A-A-] u-'M u- - 2 E[A+_i A-_j] u+'M u-.
 
@@ -100,12 +105,19 @@ def pair_sum(pair: PairMoments, steps: Mapping[str, Sequence[Any]], form: Form) 
         form: u' M v, (...) or (..., 1).
     """
     terms = [(k, getattr(pair, name), *(steps[x] for x in ends)) for k, name, *ends in _PAIR_TERMS if set(ends) <= set(steps)]
-    levels, total = range(len(steps["plus"])), 0.0
+    levels, total = range(len(next(iter(steps.values())))), 0.0
     for i in levels:  # one when the reward ignores the action
         for j in levels:
             for factor, table, left, right in terms:
                 total = total + factor * table[..., i, j] * form(left[i], right[j])
     return total
+
+
+@dataclass(frozen=True)
+class JointValues:
+    """Chances that two samples of one group have two pairs of own reward and advantage, (..., 1, Q, Q), given their rewards."""
+
+    joint: Array
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ class SampleWeights:
     mean: Array
     square: Array
     by_sign: Mapping[str, Sequence[Array]]
-    pair: PairMoments | None
+    pair: PairMoments | JointValues | None
     bonus: Array | None = None
 
     @classmethod
@@ -193,17 +205,28 @@ def expected_curvature(
         visits: probability d that a sample visits this context, (...); 1 when every context gets all `batch` samples.
         keep: chances that a sample survives random drops.
     """
+    return curvature_of(
+        log_probs, ratio, SampleWeights.of(change, moments, keep), learning_rate=learning_rate, geometry=geometry, batch=batch,
+        shared_group=shared_group, visits=visits,
+    )  # fmt: skip
+
+
+def curvature_of(
+    log_probs: Array,
+    ratio: Array,
+    weights: SampleWeights,
+    *,
+    learning_rate: Array | float,
+    geometry: Geometry,
+    batch: int,
+    shared_group: float = 0.0,
+    visits: Array | float = 1.0,
+) -> Array:
+    """Return `expected_curvature` of samples whose weights are given, (...), nats. Claims T8, T15."""
     out = second_order(
-        Listed(log_probs),
-        ratio,
-        SampleWeights.of(change, moments, keep),
-        single_curvature,
-        curvature_form,
-        geometry=geometry,
-        batch=batch,
-        shared_group=shared_group,
-        visits=_broadcast(visits),
-    )
+        Listed(log_probs), ratio, weights, single_curvature, curvature_form, geometry=geometry, batch=batch,
+        shared_group=shared_group, visits=_broadcast(visits),
+    )  # fmt: skip
     return learning_rate**2 / 2 * out[..., 0]
 
 
@@ -230,15 +253,25 @@ def expected_step_variance(
     (1 - 1/B) [ c Cov_pi of two of one group + (1 - c) Var_pi(g) ]. KL-matched controls set their learning rate by it. Arguments
     are those of `expected_curvature`.
     """
+    return step_variance_of(
+        log_probs, ratio, SampleWeights.of(change, moments, keep), geometry=geometry, batch=batch, shared_group=shared_group,
+        visits=visits,
+    )  # fmt: skip
+
+
+def step_variance_of(
+    log_probs: Array,
+    ratio: Array,
+    weights: SampleWeights,
+    *,
+    geometry: Geometry,
+    batch: int,
+    shared_group: float = 0.0,
+    visits: Array | float = 1.0,
+) -> Array:
+    """Return `expected_step_variance` of samples whose weights are given, (...)."""
     out = second_order(
-        Listed(log_probs),
-        ratio,
-        SampleWeights.of(change, moments, keep),
-        single_variance,
-        covariance,
-        geometry=geometry,
-        batch=batch,
-        shared_group=shared_group,
-        visits=_broadcast(visits),
-    )
+        Listed(log_probs), ratio, weights, single_variance, covariance, geometry=geometry, batch=batch,
+        shared_group=shared_group, visits=_broadcast(visits),
+    )  # fmt: skip
     return out[..., 0]

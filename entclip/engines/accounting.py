@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative, remainder_bounds
-from entclip.drift.first_order import clip_set_stats, expected_first_order, expected_weights
-from entclip.drift.second_order import expected_curvature
+from entclip.drift.first_order import expected_first_order
+from entclip.drift.second_order import curvature_of
 from entclip.drift.steps import expected_step, logit_step, step_adjoint
-from entclip.objectives.base import CAUSES, Keep, Objective, View, sample_counts, weights_of
-from entclip.objectives.drop import both_survived, split_survivors
+from entclip.drift.weighing import SeenLevels, Weighing, weighing_of
+from entclip.objectives.base import CAUSES, Keep, Objective, View
 from entclip.policies.softmax import Array, Geometry, entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
@@ -51,6 +51,7 @@ def account(
     keep: Keep | None = None,
     statistics: Mapping[str, Array] | None = None,
     reference: Array = None,
+    levels: SeenLevels | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the new log pi (..., V) and the columns of this update, each (...).
 
@@ -62,10 +63,12 @@ def account(
         keep: survival probabilities of samples with A > 0 and A < 0 in a control run.
         statistics: those of this update that the objective looks at, each one number or (..., 1).
         reference: log-probabilities of the reference policy, (..., V), where the objective looks at one.
+        levels: the values of the advantage, where the objective goes by them; `sums` then counts samples by them.
     Raises: RunawayError if a column is not finite.
     """
     view = View.of(log_probs, old_log_probs, scheme.objective.needs, statistics, reference)
-    books = _Books(scheme, view, _Rates.of(learning_rate, visits, scheme.geometry), keep)
+    weighing = weighing_of(scheme.objective, view, keep, levels)
+    books = _Books(scheme, view, _Rates.of(learning_rate, visits, scheme.geometry), weighing)
     with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
         new, columns = books.realised(old_log_probs, sums)
         if moments is not None:
@@ -116,18 +119,15 @@ class _Rates(NamedTuple):
 class _Books:
     """One update of some units: what the objective makes of their policies, and the columns that follow."""
 
-    def __init__(self, scheme: Scheme, view: View, rates: _Rates, keep: Keep | None) -> None:
-        self.scheme, self.view, self.rates = scheme, view, rates
-        self.change = scheme.objective.change(view)
-        self.keep = both_survived(self.change.survival, keep)
+    def __init__(self, scheme: Scheme, view: View, rates: _Rates, weighing: Weighing) -> None:
+        self.scheme, self.view, self.rates, self.weighing = scheme, view, rates, weighing
+        self.change = weighing.change
 
     def realised(self, old_log_probs: Array, sums: Any) -> tuple[Array, dict[str, Array]]:
         """Return the new log pi, and the causes, curvature and remainder of the step that the samples make."""
         log_probs, geometry, rate = self.view.log_probs, self.scheme.geometry, self.rates.step
         xp, change = namespace(log_probs), self.change
-        shares = () if change.extra_plus is None else (sums.n_plus / self.scheme.batch, sums.n_minus / self.scheme.batch)
-        weights = split_survivors(change, sums.plus, sums.minus, self.keep, *shares)
-        total = weights_of(change, sums.plus, sums.minus, *shares)
+        weights, total = self.weighing.realised(sums, self.scheme.batch)
         step = logit_step(total, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
         bonus = self._bonus()
         if bonus is not None:
@@ -162,29 +162,18 @@ class _Books:
     def expected(self, moments: AdvantageMoments, visits: Array | float) -> dict[str, Array]:
         """Return T5 and T8, given the policies before the update."""
         log_probs, geometry, rates = self.view.log_probs, self.scheme.geometry, self.rates
-        weights = expected_weights(self.change, moments, self.keep)
-        first = expected_first_order(weights, log_probs, learning_rate=rates.mean, geometry=geometry)
-        curvature = expected_curvature(
-            log_probs,
-            self.view.ratio,
-            self.change,
-            moments,
-            learning_rate=rates.scatter,
-            geometry=geometry,
-            batch=self.scheme.batch,
-            shared_group=self.scheme.shared_group,
-            visits=visits,
-            keep=self.keep,
-        )
+        first = expected_first_order(self.weighing.expected(moments), log_probs, learning_rate=rates.mean, geometry=geometry)
+        curvature = curvature_of(
+            log_probs, self.view.ratio, self.weighing.of_a_sample(moments), learning_rate=rates.noise, geometry=geometry,
+            batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits,
+        )  # fmt: skip
         return {f"expected_{cause}": value for cause, value in first.items()} | {"expected_curvature": curvature}
 
     def clips(self, sums: Any) -> dict[str, Array]:
         """Return the probability and entropy value of the clip sets, and the samples that a side acted on."""
-        change, log_probs = self.change, self.view.log_probs
-        xp = namespace(log_probs)
-        columns = clip_set_stats(change, log_probs, self.scheme.geometry)._asdict()
-        counts = sample_counts(change, sums.n_plus, sums.n_minus)
-        return columns | {name: xp.sum(value, axis=-1) for name, value in counts.items()}
+        xp, log_probs = namespace(self.view.log_probs), self.view.log_probs
+        columns = self.weighing.sets(log_probs, self.scheme.geometry)._asdict()
+        return columns | {name: xp.sum(value, axis=-1) for name, value in self.weighing.counts(sums).items()}
 
 
 def _distances(view: View, old_log_probs: Array) -> dict[str, Array]:

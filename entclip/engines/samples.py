@@ -6,6 +6,7 @@ linear in A+ and A-. So a minibatch is four arrays (..., N, V), whatever the num
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import Keep
 from entclip.rewards.advantage import GroupRelative, Independent
+from entclip.rewards.levels import LevelLaw, nearest
 from entclip.rewards.reward import DiscreteReward, Gaussian, TableReward
 
 __all__ = [
@@ -21,21 +23,31 @@ __all__ = [
     "advantages_of",
     "chances_of",
     "draw_advantages",
+    "draw_levels",
     "draw_rewards",
     "draw_sums",
     "law_mean",
     "shuffled_slots",
+    "sums_of_levels",
     "sums_of_slots",
 ]
 
 
 class Sums(NamedTuple):
-    """Per action: sums of A+ and A- over the samples divided by B, and the numbers of samples with A > 0 and A < 0."""
+    """Per action: sums of A+ and A- over the samples divided by B, and the numbers of samples with A > 0 and A < 0.
+
+    levels: how many samples have each value of the advantage, (..., L, V), where an objective goes by those.
+    """
 
     plus: np.ndarray
     minus: np.ndarray
     n_plus: np.ndarray
     n_minus: np.ndarray
+    levels: np.ndarray | None = None
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Sums:
+        """Return the same with every array changed."""
+        return Sums(*(None if x is None else change(x) for x in self))  # type: ignore[arg-type]
 
 
 class Samples(NamedTuple):
@@ -201,6 +213,43 @@ def _sums_of_counts(counts: np.ndarray, levels: np.ndarray, batch: int) -> Sums:
         sums.append((np.broadcast_to(value, shape), np.broadcast_to(count, shape)))
     (plus, n_plus), (minus, n_minus) = sums
     return Sums(plus, minus, n_plus, n_minus)
+
+
+def draw_levels(
+    experiment: Experiment,
+    probs: np.ndarray,
+    law: LevelLaw,
+    slots: tuple[np.ndarray, np.ndarray] | None,
+    rngs: tuple[np.random.Generator, np.random.Generator],
+    *,
+    mirror: bool = False,
+    keep: tuple[Keep, np.random.Generator] | None = None,
+) -> Sums:
+    """Draw one minibatch as `draw_sums` does, or take its slots, and count samples by the value of their advantage.
+
+    keep: chances to survive, as numbers or (L, U, A), and the stream of the drop.
+    """
+    if slots is None and isinstance(experiment.advantage, Independent):
+        counts, _ = _counts(experiment, probs, experiment.update.batch, rngs, mirror)
+        counts = np.moveaxis(counts, -1, -2)
+    else:
+        actions, values = slots or _slots(experiment, probs, experiment.update.batch, rngs, mirror)
+        units, size, number = len(probs), probs.shape[-1], law.values.shape[1]
+        cell = (np.arange(units)[:, None] * number + nearest(values, law.values)) * size + actions
+        counts = np.bincount(cell.ravel(), minlength=units * number * size).reshape(units, number, size)
+    if keep is not None:
+        up = np.moveaxis(law.values, 1, 0)[..., None] > 0
+        chance = np.where(up, *keep[0])  # (L, U, A)
+        counts = keep[1].binomial(counts, np.broadcast_to(np.moveaxis(chance, 0, 1), counts.shape))
+    return sums_of_levels(counts, law.values, experiment.update.batch)
+
+
+def sums_of_levels(counts: np.ndarray, values: np.ndarray, batch: int) -> Sums:
+    """Return sums per action from counts (..., L, A) of samples by the value (..., L) of their advantage."""
+    value, number = values[..., None], counts.astype(float)
+    plus, minus = (np.sum(number * np.maximum(x, 0), axis=-2) / batch for x in (value, -value))
+    up, down = (np.sum(number * (x > 0), axis=-2) for x in (value, -value))
+    return Sums(plus, minus, up, down, number)
 
 
 def shuffled_slots(

@@ -17,10 +17,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from entclip.policies.softmax import Array, entropy, importance_ratio
+from entclip.rewards.advantage import Advantage
+from entclip.rewards.reward import RewardLaw
 from entclip.support.namespace import namespace
 
 __all__ = [
@@ -55,6 +57,10 @@ class View:
         entropy, old_entropy: H of pi and of pi_old in each context, nats, (..., 1); None unless the objective needs "entropy".
         statistics: numbers of this update by name, each one number or (..., 1); see Objective.statistics.
         reference: log-probabilities of the reference policy, (..., V), where a run has one.
+        advantage: the advantage of the samples, where the objective needs "levels": one value after the other on a first axis,
+            (L, ..., 1), before samples are drawn, or that of each sample, (..., V). What depends on it has that axis, too.
+        rewards, chances: own rewards at those values, (L, ..., 1), None where a value does not tell them; P(value | action),
+            (L, ..., V) or (L, ..., 1). None of samples.
     """
 
     ratio: Array
@@ -64,6 +70,9 @@ class View:
     old_entropy: Array = None
     statistics: Mapping[str, Array] = field(default_factory=dict)
     reference: Array = None
+    advantage: Array = None
+    rewards: Array = None
+    chances: Array = None
 
     @classmethod
     def of(
@@ -218,9 +227,17 @@ class Objective(ABC):
 
         Args:
             view: all contexts of each replica, (R, S, V), numpy arrays.
-            share: of the samples of a replica that are of each action in each context, (R, S, V), adding up to 1.
+            share: of the samples of a replica that are of each action in each context, (R, S, V), adding up to 1; of those with
+                each value of the advantage, (L, R, S, V), where the objective needs "levels".
         """
         raise NotImplementedError
+
+    def advantage_rule(self, given: Advantage, reward: RewardLaw) -> Advantage:
+        """Return the rule that makes rewards into advantages, from the experiment's: slot for members that need "advantage".
+
+        Raises: ValueError where the member has none for such advantages or rewards.
+        """
+        return given
 
     @property
     def hard(self) -> bool:
@@ -302,7 +319,7 @@ def split_by_cause(change: Change, plus: Array, minus: Array, n_plus: Array = No
 
 def weight(objective: Objective, view: View, advantage: Array) -> Array:
     """Return c(r, A) = r A g, and the extra weight by the sign of A: the factor on grad log pi of each sample. Claim T4."""
-    xp, change = namespace(view.ratio), objective.change(view)
+    xp, change = namespace(view.ratio), objective.change(replace(view, advantage=advantage))
     out = view.ratio * advantage * xp.where(advantage > 0, change.gains.plus, change.gains.minus)
     if change.extra_plus is None:
         return out

@@ -13,7 +13,8 @@ NEEDS = {
     "entropy": "the entropy of each context",
     "statistics": "numbers made of all contexts of a replica",
     "sequence": "the ratio of a whole sequence",
-    "levels": "the size of the advantage",
+    "levels": "the advantage value by value",
+    "advantage": "rewards, which it makes into advantages by a rule of its own",
     "reference": "a reference policy",
     "penalty": "samples for weights that do not scale with the advantage",
     "survival": "samples that it drops at random, each action's with a chance of its own",
@@ -27,9 +28,10 @@ def refuse_unserved(objective: Objective, serves: Set[str], who: str) -> None:
     if unknown:
         raise SpecError(f"{type(objective).__name__} needs {', '.join(sorted(unknown))}: choose from {', '.join(NEEDS)}.")
     if missing:
+        engines = "sampled or exact" if {"levels", "sequence"} & set(missing) else "sampled, exact or reduced"
         raise SpecError(
             f"the objective {_name(objective)} looks at {' and '.join(NEEDS[need] for need in missing)}, which {who} does not "
-            "offer: use the engine sampled, exact or reduced, or another objective."
+            f"offer: use the engine {engines}, or another objective."
         )
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from entclip import objective, run
 from entclip.cli.app import app
+from entclip.cli.compare import _served
 from entclip.experiments.experiment import parse_experiment
 from entclip.runs.comparison import compare
 
@@ -114,6 +115,17 @@ def test_a_runaway_leaves_the_others(file: str) -> None:
     summary = json.loads(done.output)
     assert "no finite number" in summary["failed"]["reinforce"]
     assert [row["objective"] for row in summary["comparison"]] == ["none"]
+
+
+def test_all_leaves_out_what_does_not_fit_the_experiment_and_says_why() -> None:
+    served, unfit = _served("sampled", parse_experiment(SPEC))
+    assert next(iter(served)) == "clip"
+    assert {"steer", "cde", "clip_cov"} <= served.keys()
+    assert unfit.keys() == {"qae", "leave_one_out", "gapo"}
+    assert "use advantage.kind = 'group'" in unfit["qae"]
+    groups = parse_experiment(SPEC | {"advantage": {"kind": "group", "size": 8}, "reward": {"kind": "bernoulli", "p": 0.5}})
+    assert _served("sampled", groups)[1].keys() == {"cde"}
+    assert "steer" not in _served("reduced", groups)[0]
 
 
 def test_the_command(file: str, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from tests.properties.oracle import complex_entropy
 from tests.properties.published import published_surrogate
 
 # Of one context a mask of contexts keeps it; the reference of a KL term is where a run starts (test_beyond_gains.py).
-MEMBERS = {k: o for k, o in members(0.2, NEEDS.keys()).items() if k not in ("high_entropy_mask", "reference_kl")}
+# Rules for groups have a test of their own (test_rules.py).
+ELSEWHERE = {"high_entropy_mask", "reference_kl", "qae", "leave_one_out", "gapo"}
+MEMBERS = {k: o for k, o in members(0.2, NEEDS.keys()).items() if k not in ELSEWHERE}
 MEMBERS |= {"erc": objective("erc", entropy_low=0.5, entropy_high=2.0), "erc_left": MEMBERS["erc"]}
 OLD = log_softmax(np.array([1.2, 0.3, -0.4, 0.9, -1.5, -0.1]))
 MOVE = np.array([0.35, -0.5, 0.2, -0.3, 0.45, -0.12])
@@ -43,13 +45,28 @@ def gradient_of_the_surrogate(member: Objective, reward: DiscreteReward, logits:
     chances = np.broadcast_to(reward.level_probs, (6, len(reward.levels)))
     levels = reward.levels - np.sum(old[:, None] * chances * reward.levels)
 
+    # CDE shapes rewards, all others see advantages.
+    law = list(zip(reward.levels if member.kind == "cde" else levels, chances.T, strict=True))
+
     def mean(theta: np.ndarray) -> complex:
         r = np.exp(complex_log_softmax(theta) - OLD)
-        values = [published_surrogate(member, r, r0, np.full(6, level), old) for level in levels]
-        bonus = member.coefficient * complex_entropy(theta) if member.kind == "entropy_bonus" else 0.0
+        values = [published_surrogate(member, r, r0, np.full(6, level), old, law) for level in levels]
+        right = sum(c * (level > 0) for c, level in zip(chances.T, levels, strict=True))
+        bonus = bonus_of(member, theta, logits, right)
         return complex(bonus + sum(np.sum(old * c * v) for c, v in zip(chances.T, values, strict=True)))
 
     return np.array([mean(logits + 1j * STEP * unit).imag / STEP for unit in np.eye(6)])
+
+
+def bonus_of(member: Objective, theta: np.ndarray, held: np.ndarray, right: np.ndarray) -> complex:
+    """What a member adds to the mean of its samples: right is the chance of each action to do well."""
+    entropy = float(complex_entropy(held).real)
+    if member.kind == "entropy_bonus" or (member.kind == "aer" and entropy <= member.target):
+        return complex(member.coefficient * complex_entropy(theta))
+    if member.kind == "aepo":  # REINFORCE on right answers drawn at a temperature
+        drawn = np.exp(held / (member.hot if entropy < member.target else member.cold))
+        return complex(member.coefficient * np.sum(drawn / drawn.sum() * right * complex_log_softmax(theta)))
+    return 0j
 
 
 def measured_slope(member: Objective, reward: DiscreteReward, geometry: Geometry) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from entclip.objectives.base import Objective
 
 _STEP = 1e-10  # of the complex step, whose error is its square; smaller, and the smallest ratios of the tests would underflow
+Law = list[tuple[float, np.ndarray]]  # values of the advantage, each with P(value | action)
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]  # r0, A, pi_old
 
 
@@ -22,8 +23,17 @@ def gated(o: Objective) -> bool:
     return o.kind not in ("cispo", "cispo_trl", "cispo_torchrl", "truncated_weights")
 
 
-def published_surrogate(o: Objective, r: np.ndarray, r0: np.ndarray, a: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """The published surrogate of each sample, to be maximised, at a (complex) ratio r near r0."""
+def published_surrogate(
+    o: Objective, r: np.ndarray, r0: np.ndarray, a: np.ndarray, old: np.ndarray, law: Law | None = None
+) -> np.ndarray:
+    """The published surrogate of each sample, to be maximised, at a (complex) ratio r near r0.
+
+    law: of the samples of the whole update, for members that take statistics of them: pairs of advantages, one of each action,
+        and the chances of the actions to have them. The samples are then the actions of one context.
+    """
+    if o.kind in _OF_BATCHES:
+        assert law is not None
+        return _OF_BATCHES[o.kind](o, r, (r0, a, old), law)
     return _SURROGATES[o.kind](o, r, (r0, a, old))
 
 
@@ -197,6 +207,114 @@ _SURROGATES: dict[str, Callable[[Objective, np.ndarray, Sample], np.ndarray]] = 
     "erc": _erc,
     "clip_b": _clip_b,
     "repo": _repo,
-    "entropy_bonus": lambda o, r, s: _clipped(o.low, o.high)(r, s),  # the bonus is no sample's
+    **dict.fromkeys(("entropy_bonus", "aer", "aepo"), lambda o, r, s: _clipped(o.low, o.high)(r, s)),  # a bonus is no sample's
     "random_drop": lambda o, r, s: np.where(s[1] > 0, 1 - o.drop_pos, 1 - o.drop_neg) * r * s[1],  # the mean over coins
+}
+
+
+# ---- Members that take statistics of all samples of an update ---------------------------------------------------------------
+
+
+def _mean(old: np.ndarray, law: Law, f: Callable[[float], np.ndarray | float]) -> float:
+    """The mean over samples of a function of the advantage, an array over actions."""
+    return float(sum(np.sum(old * chance * f(a)) for a, chance in law))
+
+
+def _steer(o, r, s, law):
+    r0, a, old = s
+    pi = r0 * old
+
+    def omega(x):
+        return x / old * pi * (1 - pi) * (np.log(pi) + _entropy(pi))
+
+    largest = max(np.max(np.abs(omega(x)) * (c > 0)) for x, c in law)
+    factor = np.exp(np.log(o.lambda_min) * np.abs(omega(a)) / max(largest, 0.02))
+    return np.maximum(factor, o.lambda_min) * _dual_clip(o, r, s)
+
+
+def _cov(s, law):
+    r0, _, old = s
+    log_pi = np.log(r0 * old)
+    mean_a, mean_log = _mean(old, law, lambda x: x), _mean(old, law, lambda x: log_pi)
+    return lambda x: (x - mean_a) * (log_pi - mean_log)
+
+
+def _clip_cov(o, r, s, law):
+    """The mean over the coins."""
+    r0, a, old = s
+    cov = _cov(s, law)
+
+    def candidate(x):
+        clipped = ((x > 0) & (r0 > 1 + o.high)) | ((x < 0) & (r0 < 1 - o.low))
+        return (cov(x) > o.lower) & (cov(x) < o.upper) & ~clipped
+
+    number = _mean(old, law, lambda x: candidate(x).astype(float))
+    dropped = 0.0 if number == 0 else min(o.ratio / number, 1.0)
+    return np.where(candidate(a), 1 - dropped, 1.0) * _clipped(o.low, o.high)(r, s)
+
+
+def _kl_cov(o, r, s, law):
+    r0, a, old = s
+    cov, held = _cov(s, law), 0.0
+    for value, chance in sorted(((v, p) for x, c in law for v, p in zip(cov(x), old * c, strict=True) if p > 0), reverse=True):
+        threshold, held = value, held + chance
+        if held >= o.ratio:
+            break
+    chosen = cov(a) >= threshold - 1e-12
+    return r * a - np.where(chosen, o.coefficient * np.sign(np.log(r0)) * np.log(r), 0)  # |log r|
+
+
+def _clip_v(o, r, s, law):
+    _, a, old = s
+    push = old * (_entropy(old) + np.log(old))
+    d = np.sum(old * push) - push
+    least = o.mu * np.sqrt(np.sum(old * d**2) - np.sum(old * d) ** 2)
+    bad = sum((c for x, c in law if x < 0), np.zeros_like(old)) * old
+    if np.sum(bad * (d > least)) > o.max_fraction:
+        taken = 0.0
+        for k in np.argsort(-d):
+            taken, least = taken + bad[k], d[k] - 1e-12
+            if taken >= o.max_fraction:
+                break
+    return np.where((a < 0) & (d > least), 0, _clipped(o.low, o.high)(r, s))
+
+
+def _bapo(o, r, s, law):
+    r0, _, old = s
+    low, high = o.low, o.high
+    while True:
+        up = _mean(old, law, lambda x: old * r0 * max(x, 0) * (r0 <= 1 + high))  # noqa: B023
+        down = _mean(old, law, lambda x: old * r0 * max(-x, 0) * (r0 >= 1 - low))  # noqa: B023
+        if up >= o.target * (up + down) or (high >= o.high_end and low <= o.low_end):
+            return _clipped(low, high)(r, s)
+        if high < o.high_end:
+            high = min(high + o.high_step, o.high_end)
+        else:
+            low = max(low - o.low_step, o.low_end)
+
+
+def _adapo(o, r, s, law):
+    target = _entropy(s[2]) if o.target is None else o.target
+    high = min(max(o.high + o.gain * (target - _entropy(s[0] * s[2])), o.least), o.most)
+    return _clipped(o.low, high)(r, s)
+
+
+def _cde(o, r, s, law):
+    """The reward is the advantage and a number: `law` has rewards here."""
+    r0, a, old = s
+
+    def shaped(x):
+        return x + o.omega * np.minimum(abs(x) / o.kappa, -o.alpha * np.log(old))
+
+    return _clipped(o.low, o.high)(r, (r0, shaped(a + _mean(old, law, lambda x: x)) - _mean(old, law, shaped), old))
+
+
+_OF_BATCHES: dict[str, Callable[[Objective, np.ndarray, Sample, Law], np.ndarray]] = {
+    "steer": _steer,
+    "clip_cov": _clip_cov,
+    "kl_cov": _kl_cov,
+    "clip_v": _clip_v,
+    "bapo": _bapo,
+    "adapo": _adapo,
+    "cde": _cde,
 }

@@ -105,6 +105,7 @@ CLASSES = {
         *((name, {}) for name in ("none", "reinforce", "truncated_weights", "cispo", "cispo_trl", "cispo_torchrl", "abc_grpo")),
         ("sapo", {"tau_pos": 1.3, "tau_neg": 1.3}),
         ("erc", {"low": 1.0, "high": math.inf}),
+        ("steer", {"low": 1.0, "high": math.inf, "cap": math.inf}),  # advantages of one size
     ],
     "constant": [("positive_weight", {"lambda_pos": 0.5}), ("w_reinforce", {})],
     "off_policy": [
@@ -114,10 +115,15 @@ CLASSES = {
         ("sapo", {}),
         ("dppo_tv", {"delta": 0.01}),
         ("flexible", {}),
+        *((name, {}) for name in ("leave_one_out", "gapo", "bapo", "adapo", "kl_cov")),
     ],
     "on_policy": [
         *((name, {}) for name in ("entropy_bonus", "reference_kl", "repo_r")),
         ("entropic", {"alpha": 0.5}),
+        *((name, {}) for name in ("cde", "aepo")),
+        ("aer", {"target": 5.0}),
+        ("clip_v", {"mu": 1.0, "max_fraction": 0.1}),
+        ("clip_cov", {"lower": 0.2}),
     ],
 }
 

@@ -32,6 +32,7 @@ from entclip.engines.head.samples import draw_actions, draw_advantages, draw_uni
 from entclip.engines.head.state import HeadRollout, HeadState, block_of, normalised
 from entclip.engines.head.update import BlockSums, block_sums, update
 from entclip.engines.minibatches import fresh_minibatches, scheme_of
+from entclip.engines.rules import ruled
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import HiddenSpec
 from entclip.ledger.entry import Entry
@@ -102,7 +103,7 @@ class HeadEngine:
         nothing = torch.zeros((replicas, contexts), dtype=torch.float64, device=self.device)
         policy = experiment.policy
         state = HeadState(
-            experiment=experiment,
+            experiment=ruled(experiment, objective),
             objective=objective,
             context=np.tile(np.arange(contexts), replicas),
             replica=np.repeat(np.arange(replicas), contexts),

@@ -37,6 +37,7 @@ from entclip.engines.llm.task import task_named
 from entclip.engines.llm.threads import threads_for
 from entclip.engines.llm.train import take, update
 from entclip.engines.minibatches import fresh_minibatches
+from entclip.engines.rules import ruled
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import LanguageModelSpec
 from entclip.ledger.entry import Entry
@@ -121,7 +122,7 @@ class LlmEngine:
         """Return the state of these replicas of an experiment that has begun: all of them, or some that are run by themselves."""
         ones = np.ones(len(replicas))
         return LlmState(
-            experiment=begun.experiment,
+            experiment=ruled(begun.experiment, objective),
             objective=objective,
             context=np.zeros(len(replicas), dtype=np.int64),
             replica=np.arange(len(replicas)),

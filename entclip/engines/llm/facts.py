@@ -69,6 +69,7 @@ LLM = EngineFacts(
     words="trained for real, with the entropy ledger inside",
     measures="a language model on its probe contexts",
     policies=("language_model",),
+    serves=frozenset({"advantage"}),
     optimizers=("sgd", "adam", "adamw"),
     devices=("cpu", "cuda"),
     dtypes=("float32", "float64", "bfloat16"),

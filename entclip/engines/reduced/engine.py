@@ -29,7 +29,8 @@ from entclip.engines.reduced.searches import IdTable
 from entclip.engines.reduced.sight import entropies
 from entclip.engines.reduced.state import ReducedRollout, ReducedState, places, sight_of
 from entclip.engines.reduced.steps import Optimizer
-from entclip.engines.reduced.update import Draw, update_chunk
+from entclip.engines.reduced.update import Draw, update_cell
+from entclip.engines.rules import ruled
 from entclip.engines.statistics import after_update, before_update, pack_statistics, unpack_statistics
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
@@ -82,7 +83,7 @@ class ReducedEngine:
         d, law = np.tile(given / given.mean(), replicas), np.tile(context_law, replicas)
         adam = experiment.update.optimizer != "sgd"
         state = ReducedState(
-            experiment=experiment,
+            experiment=ruled(experiment, objective),
             objective=objective,
             context=np.tile(np.arange(contexts), replicas),
             replica=np.repeat(np.arange(replicas), contexts),

@@ -14,7 +14,6 @@ import numpy as np
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, take_moments
 from entclip.engines.outcomes import enumerate_all
-from entclip.engines.samples import Sums
 from entclip.engines.statistics import after_update, before_update
 from entclip.engines.tabular.facts import EXACT, MAX_OUTCOMES
 from entclip.engines.tabular.table import (
@@ -52,6 +51,11 @@ class ExactEngine(TabularBooks):
                 f"the exact engine lists reward values, but reward.kind = {experiment.reward.kind!r} is continuous: "
                 "use bernoulli, rademacher or table, or the sampled engine."
             )
+        if objective.source == "batch" and "survival" in objective.needs:
+            raise SpecError(
+                f"the exact engine lists what {objective.kind!r} drops before it knows the minibatch, but source = 'batch' makes "
+                "its chances of that minibatch: use source = 'policies' or 'previous', or the sampled engine."
+            )
         return begin(self.facts, experiment, objective, replicas=1)
 
     def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:
@@ -67,15 +71,18 @@ class ExactEngine(TabularBooks):
         own, keep = state.origin, survival_of(state, slice(None))
         if keep is not None:  # which depends on where a branch has come
             rows, own = state.origin, np.arange(len(state.origin))
-        sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs[rows], keep)
+        values = None if state.levels is None or keep is None else state.levels
+        if state.levels is not None and keep is None:
+            values = rollout.levels
+        sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs[rows], keep, values)
         size = _joint(state)
         parent, outcome, chance = _branches(law[own], size)
         origin = state.origin[parent]
-        flat = Sums(*(np.broadcast_to(x, (len(law), *x.shape[1:]))[own[parent], outcome] for x in sums))
+        flat = sums.map(lambda x: np.broadcast_to(x, (len(law), *x.shape[1:]))[own[parent], outcome])
         branched = _take(state, parent, state.weight[parent] * chance, size)
 
         def made(samples: bool) -> dict[str, np.ndarray]:
-            return statistics_of(branched, flat.n_plus + flat.n_minus)
+            return statistics_of(branched, flat)
 
         if state.objective.source == "batch":
             branched = before_update(branched, made)
@@ -125,6 +132,7 @@ def _take(state: TabularState, rows: np.ndarray, weight: np.ndarray, size: int) 
         context_weight=state.context_weight[rows],
         origin=state.origin[rows],
         visits=None if state.visits is None else state.visits[rows],
+        levels=None if state.levels is None else state.levels.take(rows),
         statistics={name: value[rows] for name, value in state.statistics.items()},
         weight=weight,
     )

@@ -17,7 +17,8 @@ from entclip.support.random import chunk_size
 __all__ = ["EXACT", "MAX_OUTCOMES", "SAMPLED", "multisets"]
 
 MAX_OUTCOMES = 1_000_000
-_TEMPORARIES = 60  # arrays of a chunk that live at the same time
+_SERVES = frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus", "levels", "advantage"})
+_TEMPORARIES = 60  # arrays of a cell that live at the same time
 _ELEMENT, _SAMPLE = 1e-6, 1e-7  # seconds for an action of a unit in an update, for a sample drawn one by one
 
 
@@ -76,7 +77,7 @@ SAMPLED = EngineFacts(
     short="Monte Carlo",
     words="simulated by drawing samples",
     policies=(*TABLES, "autoregressive"),
-    serves=frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus"}),
+    serves=_SERVES,
     size=_sampled,
 )
 EXACT = EngineFacts(
@@ -84,7 +85,7 @@ EXACT = EngineFacts(
     short="every outcome",
     words="computed from every possible outcome with its probability, so that there is no sampling error",
     policies=(*TABLES, "autoregressive"),
-    serves=frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus"}),
+    serves=_SERVES,
     drawn=False,
     size=_exact,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of
-from entclip.engines.samples import Sums, draw_sums, shuffled_slots, sums_of_slots
+from entclip.engines.samples import Sums, draw_levels, draw_sums, shuffled_slots, sums_of_slots
 from entclip.engines.statistics import after_update, before_update
 from entclip.engines.tabular.facts import SAMPLED
 from entclip.engines.tabular.table import (
@@ -92,27 +92,24 @@ class SampledEngine(TabularBooks):
         keep: Keep | None,
     ) -> Sums:
         if minibatch.sums is not None:
-            return Sums(*(x[rows] for x in minibatch.sums))
+            return minibatch.sums.map(lambda x: x[rows])
         if minibatch.samples is not None:
             taken, advantages = (x[rows] for x in minibatch.samples)
             return sums_of_slots(taken, advantages, rollout.old_sequence_probs.shape[-1])
         experiment, probs = state.experiment, rollout.old_sequence_probs[rows]
         where = (state.rollout, minibatch.index, key)
         drop = None if keep is None else (keep, stream(experiment.seed, "drop", *where))
-        batch = experiment.update.batch
+        batch, slots = experiment.update.batch, None
         if rollout.slots is not None:
             part = slice(minibatch.index * batch, (minibatch.index + 1) * batch)
             actions, values = (x[rows, part] for x in rollout.slots)
-            return sums_of_slots(actions, values, probs.shape[-1], drop)
-        return draw_sums(
-            experiment,
-            probs,
-            batch,
-            stream(experiment.seed, "actions", *where),
-            stream(experiment.seed, "rewards", *where),
-            mirror=mirror,
-            keep=drop,
-        )
+            if state.levels is None:
+                return sums_of_slots(actions, values, probs.shape[-1], drop)
+            slots = (actions, values)
+        rngs = stream(experiment.seed, "actions", *where), stream(experiment.seed, "rewards", *where)
+        if state.levels is not None:
+            return draw_levels(experiment, probs, state.levels.take(rows), slots, rngs, mirror=mirror, keep=drop)
+        return draw_sums(experiment, probs, batch, *rngs, mirror=mirror, keep=drop)
 
     def step(
         self, state: TabularState, rollout: TabularRollout, minibatch: Minibatch, directive: Directive
@@ -124,11 +121,9 @@ class SampledEngine(TabularBooks):
         def made(samples: bool) -> dict[str, np.ndarray]:
             if not samples:
                 return statistics_of(state, None)
-            counts = np.empty(rollout.old_sequence_probs.shape)
-            for chunk in chunks:  # drawn again, samples are the same
-                sums = self._sums(state, rollout, minibatch, *chunk, directive.keep)
-                counts[chunk[0]] = sums.n_plus + sums.n_minus
-            return statistics_of(state, counts)
+            drawn = [self._sums(state, rollout, minibatch, *cell, directive.keep) for cell in cells]  # the same as below
+            order = np.argsort(np.concatenate([np.arange(len(new))[rows] for rows, _, _ in cells]))
+            return statistics_of(state, _joined(drawn, order))
 
         state = before_update(state, made)
         if directive.step_variance is not None:
@@ -142,3 +137,9 @@ class SampledEngine(TabularBooks):
                 columns.setdefault(name, np.empty(len(new)))[rows] = value
         entry = entry_of(state, minibatch, columns, drawn=self.facts.drawn)
         return dataclasses.replace(after_update(state, made), log_probs=new), entry
+
+
+def _joined(parts: list[Sums], order: np.ndarray) -> Sums:
+    """Sums of cells as those of all units, in the order of the units."""
+    columns = [None if x[0] is None else np.concatenate(x)[order] for x in zip(*parts, strict=True)]
+    return Sums(*columns)  # type: ignore[arg-type]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from entclip.drift.rare_samples import rare_sample_variance
-from entclip.drift.second_order import expected_step_variance
+from entclip.drift.second_order import step_variance_of
+from entclip.drift.weighing import SeenLevels, Weighing, weighing_of
 from entclip.engines.accounting import account
 from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_optimizer
 from entclip.engines.facts import EngineFacts
 from entclip.engines.minibatches import fresh_minibatches, scheme_of, step_weight, take_moments
+from entclip.engines.rules import ruled
 from entclip.engines.samples import Sums
 from entclip.engines.statistics import pack_statistics, unpack_statistics
 from entclip.engines.tabular.token_moments import token_moments, with_prefix_axis
@@ -27,6 +29,7 @@ from entclip.objectives.needs import refuse_unserved
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments
+from entclip.rewards.levels import LevelLaw, level_law
 from entclip.support.errors import SpecError
 
 __all__ = [
@@ -52,6 +55,7 @@ class TabularState(State):
     old_log_probs: np.ndarray
     origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
     visits: np.ndarray | None = None  # d(s) of the prefixes under pi_old, (U, N); None for single tokens
+    levels: LevelLaw | None = None  # of the advantages of a rollout, if the objective goes by their values
     reference: np.ndarray | None = None  # log-probabilities of the start policy, (contexts, N, V), if the objective looks at it
 
     @property
@@ -66,6 +70,7 @@ class TabularRollout(Rollout):
 
     old_sequence_probs: np.ndarray
     moments: AdvantageMoments
+    levels: LevelLaw | None = None
     slots: tuple[np.ndarray, np.ndarray] | None = None
     rare_variance: np.ndarray | None = None  # of the curvature of a natural step from rare samples, at its start, (U,)
 
@@ -75,11 +80,12 @@ def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, repl
     facts.refuse_oversize(experiment)
     refuse_optimizer(facts, experiment)
     refuse_unserved(objective, facts.serves, f"the {facts.name} engine")
-    start = start_of(experiment)
-    if start.tree.length > 1 and "survival" in objective.needs:
+    start, experiment = start_of(experiment), ruled(experiment, objective)
+    if start.tree.length > 1 and objective.needs & {"survival", "levels"}:
+        what = "drops tokens at random" if "survival" in objective.needs else "goes by the advantage of each token"
         raise SpecError(
-            f"the objective {objective.kind!r} drops tokens at random, but policy.kind = {experiment.policy.kind!r} draws whole "
-            "sequences: use a policy of single tokens."
+            f"the objective {objective.kind!r} {what}, but policy.kind = {experiment.policy.kind!r} draws whole sequences: use a "
+            "policy of single tokens."
         )
     contexts = len(start.log_probs)
 
@@ -143,8 +149,11 @@ def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState,
     # A sequence's reward depends on all its tokens: given one token, the moments of its advantage are not those of a table.
     minibatches = fresh_minibatches(state.experiment, defined=tree.length == 1 or not moments.action_dependent)
     visits = None if tree.length == 1 else tree.visits(old)
-    new = dataclasses.replace(state, old_log_probs=old, origin=np.arange(len(old)), visits=visits)
-    return new, TabularRollout(old_sequence_probs=probs, moments=moments, minibatches=minibatches)
+    levels = None
+    if "levels" in state.objective.needs:
+        levels = level_law(state.experiment.advantage, state.experiment.reward, probs)
+    new = dataclasses.replace(state, old_log_probs=old, origin=np.arange(len(old)), visits=visits, levels=levels)
+    return new, TabularRollout(old_sequence_probs=probs, moments=moments, minibatches=minibatches, levels=levels)
 
 
 def update_block(
@@ -164,17 +173,9 @@ def update_block(
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
-        scheme,
-        log_probs,
-        old,
-        Sums(*map(tree.per_token, sums)),
-        moments,
-        learning_rate=rate,
-        visits=visits,
-        keep=directive.keep,
-        statistics=_at(state, rows),
-        reference=_reference(state, rows),
-    )
+        scheme, log_probs, old, _per_token(tree, sums), moments, learning_rate=rate, visits=visits, keep=directive.keep,
+        statistics=_at(state, rows), reference=_reference(state, rows), levels=_levels(state, rows),
+    )  # fmt: skip
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
         scale = 1.0 if directive.learning_rate is None else directive.learning_rate / spec.learning_rate
@@ -187,12 +188,13 @@ def rare_variance(state: TabularState, rollout: TabularRollout, chunks: Iterable
     spec, out = state.experiment.update, np.empty(len(state.log_probs))
     for rows in chunks:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
-        change = state.objective.change(_view(state, rows))
-        moments = with_prefix_axis(take_moments(rollout.moments, rows))
+        weighing = _weighing(state, rows)
+        moments = weighing.fourth_moments(with_prefix_axis(take_moments(rollout.moments, rows)))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
-            log_probs, old, entropy(log_probs), change, moments, learning_rate=spec.learning_rate, batch=spec.batch, visits=visits
-        )
+            log_probs, old, entropy(log_probs), weighing.change, moments, learning_rate=spec.learning_rate, batch=spec.batch,
+            visits=visits,
+        )  # fmt: skip
         out[rows] = _per_unit({"_rare_variance": value}, visits, state.tree.length)["_rare_variance"]
     return out
 
@@ -207,6 +209,26 @@ def _reference(state: TabularState, rows: slice | np.ndarray) -> np.ndarray | No
     return None if state.reference is None else state.reference[state.context[rows]]
 
 
+def _levels(state: TabularState, rows: slice | np.ndarray) -> SeenLevels | None:
+    """The values of the advantage beside the policies (u, 1, V) of some units."""
+    if state.levels is None:
+        return None
+    law = state.levels.take(rows)
+    return SeenLevels.of(law, (max(len(law.values), len(law.chances)), 1))
+
+
+def _per_token(tree: PrefixTree, sums: Sums) -> Sums:
+    """Sums per sequence as sums per prefix and token; counts by the value of the advantage, (u, L, A), as (L, u, 1, A)."""
+    if sums.levels is None:
+        return sums.map(tree.per_token)
+    return sums._replace(levels=None).map(tree.per_token)._replace(levels=np.moveaxis(sums.levels, 1, 0)[:, :, None])
+
+
+def _weighing(state: TabularState, rows: slice | np.ndarray) -> Weighing:
+    """What the objective makes of the samples of some units."""
+    return weighing_of(state.objective, _view(state, rows), None, _levels(state, rows))
+
+
 def _view(state: TabularState, rows: slice | np.ndarray) -> View:
     """What the objective sees of some units."""
     needs, numbers = state.objective.needs, _at(state, rows)
@@ -214,17 +236,20 @@ def _view(state: TabularState, rows: slice | np.ndarray) -> View:
 
 
 def survival_of(state: TabularState, rows: slice | np.ndarray) -> Keep | None:
-    """Return the chances that a sample of each action survives the objective's own drop, (u, V) each; None without one."""
+    """Return the chances that a sample of each action survives the objective's own drop, (u, V) each; None without one.
+
+    They are (L, u, V) where the objective goes by the values of the advantage.
+    """
     if "survival" not in state.objective.needs:
         return None
-    keep = state.objective.change(_view(state, rows)).survival
-    return None if keep is None else Keep(keep.plus[:, 0], keep.minus[:, 0])  # type: ignore[index]
+    keep = _weighing(state, rows).change.survival
+    return None if keep is None else Keep(keep.plus[..., 0, :], keep.minus[..., 0, :])  # type: ignore[index]
 
 
-def statistics_of(state: TabularState, counts: np.ndarray | None) -> dict[str, np.ndarray]:
+def statistics_of(state: TabularState, sums: Sums | None) -> dict[str, np.ndarray]:
     """Return the objective's statistics of an update for each unit, (U,), made of the policies or of samples.
 
-    counts: samples of each sequence in each unit, (U, A); a replica without any takes the policies' expectation of them.
+    sums: the samples of each sequence in each unit; a replica without any takes the policies' expectation of them.
     """
     objective, tree, old = state.objective, state.tree, np.exp(state.old_log_probs)
     replicas = int(state.replica.max()) + 1
@@ -233,12 +258,24 @@ def statistics_of(state: TabularState, counts: np.ndarray | None) -> dict[str, n
         """(U, N, V) as (R, S, V), all contexts and prefixes of a replica side by side."""
         return x.reshape(replicas, -1, x.shape[-1])
 
-    share = by_replica(old * state.context_weight[:, None, None] * (1.0 if state.visits is None else state.visits[..., None]))
-    if counts is not None:
-        seen = by_replica(tree.per_token(counts) * state.context_weight[:, None, None])
-        share = np.where(np.sum(seen, axis=(1, 2), keepdims=True) > 0, seen, share)
-    share = share / np.sum(share, axis=(1, 2), keepdims=True)
+    weight, levels = state.context_weight[:, None, None], _levels(state, slice(None))
+    share = by_replica(old * weight * (1.0 if state.visits is None else state.visits[..., None]))
     view = View.of(by_replica(state.log_probs), by_replica(state.old_log_probs), objective.needs)
+    seen = None if sums is None else by_replica(tree.per_token(sums.n_plus + sums.n_minus) * weight)
+    if levels is not None:
+
+        def by_level(x: np.ndarray) -> np.ndarray:
+            """(L, U or 1, 1, V or 1) as (L, R, S, V or 1)."""
+            return np.broadcast_to(x, (len(x), len(old), *x.shape[2:])).reshape(len(x), replicas, -1, x.shape[-1])
+
+        view = dataclasses.replace(view, advantage=by_level(levels.values))
+        share = share * by_level(levels.chances)
+        if sums is not None and sums.levels is not None:
+            seen = by_level(np.moveaxis(sums.levels, 1, 0)[:, :, None] * weight)
+    within = tuple(axis for axis in range(share.ndim) if axis != share.ndim - 3)  # a replica's own
+    if seen is not None:
+        share = np.where(np.sum(seen, axis=within, keepdims=True) > 0, seen, share)
+    share = share / np.sum(share, axis=within, keepdims=True)
     return {name: np.repeat(x, len(old) // replicas) for name, x in objective.statistics(view, share).items()}
 
 
@@ -246,23 +283,15 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ch
     """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     scheme, total = scheme_of(state), 0.0
     squares = state.weight * step_weight(state) ** 2
-    for chunk in chunks:
-        for rows in _single_units(chunk, rollout):
-            view = _view(state, rows)
+    for cell in cells:
+        for rows in _single_units(cell, rollout):
+            view, weighing = _view(state, rows), _weighing(state, rows)
             moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
             visits = None if state.visits is None else state.visits[rows]
-            change = state.objective.change(view)
-            variance = expected_step_variance(
-                view.log_probs,
-                view.ratio,
-                change,
-                moments,
-                geometry=scheme.geometry,
-                batch=scheme.batch,
-                shared_group=scheme.shared_group,
-                visits=1.0 if visits is None else visits,
-                keep=change.survival,
-            )
+            variance = step_variance_of(
+                view.log_probs, view.ratio, weighing.of_a_sample(moments), geometry=scheme.geometry, batch=scheme.batch,
+                shared_group=scheme.shared_group, visits=1.0 if visits is None else visits,
+            )  # fmt: skip
             pooled = _per_unit({"step_variance": variance}, visits, state.tree.length)["step_variance"]
             total += float(np.sum(squares[rows] * pooled))
     return math.sqrt(target * float(state.weight.sum()) / total)

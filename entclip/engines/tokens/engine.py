@@ -24,6 +24,7 @@ from entclip.engines.accounting import RunawayError, account
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.free_memory import free_bytes
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
+from entclip.engines.rules import ruled
 from entclip.engines.samples import Sums
 from entclip.engines.tokens import columns as tokens_books
 from entclip.engines.tokens.draws import Draws
@@ -83,7 +84,7 @@ class TokensEngine:
         contexts = len(d)
         context = np.tile(np.arange(contexts), experiment.replicas)
         state = TokensState(
-            experiment=experiment,
+            experiment=ruled(experiment, objective),
             objective=objective,
             context=context,
             replica=np.repeat(np.arange(experiment.replicas), contexts),
