@@ -179,7 +179,7 @@ class ByLevel:
         return self.levels
 
     def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
-        """LOW and HIGH of each value count by its chance."""
+        """Return those of LOW and HIGH, each value of the advantage counted by its chance."""
         masks = (_over(self.levels.chances * side) for side in (self.change.low, self.change.high))
         return clip_set_stats(replace(self.change, low=next(masks), high=next(masks)), log_probs, geometry)
 
