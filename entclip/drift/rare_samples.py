@@ -14,7 +14,7 @@ from entclip.policies.softmax import Array
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
 
-__all__ = ["LARGEST", "rare_sample_variance"]
+__all__ = ["LARGEST", "fourth_moment", "rare_sample_variance"]
 
 LARGEST = 1e300  # stands for every variance that float64 cannot hold
 _STEEPEST = 1e100  # of a squared gain; beyond it the variance is the largest anyway
@@ -24,8 +24,7 @@ def rare_sample_variance(
     log_probs: Array,
     old_log_probs: Array,
     entropy: Array,
-    change: Change,
-    moments: AdvantageMoments,
+    fourth: Array,
     *,
     learning_rate: float,
     batch: int,
@@ -43,17 +42,13 @@ def rare_sample_variance(
 
     Args:
         log_probs, old_log_probs, entropy: log pi and log pi_old, (..., V), and H, (...).
-        change: what the objective makes of the weights, (..., V). With extra weights x the bound (|A g|_4 + |x|_4)^4 is taken,
-            |.|_4 the fourth root of a mean fourth power.
+        fourth: E[(c/r)^4 | a] of one sample, g^4 E[A^4 | a], (..., V); see `fourth_moment`.
         visits: d(s), the probability that a sample visits this prefix, (...): its steps are divided by it. None: 1.
         number: how many actions each entry of the last axis stands for, (..., V). None: 1.
     Returns: at most 1e300, which stands for every larger value.
     """
     xp = namespace(log_probs)
     probs, x = xp.exp(log_probs), log_probs + entropy[..., None]
-    fourth = _fourth_moment(change, moments)
-    if fourth.ndim > log_probs.ndim:  # value by value of the advantage
-        fourth = xp.sum(fourth, axis=0)
     # In logarithms: pi_old below 1e-308 is no float, and its inverse is what counts.
     form = xp.abs(x + 1 - probs * (2 * x + 1))
     tiny = xp.finfo(log_probs.dtype).tiny
@@ -68,8 +63,11 @@ def rare_sample_variance(
     return xp.exp(xp.clip(total, -700.0, math.log(LARGEST)))
 
 
-def _fourth_moment(change: Change, moments: AdvantageMoments) -> Array:
-    """E[(c/r)^4 | a], or what bounds it, (..., V)."""
+def fourth_moment(change: Change, moments: AdvantageMoments) -> Array:
+    """Return E[(c/r)^4 | a], or what bounds it, (..., V).
+
+    With extra weights x the bound (|A g|_4 + |x|_4)^4 is taken, |.|_4 the fourth root of a mean fourth power.
+    """
     xp, gains = namespace(change.gains.plus), change.gains
     up, down = (xp.clip(g, 0.0, _STEEPEST) ** 2 for g in (gains.plus_sq, gains.minus_sq))
     up, down = up * _like(moments.by_action("plus_fourth"), up), down * _like(moments.by_action("minus_fourth"), down)

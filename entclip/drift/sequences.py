@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from entclip.drift.first_order import expected_first_order
+from entclip.objectives.base import View
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import Geometry
 from entclip.support.errors import SpecError
 
-__all__ = ["gspo_drift", "normal_clip_share", "sequence_ratio", "share_ceiling"]
+__all__ = ["SeenSequences", "gspo_drift", "normal_clip_share", "sequence_ratio", "share_ceiling"]
 
 
 def sequence_ratio(tree: PrefixTree, log_probs: np.ndarray, old_log_probs: np.ndarray) -> np.ndarray:
@@ -21,6 +24,66 @@ def sequence_ratio(tree: PrefixTree, log_probs: np.ndarray, old_log_probs: np.nd
     """
     out: np.ndarray = np.exp((tree.sequence_log_probs(log_probs) - tree.sequence_log_probs(old_log_probs)) / tree.length)
     return out
+
+
+@dataclass(frozen=True)
+class SeenSequences:
+    """The sequences of some units, for objectives whose weights on tokens belong to the whole sequence. Claim T16.
+
+    A token of sequence y carries s(y) A/length times its gain; at prefix p, where a sequence passes with chance d_p under pi_old,
+    the mean weight of the tokens a is that of the sequences through p and a.
+
+    Attributes:
+        tree: all prefixes.   log_probs, old_log_probs: log pi and log pi_old, (u, N, V).
+    """
+
+    tree: PrefixTree
+    log_probs: np.ndarray
+    old_log_probs: np.ndarray
+
+    @cached_property
+    def view(self) -> View:
+        """Return what an objective sees: an entry for each token of each sequence, (u, V^length, length)."""
+        now, old = self.tree.along(self.log_probs), self.tree.along(self.old_log_probs)
+        share = np.full_like(now, 1 / self.tree.length)
+        return View(np.broadcast_to(self.ratio, now.shape), np.exp(old), now, share=share)
+
+    @cached_property
+    def ratio(self) -> np.ndarray:
+        """Return s of each sequence, (u, V^length, 1)."""
+        return sequence_ratio(self.tree, self.log_probs, self.old_log_probs)[..., None]
+
+    @cached_property
+    def _reach(self) -> np.ndarray:
+        """d_p pi0(a|p), (u, N, V)."""
+        return self.tree.visits(self.old_log_probs)[..., None] * np.exp(self.old_log_probs)
+
+    @cached_property
+    def _chance(self) -> np.ndarray:
+        """pi0(y), (u, V^length, 1)."""
+        return np.exp(self.tree.sequence_log_probs(self.old_log_probs))[..., None]
+
+    def _relative(self, x: np.ndarray, power: int = 1) -> np.ndarray:
+        """Weights c of tokens, (u, N, V), as c/r to a power; none where a ratio underflowed, since such a token does not move."""
+        ratio = np.exp(self.log_probs - self.old_log_probs) ** power
+        return np.where(ratio > 0, x / np.where(ratio > 0, ratio, 1.0), 0.0)
+
+    def drawn(self, x: np.ndarray) -> np.ndarray:
+        """Return c/r of tokens, (u, N, V), from sums over drawn sequences of A g by token."""
+        return self._relative(self.added(x * (self.ratio / self.tree.length)))
+
+    def mean(self, x: np.ndarray, power: int = 1) -> np.ndarray:
+        """Return E[(c/r)^power | prefix, token], (u, N, V), from that of (A g)^power given the sequence."""
+        total = self.added(self._chance * x * (self.ratio / self.tree.length) ** power)
+        return self._relative(np.where(self._reach > 0, total / np.where(self._reach > 0, self._reach, 1.0), 0.0), power)
+
+    def share(self, side: np.ndarray) -> np.ndarray:
+        """Return the chance under pi_old that the sequence of a token has a property of the token, (u, N, V)."""
+        return np.where(self._reach > 0, self.added(self._chance * side) / np.where(self._reach > 0, self._reach, 1.0), 0.0)
+
+    def added(self, x: np.ndarray) -> np.ndarray:
+        """Add tokens of sequences up, (u, N, V)."""
+        return self.tree.added(np.broadcast_to(x, np.broadcast_shapes(x.shape, self.view.log_probs.shape)))
 
 
 def gspo_drift(

@@ -1,8 +1,9 @@
-"""What the samples of an update weigh, by cause: action by action, or value by value of the advantage. Claims T4, T5, T8.
+"""What the samples of an update weigh, by cause: by action, by the value of the advantage, or by sequence. T4, T5, T8, T16.
 
 The books of an update (accounting.py) need of an objective the weights c/r of its actions, realised and expected, what T8 needs
 of one sample's, and the sets that a clip acts on. Most objectives are linear in A+ and A-, and sums per action say it all. One
-that goes by |A| itself has a change for each value: its arrays have the values on a first axis, which is summed out.
+that goes by |A| itself has a change for each value: its arrays have the values on a first axis, which is summed out. One that
+goes by the ratio of a whole sequence has a change for each token of every sequence; tokens are added up prefix by prefix.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from entclip.drift.first_order import (
     mean_square_weights,
     mean_weights,
 )
-from entclip.drift.second_order import JointValues, SampleWeights
+from entclip.drift.rare_samples import fourth_moment
+from entclip.drift.second_order import JointValues, SampleWeights, weights_by_sign
+from entclip.drift.sequences import SeenSequences
 from entclip.objectives.base import Change, Keep, Objective, View, sample_counts, weights_of
 from entclip.objectives.drop import both_survived, split_survivors, surviving
 from entclip.policies.softmax import Array, Geometry
@@ -28,7 +31,7 @@ from entclip.rewards.advantage import AdvantageMoments, Moment
 from entclip.rewards.levels import LevelLaw
 from entclip.support.namespace import namespace
 
-__all__ = ["ByAction", "ByLevel", "SeenLevels", "Weighing", "weighing_of"]
+__all__ = ["ByAction", "ByLevel", "BySequence", "SeenLevels", "Weighing", "weighing_of"]
 
 
 class Weighing(Protocol):
@@ -51,8 +54,8 @@ class Weighing(Protocol):
     def of_a_sample(self, moments: AdvantageMoments) -> SampleWeights:
         """Return what T8 needs of one sample and of two of a group."""
 
-    def fourth_moments(self, moments: AdvantageMoments) -> Any:
-        """Return what rare_sample_variance takes as moments."""
+    def fourth_moment(self, moments: AdvantageMoments) -> Array:
+        """Return E[(c/r)^4 | a] of a sample, or what bounds it, (..., V)."""
 
     def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
         """Return the probability and entropy value of the clip sets."""
@@ -61,8 +64,16 @@ class Weighing(Protocol):
         """Return the counts of the ledger, of each action, (..., V)."""
 
 
-def weighing_of(objective: Objective, view: View, keep: Keep | None, levels: SeenLevels | None = None) -> Weighing:
+def weighing_of(
+    objective: Objective,
+    view: View,
+    keep: Keep | None,
+    levels: SeenLevels | None = None,
+    sequences: SeenSequences | None = None,
+) -> Weighing:
     """Return what the objective makes of samples that a control keeps with chance `keep`."""
+    if sequences is not None:
+        return BySequence(objective.change(sequences.view), keep, sequences)
     if levels is None:
         change = objective.change(view)
         return ByAction(change, both_survived(change.survival, keep))
@@ -88,8 +99,8 @@ class ByAction:
     def of_a_sample(self, moments: AdvantageMoments) -> SampleWeights:
         return SampleWeights.of(self.change, moments, self.keep)
 
-    def fourth_moments(self, moments: AdvantageMoments) -> Any:
-        return moments
+    def fourth_moment(self, moments: AdvantageMoments) -> Array:
+        return fourth_moment(self.change, moments)
 
     def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
         return clip_set_stats(self.change, log_probs, geometry)
@@ -175,8 +186,8 @@ class ByLevel:
         pairs = [each[level] * levels.shares[k] for k, level in enumerate(levels.index)]
         return SampleWeights(mean, square, {"weight": pairs}, JointValues(levels.joint), bonus)
 
-    def fourth_moments(self, moments: AdvantageMoments) -> Any:
-        return self.levels
+    def fourth_moment(self, moments: AdvantageMoments) -> Array:
+        return _over(fourth_moment(self.change, self.levels))  # type: ignore[arg-type]
 
     def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
         """Return those of LOW and HIGH, each value of the advantage counted by its chance."""
@@ -193,6 +204,66 @@ class ByLevel:
         up, down = (xp.clip(x, 0.0, None) for x in (value, -value))
         either = (counts * xp.astype(x > 0, value.dtype) for x in (up, down))
         return counts * up / batch, counts * down / batch, next(either), next(either)
+
+
+@dataclass(frozen=True)
+class BySequence:
+    """Weights of the tokens of whole sequences, relative to s A/length, s the sequence's ratio.
+
+    Sums and moments are those of sequences; the change has an entry for each token of each sequence, (u, V^length, length).
+    """
+
+    change: Change
+    keep: Keep | None
+    seen: SeenSequences
+
+    def realised(self, sums: Any, batch: int) -> tuple[dict[str, Array], Array]:
+        plus, minus = sums.plus[..., None], sums.minus[..., None]
+        parts = split_survivors(self.change, plus, minus, self.keep)
+        gathered = {name: self.seen.drawn(x) for name, x in parts.items()}
+        return gathered, self.seen.drawn(weights_of(self.change, plus, minus))
+
+    def expected(self, moments: AdvantageMoments) -> dict[str, Array]:
+        parts = expected_weights(self.change, _OfSequences(moments), self.keep)  # type: ignore[arg-type]
+        return {name: self.seen.mean(x) for name, x in parts.items()}
+
+    def of_a_sample(self, moments: AdvantageMoments) -> SampleWeights:
+        kept, of = surviving(self.change, self.keep), _OfSequences(moments)
+        at = ActionMoments.of(of, kept.gains.plus)  # type: ignore[arg-type]
+        mean, square = self.seen.mean(mean_weights(kept, at)), self.seen.mean(mean_square_weights(self.change, at, self.keep), 2)
+        by_sign = {
+            name: [self.seen.mean(w * of.level(k)) for k in range(moments.level_probs.shape[-1])]
+            for name, w in weights_by_sign(kept).items()
+        }
+        pair = None if moments.pair is None else moments.pair.map(lambda x: x[..., None, :, :])
+        return SampleWeights(mean, square, by_sign, pair)
+
+    def fourth_moment(self, moments: AdvantageMoments) -> Array:
+        return self.seen.mean(fourth_moment(self.change, _OfSequences(moments)), 4)  # type: ignore[arg-type]
+
+    def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
+        """Return those of the tokens, each counted by the share of its sequences in LOW and HIGH under pi_old."""
+        sides = (self.seen.share(side) for side in (self.change.low, self.change.high))
+        return clip_set_stats(replace(self.change, low=next(sides), high=next(sides)), log_probs, geometry)
+
+    def counts(self, sums: Any) -> dict[str, Array]:
+        each = sample_counts(self.change, sums.n_plus[..., None], sums.n_minus[..., None])
+        return {name: self.seen.added(x) for name, x in each.items()}
+
+
+@dataclass(frozen=True)
+class _OfSequences:
+    """Moments of the advantage given the sequence, (u, V^length, 1), where those of actions are asked for."""
+
+    moments: AdvantageMoments
+
+    def by_action(self, name: Moment) -> Array:
+        value = self.moments.by_action(name)
+        return (value[:, 0] if value.ndim == 3 else value)[..., None]  # without the axis of prefixes
+
+    def level(self, k: int) -> Array:
+        """Return the chance of a reward level given the sequence, (V^length, 1) or (1, 1)."""
+        return self.moments.level_probs[..., k][..., None]
 
 
 def _over(x: Array) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from entclip.drift.cumulants import directional_derivatives, entropy_gradient, largest_third_derivative, remainder_bounds
 from entclip.drift.first_order import expected_first_order
 from entclip.drift.second_order import curvature_of
+from entclip.drift.sequences import SeenSequences
 from entclip.drift.steps import expected_step, logit_step, step_adjoint
 from entclip.drift.weighing import SeenLevels, Weighing, weighing_of
 from entclip.objectives.base import CAUSES, Keep, Objective, View
@@ -52,6 +53,7 @@ def account(
     statistics: Mapping[str, Array] | None = None,
     reference: Array = None,
     levels: SeenLevels | None = None,
+    sequences: SeenSequences | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the new log pi (..., V) and the columns of this update, each (...).
 
@@ -64,10 +66,11 @@ def account(
         statistics: those of this update that the objective looks at, each one number or (..., 1).
         reference: log-probabilities of the reference policy, (..., V), where the objective looks at one.
         levels: the values of the advantage, where the objective goes by them; `sums` then counts samples by them.
+        sequences: where the objective goes by whole sequences; `sums` are then those of sequences.
     Raises: RunawayError if a column is not finite.
     """
     view = View.of(log_probs, old_log_probs, scheme.objective.needs, statistics, reference)
-    weighing = weighing_of(scheme.objective, view, keep, levels)
+    weighing = weighing_of(scheme.objective, view, keep, levels, sequences)
     books = _Books(scheme, view, _Rates.of(learning_rate, visits, scheme.geometry), weighing)
     with np.errstate(over="ignore", invalid="ignore"):  # judged by their result, below
         new, columns = books.realised(old_log_probs, sums)

@@ -61,6 +61,9 @@ class View:
             (L, ..., 1), before samples are drawn, or that of each sample, (..., V). What depends on it has that axis, too.
         rewards, chances: own rewards at those values, (L, ..., 1), None where a value does not tell them; P(value | action),
             (L, ..., V) or (L, ..., 1). None of samples.
+        share: where the objective needs "sequence", the last axis holds the tokens of a sequence, each with its share of it;
+            shares add up to 1, and `ratio` is that of the sequence, exp(sum share log(pi/pi_old)), the same for all its
+            tokens; weights are relative to it.
     """
 
     ratio: Array
@@ -73,6 +76,7 @@ class View:
     advantage: Array = None
     rewards: Array = None
     chances: Array = None
+    share: Array = None
 
     @classmethod
     def of(

@@ -13,6 +13,7 @@ NEEDS = {
     "entropy": "the entropy of each context",
     "statistics": "numbers made of all contexts of a replica",
     "sequence": "the ratio of a whole sequence",
+    "prefixes": "all prefixes of a sequence",
     "levels": "the advantage value by value",
     "advantage": "rewards, which it makes into advantages by a rule of its own",
     "reference": "a reference policy",
@@ -28,7 +29,7 @@ def refuse_unserved(objective: Objective, serves: Set[str], who: str) -> None:
     if unknown:
         raise SpecError(f"{type(objective).__name__} needs {', '.join(sorted(unknown))}: choose from {', '.join(NEEDS)}.")
     if missing:
-        engines = "sampled or exact" if {"levels", "sequence"} & set(missing) else "sampled, exact or reduced"
+        engines = "sampled or exact" if {"levels", "prefixes", "sequence"} & set(missing) else "sampled, exact or reduced"
         raise SpecError(
             f"the objective {_name(objective)} looks at {' and '.join(NEEDS[need] for need in missing)}, which {who} does not "
             f"offer: use the engine {engines}, or another objective."

@@ -45,26 +45,6 @@ NOT_BUILT: dict[str, str] = {
         :Not built: it needs text and a verifier.
         :Report instead: the variance of the gradient against the success rate.
         """,
-    "gmpo": """GMPO weighs a sequence by the geometric mean of its tokens' ratios, each bounded.
-
-        :Formula: rho = exp(mean log r, each held within +-.4 on the side of A); c = rho A for every token.
-        :Source: [C] callsys/GMPO; arXiv:2507.20673.
-        :Random reward: as the clip with wide bounds, on the sequence.
-        :True reward: as the clip with wide bounds.
-        :Traps: .4 is in log space.
-        :Not built: it needs the ratio of a whole sequence, which no engine hands to objectives.
-        :Report instead: the log-ratio of sequences, whose spread falls as 1/sqrt(length).
-        """,
-    "gspo": """GSPO clips the ratio of the whole sequence, per token.
-
-        :Formula: s = exp(mean log r) of the sequence; no gradient for A > 0 where s > 1 + high and for A < 0 where s < 1 - low.
-        :Source: [L] verl and Trinity-RFT; arXiv:2507.18071.
-        :Random reward: none while r = 1. Then as the clip, of sequences.
-        :True reward: as the clip, of sequences.
-        :Traps: its widths are those of a mean of log-ratios, 3e-4 and 4e-4: a token's .2 never clips.
-        :Not built: it needs the ratio of a whole sequence, which no engine hands to objectives.
-        :Report instead: the log-ratio of sequences, whose spread falls as 1/sqrt(length): a sign-gated clip share is at most 1/2.
-        """,
     "invisible_leash": """The Invisible Leash measures which correct answers a run makes unreachable.
 
         :Formula: with P preserved, E expanded, S shrunk: SRR = P/(P + S), NDR = E/(P + E), SDS their harmonic mean,
@@ -76,15 +56,5 @@ NOT_BUILT: dict[str, str] = {
             policy is a counterexample.
         :Not built: there is no objective.
         :Report instead: the support kept, which `entclip compare` prints.
-        """,
-    "parl": """PARL lowers the entropy rate of the trajectories of a Markov decision process.
-
-        :Formula: reward - k times the entropy rate, estimated by a learned model of the transitions.
-        :Source: [C] tud-amr/parl; arXiv:2311.18703.
-        :Random reward: lowers the rate; the entropy of the policy is not forced down.
-        :True reward: the same beside the reward's drift.
-        :Traps: its configurations keep a positive bonus on the policy's entropy.
-        :Not built: it needs transitions between states.
-        :Report instead: the entropy of whole sequences beside that of tokens, which autoregressive policies have.
         """,
 }

@@ -51,6 +51,22 @@ class PrefixTree:
             total = (total[..., None] + log_probs[..., rows, :]).reshape(*total.shape[:-1], -1)
         return np.exp(np.concatenate(out, axis=-1))
 
+    def along(self, table: np.ndarray) -> np.ndarray:
+        """Return the entries of a table (..., N, V) that each sequence passes, (..., V^length, length)."""
+        lead = table.shape[:-2]
+        steps = [
+            np.repeat(table[..., rows, :].reshape(*lead, -1), self.vocab ** (self.length - t - 1), axis=-1)
+            for t, rows in self._levels()
+        ]
+        return np.stack(steps, axis=-1)
+
+    def added(self, per_token: np.ndarray) -> np.ndarray:
+        """Add what sequences bring to their tokens, (..., V^length, length), up by prefix and next token, (..., N, V)."""
+        lead = per_token.shape[:-2]
+        return np.concatenate(
+            [per_token[..., t].reshape(*lead, self.vocab**t, self.vocab, -1).sum(axis=-1) for t, _ in self._levels()], axis=-2
+        )
+
     def per_token(self, per_sequence: np.ndarray) -> np.ndarray:
         """Turn sums over sequences, (..., V^length), into sums per prefix and next token, (..., N, V)."""
         if self.length == 1:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from entclip.drift.rare_samples import LARGEST, rare_sample_variance
+from entclip.drift.rare_samples import LARGEST, fourth_moment, rare_sample_variance
 from entclip.engines.base import Directive
 from entclip.engines.reduced.engine import ReducedEngine
 from entclip.engines.tabular.exact import ExactEngine
@@ -54,7 +54,7 @@ def _variance(experiment, reward, objective):
     change = OBJECTIVES[objective].change(View.of(log_probs, old))
     moments, spec = Independent().moments(REWARDS[reward], np.exp(old)), experiment.update
     return rare_sample_variance(
-        log_probs, old, entropy(log_probs), change, moments, learning_rate=spec.learning_rate, batch=spec.batch
+        log_probs, old, entropy(log_probs), fourth_moment(change, moments), learning_rate=spec.learning_rate, batch=spec.batch
     )
 
 
@@ -104,7 +104,9 @@ def test_nodes_stand_for_the_actions_between_them():
     log_probs = log_softmax(-np.log(np.arange(1.0, 60_001)))[None]
     moments = Independent().moments(experiment.reward, np.exp(log_probs))
     change = NoClip().change(View.of(log_probs, log_probs))
-    want = rare_sample_variance(log_probs, log_probs, entropy(log_probs), change, moments, learning_rate=1e-4, batch=64)
+    want = rare_sample_variance(
+        log_probs, log_probs, entropy(log_probs), fourth_moment(change, moments), learning_rate=1e-4, batch=64
+    )
     assert rollout.rare_variance is not None
     assert state.chunks[0].log_probs.shape[1] < 60_000
     # Nodes carry sums of cubics exactly, which is all that natural steps need; 1/pi_old is one over two nats to 1e-4.
@@ -116,7 +118,9 @@ def test_a_probability_that_float64_cannot_hold_is_the_largest_variance(depth):
     log_probs = log_softmax(np.array([[0.0, -depth]]))
     change = NoClip().change(View.of(log_probs, log_probs))
     moments = Independent().moments(Rademacher(), np.exp(log_probs))
-    got = rare_sample_variance(log_probs, log_probs, entropy(log_probs), change, moments, learning_rate=1.0, batch=1)
+    got = rare_sample_variance(
+        log_probs, log_probs, entropy(log_probs), fourth_moment(change, moments), learning_rate=1.0, batch=1
+    )
     want = min(LARGEST, math.exp(min(depth, 700.0)) * (depth - 1) ** 2 / 4)
     assert abs(got[0] / want - 1) < 1e3 * IDENTITY["float64"] * depth
 
@@ -127,6 +131,8 @@ def test_a_prefix_that_is_visited_half_the_time_has_eight_times_the_variance():
     change = NoClip().change(View.of(log_probs, log_probs))
     moments = Independent().moments(Rademacher(), np.exp(log_probs))
     of = {"learning_rate": 0.1, "batch": 4}
-    whole = rare_sample_variance(log_probs, log_probs, entropy(log_probs), change, moments, **of)
-    half = rare_sample_variance(log_probs, log_probs, entropy(log_probs), change, moments, visits=np.array([0.5]), **of)
+    whole = rare_sample_variance(log_probs, log_probs, entropy(log_probs), fourth_moment(change, moments), **of)
+    half = rare_sample_variance(
+        log_probs, log_probs, entropy(log_probs), fourth_moment(change, moments), visits=np.array([0.5]), **of
+    )
     assert_identity(half, 8 * whole, 64 * whole)

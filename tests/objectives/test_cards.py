@@ -99,7 +99,7 @@ def test_the_command() -> None:
     table = run.invoke(app, ["objectives"]).output
     assert all(len(line) <= 80 for line in table.splitlines())
     assert "gppo" in table
-    assert "(gspo)" in table
+    assert "(fspo)" in table
     one = json.loads(run.invoke(app, ["objectives", "gppo", "--json"]).output)
     assert one["parameters"] == {"low": 0.2, "high": 0.2}
     assert {c["name"] for c in json.loads(run.invoke(app, ["objectives", "--json"]).output)} == CARDS.keys()

@@ -23,8 +23,8 @@ from tests.properties.oracle import complex_entropy
 from tests.properties.published import published_surrogate
 
 # Of one context a mask of contexts keeps it; the reference of a KL term is where a run starts (test_beyond_gains.py).
-# Rules for groups have a test of their own (test_rules.py).
-ELSEWHERE = {"high_entropy_mask", "reference_kl", "qae", "leave_one_out", "gapo"}
+# Rules for groups and sequences have tests of their own (test_rules.py, test_sequence_ratios.py).
+ELSEWHERE = {"high_entropy_mask", "reference_kl", "qae", "leave_one_out", "gapo", "gspo", "gmpo", "parl"}
 MEMBERS = {k: o for k, o in members(0.2, NEEDS.keys()).items() if k not in ELSEWHERE}
 MEMBERS |= {"erc": objective("erc", entropy_low=0.5, entropy_high=2.0), "erc_left": MEMBERS["erc"]}
 OLD = log_softmax(np.array([1.2, 0.3, -0.4, 0.9, -1.5, -0.1]))

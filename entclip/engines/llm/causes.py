@@ -42,6 +42,15 @@ def token_share(mask: Any, aggregation: str) -> Any:
     return counted / counted.sum(-1, keepdim=True).clamp(min=1) / len(counted)
 
 
+def _view(objective: Objective, log_probs: Any, old_log_probs: Any, mask: Any) -> View:
+    """What the objective sees of the tokens of responses, (N, R); with "sequence" the ratio is that of the response."""
+    if "sequence" not in objective.needs:
+        return View.of(log_probs, old_log_probs)
+    share = token_share(mask, "sequence") * len(mask)
+    ratio = torch.exp((share * (log_probs - old_log_probs)).sum(-1, keepdim=True)).expand_as(log_probs)
+    return View(ratio, torch.exp(old_log_probs), log_probs, share=share)
+
+
 def token_weights(
     objective: Objective,
     log_probs: Any,
@@ -59,7 +68,7 @@ def token_weights(
         advantages: of the responses, (N, 1), shared by their tokens.
         keep, survives: in a control run the chances of a random drop, and which tokens survived it, (N, R).
     """
-    view = View.of(log_probs, old_log_probs)
+    view = _view(objective, log_probs, old_log_probs, mask)
     ratio, change = view.ratio, objective.change(view)
     plus, minus = (torch.clamp(sign * advantages, min=0).expand_as(ratio) for sign in (1, -1))
     if survives is not None:

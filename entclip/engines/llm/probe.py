@@ -14,7 +14,8 @@ import torch
 
 from entclip.drift.first_order import clip_set_stats
 from entclip.engines.llm.sampling import Sequences, response_log_probs
-from entclip.objectives.base import Objective, View
+from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.widths import nowhere
 from entclip.policies.softmax import entropy
 
 __all__ = [
@@ -106,7 +107,9 @@ def distribution_columns(objective: Objective, new: list[Any], old: list[Any]) -
     sums: dict[str, float] = {}
     for log_probs, old_log_probs in _double_pairs(new, old):
         view = View.of(log_probs, old_log_probs)
-        stats, old_probs = clip_set_stats(objective.change(view), log_probs, "natural"), view.old_probs
+        # Sets of whole responses have no actions of one context.
+        change = Change.dropped(view, *nowhere(view)) if "sequence" in objective.needs else objective.change(view)
+        stats, old_probs = clip_set_stats(change, log_probs, "natural"), view.old_probs
         log_ratio = log_probs - old_log_probs
         values = {
             "pi_low": stats.pi_low,

@@ -17,7 +17,7 @@ import numpy as np
 
 from entclip.drift.actions import Actions, covariance
 from entclip.drift.first_order import ActionMoments, mean_square_weights, mean_weights, weights_by_cause
-from entclip.drift.rare_samples import rare_sample_variance
+from entclip.drift.rare_samples import fourth_moment, rare_sample_variance
 from entclip.drift.second_order import SampleWeights, expected_step_variance, pair_sum, second_order, weights_by_sign
 from entclip.engines.accounting import Scheme
 from entclip.engines.reduced.point_policy import Points, ratio_of, total, whole_weight
@@ -211,15 +211,9 @@ def rare_variance(
     change = objective.change(sight.standing_at(objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs))
     number = np.concatenate([policies.number, weight[:, n:]], axis=1)
     out: np.ndarray = rare_sample_variance(
-        policies.log_probs,
-        policies.old_log_probs,
-        now.entropy,
-        change,
-        moments,
-        learning_rate=learning_rate,
-        batch=batch,
-        number=number,
-    )
+        policies.log_probs, policies.old_log_probs, now.entropy, fourth_moment(change, moments), learning_rate=learning_rate,
+        batch=batch, number=number,
+    )  # fmt: skip
     return out
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from entclip.drift.rare_samples import rare_sample_variance
 from entclip.drift.second_order import step_variance_of
+from entclip.drift.sequences import SeenSequences
 from entclip.drift.weighing import SeenLevels, Weighing, weighing_of
 from entclip.engines.accounting import account
 from entclip.engines.base import Directive, Minibatch, Rollout, State, refuse_optimizer
@@ -173,8 +174,9 @@ def update_block(
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
-        scheme, log_probs, old, _per_token(tree, sums), moments, learning_rate=rate, visits=visits, keep=directive.keep,
+        scheme, log_probs, old, _seen(state, sums), moments, learning_rate=rate, visits=visits, keep=directive.keep,
         statistics=_at(state, rows), reference=_reference(state, rows), levels=_levels(state, rows),
+        sequences=_sequences(state, rows),
     )  # fmt: skip
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
@@ -189,10 +191,10 @@ def rare_variance(state: TabularState, rollout: TabularRollout, chunks: Iterable
     for rows in chunks:
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
         weighing = _weighing(state, rows)
-        moments = weighing.fourth_moments(with_prefix_axis(take_moments(rollout.moments, rows)))
+        fourth = weighing.fourth_moment(with_prefix_axis(take_moments(rollout.moments, rows)))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
-            log_probs, old, entropy(log_probs), weighing.change, moments, learning_rate=spec.learning_rate, batch=spec.batch,
+            log_probs, old, entropy(log_probs), fourth, learning_rate=spec.learning_rate, batch=spec.batch,
             visits=visits,
         )  # fmt: skip
         out[rows] = _per_unit({"_rare_variance": value}, visits, state.tree.length)["_rare_variance"]
@@ -217,8 +219,21 @@ def _levels(state: TabularState, rows: slice | np.ndarray) -> SeenLevels | None:
     return SeenLevels.of(law, (max(len(law.values), len(law.chances)), 1))
 
 
-def _per_token(tree: PrefixTree, sums: Sums) -> Sums:
-    """Sums per sequence as sums per prefix and token; counts by the value of the advantage, (u, L, A), as (L, u, 1, A)."""
+def _sequences(state: TabularState, rows: slice | np.ndarray) -> SeenSequences | None:
+    """The sequences of some units, for an objective that goes by them."""
+    if "sequence" not in state.objective.needs:
+        return None
+    return SeenSequences(state.tree, state.log_probs[rows], state.old_log_probs[rows])
+
+
+def _seen(state: TabularState, sums: Sums) -> Sums:
+    """Sums per sequence, for an objective that goes by sequences, or else as sums per prefix and token.
+
+    Counts by the value of the advantage, (u, L, A), become (L, u, 1, A).
+    """
+    tree = state.tree
+    if "sequence" in state.objective.needs:
+        return sums
     if sums.levels is None:
         return sums.map(tree.per_token)
     return sums._replace(levels=None).map(tree.per_token)._replace(levels=np.moveaxis(sums.levels, 1, 0)[:, :, None])
@@ -226,7 +241,7 @@ def _per_token(tree: PrefixTree, sums: Sums) -> Sums:
 
 def _weighing(state: TabularState, rows: slice | np.ndarray) -> Weighing:
     """What the objective makes of the samples of some units."""
-    return weighing_of(state.objective, _view(state, rows), None, _levels(state, rows))
+    return weighing_of(state.objective, _view(state, rows), None, _levels(state, rows), _sequences(state, rows))
 
 
 def _view(state: TabularState, rows: slice | np.ndarray) -> View:

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from entclip.drift.rare_samples import rare_sample_variance
+from entclip.drift.rare_samples import fourth_moment, rare_sample_variance
 from entclip.drift.second_order import expected_step_variance
 from entclip.engines.minibatches import scheme_of, step_weight, take_moments
 from entclip.engines.tokens.kernels.passes import Tensor
@@ -62,7 +62,7 @@ def rare_variance(state: TokensState, rollout: TokensRollout) -> Tensor:
         change = state.objective.change(View.of(log_probs, old, state.objective.needs))
         moments = take_moments(rollout.moments, rows)
         out[rows] = rare_sample_variance(
-            log_probs, old, entropy(log_probs), change, moments, learning_rate=spec.learning_rate, batch=spec.batch
+            log_probs, old, entropy(log_probs), fourth_moment(change, moments), learning_rate=spec.learning_rate, batch=spec.batch
         )
     return out
 
