@@ -110,9 +110,14 @@ def expected_entropy_drift(
         assert batch is not None
         shared = (advantage.size - 1) / (batch - 1) if isinstance(advantage, GroupRelative) else 0.0
         curvature = curvature_of(
-            log_probs, view.ratio, weighing.of_a_sample(moments), learning_rate=learning_rate, geometry=geometry, batch=batch,
+            log_probs,
+            view.ratio,
+            weighing.of_a_sample(moments),
+            learning_rate=learning_rate,
+            geometry=geometry,
+            batch=batch,
             shared_group=shared,
-        )  # fmt: skip
+        )
     stats = weighing.sets(log_probs, geometry)
     total = sum(terms.values()) + (0 if curvature is None else curvature)
     gaps = (_gap(stats.mass_low, stats.pi_low), _gap(stats.mass_high, stats.pi_high))

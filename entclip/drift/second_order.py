@@ -84,7 +84,7 @@ _PAIR_TERMS = (
     (1, "both_minus", "extra_minus", "extra_minus"),
     (2, "opposite", "extra_plus", "extra_minus"),
     (1, "joint", "weight", "weight"),  # of objectives whose weights go by the value of the advantage
-)  # fmt: skip
+)
 
 
 def weights_by_sign(change: Change) -> dict[str, Array]:
@@ -206,9 +206,15 @@ def expected_curvature(
         keep: chances that a sample survives random drops.
     """
     return curvature_of(
-        log_probs, ratio, SampleWeights.of(change, moments, keep), learning_rate=learning_rate, geometry=geometry, batch=batch,
-        shared_group=shared_group, visits=visits,
-    )  # fmt: skip
+        log_probs,
+        ratio,
+        SampleWeights.of(change, moments, keep),
+        learning_rate=learning_rate,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared_group,
+        visits=visits,
+    )
 
 
 def curvature_of(
@@ -224,9 +230,16 @@ def curvature_of(
 ) -> Array:
     """Return `expected_curvature` of samples whose weights are given, (...), nats. Claims T8, T15."""
     out = second_order(
-        Listed(log_probs), ratio, weights, single_curvature, curvature_form, geometry=geometry, batch=batch,
-        shared_group=shared_group, visits=_broadcast(visits),
-    )  # fmt: skip
+        Listed(log_probs),
+        ratio,
+        weights,
+        single_curvature,
+        curvature_form,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared_group,
+        visits=_broadcast(visits),
+    )
     return learning_rate**2 / 2 * out[..., 0]
 
 
@@ -254,9 +267,14 @@ def expected_step_variance(
     are those of `expected_curvature`.
     """
     return step_variance_of(
-        log_probs, ratio, SampleWeights.of(change, moments, keep), geometry=geometry, batch=batch, shared_group=shared_group,
+        log_probs,
+        ratio,
+        SampleWeights.of(change, moments, keep),
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared_group,
         visits=visits,
-    )  # fmt: skip
+    )
 
 
 def step_variance_of(
@@ -271,7 +289,14 @@ def step_variance_of(
 ) -> Array:
     """Return `expected_step_variance` of samples whose weights are given, (...)."""
     out = second_order(
-        Listed(log_probs), ratio, weights, single_variance, covariance, geometry=geometry, batch=batch,
-        shared_group=shared_group, visits=_broadcast(visits),
-    )  # fmt: skip
+        Listed(log_probs),
+        ratio,
+        weights,
+        single_variance,
+        covariance,
+        geometry=geometry,
+        batch=batch,
+        shared_group=shared_group,
+        visits=_broadcast(visits),
+    )
     return out[..., 0]

@@ -167,9 +167,15 @@ class _Books:
         log_probs, geometry, rates = self.view.log_probs, self.scheme.geometry, self.rates
         first = expected_first_order(self.weighing.expected(moments), log_probs, learning_rate=rates.mean, geometry=geometry)
         curvature = curvature_of(
-            log_probs, self.view.ratio, self.weighing.of_a_sample(moments), learning_rate=rates.noise, geometry=geometry,
-            batch=self.scheme.batch, shared_group=self.scheme.shared_group, visits=visits,
-        )  # fmt: skip
+            log_probs,
+            self.view.ratio,
+            self.weighing.of_a_sample(moments),
+            learning_rate=rates.scatter,
+            geometry=geometry,
+            batch=self.scheme.batch,
+            shared_group=self.scheme.shared_group,
+            visits=visits,
+        )
         return {f"expected_{cause}": value for cause, value in first.items()} | {"expected_curvature": curvature}
 
     def clips(self, sums: Any) -> dict[str, Array]:

@@ -68,9 +68,15 @@ def slope_by_hand(member: Objective, geometry: str) -> float:
 def test_first_order_of_rules_for_groups(name: str, geometry: Any) -> None:
     def slope(member: Objective) -> float:
         terms = expected_entropy_drift(
-            SoftmaxPolicy(OLD + MOVE), Clip(), Bernoulli(P), old_policy=SoftmaxPolicy(OLD), learning_rate=1.0, geometry=geometry,
-            advantage=GroupRelative(3), objective=member,
-        )  # fmt: skip
+            SoftmaxPolicy(OLD + MOVE),
+            Clip(),
+            Bernoulli(P),
+            old_policy=SoftmaxPolicy(OLD),
+            learning_rate=1.0,
+            geometry=geometry,
+            advantage=GroupRelative(3),
+            objective=member,
+        )
         return float(terms.total)
 
     assert abs(slope(RULES[name]) - slope_by_hand(RULES[name], geometry)) <= 1e-8

@@ -228,8 +228,12 @@ def test_a_group_of_sequences_is_independent_of_the_order_of_its_members() -> No
     """The moments of a group serve sequences as they serve actions: size 3, a batch of one group."""
     found = run(
         on_sequences(
-            MEMBERS["gspo"], "natural", advantage={"kind": "group", "size": 3}, update={"batch": 3, "minibatches": 1},
+            MEMBERS["gspo"],
+            "natural",
+            advantage={"kind": "group", "size": 3},
+            update={"batch": 3, "minibatches": 1},
             perturbation={"law": "flat", "rms": 0.2},
-        ), "exact",
-    ).summary()["arms"]["a"]  # fmt: skip
+        ),
+        "exact",
+    ).summary()["arms"]["a"]
     assert all(abs(found[part] - found[f"expected_{part}"]) <= 1e-12 for part in PARTS)

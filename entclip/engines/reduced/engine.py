@@ -29,7 +29,7 @@ from entclip.engines.reduced.searches import IdTable
 from entclip.engines.reduced.sight import entropies
 from entclip.engines.reduced.state import ReducedRollout, ReducedState, places, sight_of
 from entclip.engines.reduced.steps import Optimizer
-from entclip.engines.reduced.update import Draw, update_cell
+from entclip.engines.reduced.update import Draw, update_chunk
 from entclip.engines.rules import ruled
 from entclip.engines.statistics import after_update, before_update, pack_statistics, unpack_statistics
 from entclip.experiments.experiment import Experiment

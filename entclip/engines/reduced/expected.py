@@ -211,9 +211,14 @@ def rare_variance(
     change = objective.change(sight.standing_at(objective, now.entropy).view(ratio, policies.old_probs, policies.log_probs))
     number = np.concatenate([policies.number, weight[:, n:]], axis=1)
     out: np.ndarray = rare_sample_variance(
-        policies.log_probs, policies.old_log_probs, now.entropy, fourth_moment(change, moments), learning_rate=learning_rate,
-        batch=batch, number=number,
-    )  # fmt: skip
+        policies.log_probs,
+        policies.old_log_probs,
+        now.entropy,
+        fourth_moment(change, moments),
+        learning_rate=learning_rate,
+        batch=batch,
+        number=number,
+    )
     return out
 
 

@@ -20,7 +20,7 @@ MAX_OUTCOMES = 1_000_000
 _SERVES = frozenset(
     {"entropy", "statistics", "reference", "penalty", "survival", "bonus", "levels", "advantage", "sequence", "prefixes"}
 )
-_TEMPORARIES = 60  # arrays of a cell that live at the same time
+_TEMPORARIES = 60  # arrays of a chunk that live at the same time
 _ELEMENT, _SAMPLE = 1e-6, 1e-7  # seconds for an action of a unit in an update, for a sample drawn one by one
 
 

@@ -121,8 +121,8 @@ class SampledEngine(TabularBooks):
         def made(samples: bool) -> dict[str, np.ndarray]:
             if not samples:
                 return statistics_of(state, None)
-            drawn = [self._sums(state, rollout, minibatch, *cell, directive.keep) for cell in cells]  # the same as below
-            order = np.argsort(np.concatenate([np.arange(len(new))[rows] for rows, _, _ in cells]))
+            drawn = [self._sums(state, rollout, minibatch, *chunk, directive.keep) for chunk in chunks]  # the same as below
+            order = np.argsort(np.concatenate([np.arange(len(new))[rows] for rows, _, _ in chunks]))
             return statistics_of(state, _joined(drawn, order))
 
         state = before_update(state, made)
@@ -140,6 +140,6 @@ class SampledEngine(TabularBooks):
 
 
 def _joined(parts: list[Sums], order: np.ndarray) -> Sums:
-    """Sums of cells as those of all units, in the order of the units."""
+    """Sums of chunks as those of all units, in the order of the units."""
     columns = [None if x[0] is None else np.concatenate(x)[order] for x in zip(*parts, strict=True)]
     return Sums(*columns)  # type: ignore[arg-type]

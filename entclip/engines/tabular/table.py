@@ -174,10 +174,19 @@ def update_block(
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
-        scheme, log_probs, old, _seen(state, sums), moments, learning_rate=rate, visits=visits, keep=directive.keep,
-        statistics=_at(state, rows), reference=_reference(state, rows), levels=_levels(state, rows),
+        scheme,
+        log_probs,
+        old,
+        _seen(state, sums),
+        moments,
+        learning_rate=rate,
+        visits=visits,
+        keep=directive.keep,
+        statistics=_at(state, rows),
+        reference=_reference(state, rows),
+        levels=_levels(state, rows),
         sequences=_sequences(state, rows),
-    )  # fmt: skip
+    )
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
         scale = 1.0 if directive.learning_rate is None else directive.learning_rate / spec.learning_rate
@@ -194,9 +203,14 @@ def rare_variance(state: TabularState, rollout: TabularRollout, chunks: Iterable
         fourth = weighing.fourth_moment(with_prefix_axis(take_moments(rollout.moments, rows)))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
-            log_probs, old, entropy(log_probs), fourth, learning_rate=spec.learning_rate, batch=spec.batch,
+            log_probs,
+            old,
+            entropy(log_probs),
+            fourth,
+            learning_rate=spec.learning_rate,
+            batch=spec.batch,
             visits=visits,
-        )  # fmt: skip
+        )
         out[rows] = _per_unit({"_rare_variance": value}, visits, state.tree.length)["_rare_variance"]
     return out
 
@@ -298,15 +312,20 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ch
     """Return the learning rate whose expected Var_pi(step), averaged over units, is `target`: it depends on the state alone."""
     scheme, total = scheme_of(state), 0.0
     squares = state.weight * step_weight(state) ** 2
-    for cell in cells:
-        for rows in _single_units(cell, rollout):
+    for chunk in chunks:
+        for rows in _single_units(chunk, rollout):
             view, weighing = _view(state, rows), _weighing(state, rows)
             moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
             visits = None if state.visits is None else state.visits[rows]
             variance = step_variance_of(
-                view.log_probs, view.ratio, weighing.of_a_sample(moments), geometry=scheme.geometry, batch=scheme.batch,
-                shared_group=scheme.shared_group, visits=1.0 if visits is None else visits,
-            )  # fmt: skip
+                view.log_probs,
+                view.ratio,
+                weighing.of_a_sample(moments),
+                geometry=scheme.geometry,
+                batch=scheme.batch,
+                shared_group=scheme.shared_group,
+                visits=1.0 if visits is None else visits,
+            )
             pooled = _per_unit({"step_variance": variance}, visits, state.tree.length)["step_variance"]
             total += float(np.sum(squares[rows] * pooled))
     return math.sqrt(target * float(state.weight.sum()) / total)
