@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entclip.cli.options import AsJson, Csv, Device, Dtype, EngineName, Quiet, Set, number
+from entclip.cli.named import named_tables
+from entclip.cli.options import AsJson, Csv, Device, Dtype, EngineName, Quiet, Set
 from entclip.cli.output import Output
 from entclip.support.errors import SpecError
 
 if TYPE_CHECKING:
     from entclip.experiments.experiment import Experiment
     from entclip.objectives.base import Objective
-
-_ONE = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
 
 
 def compare(
@@ -72,26 +70,8 @@ def _named(text: str) -> dict[str, Objective]:
     """The objectives of "clip,gppo(low=.1),none" by what stands there."""
     from entclip.objectives.catalogue import objective
 
-    found: dict[str, Objective] = {}
-    at = 0
-    while at < len(text):
-        one = _ONE.match(text, at)
-        if one is None:
-            raise SpecError(f"--objectives {text!r}: write names with commas between them, parameters in brackets: clip(low=.1).")
-        given = dict(_parameter(pair) for pair in (one[2] or "").split(",") if pair.strip())
-        label = re.sub(r"[^\w.]+", "-", one[0]).strip("-")  # what the name of an arm may have
-        if label in found:
-            raise SpecError(f"--objectives names {label!r} twice: leave one out.")
-        found[label] = objective(one[1], **given)
-        at = one.end()
-    return found
-
-
-def _parameter(pair: str) -> tuple[str, Any]:
-    key, equals, value = (part.strip() for part in pair.partition("="))
-    if not equals:
-        raise SpecError(f"--objectives: {pair.strip()!r} is no parameter: write name=value.")
-    return key, value if re.fullmatch(r"[a-z]+", value) and value not in ("inf", "nan") else number("--objectives", value)
+    tables = named_tables("--objectives", text)
+    return {label: objective(table.pop("kind"), **table) for label, table in tables.items()}
 
 
 def _served(engine: str, experiment: Experiment) -> tuple[dict[str, Objective], dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from entclip.cli.arms import named_arms
 from entclip.cli.execute import Machine, execute, simulate
 from entclip.cli.options import (
     AsJson,
@@ -48,6 +49,24 @@ def drift(
     eps_low: Annotated[float | None, typer.Option(help="Width below 1 (1: off).", show_default="the widths of six arms")] = None,
     eps_high: Annotated[
         float | None, typer.Option(help="Width above 1 (inf: off).", show_default="the widths of six arms")
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="NAME",
+            help='Objectives in the place of the six clip settings: "gppo,clip(low=.1)"; `entclip objectives` lists them.',
+            show_default="six clip settings",
+        ),
+    ] = None,
+    controllers: Annotated[
+        str | None,
+        typer.Option(
+            "--controller",
+            metavar="NAME",
+            help='Beside the clip, or the one --objective, the same with a controller: "predictive(sides=low)".',
+            show_default="none",
+        ),
     ] = None,
     reward: Annotated[
         str | None, typer.Option(help="bernoulli:.5, gaussian:1 or rademacher.", show_default=_headline("reward.kind"))
@@ -108,6 +127,10 @@ def drift(
     data["update"] |= {k: v for k, v in direct.items() if v is not None}
     data |= {k: v for k, v in {"replicas": replicas, "seed": seed}.items() if v is not None}
     choose_arms(data, eps_low, eps_high, arm)
+    if objectives is not None or controllers is not None:
+        if eps_low is not None or eps_high is not None or arm:
+            raise SpecError("--objective and --controller name the arms: leave --eps-low, --eps-high and --arm out.")
+        data["arm"] = named_arms(objectives, controllers)
     apply_overrides(data, set_ or [])
     execute(parse_experiment(data), (engine, device, dtype), out, output, judged)
 

@@ -36,7 +36,7 @@ class AdaptiveBonus(Controller):
 
     def start(self, base: Objective, entropy: float) -> Memory:
         own = clamped(parameter(base, "coefficient"), self.least, self.most)
-        target = entropy if self.target is None else self.target
+        target = self.aim(entropy)
         return {"target": target, "memory": own, "coefficient": own if entropy <= target else 0.0}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
@@ -64,7 +64,7 @@ class Doubling(Controller):
 
     def start(self, base: Objective, entropy: float) -> Memory:
         zeta = clamped(parameter(base, "zeta"), self.least, self.most)
-        return {"target": entropy if self.target is None else self.target, "zeta": zeta}
+        return {"target": self.aim(entropy), "zeta": zeta}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         factor = 2.0 if observed.entropy < memory["target"] else 0.5

@@ -44,6 +44,11 @@ class Controller(ABC):
     moves: ClassVar[tuple[str, ...]] = ()  # parameters of the objective that it sets
     reads_causes: ClassVar[bool] = False  # it goes by the causes in the rows of a ledger, not by entropy and counts alone
 
+    def aim(self, entropy: float) -> float:
+        """Return the entropy to hold, nats: the controller's target, or where that is None the entropy at the start."""
+        target: float | None = getattr(self, "target", None)
+        return entropy if target is None else target
+
     @abstractmethod
     def start(self, base: Objective, entropy: float) -> Memory:
         """Return the memory before the first rollout, from the arm's own objective and the entropy at the start, nats."""

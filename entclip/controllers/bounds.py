@@ -35,7 +35,7 @@ class Adapo(Controller):
 
     def start(self, base: Objective, entropy: float) -> Memory:
         high = clamped(parameter(base, "high"), self.least, self.most)
-        return {"target": entropy if self.target is None else self.target, "high": high}
+        return {"target": self.aim(entropy), "high": high}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         step = self.delta if observed.entropy < memory["target"] else -self.delta

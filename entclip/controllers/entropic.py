@@ -29,7 +29,7 @@ class EntropicControl(Controller):
 
     def start(self, base: Objective, entropy: float) -> Memory:
         alpha = parameter(base, "alpha")
-        return {"target": entropy if self.target is None else self.target, "sum": 0.0, "alpha": alpha}
+        return {"target": self.aim(entropy), "sum": 0.0, "alpha": alpha}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         error = observed.entropy - memory["target"]

@@ -56,7 +56,7 @@ class Predictive(Controller):
         if self.sides != "both":
             edge = min(max(own[self.sides], self.least), _WIDEST)
             place = math.log(edge / self.least) / math.log(_WIDEST / self.least)
-        memory = {"place": place, "target": entropy if self.target is None else self.target, "can_hold": 1.0, "trend": math.nan}
+        memory = {"place": place, "target": self.aim(entropy), "can_hold": 1.0, "trend": math.nan}
         for side in _SIDES:
             memory |= {f"{side}_own": own[side], f"{side}_edge": own[side], f"{side}_scale": 1.0, f"{side}_worth": math.nan}
         return memory

@@ -31,7 +31,7 @@ class Proportional(Controller):
 
     def start(self, base: Objective, entropy: float) -> Memory:
         low = parameter(base, "low")
-        return {"target": entropy if self.target is None else self.target, "base": low, "sum": 0.0, "low": low}
+        return {"target": self.aim(entropy), "base": low, "sum": 0.0, "low": low}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         error = observed.entropy - memory["target"]

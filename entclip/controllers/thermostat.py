@@ -37,7 +37,7 @@ class Thermostat(Controller):
             raise SpecError(f"thermostat.tight = {self.tight} must be below thermostat.wide = {self.wide}: it clips more.")
 
     def start(self, base: Objective, entropy: float) -> Memory:
-        return {"target": entropy if self.target is None else self.target, "low": parameter(base, "low")}
+        return {"target": self.aim(entropy), "low": parameter(base, "low")}
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         error = observed.entropy - memory["target"]

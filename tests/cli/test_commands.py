@@ -87,6 +87,19 @@ def test_custom_arm_and_report_and_compare(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_objectives_and_controllers_of_drift():
+    """An arm for each objective, and for each controller one more, which starts as the objective does."""
+    done = entclip("drift", *SMALL, "--objective", "gppo(low=.1),abc_grpo", "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)["arms"]) == ["gppo-low-.1", "abc_grpo"]
+    done = entclip("drift", *SMALL, "--controller", "thermostat(band=0)", "--rollouts", 3, "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    arms = json.loads(done.stdout)["arms"]
+    assert list(arms) == ["clip", "clip-thermostat-band-0"]
+    assert arms["clip"]["entropy_start"] == arms["clip-thermostat-band-0"]["entropy_start"]
+    assert arms["clip"]["measured"] != arms["clip-thermostat-band-0"]["measured"]
+
+
 def test_list_and_exact_check():
     assert "headline_zipf" in entclip("list").stdout
     small = ["policy.vocab=3", "policy.contexts=2", "update.batch=2", "update.minibatches=2", "update.rollouts=1"]
@@ -152,6 +165,12 @@ def test_small_run_is_inconclusive_and_says_so():
     ("arguments", "message"),
     [
         (["drift", "--eps-low", "1.2"], "clip.low must be in"),
+        (["drift", "--objective", "gpo"], "'gpo'"),
+        (["drift", "--objective", "gppo(low)"], "--objective: 'low' is no parameter: write name=value."),
+        (["drift", "--objective", "gppo", "--eps-low", ".1"], "leave --eps-low, --eps-high and --arm out"),
+        (["drift", "--objective", "clip,gppo", "--controller", "pi"], "--controller moves one objective"),
+        (["drift", "--objective", "none", "--controller", "pi"], "controller 'pi' sets low, but the objective 'none' has no low"),
+        (["drift", "--controller", "cruise"], "'cruise'"),
         (["drift", "--eps-low", "-0.1"], "clip.low must be in"),
         (["drift", "--set", "update.learning_rte=1"], "did you mean update.learning_rate"),
         (["drift", "--set", "update.batch=abc"], "update.batch = 'abc'"),

@@ -173,8 +173,18 @@ def test_totals_are_of_the_whole_change_whatever_is_accounted(small, every, coun
     assert "unaccounted" not in truth
 
 
-@pytest.mark.parametrize("override", ["ledger.momentum=line", "ledger.momentum=cause", "ledger.every=3"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "ledger.momentum=line",
+        "ledger.momentum=cause",
+        "ledger.every=3",
+        "arm=[{name='a', objective='clip', low=0.01, high=0.01, controller={kind='predictive', sides='both'}}]",
+    ],
+    ids=["line", "cause", "every", "controller"],
+)
 def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, override):
+    """Weights, optimiser, random numbers and what a controller remembers outlive an interruption."""
     spec = small("update.rollouts=3", "update.minibatches=2", "rollout.staleness=1", override)
     whole = run(spec, "llm", dtype="float32")
 
@@ -191,6 +201,10 @@ def test_an_interrupted_run_resumes_bit_for_bit(small, tmp_path, override):
     for kind in ("updates", "rollouts"):
         assert again.to_frame(kind).equals(whole.to_frame(kind))
     assert again.summary() == whole.summary()
+    if "controller" in override:
+        widths = whole.to_frame("rollouts")["eps_low"].tolist()
+        assert widths[0] == pytest.approx(0.01)
+        assert widths[2] > 0.011, "the rollout that was interrupted has a width that only what the rule remembers gives"
 
 
 def test_controls_drop_and_match(small):
