@@ -16,7 +16,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """A short experiment on untrained weights, with overrides."""
 
