@@ -88,6 +88,41 @@ def _said(capsys, words):
     return capsys.readouterr().out
 
 
+def test_the_first_gradient_is_computed_once_a_pair_and_changes_no_number(tmp_path, monkeypatch):
+    """Nothing is clipped at the first minibatch: seven arms and two signs share its gradient, bit for bit."""
+    from entclip.engines.llm import train
+    from entclip.engines.llm.beginning import Beginning
+
+    gradient, passes = train._ascent, []
+    monkeypatch.setattr(train, "_ascent", lambda *args, **more: passes.append(1) or gradient(*args, **more))
+    one = ["--set", "replicas=2", "--set", "rollout.micro_batch=8"]
+    measure.main(arguments(tmp_path / "shared", *one))
+    shared = len(passes)
+    alone = Beginning.replica
+    monkeypatch.setattr(Beginning, "replica", lambda self, stream, mirror, share: alone(self, stream, mirror))
+    measure.main(arguments(tmp_path / "alone", *one))
+    assert len(passes) - shared == 14 * 3 * 2
+    assert shared == 14 * 2 * 2 + 2
+    spec = load(SHIPPED, [*TINY, "replicas=2", "rollout.micro_batch=8"])
+    found = [{k: v | {"seconds": 0} for k, v in read(tmp_path / name, spec).items()} for name in ("shared", "alone")]
+    assert found[0] == found[1]
+
+
+def test_an_objective_that_weighs_the_first_minibatch_otherwise_has_its_own_gradient(tmp_path, monkeypatch):
+    from entclip.engines.llm.beginning import Beginning
+
+    arms = ["--set", 'arm=[{name="none", objective="none"}, {name="w", objective={kind="w_reinforce"}}]']
+    one = [*arms, "--set", "replicas=2"]
+    measure.main(arguments(tmp_path / "shared", *one))
+    alone = Beginning.replica
+    monkeypatch.setattr(Beginning, "replica", lambda self, stream, mirror, share: alone(self, stream, mirror))
+    measure.main(arguments(tmp_path / "alone", *one))
+    spec = load(SHIPPED, [*TINY, arms[1], "replicas=2"])
+    found = [{k: v | {"seconds": 0} for k, v in read(tmp_path / name, spec).items()} for name in ("shared", "alone")]
+    assert found[0] == found[1]
+    assert found[0][Key(0, "w", False)]["measured"] != found[0][Key(0, "none", False)]["measured"]
+
+
 def test_a_drop_removes_the_share_that_the_other_arm_removed(whole):
     spec = load(SHIPPED, TINY)
     begun = LlmEngine(dtype="float32").begin(spec)

@@ -8,7 +8,7 @@ from typing import Any
 
 from entclip.engines.llm.language import Language
 from entclip.engines.llm.probe import Probe
-from entclip.engines.llm.replica import Replica, make_optimizer
+from entclip.engines.llm.replica import FirstPass, Replica, make_optimizer
 from entclip.engines.llm.respond import Sampled, sample
 from entclip.engines.llm.task import Task
 from entclip.experiments.experiment import Experiment
@@ -27,13 +27,19 @@ class Beginning:
     def __init__(self, experiment: Experiment, language: Language, probe: Probe) -> None:
         self.experiment, self.language, self.probe = experiment, language, probe
         self._said: dict[int, Sampled] = {}
+        self._first: dict[int, dict[int, FirstPass]] = {}
 
-    def replica(self, stream: int, mirror: bool) -> Replica:
-        """Return a copy of the starting policy, ready to be trained."""
+    def replica(self, stream: int, mirror: bool, *, share: bool = False) -> Replica:
+        """Return a copy of the starting policy, ready to be trained.
+
+        share: compute the gradient of the first minibatch once for all replicas of the stream whose objectives weigh its tokens
+        alike, as those that only clip do, since nothing is clipped there. One gradient is kept, as large as the weights.
+        """
         own = dataclasses.replace(self.language, model=copy.deepcopy(self.language.model))
         optimizer = make_optimizer(self.experiment.update, own.model)
         carried: dict[str, list[Any]] | None = {} if self.experiment.ledger.momentum == "cause" else None
-        return Replica(own, optimizer, stream, mirror, self.probe, averages=carried)
+        first = self._first.setdefault(stream, {}) if share else None
+        return Replica(own, optimizer, stream, mirror, self.probe, averages=carried, first=first)
 
     def knows(self, replica: Replica, rollout: int) -> bool:
         """Tell whether a rollout of this replica is at hand."""
@@ -42,6 +48,7 @@ class Beginning:
     def forget(self) -> None:
         """Let go of what was said, where it will not be asked for again."""
         self._said.clear()
+        self._first.clear()
 
     def said(self, replica: Replica, task: Task, rollout: int) -> Sampled:
         """Return what the replica's policy says in this rollout; a replica that has not been trained says what is known."""

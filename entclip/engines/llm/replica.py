@@ -15,7 +15,25 @@ from entclip.engines.llm.sampling import Sequences, grouped_log_probs, response_
 from entclip.engines.llm.threads import is_small
 from entclip.experiments.sections import RolloutSpec, UpdateSpec
 
-__all__ = ["Replica", "Responses", "load_values", "make_optimizer", "pieces", "values_of"]
+__all__ = ["FirstPass", "Replica", "Responses", "load_values", "make_optimizer", "pieces", "values_of"]
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """What the starting policy says of some responses: log pi of their tokens (N, R), and one gradient of sum(weight log pi)."""
+
+    log_probs: Any
+    weight: Any
+    gradient: list[Any]
+
+    def again(self, weight: Any) -> list[Any] | None:
+        """Return the gradient for these weights if they are the known ones or their negatives, bit for bit; else None.
+
+        Rounding to nearest is the same on both sides of 0, so a pass with negated weights gives the negated gradient.
+        """
+        if torch.equal(weight, self.weight):
+            return self.gradient
+        return [-g for g in self.gradient] if torch.equal(weight, -self.weight) else None
 
 
 @dataclass
@@ -30,6 +48,7 @@ class Replica:
     now: tuple[list[Any], list[Any]] | None = None  # log pi on the probe contexts and the gradient of H, once known
     averages: dict[str, list[Any]] | None = None  # first averages by cause, if the ledger carries momentum per cause
     lagged: dict[str, Any] | None = None  # weights that generate the next rollout, if pi_old lags
+    first: dict[int, FirstPass] | None = None  # of the first minibatch, shared by replicas that start alike
 
     @property
     def parameters(self) -> list[Any]:

@@ -13,7 +13,7 @@ from entclip.engines.llm.causes import TokenWeights, token_share, token_weights
 from entclip.engines.llm.columns import update_columns
 from entclip.engines.llm.optimizers import carry, step_by_cause
 from entclip.engines.llm.probe import curvature_along, probe_log_probs
-from entclip.engines.llm.replica import Replica, Responses, load_values, pieces, values_of
+from entclip.engines.llm.replica import FirstPass, Replica, Responses, load_values, pieces, values_of
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import CAUSES, Keep, Objective
 from entclip.support.errors import SpecError
@@ -122,10 +122,12 @@ def _gradients(
         survives = _survives(experiment, directive.keep, responses.advantages[rows], tuple(share.shape), key)
     out: dict[str, list[Any]] = {}
     counts: list[TokenWeights] = []
-    for piece in pieces(experiment.update.batch, 1, rules):
+    first = replica.first if rollout == minibatch.inner_step == 0 else None
+    for number, piece in enumerate(pieces(experiment.update.batch, 1, rules)):
         own = slice(rows.start + piece.start, rows.start + piece.stop)
         sequences = responses.sequences[own]
-        log_probs = replica.log_probs(sequences, rules)
+        known = None if first is None else first.get(number)
+        log_probs = replica.log_probs(sequences, rules) if known is None else known.log_probs
         weights = token_weights(
             objective,
             log_probs.detach(),
@@ -137,7 +139,12 @@ def _gradients(
             None if survives is None else survives[piece],
         )
         counts.append(weights)
-        ascent = _ascent(sum(weights.by_cause.values()), log_probs, replica)
+        total = sum(weights.by_cause.values())
+        ascent = None if known is None else known.again(total)
+        if ascent is None:
+            ascent = _ascent(total, log_probs if known is None else replica.log_probs(sequences, rules), replica)
+            if first is not None and known is None:
+                first[number] = FirstPass(log_probs.detach(), total, ascent)
         if not all(bool(torch.isfinite(g).all()) for g in ascent):
             raise SpecError(
                 f"the gradient at rollout {rollout}, inner step {minibatch.inner_step} holds NaN or infinity: the model or its "

@@ -83,7 +83,7 @@ class _Runner:
             return
         arm = next(arm for arm in self.experiment.arm if arm.name == run.arm)
         base, rule = arm.build(), arm.controller
-        replica = begun.replica(run.pair, run.mirror)
+        replica = begun.replica(run.pair, run.mirror, share=True)
         begin, memory = standing.load(replica, done)
         if rule is not None and memory is None:
             memory = rule.start(base, probe_entropy(replica.peek()))
