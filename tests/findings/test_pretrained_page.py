@@ -10,7 +10,7 @@ from scipy import stats
 
 from entclip.findings.pretrained import publish
 from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
-from entclip.findings.pretrained.page import CLAIMS, Claim, judge, render
+from entclip.findings.pretrained.page import CLAIMS, Claim, beside, judge, render
 from entclip.findings.pretrained.records import missing, write
 from entclip.support.errors import SpecError
 
@@ -63,6 +63,16 @@ def test_the_claims_are_judged_by_their_intervals():
             continue
         right, wrong = (low > 0, high < 0) if claim.sign > 0 else (high < 0, low > 0)
         assert verdict == ("reproduced" if right else "contradicted" if wrong else "undecided")
+
+
+def test_the_readme_has_the_model_beside_the_table():
+    text = (DOCS.parent / "README.md").read_text("utf-8")
+    assert beside(text, DATA[HEADLINE]) == text
+    arms = DATA[HEADLINE]["arms"]
+    none = arms["none"]["measured"]["values"]
+    for name in ("tight_low", "low_only", "clip_higher", "both", "high_only"):
+        row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+        assert row.split("|")[4].strip() == interval(np.subtract(arms[name]["measured"]["values"], none))[0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from entclip.findings.pretrained.kin import HEADLINE
 from entclip.findings.tables import markdown_table
 from entclip.ledger.columns import column_named
 
-__all__ = ["CLAIMS", "Claim", "judge", "render"]
+__all__ = ["CLAIMS", "Claim", "beside", "judge", "render"]
 
 Data = Mapping[str, Mapping[str, Any]]
 
@@ -165,6 +165,21 @@ def _true(found: Mapping[str, Any]) -> str:
         "99 % interval. Entropy change over the whole run; pass@1 (the mean over the eight responses to a prompt) and pass@8 "
         f"(whether one of them is right) in the last rollout.\n\n{markdown_table(head, rows)}"
     )
+
+
+def beside(text: str, head: Mapping[str, Any]) -> str:
+    """Return a text with the pretrained model beside its table of arms (name, widths, change): the change minus none."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.startswith("| ") and len(cells) in (3, 4):
+            if cells[:2] == ["arm", "eps_low, eps_high"]:
+                cells[3:] = [f"pretrained model, minus `none` ({len(head['pairs'])} of {head['planned']} pairs)"]
+            elif cells[0] in head["arms"]:
+                cells[3:] = [_number(head["arms"][cells[0]]["minus_none"])]
+            line = line if len(cells) == 3 else f"| {' | '.join(cells)} |\n"
+        lines.append(line)
+    return "".join(lines)
 
 
 def render(data: Data) -> str:

@@ -1,4 +1,4 @@
-"""Writes docs/pretrained.md, its data and its figure from the records of the measurement.
+"""Writes docs/pretrained.md, its data, its figure and its column in README.md from the records of the measurement.
 
     python -m entclip.findings.pretrained.publish --records results --docs docs
     python -m entclip.findings.pretrained.publish --docs docs
@@ -19,7 +19,7 @@ from typing import Any
 from entclip.findings.pretrained.decide import decide
 from entclip.findings.pretrained.figure import figure
 from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
-from entclip.findings.pretrained.page import render
+from entclip.findings.pretrained.page import beside, render
 from entclip.findings.pretrained.records import pairs_of, read
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
@@ -67,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_atomic(store, (to_json(data) + "\n").encode())
     figure(data[HEADLINE], options.docs / "figures" / "pretrained.png")
     write_atomic(options.docs / "pretrained.md", page.encode())
+    readme = options.docs.parent / "README.md"
+    if readme.exists():
+        write_atomic(readme, beside(readme.read_text("utf-8"), data[HEADLINE]).encode())
 
 
 if __name__ == "__main__":
