@@ -57,8 +57,8 @@ def figure(data: dict[str, Any], out: Path) -> None:
     axes[2].set_xticks(range(4), ["low,\neuclidean", "high,\neuclidean", "low,\nnatural", "high,\nnatural"])
     axes[2].set(ylabel="gap (nats)")
     dress(axes[2], "Gaps of T6, arm both")
-    # Each setting's line and bar in one column of the legend.
+    # Each setting's bar beneath its line.
     handles = [h for pair in zip(*(panel.get_legend_handles_labels()[0] for panel in axes[:2]), strict=True) for h in pair]
-    head = legend_above(fig, handles, tall, columns=len(settings))
+    head = legend_above(fig, handles, tall)
     fig.tight_layout(rect=(0, 0, 1, 1 - head / tall), h_pad=1.5)
     write_figure(fig, out)
