@@ -48,7 +48,7 @@ def gather(records: Path | None, before: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Gather, then write data, figure and page."""
+    """Write the data, the figure and the page, and the column in README.md."""
     parser = argparse.ArgumentParser(description="The page of the pretrained model, from its records.")
     parser.add_argument("--records", type=Path, help="folder with a folder of records for each experiment, for example results")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
