@@ -6,6 +6,7 @@ taken for working, since a missing package shows at once.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -18,6 +19,14 @@ __all__ = ["commands", "fault", "main"]
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {
     "my_grpo_config.yaml": "epsilon: 0.2\nepsilon_high: 0.28\nnum_generations: 16\nnum_iterations: 2\n",
+    "trainer_state.json": json.dumps(
+        {
+            "log_history": [
+                {"step": k, "entropy": 1 - k / 100, "clip_ratio/low_mean": 0.001, "clip_ratio/high_mean": 0.002}
+                for k in range(1, 9)
+            ]
+        }
+    ),
     "my_experiment.toml": (ROOT / "entclip" / "experiments" / "theorem1.toml").read_text("utf-8"),
 }
 PAGES = ("README.md", "docs/api/commands.md")
