@@ -20,6 +20,7 @@ from entclip.engines.tabular.facts import SAMPLED
 from entclip.engines.tabular.table import TabularBooks, TabularRollout, TabularState, begin, begin_rollout, update_block
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.integrations.lint.library import Library
+from entclip.integrations.lint.setting import Notation
 from entclip.ledger.columns import Column
 from entclip.ledger.entry import Entry
 from entclip.objectives import base
@@ -42,6 +43,7 @@ CLASSES: tuple[Any, ...] = (
     Experiment,
     Library,
     Minibatch,
+    Notation,
     Objective,
     Observed,
     Sums,
@@ -138,7 +140,7 @@ def test_an_engine() -> None:
 
 
 def test_a_trainer_to_lint() -> None:
-    own = {"DEFAULTS": {"clip_low": 0.2}, "__name__": "x", "build": lambda read, evidence: None, "write": lambda setting: None}
+    own = {"DEFAULTS": {"clip_low": 0.2}, "__name__": "x", "build": lambda read, evidence: None}
     library = made("Add a trainer to lint", "NAME", **own)
     assert (library.name, library.deciding) == ("name", ("clip_low", "clip_high"))
 
