@@ -19,7 +19,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help drift test notebooks docs reproduce proofs llm smollm2 check lint dev mutants bench lock latest oldest bare dist clean
+.PHONY: help drift test notebooks docs reproduce proofs llm smollm2 verl check lint dev mutants bench lock latest oldest bare dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,18 @@ llm: $(VENV)/.test ## every language-model experiment of docs/llm.md, into resul
 SMOLLM2_JOBS ?= 1
 smollm2: $(VENV)/.smollm2 ## clip settings in a pretrained model (hours; goes on where it stopped; ARGS=--left says what is left)
 	$(ONE_THREAD) $(BIN)/python -m entclip.findings.pretrained.measure --jobs $(SMOLLM2_JOBS) $(ARGS)
+
+verl: .venv-verl/.ready ## what entclip puts into verl 0.9.1, run by verl's own code, in .venv-verl
+	$(ONE_THREAD) .venv-verl/bin/python -m pytest tests/integrations/verl_own.py $(ARGS)
+
+# verl pins packages that conflict with the lock; what it needs to compute its losses on a CPU does not.
+.venv-verl/.ready: $(INPUTS) .venv-verl/bin/python
+	@echo 'Installing entclip and verl 0.9.1 into .venv-verl ...'
+	@.venv-verl/bin/python $(PIP) -c $(LOCK) -e '.[trl]' pytest pytest-xdist hypothesis
+	@.venv-verl/bin/python $(PIP) --no-deps verl==0.9.1 ray==2.60.0 tensordict==0.15.3 pyvers==0.2.3 hydra-core==1.3.8 \
+	  omegaconf==2.4.0 antlr4-python3-runtime==4.9.3 codetiming==1.4.0 torchdata==0.11.0 orjson==3.13.0 peft==0.21.2
+	@.venv-verl/bin/python $(PIP) -c $(LOCK) cloudpickle msgpack protobuf aiosignal dill jsonschema click
+	@touch $@
 
 check: lint ## lint, format check and types
 	$(BIN)/python -m mypy
