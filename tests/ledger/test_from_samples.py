@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -139,10 +140,11 @@ def test_bad_input_is_refused(change, message):
         ledger_from_samples(*(given.pop(name) for name in saved), (0.2, 0.2), **given)
 
 
-def test_a_saved_frame_is_read_by_the_ledger_command(tmp_path, capsys):
+def test_a_saved_frame_is_read_by_the_ledger_command(tmp_path, capsys, monkeypatch):
     _, saved, sums = _batch()
     frame = ledger_from_samples(*saved.values(), (0.1, 0.2), entropy=sums["entropy"])
-    file = tmp_path / "update.parquet"
+    monkeypatch.chdir(tmp_path)  # the table's title names the file, however long the way to it is
+    file = Path("update.parquet")
     frame.to_parquet(file)
     pd.testing.assert_frame_equal(read_samples(file), frame)
     assert app(["ledger", str(file), "--json"], standalone_mode=False) in (0, None)

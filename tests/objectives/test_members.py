@@ -206,7 +206,8 @@ def test_the_same_batch_matters_where_contexts_are_visited_at_random(geometry: s
 
     assert abs(measured("batch", **sequences) - measured("policies", **sequences)) > 1e-5
     every = {"reward": {"kind": "rademacher"}, "advantage": {"kind": "independent"}}  # every sample has an advantage
-    assert measured("batch", **every) == measured("policies", **every)
+    # A difference of two entropies of at most log 3, each rounded a few times: other releases of numpy add in another order.
+    assert abs(measured("batch", **every) - measured("policies", **every)) <= 8 * np.finfo(float).eps
 
 
 @pytest.mark.parametrize("engine", ["sampled", "reduced"])
