@@ -2,7 +2,7 @@
 
 With `enable_token_export = true` prime-rl writes `token_exports/step_N/rank_R.jsonl`, a line for each sequence with arrays of one
 entry per token: advantages, log-probabilities of the trainer and of the engine that sampled, entropy, and which tokens its loss
-masked at which side. Read against schema_version 1 (src/prime_rl/trainer/rl/token_export.py of 0.8.0 and 0.8.1.dev67).
+masked at which side. Read against schema_version 1 (src/prime_rl/trainer/rl/token_export.py of 0.8.1.dev67).
 """
 
 from __future__ import annotations
