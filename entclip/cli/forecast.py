@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from entclip.experiments.experiment import Experiment as Spec
     from entclip.prediction.meanfield.forecast import Forecast
     from entclip.prediction.noise_table import NoiseTable
-    from entclip.prediction.noise_words import NoiseLaw, Tail
+    from entclip.prediction.noise_words import NoiseLaw, Shares, Tail
 
 
 def predict(
@@ -42,10 +42,18 @@ def predict(
         typer.Option(
             "--noise",
             help="Take log-ratio noise as given, no dynamics: flat:.25, sqrt:.1, inv_sqrt:.1 (law of pi_old, rms at the end of a "
-            "rollout); kl:.0024 (flat, rms from a mean KL per token); flat:RUN (rms from the ledger of a saved run); heavy tails "
-            "by flat:.05:t:5 or flat:.05:mixture:.2:4; or a table, FILE.csv or FILE.npy with columns prob, rms (see entclip "
-            "noise).",
+            "rollout); kl:.0024 (flat, rms from a mean KL per token); shares:.004:.001 (flat, rms from the shares of tokens "
+            "clipped low and high); flat:RUN (rms from the ledger of a saved run); heavy tails by flat:.05:t:5 or "
+            "flat:.05:mixture:.2:4; or a table, FILE.csv or FILE.npy with columns prob, rms (see entclip noise).",
             show_default="follow the dynamics",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            help="With --from: a log of the run, whose clip shares say how large its noise is.",
+            show_default="none read",
         ),
     ] = None,
     length: Annotated[
@@ -78,9 +86,11 @@ def predict(
     if out is not None:
         prepare_folder(out, ("forecast.json", "forecast.csv"))
     if config is not None:
-        return _from_config(config, library, noise, policy, output)
-    if policy is not None or library is not None:
-        raise SpecError("--policy and --library go with --from CONFIG; an experiment states its policy by --set policy.kind=...")
+        return _from_config(config, library, noise, log, policy, output)
+    if policy is not None or library is not None or log is not None:
+        raise SpecError(
+            "--policy, --library and --log go with --from CONFIG; an experiment states its policy by --set policy.kind=..."
+        )
     if length is not None:
         return _sequences(spec, noise, length, output)
     if noise is None:
@@ -111,11 +121,16 @@ def _with_noise(spec: Spec, text: str) -> Forecast:
 
     if text.endswith((".csv", ".npy")):
         return predict_noise(spec, read_noise_table(Path(text)))
-    law, rms, tail = _law(text)
-    return predict_noise(spec, law, rms, tail)
+    law, size, tail = _law(text)
+    if isinstance(size, float):
+        return predict_noise(spec, law, size, tail)
+    from entclip.prediction.meanfield.noise_shares import rms_of_shares
+
+    found = rms_of_shares(spec, law, size, tail)
+    return predict_noise(spec, law, found.rms, tail, found.outside)
 
 
-def _law(text: str) -> tuple[NoiseLaw, float, Tail]:
+def _law(text: str) -> tuple[NoiseLaw, float | Shares, Tail]:
     from entclip.prediction.noise_table import ledger_rms
     from entclip.prediction.noise_words import noise_words
 
@@ -123,35 +138,54 @@ def _law(text: str) -> tuple[NoiseLaw, float, Tail]:
     return law, ledger_rms(size) if isinstance(size, Path) else size, tail
 
 
-def _from_config(config: Path, library: str | None, noise: str | None, policy: str | None, output: Output) -> None:
+def _from_config(
+    config: Path, library: str | None, noise: str | None, log: Path | None, policy: str | None, output: Output
+) -> None:
     """Show what a trainer's configuration does at a noise, with what was carried over, assumed and left out."""
     import dataclasses
 
     import pandas as pd
 
+    from entclip.integrations.diagnose.logged import logged
     from entclip.integrations.lint.config import read_config
-    from entclip.integrations.lint.outlook import outlook
+    from entclip.integrations.lint.outlook import near, outlook
     from entclip.prediction.noise_table import read_noise_table
-    from entclip.report.forecast import outlook_grid, outlook_lines
+    from entclip.report.forecast import logged_lines, outlook_grid, outlook_lines
 
-    read = read_config(config, library)
-    if noise is None:
+    if (noise is None) == (log is None):
         raise SpecError(
-            "predict --from: a trainer's learning rate is no step of a table, so the noise of its log-ratios has to be given: "
-            "--noise kl:NATS (its logged KL per token at the end of a rollout), flat:RMS, or a table of entclip noise."
+            "predict --from: a trainer's learning rate is no step of a table, so the noise of its log-ratios has to be given, "
+            "once: --noise kl:NATS (its logged KL per token at the end of a rollout), flat:RMS, shares:LOW:HIGH (of tokens "
+            "clipped), a table of entclip noise, or its log by --log."
         )
-    table = noise.endswith((".csv", ".npy"))
-    law = (read_noise_table(Path(noise)),) if table else _law(noise)
+    read = read_config(config, library)
     kind, _, name = (policy or "snapshot").partition(":")
     chosen = {"kind": "snapshot"} | ({"name": name} if name else {}) if kind == "snapshot" else {"kind": "file", "path": policy}
-    found = outlook(read, *law, policy=None if policy is None else chosen)
+    used = None if policy is None else chosen
+    measured = None if log is None else logged(read, log)
+    if measured is not None:
+        found = outlook(read, "flat", measured.shares, policy=used)
+        bounds = measured.bounds() or ()
+        around = [outlook(read, "flat", each, policy=used, widths=near(found)) for each in bounds]
+    elif noise is not None:
+        table = noise.endswith((".csv", ".npy"))
+        found, around = outlook(read, *((read_noise_table(Path(noise)),) if table else _law(noise)), policy=used), []
     rows = [{"geometry": g, "eps_high": h} | dataclasses.asdict(x) for g, h, x in found.rows()]
-    if output.machine(lambda: dataclasses.asdict(found) | {"decided": found.decided}, lambda: pd.DataFrame(rows)):
+    most = None if measured is None else measured.most(found.high, found.other_high)
+    told = dataclasses.asdict(found) | {"decided": found.decided}
+    if measured is not None:
+        told |= {"shares": dataclasses.asdict(measured.shares), "shares_error": measured.error, "most_change": most}
+        told |= {"neutral_around": [each.neutral for each in around]}
+    if output.machine(lambda: told, lambda: pd.DataFrame(rows)):
         return
     for line in outlook_lines(found):
         output.tell(line)
-    output.show(outlook_grid(str(config), noise, found))
+    source = noise if measured is None else f"flat:{found.rms:.3g} ({log})"
+    output.show(outlook_grid(str(config), str(source), found))
     output.tell(found.answer())
+    if measured is not None:
+        for line in logged_lines(measured.source, most, found, around):
+            output.tell(line)
     output.warn(f"Outside the prediction's validity: {reason}." for reason in found.outside)
 
 
@@ -167,6 +201,8 @@ def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> 
     if spec.grid:
         raise SpecError("predict: the experiment has a grid; choose one of its cases by --set.")
     _, rms, _ = _law(noise)
+    if not isinstance(rms, float):
+        raise SpecError("--length needs the noise of a token by its size, flat:.05 or kl:.0024, not by shares.")
     shares = {}
     for arm in spec.arm:
         low, high = arm.build().idle

@@ -2,6 +2,7 @@
 
     flat:.25               standard deviation the same for every action, rms .25 at the end of a rollout
     sqrt:.1, inv_sqrt:.1   proportional to pi_old^(1/2), to pi_old^(-1/2)
+    shares:.004:.001       flat, of the size that clips these shares of the tokens at the low and at the high bound
     kl:.0024               flat, of the size that a mean KL(pi_old || pi) of .0024 nats per token has: rms^2 = 2 KL
     flat:.05:t:5           Student's t of 5 degrees of freedom, of that standard deviation
     flat:.05:mixture:.2:4  a share .2 of log-ratios with 4 times the standard deviation of the others, .05 all told
@@ -21,7 +22,7 @@ import numpy as np
 
 from entclip.support.errors import SpecError
 
-__all__ = ["POWERS", "Gauss", "Mixture", "NoiseLaw", "StudentT", "Tail", "noise_words"]
+__all__ = ["POWERS", "Gauss", "Mixture", "NoiseLaw", "Shares", "StudentT", "Tail", "noise_words"]
 
 NoiseLaw = Literal["inv_sqrt", "flat", "sqrt"]
 POWERS: dict[str, float] = {"inv_sqrt": -0.5, "flat": 0.0, "sqrt": 0.5}
@@ -86,8 +87,23 @@ class Mixture:
         return out
 
 
-def noise_words(text: str) -> tuple[NoiseLaw, float | Path, Tail]:
-    """Return the law, its rms (or the folder of a saved run that has it) and its tails.
+@dataclass(frozen=True)
+class Shares:
+    """Shares of tokens that each side of a clip drops, gated by the sign of A, as means over the updates of a rollout."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (self.low >= 0 and self.high >= 0 and 0 < self.low + self.high < 1):
+            raise SpecError(
+                "--noise shares: LOW and HIGH are shares of all tokens, from 0 to 1 and not both 0, got "
+                f"{self.low:g} and {self.high:g}."
+            )
+
+
+def noise_words(text: str) -> tuple[NoiseLaw, float | Path | Shares, Tail]:
+    """Return the law, its rms (or the folder of a saved run, or the clip shares, that have it) and its tails.
 
     Raises: SpecError for anything else, with what can be said.
     """
@@ -96,13 +112,19 @@ def noise_words(text: str) -> tuple[NoiseLaw, float | Path, Tail]:
     if law in POWERS and rest and folder.is_dir():
         return law, folder, Gauss()  # type: ignore[return-value]
     size, *tail = rest.split(":")
+    if law == "shares":
+        if not tail:
+            raise SpecError(f"--noise {text}: give both sides, shares:LOW:HIGH, such as shares:.004:.001.")
+        return "flat", Shares(_number(text, size), _number(text, tail[0])), _tail(text, tail[1:])
     if law == "kl":
         kl = _number(text, size)
         if not 0 < kl < math.inf:
             raise SpecError(f"--noise {text}: a KL divergence must be positive and finite, got {kl:g}.")
         return "flat", math.sqrt(2 * kl), _tail(text, tail)
     if law not in POWERS:
-        raise SpecError(f"--noise {text!r}: the law must be a table (.csv, .npy), kl:NATS or one of {', '.join(POWERS)}.")
+        raise SpecError(
+            f"--noise {text!r}: the law must be a table (.csv, .npy), kl:NATS, shares:LOW:HIGH or one of {', '.join(POWERS)}."
+        )
     return law, _number(text, size), _tail(text, tail)  # type: ignore[return-value]
 
 

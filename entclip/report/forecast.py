@@ -7,7 +7,16 @@ from typing import Any
 
 from entclip.report.grid import Grid, text_grid
 
-__all__ = ["cells_grid", "forecast_grid", "neutral_grid", "noise_grid", "outlook_grid", "outlook_lines", "sequences_grid"]
+__all__ = [
+    "cells_grid",
+    "forecast_grid",
+    "logged_lines",
+    "neutral_grid",
+    "noise_grid",
+    "outlook_grid",
+    "outlook_lines",
+    "sequences_grid",
+]
 
 
 def forecast_grid(summary: Mapping[str, Any], noise: str | None = None) -> Grid:
@@ -98,6 +107,29 @@ def outlook_lines(found: Any) -> list[str]:
     """Say line by line what of a trainer's configuration was carried over, assumed, and cannot be expressed."""
     parts = (("Carried over", found.carried), ("Assumed", found.assumed), ("Not expressed", found.left_out))
     return [f"{title}: {line}" for title, lines in parts for line in lines]
+
+
+def logged_lines(source: str, most: float | None, found: Any, around: list[Any]) -> list[str]:
+    """Say what a log's noise was measured from, what another eps_high changes in nats, and where the clip is neutral.
+
+    most: the largest change of entropy per rollout, signed, None where the log has no entropy to go by.
+    """
+    lines = [f"Noise from the log: {source}; a flat law of rms {found.rms:.3g} has them."]
+    if most is None:
+        lines.append("In nats nothing can be said: the log has no entropy per token to set the policy by.")
+    else:
+        lines.append(
+            f"At your noise eps_high = {found.other_high:g} instead of {found.high:g} changes entropy per rollout by "
+            f"{most / 2:+.2g} +- {abs(most) / 2:.2g} nats: between nothing and the most that updates of this size can do."
+        )
+    for geometry, value in found.neutral.items():
+        others = [each.neutral[geometry] for each in around if each.neutral[geometry] is not None]
+        if value is None:
+            lines.append(f"No eps_low is neutral ({geometry} entropy values).")
+        else:
+            span = f" ({min(others):.3f} to {max(others):.3f} within two standard errors)" if len(others) == 2 else ""
+            lines.append(f"The neutral eps_low is {value:.3f}{span} ({geometry} entropy values).")
+    return lines
 
 
 def outlook_grid(source: str, noise: str, found: Any) -> Grid:

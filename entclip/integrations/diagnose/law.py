@@ -14,7 +14,7 @@ minibatch has fewer than about 4 samples of a token in one state, as with long r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from entclip.policies.snapshot import read
 
-__all__ = ["MOST_ENTROPY", "POWERS", "ClipEffect", "clip_effect"]
+__all__ = ["MOST_ENTROPY", "POWERS", "ClipEffect", "at_other_high", "clip_effect"]
 
 POWERS = (0.0, -0.25)
 MOST_ENTROPY = 8.0  # nats a token: SmolLM2's contexts flattened further are no longer a language model's
@@ -35,7 +35,7 @@ class ClipEffect:
     """Largest entropy change per rollout of each side, in nats, both positive; gaps as E[s | side] - H within contexts.
 
     share_low, share_high: what the law itself has on each side; sigma: rms of the log-ratio at the end of a rollout; spread: the
-    same before normalisation damps it, as `predict --noise` takes it.
+    same before normalisation damps it, as `predict --noise` takes it; scale: the variance's size under the law.
     """
 
     low: float
@@ -46,6 +46,7 @@ class ClipEffect:
     share_high: float
     sigma: float
     spread: float
+    scale: float
 
 
 @cache
@@ -98,53 +99,83 @@ def clip_effect(
         updates: per rollout, at least 2.
         power: p of the noise law.
     """
-    log_probs, counts = _at_entropy(entropy)
-    probs = np.maximum(np.exp(log_probs), 1e-200)  # a power of 0 would be infinite
-    mass = counts * probs
-    surplus = -log_probs - np.sum(mass * -log_probs, axis=1, keepdims=True)
-    shape = probs ** (2 * power)
-    shape = np.maximum(shape * (1 - 2 * probs) + np.sum(mass * probs * shape, axis=1, keepdims=True), 0.0)
-    nodes, weights = np.polynomial.legendre.leggauss(_STAGES)
-    # Updates 1 to K - 1 as a continuum from 1/2 to K - 1/2.
-    stages = 0.5 + (updates - 1) * (nodes + 1) / 2
-    weights = weights / 2 * (updates - 1)
-
-    edges = ((0, math.log1p(-low) if low < 1 else -math.inf, -1.0), (1, math.log1p(high), 1.0))
-    sides = [(i, edge, sign) for i, edge, sign in edges if math.isfinite(edge)]
-
-    def sampled(scale: float) -> np.ndarray:
-        """Sign-gated shares of both sides among samples of pi_old, where the mean is -sd^2/2."""
-        out = np.zeros(2)
-        for stage, weight in zip(stages, weights, strict=True):
-            sd = np.sqrt(scale * shape * stage / updates) + 1e-12
-            for i, edge, sign in sides:
-                tail = _tail(sign * edge / sd + sign * sd / 2)
-                out[i] += weight * float(np.mean(np.sum(mass * tail, axis=1))) / (2 * updates)
-        return out
-
-    def clipped(scale: float) -> np.ndarray:
-        """Summed over the updates: pi(side), pi(side) gap, pi(side) gap |log r| / sqrt(k). Under pi the mean is +sd^2/2."""
-        out = np.zeros((3, 2))
-        for stage, weight in zip(stages, weights, strict=True):
-            sd = np.sqrt(scale * shape * stage / updates) + 1e-12
-            for i, edge, sign in sides:
-                z = sign * edge / sd - sign * sd / 2
-                beyond = mass * _tail(z)
-                distance = np.abs(edge) + sd / (np.maximum(z, 0) + 1)  # at least the mean distance of those beyond
-                for row, each in enumerate((beyond, beyond * surplus, beyond * surplus * distance / math.sqrt(stage))):
-                    out[row, i] += weight * float(np.mean(np.sum(each, axis=1)))
-        return out
-
-    scale = _scale(lambda scale: float(np.sum(sampled(scale))), share_low + share_high)
+    law = _Law.at(entropy, updates, power)
+    sides = _sides(low, high)
+    scale = _scale(lambda scale: float(np.sum(law.sampled(scale, sides))), share_low + share_high)
     if scale is None:
         return None
-    own, found = sampled(scale), clipped(scale)
+    own, found = law.sampled(scale, sides), law.clipped(scale, sides)
     # The law's own split of the shares is not the log's: each side goes with its share.
     most = [float(found[2, i] * share / own[i]) if own[i] > 0 else 0.0 for i, share in enumerate((share_low, share_high))]
     gaps = [float(found[1, i] / found[0, i]) if found[0, i] > 0 else math.nan for i in (0, 1)]
-    sigma = math.sqrt(scale * float(np.mean(np.sum(mass * shape, axis=1))))
-    spread = math.sqrt(scale * float(np.mean(np.sum(mass * probs ** (2 * power), axis=1))))
-    return ClipEffect(most[0], most[1], gaps[0], gaps[1], float(own[0]), float(own[1]), sigma, spread)
+    sigma = math.sqrt(scale * float(np.mean(np.sum(law.mass * law.shape, axis=1))))
+    spread = math.sqrt(scale * float(np.mean(np.sum(law.mass * law.probs ** (2 * power), axis=1))))
+    return ClipEffect(most[0], most[1], gaps[0], gaps[1], float(own[0]), float(own[1]), sigma, spread, scale)
+
+
+def at_other_high(effect: ClipEffect, entropy: float, high: float, other: float, updates: int, power: float = 0.0) -> float:
+    """Return the largest entropy change per rollout of the high side at another width, under the noise of `effect`, in nats."""
+    law = _Law.at(entropy, updates, power)
+    own, new = (float(law.clipped(effect.scale, _sides(1.0, width))[2, 1]) for width in (high, other))
+    return effect.high * new / own if own > 0 else 0.0
+
+
+_Side = tuple[int, float, float]  # 0 low or 1 high, log of the bound, sign
+
+
+def _sides(low: float, high: float) -> list[_Side]:
+    edges = ((0, math.log1p(-low) if low < 1 else -math.inf, -1.0), (1, math.log1p(high), 1.0))
+    return [(i, edge, sign) for i, edge, sign in edges if math.isfinite(edge)]
+
+
+@dataclass(frozen=True)
+class _Law:
+    """The policy law at an entropy with the shape of its noise: mass of tokens, s - H, variance over its size, (C, N) each."""
+
+    mass: np.ndarray
+    surplus: np.ndarray
+    shape: np.ndarray
+    probs: np.ndarray
+    updates: int
+
+    @classmethod
+    def at(cls, entropy: float, updates: int, power: float) -> _Law:
+        log_probs, counts = _at_entropy(entropy)
+        probs = np.maximum(np.exp(log_probs), 1e-200)  # a power of 0 would be infinite
+        mass = counts * probs
+        surplus = -log_probs - np.sum(mass * -log_probs, axis=1, keepdims=True)
+        shape = probs ** (2 * power)
+        shape = np.maximum(shape * (1 - 2 * probs) + np.sum(mass * probs * shape, axis=1, keepdims=True), 0.0)
+        return cls(mass, surplus, shape, probs, updates)
+
+    def _stages(self) -> Iterator[tuple[float, float]]:
+        """Updates 1 to K - 1 as a continuum from 1/2 to K - 1/2, with weights."""
+        nodes, weights = np.polynomial.legendre.leggauss(_STAGES)
+        span = self.updates - 1
+        yield from zip(0.5 + span * (nodes + 1) / 2, weights / 2 * span, strict=True)
+
+    def sampled(self, scale: float, sides: list[_Side]) -> np.ndarray:
+        """Sign-gated shares of both sides among samples of pi_old, where the mean is -sd^2/2."""
+        out = np.zeros(2)
+        for stage, weight in self._stages():
+            sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
+            for i, edge, sign in sides:
+                tail = _tail(sign * edge / sd + sign * sd / 2)
+                out[i] += weight * float(np.mean(np.sum(self.mass * tail, axis=1))) / (2 * self.updates)
+        return out
+
+    def clipped(self, scale: float, sides: list[_Side]) -> np.ndarray:
+        """Summed over the updates: pi(side), pi(side) gap, pi(side) gap |log r| / sqrt(k). Under pi the mean is +sd^2/2."""
+        out = np.zeros((3, 2))
+        for stage, weight in self._stages():
+            sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
+            for i, edge, sign in sides:
+                z = sign * edge / sd - sign * sd / 2
+                beyond = self.mass * _tail(z)
+                distance = np.abs(edge) + sd / (np.maximum(z, 0) + 1)  # at least the mean distance of those beyond
+                for row, each in enumerate((beyond, beyond * self.surplus, beyond * self.surplus * distance / math.sqrt(stage))):
+                    out[row, i] += weight * float(np.mean(np.sum(each, axis=1)))
+        return out
 
 
 def _tail(z: np.ndarray) -> np.ndarray:

@@ -19,11 +19,12 @@ from entclip.integrations.lint.liveness import liveness, side_off
 from entclip.integrations.lint.values import is_number, shown
 from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.law import sample_law
+from entclip.prediction.meanfield.noise_shares import rms_of_shares
 from entclip.prediction.noise_table import NoiseTable
-from entclip.prediction.noise_words import NoiseLaw, Tail
+from entclip.prediction.noise_words import NoiseLaw, Shares, Tail
 from entclip.support.errors import SpecError
 
-__all__ = ["Outlook", "Sides", "outlook"]
+__all__ = ["Outlook", "Sides", "near", "outlook"]
 
 GEOMETRIES = ("natural", "euclidean")
 _GRID = np.geomspace(0.01, 1.0, 49)  # of eps_low, from the least of `neutral` to off: steps of a tenth
@@ -52,7 +53,8 @@ class Outlook:
 
     carried: what the configuration says. assumed: what it does not, and is taken. left_out: what no forecast here can express.
     now: the sides at its widths, by geometry. wider: the same with eps_high = other_high, .28 (.2 where it is .28 already).
-    neutral: eps_low at which both sides cancel, by geometry, None where none does. outside: where the noise is too large.
+    neutral: eps_low at which both sides cancel, by geometry, None where none does. rms: of the noise, None for a table.
+    outside: where the noise is too large, or its sides are not those of noise.
     """
 
     carried: tuple[str, ...]
@@ -63,6 +65,7 @@ class Outlook:
     other_high: float
     wider: dict[str, Sides]
     neutral: dict[str, float | None]
+    rms: float | None
     outside: tuple[str, ...]
 
     def rows(self) -> list[tuple[str, float, Sides]]:
@@ -100,16 +103,19 @@ class Outlook:
 def outlook(
     config: TrainerConfig,
     law: NoiseLaw | NoiseTable,
-    rms: float | None = None,
+    rms: float | Shares | None = None,
     tail: Tail | None = None,
     *,
     policy: dict[str, Any] | None = None,
+    widths: np.ndarray = _GRID,
 ) -> Outlook:
     """Say what a configuration's clip does at the given noise of its log-ratios.
 
     Args:
-        law, rms, tail: as in `predict_noise`, at the end of a rollout.
+        law, rms, tail: as in `predict_noise`, at the end of a rollout; or the clip shares that the noise has at the widths of
+            the configuration.
         policy: the [policy] table of an experiment; by default the shipped snapshot of SmolLM2-135M.
+        widths: of eps_low, among which the neutral one is looked for, rising.
     Raises: SpecError where the clip cannot act or an answer would rest on a guess: an unknown loss or key that may decide, a
         ratio of whole sequences or to the engine, widths or updates that are not in the configuration.
     """
@@ -117,7 +123,7 @@ def outlook(
     size, scaled = config.group_size, config.advantage.value == "group"
     group = int(size.value) if is_number(size.value) and size.value > 1 else None
     other = 0.2 if math.isclose(high, 0.28) else 0.28
-    pairs = [(low, high), (low, other), *((x, high) for x in _GRID)]
+    pairs = [(low, high), (low, other), *((x, high) for x in widths)]
     base: dict[str, Any] = {
         "name": "configuration",
         "policy": policy or {"kind": "snapshot"},
@@ -127,11 +133,15 @@ def outlook(
         "arm": [{"name": f"arm{i}", "low": min(x, 1.0), "high": y} for i, (x, y) in enumerate(pairs)],
     }
     now, wider, neutral, outside = {}, {}, {}, []
+    if isinstance(rms, Shares):
+        assert not isinstance(law, NoiseTable)
+        inverted = rms_of_shares(parse_experiment(base | {"arm": base["arm"][:1]}), law, rms, tail)
+        rms, outside = inverted.rms, [*inverted.outside]
     for geometry in GEOMETRIES:
         spec = parse_experiment(base | {"update": base["update"] | {"geometry": geometry}})
         found, reasons = _sides(spec, law, rms, tail)
         now[geometry], wider[geometry], *along = found
-        neutral[geometry] = _neutral(along)
+        neutral[geometry] = _neutral(along, widths)
         outside += reasons
     return Outlook(
         _carried(config, updates),
@@ -142,8 +152,17 @@ def outlook(
         other,
         wider,
         neutral,
+        rms,
         tuple(dict.fromkeys(outside)),
     )
+
+
+def near(found: Outlook) -> np.ndarray:
+    """Return widths of eps_low about the neutral ones, few enough to be looked at again at another size of noise."""
+    values = [v for v in found.neutral.values() if v is not None]
+    if not values:
+        return _GRID[::8]
+    return np.geomspace(max(0.4 * min(values), 1e-3), min(2.5 * max(values), 1.0), 9)
 
 
 def _certain(config: TrainerConfig) -> tuple[float, float, int]:
@@ -195,8 +214,8 @@ def _sides(spec: Experiment, law: NoiseLaw | NoiseTable, rms: float | None, tail
     return sides, arms[0]["outside"]
 
 
-def _neutral(along: list[Sides]) -> float | None:
-    """The widest eps_low at which the sides cancel, between points of _GRID; None where they never do.
+def _neutral(along: list[Sides], widths: np.ndarray) -> float | None:
+    """The widest eps_low at which the sides cancel, between points of widths; None where they never do.
 
     A side's term falls off like the tail of the noise, so that its logarithm is what is nearly linear between two points."""
     nets = np.array([x.net for x in along])
@@ -207,7 +226,7 @@ def _neutral(along: list[Sides]) -> float | None:
     pair = along[k : k + 2]
     first, second = (math.log(-x.low / x.high) if x.low * x.high < 0 else x.net for x in pair)
     share = first / (first - second) if first * second <= 0 else nets[k] / (nets[k] - nets[k + 1])
-    return float(_GRID[k] * (_GRID[k + 1] / _GRID[k]) ** share)
+    return float(widths[k] * (widths[k + 1] / widths[k]) ** share)
 
 
 def _carried(config: TrainerConfig, updates: int) -> tuple[str, ...]:

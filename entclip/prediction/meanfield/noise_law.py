@@ -31,7 +31,7 @@ from entclip.prediction.noise_words import POWERS, Gauss, NoiseLaw, Tail
 from entclip.prediction.size import refuse_large_forecast
 from entclip.support.errors import SpecError
 
-__all__ = ["predict_noise"]
+__all__ = ["noisy", "predict_noise", "variance_of"]
 
 _LARGEST_TERMS = 0.25  # of the entropy: terms that add up to more over a rollout are no first order
 _LARGEST_SPREAD = 0.25  # of log sum_b pi_b e^x_b, which is taken to be a number
@@ -43,7 +43,11 @@ _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
 
 
 def predict_noise(
-    experiment: Experiment, law: NoiseLaw | NoiseTable, rms: float | None = None, tail: Tail | None = None
+    experiment: Experiment,
+    law: NoiseLaw | NoiseTable,
+    rms: float | None = None,
+    tail: Tail | None = None,
+    outside: tuple[str, ...] = (),
 ) -> Forecast:
     """Return the columns of each inner step of one rollout when log-ratios have the given noise.
 
@@ -59,6 +63,7 @@ def predict_noise(
         experiment: gives the policy, the arms, the advantage and the geometry of kappa; one rollout is looked at.
         law: a name with `rms`, at the end of the rollout and positive; or a NoiseTable without.
         tail: the shape of the law, Gaussian by default; see noise_words.
+        outside: what is amiss with where the noise is from, said with the other conditions of validity.
     Returns: a Forecast. `outside` says how much of the policy lies beyond a table, where it is held constant; that a mean is no
         noise's; and where the noise, the steps or the terms are so large that first order and curvature mean nothing.
     Raises: SpecError for an unknown law, rms <= 0 or missing, noise whose ratios are beyond float64, or what `predict` does not
@@ -91,15 +96,16 @@ def predict_noise(
             for step in range(u.minibatches):
                 total: dict[str, float] = {}
                 for weight, nodes in kinds:
-                    p = _noisy(nodes, objective, law, _variance(nodes, law, rms) * step / u.minibatches, shape)
+                    p = noisy(nodes, objective, law, variance_of(nodes, law, rms) * step / u.minibatches, shape)
                     columns = columns_of(p, p, sample, u.geometry, u.learning_rate, u.batch)
                     for column in (c for c in columns if c not in _DYNAMIC):
                         total[column] = total.get(column, 0.0) + weight * columns[column]
                 table.append(total)
             book.add(table)
+            book.outside += outside
             if isinstance(law, NoiseTable):
                 book.outside += _beyond(law, kinds) + _biased(law)
-            book.outside += _too_large(book, objective, kinds, [_variance(nodes, law, rms) for _, nodes in kinds])
+            book.outside += _too_large(book, objective, kinds, [variance_of(nodes, law, rms) for _, nodes in kinds])
             forecast.arms[f"{label}/{arm.name}" if label else arm.name] = book  # type: ignore[assignment]
     return forecast
 
@@ -109,7 +115,7 @@ def _refuse_beyond_numbers(
 ) -> None:
     """Raise SpecError for noise whose largest ratios cannot be computed with."""
     for _, nodes in kinds:
-        sd = np.sqrt(_variance(nodes, law, rms))
+        sd = np.sqrt(variance_of(nodes, law, rms))
         at = int(np.argmax(sd))
         if tail.reach * sd[at] > _LARGEST_LOG_RATIO:
             raise SpecError(
@@ -158,8 +164,8 @@ def _biased(table: NoiseTable) -> list[str]:
     ]
 
 
-def _variance(nodes: Nodes, law: NoiseLaw | NoiseTable, rms: float | None) -> np.ndarray:
-    """Of log r at the end of the rollout, (K,)."""
+def variance_of(nodes: Nodes, law: NoiseLaw | NoiseTable, rms: float | None) -> np.ndarray:
+    """Return the variance of log r at the end of the rollout, (K,)."""
     if isinstance(law, NoiseTable):
         return law.at(nodes.log_prob) ** 2
     assert rms is not None
@@ -184,8 +190,9 @@ def _beyond(table: NoiseTable, kinds: list[tuple[float, Nodes]]) -> list[str]:
     return out
 
 
-def _noisy(nodes: Nodes, objective: Objective, law: NoiseLaw | NoiseTable, variance: np.ndarray, tail: Tail) -> Population:
-    """Log-ratios on each node's lattice; at variance 0 (the first minibatch, a table without noise) all mass is at one point."""
+def noisy(nodes: Nodes, objective: Objective, law: NoiseLaw | NoiseTable, variance: np.ndarray, tail: Tail) -> Population:
+    """Return log-ratios on each node's lattice; at variance 0 (the first minibatch, a table without noise) all mass is at one
+    point."""
     sd = np.maximum(np.sqrt(variance), _NO_NOISE)
     points = int(POINTS * tail.reach / Gauss.reach)
     step = 2 * tail.reach * sd / points

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from entclip.cli.app import app
 from entclip.experiments.experiment import parse_experiment
+from entclip.integrations.diagnose.logged import logged
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.outlook import Outlook, outlook
 from entclip.integrations.lint.report import convert_command
@@ -116,6 +117,51 @@ def test_the_command(tmp_path: Any) -> None:
         done = CliRunner().invoke(app, [*call, *more])
         assert done.exit_code != 0
         assert message in str(done.exception)
+
+
+def test_the_log_says_how_large_the_noise_is(tmp_path: Any) -> None:
+    """The shares of a log are put back into the forecast: it clips as much; the change in nats is a bound with its sign."""
+    (tmp_path / "run.yaml").write_text("epsilon: 0.2\nnum_iterations: 4\nnum_generations: 8")
+    np.save(tmp_path / "logits.npy", -np.log(np.arange(1, 65))[None, :])
+    rng = np.random.default_rng(3)
+    rows = []
+    for row in range(40):
+        shares = np.abs(rng.normal((0.02, 0.024), 0.001)) * (row % 4) / 1.5
+        rows.append({"clip_ratio/low_mean": shares[0], "clip_ratio/high_mean": shares[1], "entropy": 0.6 + 0.01 * rng.normal()})
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    low, high = (float(np.mean([row[f"clip_ratio/{side}_mean"] for row in rows])) for side in ("low", "high"))
+    call = ["predict", "--from", str(tmp_path / "run.yaml"), "--policy", str(tmp_path / "logits.npy")]
+    found = json.loads(CliRunner().invoke(app, [*call, "--log", str(tmp_path / "log.jsonl"), "--json"]).output)
+    assert found["shares"] == pytest.approx({"low": low, "high": high})
+    now = found["now"]["natural"]
+    assert now["share_low"] + now["share_high"] == pytest.approx(low + high, rel=1e-4)
+    given = json.loads(CliRunner().invoke(app, [*call, "--noise", f"shares:{low}:{high}", "--json"]).output)
+    assert given["neutral"] == pytest.approx(found["neutral"])
+    # A wider high side clips less of what lowers entropy.
+    assert found["most_change"] > 0
+    around = [each["natural"] for each in found["neutral_around"]]
+    assert min(around) <= found["neutral"]["natural"] <= max(around)
+    said = CliRunner().invoke(app, [*call, "--log", str(tmp_path / "log.jsonl")]).output
+    words = " ".join(said.split())
+    half = f"{found['most_change'] / 2:+.2g} +- {found['most_change'] / 2:.2g} nats"
+    assert f"At your noise eps_high = 0.28 instead of 0.2 changes entropy per rollout by {half}" in words
+    assert f"The neutral eps_low is {found['neutral']['natural']:.3f}" in words
+
+
+NO_NOISE = {
+    "dead": ({"clip_ratio/low_mean": 0.0, "clip_ratio/high_mean": 0.0}, "no token is clipped"),
+    "full": ({"clip_ratio/low_mean": 0.2, "clip_ratio/high_mean": 0.15}, "near the most that can be"),
+    "none": ({"entropy": 0.5}, "no share of clipped tokens"),
+    "engine": ({"is_masked_low/mean": 0.1, "is_masked_high/mean": 0.1, "entropy/all/mean": 0.3}, "--log"),
+}
+
+
+@pytest.mark.parametrize("name", NO_NOISE)
+def test_a_log_without_a_measure_is_refused(name: str, tmp_path: Any) -> None:
+    row, message = NO_NOISE[name]
+    (tmp_path / "log.jsonl").write_text("\n".join([json.dumps(row)] * 12))
+    with pytest.raises(SpecError, match=message):
+        logged(read_config("epsilon: 0.2\nnum_iterations: 4"), tmp_path / "log.jsonl")
 
 
 def seen_from(folder: Any) -> dict[str, float]:

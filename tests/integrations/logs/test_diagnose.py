@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from typer.testing import CliRunner
 
 from entclip import diagnose as public
@@ -17,7 +18,7 @@ from entclip.experiments.load import load
 from entclip.integrations.diagnose import diagnose, law
 from entclip.integrations.diagnose.diagnosis import ORDER
 from entclip.integrations.diagnose.finding import claim, claims
-from entclip.integrations.diagnose.law import clip_effect
+from entclip.integrations.diagnose.law import at_other_high, clip_effect
 from entclip.integrations.diagnose.noise import ceiling, from_kl, mean_square_share, shares, sigma_of, sigma_shift_of
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.logs import read_rows
@@ -382,3 +383,15 @@ def test_follow_waits_for_the_first_row(tmp_path, monkeypatch):
 
 def test_rows_without_a_file():
     assert read_rows([]).rows == 0
+
+
+@pytest.mark.parametrize("power", [0.0, -0.25])
+def test_another_width_under_the_same_noise(power):
+    """What the high side does at .28 is what a log with .28 would show whose noise has the same size."""
+    effect = clip_effect(0.5, 0.0, 0.01, 1.0, 0.2, 8, power)
+    assert at_other_high(effect, 0.5, 0.2, 0.2, 8, power) == pytest.approx(effect.high)
+    found = brentq(lambda share: math.log(clip_effect(0.5, 0.0, share, 1.0, 0.28, 8, power).scale / effect.scale), 1e-4, 0.0099)
+    wider = clip_effect(0.5, 0.0, found, 1.0, 0.28, 8, power)
+    # The law's own share is the log's here: the side alone sets the size.
+    assert at_other_high(effect, 0.5, 0.2, 0.28, 8, power) == pytest.approx(wider.high, rel=1e-4)
+    assert wider.high < effect.high

@@ -1,0 +1,119 @@
+"""What a log says of the noise behind its clip, for `predict --from CONFIG --log LOG`: shares by side, and a bound in nats.
+
+The shares give the size of the noise, hence the balance of the sides and the neutral width, whatever the learning rate. Nats need
+the push of one update on a token, which no log has: `law.py` bounds it by how far tokens moved, so that the change that another
+eps_high makes lies between 0 and that bound.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
+from entclip.integrations.diagnose.law import POWERS, at_other_high
+from entclip.integrations.diagnose.noise import ceiling
+from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.logs import read_log
+from entclip.prediction.noise_words import Shares
+from entclip.support.errors import SpecError
+
+__all__ = ["Logged", "logged"]
+
+_MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
+_FEW = 1e-7  # of the tokens
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The clip shares of a log that belongs to a configuration.
+
+    shares: means over the rows; error: standard error of their sum, None where there are too few rows. split: whether the log has
+    the sides apart (a merged share is halved). entropy: mean per token, None where it cannot be used.
+    """
+
+    shares: Shares
+    error: float | None
+    rows: int
+    split: bool
+    entropy: float | None
+    run: Run
+
+    @property
+    def source(self) -> str:
+        """Say what was measured."""
+        total = self.shares.low + self.shares.high
+        error = "" if self.error is None else f" +- {100 * self.error:.1g} %"
+        how = "by side" if self.split else "merged in the log, halved between the sides"
+        low, high = (f"{100 * share:.3g} %" for share in (self.shares.low, self.shares.high))
+        return f"clip shares {low} low and {high} high, {how}: {100 * total:.3g} %{error} in {self.rows} rows"
+
+    def bounds(self) -> tuple[Shares, Shares] | None:
+        """Return the shares two standard errors below and above, None where there is no error or it reaches 0."""
+        total = self.shares.low + self.shares.high
+        if self.error is None or not 2 * self.error < total:
+            return None
+        down, up = (1 + sign * 2 * self.error / total for sign in (-1, 1))
+        return tuple(Shares(self.shares.low * x, self.shares.high * x) for x in (down, up))  # type: ignore[return-value]
+
+    def most(self, high: float, other: float) -> float | None:
+        """Return the largest change of entropy per rollout, in nats, that eps_high = other in place of high makes, signed.
+
+        The larger of the noise laws, two standard errors of the share up. None where the log has no entropy per token to go by.
+        """
+        found, config = effects(self.run), self.run.config
+        if found is None or self.entropy is None or config is None or config.updates.count is None:
+            return None
+        updates = round(config.updates.count)
+        changes = [
+            each.high - at_other_high(each, self.entropy, high, other, updates, power)
+            for each, power in zip(found, POWERS, strict=False)
+        ]
+        total = self.shares.low + self.shares.high
+        return max(changes, key=abs) * (1 + 2 * (self.error or 0.0) / total)
+
+
+def logged(config: TrainerConfig, path: Path) -> Logged:
+    """Read a log's clip shares as those of a configuration.
+
+    Raises: SpecError where the log has no usable share: none logged, none above 0, so large that it measures nothing, or taken
+        to the sampling engine.
+    """
+    run = Run.of(read_log(path), config)
+    if run is None:
+        raise SpecError(f"--log {path}: none of its columns is a metric that entclip knows: give its clip shares by --noise.")
+    shares = side_shares(run)
+    if shares is None:
+        raise SpecError(f"--log {path}: it has no share of clipped tokens. Give the noise by --noise kl:NATS or flat:RMS.")
+    if run.library.ratio_to != "old":
+        raise SpecError(f"--log {path}: its ratios are to the sampling engine, whose mismatch no noise of updates has.")
+    if not shares.total > _FEW:
+        raise SpecError(
+            f"--log {path}: no token is clipped in {shares.rows} rows: the noise is too small for these widths to see."
+        )
+    if not shares.total < _MEASURES * ceiling(run.updates):
+        raise SpecError(
+            f"--log {path}: {100 * shares.total:.3g} % of the tokens are clipped, near the most that can be "
+            f"({100 * ceiling(run.updates):.3g} %): such a share does not tell the size of the noise. Give it by --noise."
+        )
+    split = shares.low is not None and shares.high is not None
+    sides = Shares(shares.low or 0.0, shares.high or 0.0) if split else Shares(shares.total / 2, shares.total / 2)
+    x = logged_entropy(run)
+    entropy = None if x is None or not math.isfinite(float(np.nanmean(x))) else float(np.nanmean(x))
+    return Logged(sides, _error(run, shares.error), shares.rows, split, entropy, run)
+
+
+def _error(run: Run, error: float | None) -> float | None:
+    """The standard error of the total from whole rollouts, where rows are updates: their sawtooth is no scatter."""
+    inner, x = run.inner, run.shares
+    if inner is None:
+        return error
+    rollout = np.cumsum(inner == 0)
+    whole = [float(x[rollout == k].mean()) for k in np.unique(rollout) if np.isfinite(x[rollout == k]).all()]
+    gated = 0.5 if run.has("clip_any") else 1.0
+    found = mean_and_error(np.array(whole))[1]
+    return None if found is None else gated * found
