@@ -97,20 +97,24 @@ def _pairs(columns: Sequence[str]) -> list[list[int]]:
 
 def _table(grid: Grid, block: Sequence[int]) -> Table:
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    # The cells carry the gap themselves: rich before 14.3 counts the padding of a table's edge in the last column's width.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    gap = (0, 0, 0, _BETWEEN - 1)
     for column in block:
         name = grid.columns[column]
-        if name in grid.prose:
-            table.add_column(Text(name), overflow="fold")
-        elif column == 0:
-            table.add_column(Text(name), overflow="fold", max_width=_NAMES)
+        if column == 0:
+            table.add_column(Text(name), overflow="fold", max_width=None if name in grid.prose else _NAMES)
+        elif name in grid.prose:
+            table.add_column(Padding(Text(name), gap), overflow="fold")
         else:
-            table.add_column(Text(name), justify="right", overflow="fold", width=_width(grid, column))
+            width = _width(grid, column) + _BETWEEN - 1
+            table.add_column(Padding(Text(name), gap), justify="right", overflow="fold", width=width)
     for row in grid.rows:
-        table.add_row(*(_text(row[column]) for column in block))
+        table.add_row(*(_text(row[column]) if column == 0 else Padding(_text(row[column]), gap) for column in block))
     return table
 
 
