@@ -18,6 +18,7 @@ from entclip.engines.registry import DEFAULT
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.load import load
 from entclip.findings.exact import EXACT
+from entclip.findings.pretrained.kin import experiment_named
 from entclip.support.errors import SpecError
 
 __all__ = ["Catalogue", "Contrast", "Finding", "RunSpec", "Term", "Within", "load_catalogue"]
@@ -31,7 +32,8 @@ class _Part(BaseModel):
 
 
 class RunSpec(_Part):
-    """One run: a shipped experiment on an engine with its overrides in either mode, or an exact computation by name.
+    """One run: a shipped experiment on an engine with its overrides in either mode, an exact computation by name, or the pairs of
+    the pretrained model, which take hours: `make smollm2` measures them.
 
     regime: policy, steps and size in words. quick_skip: why --quick leaves it out (empty: it does not).
     """
@@ -40,6 +42,7 @@ class RunSpec(_Part):
     regime: Text
     experiment: str | None = None
     exact: str | None = None
+    pretrained: str | None = None
     engine: str = DEFAULT
     dtype: str = "float64"
     full: tuple[str, ...] = ()
@@ -48,8 +51,8 @@ class RunSpec(_Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> RunSpec:
-        if (self.experiment is None) == (self.exact is None):
-            raise ValueError(f"run {self.name}: give either experiment or exact.")
+        if [self.experiment, self.exact, self.pretrained].count(None) != 2:
+            raise ValueError(f"run {self.name}: give one of experiment, exact and pretrained.")
         if self.exact is not None and self.exact not in EXACT:
             raise ValueError(f"run {self.name}: exact = {self.exact!r} is not one of {', '.join(EXACT)}.")
         return self
@@ -60,6 +63,8 @@ class RunSpec(_Part):
 
     def spec(self, quick: bool) -> Experiment:
         """Return the experiment as it is run in that mode; not for exact computations."""
+        if self.pretrained is not None:
+            return experiment_named(self.pretrained)
         assert self.experiment is not None
         return load(self.experiment, self.overrides(quick))
 
@@ -85,7 +90,8 @@ class Contrast(_Part):
     case: a pattern (*, ?) over the run's cases, one contrast for each that matches.
     arm: the arm; or terms: a sum of arms of the same case (with "/" in a name: of the case before it).
     column: a column of the summary, or clips (clip_low + clip_high), total (the control-variate mean or the raw one, whichever
-        has the smaller standard error), residual_COLUMN (measured minus theory along the path).
+        has the smaller standard error), residual_COLUMN (measured minus theory along the path); of the pretrained model also
+        minus_ARM (the change minus that of another arm, pair by pair).
     sign: +1, -1, or "gap": the sign that T6 gives, that of gap_low, or minus that of gap_high.
     regime: the row of the figure and of the table, where the run's own is too coarse.
     """
@@ -118,6 +124,7 @@ class Contrast(_Part):
 class Finding(_Part):
     """A claim in our own words, what would contradict it, its contrasts, and text around them.
 
+    identity: what must hold whatever the policy, if theory and code are right: a check of both, no evidence about models.
     default: keys that all contrasts share. as_gap_of: findings whose contrasts are asked again, with the sign that the gap gives.
     """
 
@@ -128,6 +135,7 @@ class Finding(_Part):
     against: Text
     reason: Text
     text: str = ""
+    identity: bool = False
     as_gap_of: tuple[str, ...] = ()
     contrast: tuple[Contrast, ...] = ()
 
@@ -137,8 +145,8 @@ class Finding(_Part):
         if not isinstance(data, dict) or "default" not in data:
             return data
         rest = {k: v for k, v in data.items() if k not in ("default", "contrast")}
-        # A contrast with a predicted size leaves the common sign out, and the other way round.
-        other = {"sign": "within", "within": "sign"}
+        # A contrast with a predicted size leaves the common sign out, and the other way round; so does an arm the common sum.
+        other = {"sign": "within", "within": "sign", "arm": "terms", "terms": "arm"}
         shared = [
             {**{k: v for k, v in data["default"].items() if other.get(k) not in one}, **one} for one in data.get("contrast", [])
         ]
@@ -181,7 +189,8 @@ class Catalogue(_Part):
 
     def contrasts(self, finding: Finding) -> tuple[Contrast, ...]:
         """Return a finding's own contrasts, and those that it asks again of others with the sign that the gap gives."""
-        again = (c for f in self.findings if f.id in finding.as_gap_of for c in f.contrast)
+        sided = ("clip_low", "clip_high")  # a difference between arms has no gap of its own
+        again = (c for f in self.findings if f.id in finding.as_gap_of for c in f.contrast if c.column in sided)
         return (*finding.contrast, *(c.model_copy(update={"sign": "gap"}) for c in again))
 
     def chosen(self, names: Iterable[str]) -> list[RunSpec]:

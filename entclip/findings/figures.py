@@ -25,6 +25,7 @@ Results = Mapping[str, Mapping[str, Any]]
 _MEASURED = {"uniform": "uniform", "dirichlet:2": "dirichlet:2:0.1", "zipf:1": "zipf:1", "peaked:4": "peaked:4"}
 _HALF = NormalDist().inv_cdf((1 + LEVEL) / 2)  # of a 99 % interval, standard errors: noise_only has thousands of units
 _LEFT = 0.39  # of the width, for the names of regimes
+_MARKS = {True: ("o", "gap above 0"), False: ("s", "gap below 0"), None: ("^", "gap not known")}
 _SIDES = {"clip-low-raises": "clip_low", "clip-high-lowers": "clip_high"}
 
 
@@ -52,7 +53,7 @@ def _scaled(j: Judged) -> float | None:
 
 def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) -> Path:
     rows = list(dict.fromkeys(row_of(catalogue, j) for judged in sides.values() for j in judged))
-    head, foot = 0.75, 0.55
+    head, foot = 0.95, 0.55
     tall = head + foot + 0.33 * len(rows)
     fig = new_figure(WIDE, tall)
     panels = fig.subplots(1, 2, sharey=True)
@@ -62,8 +63,10 @@ def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) 
         axes.axvspan(-1, 1, color="0.88", zorder=0)
         axes.axvline(0, color="0.4", linewidth=0.8)
         marks = [(_scaled(j), rows.index(row_of(catalogue, j)), getattr(j, f"gap_{column[5:]}")) for j in judged]
-        for positive, mark in ((True, "o"), (False, "s")):
-            here = [(x, y) for x, y, gap in marks if x is not None and gap is not None and (gap > 0) == positive]
+        for positive, (mark, words) in _MARKS.items():
+            here = [(x, y) for x, y, gap in marks if x is not None and (None if gap is None else gap > 0) == positive]
+            if not here:
+                continue
             axes.plot(
                 [x for x, _ in here],
                 [y for _, y in here],
@@ -73,7 +76,7 @@ def _signs(catalogue: Catalogue, sides: Mapping[str, list[Judged]], path: Path) 
                 markeredgewidth=0.8,
                 markerfacecolor=CAUSES[column][1] if positive else "white",
                 markeredgecolor="black",
-                label=f"{CAUSES[column][0]}, gap {'above' if positive else 'below'} 0",
+                label=f"{CAUSES[column][0]}, {words}",
             )
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
         axes.set_xlim(-400, 400)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 from typing import Any
 
 from entclip.findings.data import Catalogue, Finding
-from entclip.findings.tables import all_rows, by_regime, counts, markdown_table
-from entclip.findings.verdicts import LEVEL, Judged, count, finding_verdict, judge_finding
+from entclip.findings.tables import all_rows, by_regime, counts, markdown_table, tally
+from entclip.findings.verdicts import LEVEL, Judged, finding_verdict, judge_finding
 
 __all__ = ["render"]
 
@@ -45,13 +45,15 @@ def _finding(catalogue: Catalogue, finding: Finding, judged: list[Judged]) -> st
     return "\n\n".join(parts)
 
 
-def _overview(findings: tuple[Finding, ...], verdicts: Mapping[str, list[Judged]]) -> str:
+def _overview(catalogue: Catalogue, findings: Sequence[Finding], verdicts: Mapping[str, list[Judged]]) -> str:
     rows = []
     for f in findings:
         judged = verdicts[f.id]
-        numbers = "/".join(str(n) for n in count(judged)[:3])
-        rows.append((f"[{f.title}](#{_slug(f.title)})", f"**{finding_verdict(judged)}**", numbers, f.reason))
-    return markdown_table(("claim", "verdict", "for / against / open", "in one line"), rows)
+        own = [j for j in judged if catalogue.runs[j.contrast.run].pretrained is not None]
+        pretrained = finding_verdict(own) if own else ""
+        regimes = "/".join(str(n) for n in tally(catalogue, judged))
+        rows.append((f"[{f.title}](#{_slug(f.title)})", f"**{finding_verdict(judged)}**", pretrained, regimes, f.reason))
+    return markdown_table(("claim", "verdict", "pretrained model", "regimes for / against / divided / open", "in one line"), rows)
 
 
 def _runs(catalogue: Catalogue, results: Results) -> str:
@@ -74,15 +76,17 @@ def render(catalogue: Catalogue, results: Results) -> str:
     verdicts = {f.id: judge_finding(catalogue.contrasts(f), results) for f in catalogue.findings}
     seen = [j for judged in verdicts.values() for j in judged if j.verdict != "not run"]
     drawn = {(j.contrast.run, j.label, j.contrast.column) for j in seen if j.se is not None and j.contrast.sign is not None}
-    kinds = sorted(finding_verdict(judged) for judged in verdicts.values())
+    kinds = sorted(finding_verdict(verdicts[f.id]) for f in catalogue.findings if not f.identity)
     quick = {data.get("mode") for data in results.values()} == {"quick"}
     text = Template(resources.files("entclip.findings").joinpath("page.md").read_text("utf-8"))
     return text.substitute(
         size=_QUICK if quick else "",
         number=len(kinds),
         summary=", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)),
-        paper_overview=_overview(catalogue.paper, verdicts),
-        disagreement_overview=_overview(catalogue.disagreement, verdicts),
+        identities=len(catalogue.findings) - len(kinds),
+        paper_overview=_overview(catalogue, [f for f in catalogue.paper if not f.identity], verdicts),
+        disagreement_overview=_overview(catalogue, [f for f in catalogue.disagreement if not f.identity], verdicts),
+        identity_overview=_overview(catalogue, [f for f in catalogue.findings if f.identity], verdicts),
         unsettled=markdown_table(("question", "why not"), [(u["question"], u["why"]) for u in catalogue.unsettled]),
         contrasts=len(seen),
         drawn=len(drawn),

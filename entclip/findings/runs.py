@@ -20,6 +20,10 @@ from entclip.engines.named import engine_named
 from entclip.engines.registry import DEFAULT, facts_of
 from entclip.findings.data import Catalogue, RunSpec
 from entclip.findings.exact import EXACT
+from entclip.findings.pretrained.arms import arms_of
+from entclip.findings.pretrained.decide import decide
+from entclip.findings.pretrained.kin import HEADLINE
+from entclip.findings.pretrained.records import read
 from entclip.ledger.folder import read_summary
 from entclip.ledger.manifest import MANIFEST
 from entclip.ledger.summary import parse_summary
@@ -27,7 +31,7 @@ from entclip.runs.runner import Progress, run
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
 
-__all__ = ["Item", "command_of", "made_before", "make", "read_data", "reusable", "write_data"]
+__all__ = ["Item", "command_of", "data_of_pairs", "made_before", "make", "read_data", "reusable", "write_data"]
 
 _VALUES = ("unclipped", "clip_low", "clip_high", "curvature", "measured", "measured_cv")
 _KEPT = (
@@ -64,6 +68,8 @@ def command_of(spec: RunSpec, quick: bool) -> str:
     """Return what a reader types to make this run alone."""
     if spec.exact is not None:
         return f"entclip reproduce {spec.name}{' --quick' if quick else ''}"
+    if spec.pretrained is not None:
+        return "make smollm2" if spec.pretrained == HEADLINE else f"make smollm2 ARGS='--experiment {spec.pretrained}'"
     if facts_of(spec.engine).trains_models:
         words = ["entclip llm", str(spec.experiment)]
     else:
@@ -196,6 +202,8 @@ def make(
         data = _data_of(spec, quick, arms, engine="exact computation", digest="none", wall_s=round(seconds, 1), versions=versions)
         return Item(spec.name, command_of(spec, quick), "run", "", data)
     experiment = spec.spec(quick)
+    if spec.pretrained is not None:
+        return _of_pairs(spec, quick, decide(experiment, read(Path("results") / spec.pretrained, experiment)))
     folder = out / _folder(spec, experiment.digest)
     about = {"experiment": experiment.name, "engine": spec.engine, "dtype": spec.dtype, "digest": experiment.digest}
     record = folder / "item.json"
@@ -220,6 +228,20 @@ def make(
     made = {"wall_s": round(time.perf_counter() - start, 1), "versions": versions or {}}
     write_atomic(record, to_json(made).encode())
     return _item(spec, quick, "run", ledger.summary(), about | made, folder, out)
+
+
+def _of_pairs(spec: RunSpec, quick: bool, decided: dict[str, Any]) -> Item:
+    """Judge the pairs of the pretrained model that `make smollm2` has finished so far."""
+    if not decided["pairs"]:
+        why = f"takes hours, and no pair is finished in results/{spec.pretrained}: {command_of(spec, quick)}"
+        return Item(spec.name, command_of(spec, quick), "skipped", why, None)
+    return Item(spec.name, command_of(spec, quick), "run", "", data_of_pairs(spec, decided, quick))
+
+
+def data_of_pairs(spec: RunSpec, decided: dict[str, Any], quick: bool = False) -> dict[str, Any]:
+    """Return what findings need of the pretrained model, from what `decide` says of its pairs."""
+    about = {"experiment": decided["experiment"], "engine": "llm", "dtype": "float32", "digest": decided["digest"]}
+    return _data_of(spec, quick, arms_of(decided), **about)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -8,14 +8,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entclip.findings.data import Catalogue
-from entclip.findings.verdicts import Judged, count, judge_finding
+from entclip.findings.verdicts import Judged, count, finding_verdict, judge_finding
 
-__all__ = ["all_rows", "by_regime", "contrasts_csv", "counts", "markdown_table", "row_of"]
+__all__ = ["all_rows", "by_regime", "contrasts_csv", "counts", "markdown_table", "row_of", "tally"]
 
 
 def row_of(catalogue: Catalogue, judged: Judged) -> str:
     """Return the regime of a contrast, a row of tables and figures."""
     return judged.contrast.regime or catalogue.runs[judged.contrast.run].regime
+
+
+def tally(catalogue: Catalogue, judged: Sequence[Judged]) -> tuple[int, int, int, int]:
+    """Count the regimes that are for, against, divided and open: each once, however many contrasts it has.
+
+    A regime is called as a finding is, from its own contrasts; what was not run does not count.
+    """
+    regimes: dict[str, list[Judged]] = {}
+    for j in judged:
+        regimes.setdefault(row_of(catalogue, j), []).append(j)
+    called = [finding_verdict(members).removesuffix(" in part") for members in regimes.values()]
+    kinds = ("reproduced", "contradicted", "conditional", "inconclusive")
+    right, wrong, divided, still = (called.count(kind) for kind in kinds)
+    return right, wrong, divided, still
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

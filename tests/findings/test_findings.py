@@ -18,7 +18,7 @@ from entclip.findings.data import Catalogue, Contrast, RunSpec, load_catalogue
 from entclip.findings.figures import draw
 from entclip.findings.page import render
 from entclip.findings.runs import make, read_data, reusable, write_data
-from entclip.findings.tables import contrasts_csv
+from entclip.findings.tables import contrasts_csv, tally
 from entclip.findings.verdicts import Judged, expand, finding_verdict, judge_contrast
 from entclip.support.errors import SpecError
 
@@ -168,6 +168,8 @@ def test_contrasts_refer_to_arms_and_columns_that_exist(run):
     parts = ("unclipped", "clip_low", "clip_high", "curvature")
     known = {*parts, "clips", "total", *(f"residual_{p}" for p in parts)}
     arms = {quick: names_of(run, quick) for quick in (False, True)}
+    if run.pretrained is not None:
+        known = {"total", *(f"minus_{arm}" for arm in arms[False])}
     for finding in CATALOGUE.findings:
         for contrast in finding.contrast:
             if contrast.run == run.name:
@@ -205,7 +207,7 @@ def test_every_shipped_experiment_is_run_or_says_nothing_about_a_clip():
         (lambda d: d["paper"][0]["contrast"][0].update(sign=None), "either sign or within"),
         (lambda d: d["paper"][0]["contrast"][0].update(column="total", sign="gap"), "is about clip_low or clip_high"),
         (lambda d: d["paper"].append(d["paper"][0]), "two of the findings"),
-        (lambda d: d["run"][0].update(experiment=None), "either experiment or exact"),
+        (lambda d: d["run"][1].update(experiment=None), "give one of experiment, exact and pretrained"),
     ],
 )
 def test_a_wrong_catalogue_is_refused(change, message):
@@ -213,6 +215,38 @@ def test_a_wrong_catalogue_is_refused(change, message):
     change(data)
     with pytest.raises(ValueError, match=message):
         Catalogue.model_validate(data)
+
+
+def test_the_pretrained_model_is_judged_first():
+    for finding in CATALOGUE.findings:
+        pretrained = [CATALOGUE.runs[c.run].pretrained is not None for c in finding.contrast]
+        assert pretrained == sorted(pretrained, reverse=True), finding.id
+
+
+def test_a_regime_counts_once_however_many_contrasts_it_has():
+    def called(regime, *verdicts):
+        contrast = Contrast(run="headline", column="clip_low", arm="both", sign=1, regime=regime)
+        return [Judged(contrast, "both", None, None, None, "", verdict) for verdict in verdicts]
+
+    judged = [
+        *called("for", "reproduced", "reproduced", "open"),
+        *called("against", "contradicted"),
+        *called("divided", "reproduced", "contradicted"),
+        *called("open", "open", "open", "open"),
+        *called("not run", "not run"),
+    ]
+    assert tally(CATALOGUE, judged) == (1, 1, 1, 1)
+    assert tally(CATALOGUE, [*judged, *called("for too", "reproduced")]) == (2, 1, 1, 1)
+
+
+def test_identities_stand_apart_from_evidence():
+    """None of them is counted among the findings, and none of their runs' verdicts can be read as evidence about a model."""
+    page = render(CATALOGUE, read_data(DOCS))
+    claims, identities = (page.split(f"### {name}\n")[1].split("\n### ")[0] for name in ("The paper's claims", "Identities"))
+    for finding in CATALOGUE.findings:
+        assert (f"[{finding.title}](" in identities) == finding.identity
+        assert not (finding.identity and f"[{finding.title}](" in claims)
+    assert not any(CATALOGUE.runs[c.run].pretrained for f in CATALOGUE.findings if f.identity for c in f.contrast)
 
 
 # ---- the page of record ------------------------------------------------------------------------------------------------------

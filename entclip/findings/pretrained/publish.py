@@ -1,4 +1,5 @@
-"""Writes docs/pretrained.md, its data, its figure and its column in README.md from the records of the measurement.
+"""Writes docs/pretrained.md, its data, its figure, what it decides of docs/findings.md, and its column in README.md from the
+records of the measurement.
 
     python -m entclip.findings.pretrained.publish --records results --docs docs
     python -m entclip.findings.pretrained.publish --docs docs
@@ -12,15 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from entclip.findings.data import load_catalogue
+from entclip.findings.figures import draw
+from entclip.findings.page import render as render_findings
 from entclip.findings.pretrained.decide import decide
 from entclip.findings.pretrained.figure import figure
 from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
 from entclip.findings.pretrained.page import beside, render
 from entclip.findings.pretrained.records import pairs_of, read
+from entclip.findings.runs import data_of_pairs, read_data, write_data
+from entclip.findings.tables import contrasts_csv
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
 
@@ -67,9 +73,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_atomic(store, (to_json(data) + "\n").encode())
     figure(data[HEADLINE], options.docs / "figures" / "pretrained.png")
     write_atomic(options.docs / "pretrained.md", page.encode())
+    _findings(data, options.docs)
     readme = options.docs.parent / "README.md"
     if readme.exists():
         write_atomic(readme, beside(readme.read_text("utf-8"), data[HEADLINE]).encode())
+
+
+def _findings(data: Mapping[str, Any], docs: Path) -> None:
+    """Judge the paper's claims anew, where the page of the findings is kept: its data, page, table and figures."""
+    kept = docs / "data" / "findings"
+    if not kept.is_dir():
+        return
+    catalogue = load_catalogue()
+    for run in catalogue.run:
+        if run.pretrained is not None and data[run.pretrained]["pairs"]:
+            write_data(data_of_pairs(run, data[run.pretrained]), docs)
+    results = read_data(docs)
+    write_atomic(docs / "findings.md", render_findings(catalogue, results).encode())
+    write_atomic(kept / "contrasts.csv", contrasts_csv(catalogue, results).encode())
+    draw(catalogue, results, docs / "figures")
 
 
 if __name__ == "__main__":
