@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from entclip.drift.actions import Listed, step_value
 from entclip.objectives.base import Change, Keep, weights_of
 from entclip.objectives.drop import split_survivors, surviving
 from entclip.policies.softmax import Array, Geometry
-from entclip.rewards.advantage import AdvantageMoments
+from entclip.rewards.advantage import Moment
 from entclip.support.namespace import namespace
 
 __all__ = [
     "ActionMoments",
     "ClipSetStats",
+    "GivenAction",
     "clip_set_stats",
     "expected_first_order",
     "expected_weights",
@@ -38,6 +39,13 @@ def _like(moment: Array, array: Array) -> Array:
     return xp.asarray(moment, dtype=array.dtype, device=getattr(array, "device", None))
 
 
+class GivenAction(Protocol):
+    """What has moments of the advantage given the action: those of a rule, of one value of A, or of whole sequences."""
+
+    def by_action(self, name: Moment) -> Array:
+        """Return the named moment, in a shape that fits the policies."""
+
+
 class ActionMoments(NamedTuple):
     """Moments of the advantage given the action, (..., V) or numbers: E[A+], E[A-], E[A+^2], E[A-^2], P(A > 0), P(A < 0)."""
 
@@ -49,12 +57,12 @@ class ActionMoments(NamedTuple):
     share_minus: Array
 
     @classmethod
-    def of(cls, moments: AdvantageMoments, array: Array) -> ActionMoments:
+    def of(cls, moments: GivenAction, array: Array) -> ActionMoments:
         """Return those of all actions, in the library, dtype and device of an array."""
         return cls(*(_like(moments.by_action(name), array) for name in cls._fields))  # type: ignore[arg-type]
 
 
-def expected_weights(change: Change, moments: AdvantageMoments, keep: Keep | None = None) -> dict[str, Array]:
+def expected_weights(change: Change, moments: GivenAction, keep: Keep | None = None) -> dict[str, Array]:
     """Return w(a) = E[c | a] / r(a) by cause, each (..., V), of samples that survive a random drop. Claims T5, T10."""
     return weights_by_cause(change, ActionMoments.of(moments, change.gains.plus), keep)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 
-from entclip.drift.first_order import _like
+from entclip.drift.first_order import GivenAction, _like
 from entclip.objectives.base import Change
 from entclip.policies.softmax import Array
-from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.namespace import namespace
 
 __all__ = ["LARGEST", "fourth_moment", "rare_sample_variance"]
@@ -63,7 +62,7 @@ def rare_sample_variance(
     return xp.exp(xp.clip(total, -700.0, math.log(LARGEST)))
 
 
-def fourth_moment(change: Change, moments: AdvantageMoments) -> Array:
+def fourth_moment(change: Change, moments: GivenAction) -> Array:
     """Return E[(c/r)^4 | a], or what bounds it, (..., V).
 
     With extra weights x the bound (|A g|_4 + |x|_4)^4 is taken, |.|_4 the fourth root of a mean fourth power.

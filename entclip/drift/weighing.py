@@ -170,11 +170,11 @@ class ByLevel:
         return _summed(parts), _over(weights_of(self.change, plus, minus, *shares))
 
     def expected(self, moments: AdvantageMoments | None) -> dict[str, Array]:
-        return _summed(expected_weights(self.change, self.levels, self.keep))  # type: ignore[arg-type]
+        return _summed(expected_weights(self.change, self.levels, self.keep))
 
     def of_a_sample(self, moments: AdvantageMoments) -> SampleWeights:
         levels, change, kept = self.levels, self.change, surviving(self.change, self.keep)
-        at = ActionMoments.of(levels, levels.values)  # type: ignore[arg-type]
+        at = ActionMoments.of(levels, levels.values)
         mean, square = _over(mean_weights(kept, at)), _over(mean_square_weights(change, at, self.keep))
         bonus = change.bonus_weights if change.bonus else None
         if levels.joint is None:
@@ -187,7 +187,7 @@ class ByLevel:
         return SampleWeights(mean, square, {"weight": pairs}, JointValues(levels.joint), bonus)
 
     def fourth_moment(self, moments: AdvantageMoments) -> Array:
-        return _over(fourth_moment(self.change, self.levels))  # type: ignore[arg-type]
+        return _over(fourth_moment(self.change, self.levels))
 
     def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
         """Return those of LOW and HIGH, each value of the advantage counted by its chance."""
@@ -224,12 +224,12 @@ class BySequence:
         return gathered, self.seen.drawn(weights_of(self.change, plus, minus))
 
     def expected(self, moments: AdvantageMoments) -> dict[str, Array]:
-        parts = expected_weights(self.change, _OfSequences(moments), self.keep)  # type: ignore[arg-type]
+        parts = expected_weights(self.change, _OfSequences(moments), self.keep)
         return {name: self.seen.mean(x) for name, x in parts.items()}
 
     def of_a_sample(self, moments: AdvantageMoments) -> SampleWeights:
         kept, of = surviving(self.change, self.keep), _OfSequences(moments)
-        at = ActionMoments.of(of, kept.gains.plus)  # type: ignore[arg-type]
+        at = ActionMoments.of(of, kept.gains.plus)
         mean, square = self.seen.mean(mean_weights(kept, at)), self.seen.mean(mean_square_weights(self.change, at, self.keep), 2)
         by_sign = {
             name: [self.seen.mean(w * of.level(k)) for k in range(moments.level_probs.shape[-1])]
@@ -239,7 +239,7 @@ class BySequence:
         return SampleWeights(mean, square, by_sign, pair)
 
     def fourth_moment(self, moments: AdvantageMoments) -> Array:
-        return self.seen.mean(fourth_moment(self.change, _OfSequences(moments)), 4)  # type: ignore[arg-type]
+        return self.seen.mean(fourth_moment(self.change, _OfSequences(moments)), 4)
 
     def sets(self, log_probs: Array, geometry: Geometry) -> ClipSetStats:
         """Return those of the tokens, each counted by the share of its sequences in LOW and HIGH under pi_old."""
