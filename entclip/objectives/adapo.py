@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from entclip.objectives.base import Change, Objective, Source, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import check_widths, outside
 from entclip.support.rewording import dataclass
 
@@ -42,10 +43,9 @@ class Adapo(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        if self.target is not None and not 0 <= self.target < math.inf:
-            raise ValueError(f"adapo.target must be finite and at least 0, got {self.target}: it is an entropy in nats.")
-        if not 0 <= self.gain < math.inf:
-            raise ValueError(f"adapo.gain must be finite and at least 0, got {self.gain}: it is the width per nat.")
+        if self.target is not None:
+            check_not_negative(self.kind, "it is an entropy in nats", target=self.target)
+        check_not_negative(self.kind, "it is the width per nat", gain=self.gain)
         if not 0 <= self.least <= self.most < math.inf:
             raise ValueError(f"adapo.least = {self.least} must be at least 0 and at most adapo.most = {self.most}, finite.")
 

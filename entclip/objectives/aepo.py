@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from entclip.objectives.base import Change, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import Bounded, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -41,9 +42,8 @@ class Aepo(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in (("coefficient", self.coefficient), ("target", self.target)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"aepo.{name} must be finite and at least 0, got {value}.")
+        check_not_negative(self.kind, "it multiplies the added step", coefficient=self.coefficient)
+        check_not_negative(self.kind, "it is an entropy in nats", target=self.target)
         if not 0 < self.cold <= self.hot < math.inf:
             raise ValueError(
                 f"aepo.cold = {self.cold} must be positive and at most aepo.hot = {self.hot}: they are temperatures."

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from entclip.objectives.base import Change, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import Bounded, outside
 from entclip.support.rewording import dataclass
 
@@ -40,10 +40,8 @@ class Aer(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.coefficient < math.inf:
-            raise ValueError(f"aer.coefficient must be finite and at least 0, got {self.coefficient}: it multiplies the entropy.")
-        if not 0 <= self.target < math.inf:
-            raise ValueError(f"aer.target must be finite and at least 0, got {self.target}: it is an entropy in nats.")
+        check_not_negative(self.kind, "it multiplies the entropy", coefficient=self.coefficient)
+        check_not_negative(self.kind, "it is an entropy in nats", target=self.target)
 
     def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
         """Return the coefficient in force."""

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import check_widths, outside, width_of_clip
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -38,9 +39,8 @@ class Calibrl(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        for name, least in (("coefficient", self.coefficient), ("slope", self.slope)):
-            if not 0 <= least < math.inf:
-                raise ValueError(f"calibrl.{name} must be finite and at least 0, got {least}.")
+        check_not_negative(self.kind, "0 leaves the clip alone", coefficient=self.coefficient)
+        check_not_negative(self.kind, "it is the slope of the ReLU below 0", slope=self.slope)
         if not 0 < self.expert < 1:
             raise ValueError(f"calibrl.expert must be in (0, 1), got {self.expert}: it is the probability of the expert's token.")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from entclip.objectives.base import Change, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import Bounded
 from entclip.policies.softmax import Array
 from entclip.rewards.advantage import Advantage, Independent
@@ -40,9 +41,7 @@ class Cde(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in (("omega", self.omega), ("alpha", self.alpha)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"cde.{name} must be finite and at least 0, got {value}: 0 is the clip.")
+        check_not_negative(self.kind, "0 is the clip", omega=self.omega, alpha=self.alpha)
         if not 0 < self.kappa < math.inf:
             raise ValueError(f"cde.kappa must be positive and finite, got {self.kappa}: the bonus is at most |R|/kappa.")
 

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from entclip.objectives.base import Change, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import Bounded, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -34,9 +35,7 @@ class CeGppo(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, beta in (("beta_low", self.beta_low), ("beta_high", self.beta_high)):
-            if not 0 <= beta < math.inf:
-                raise ValueError(f"ce_gppo.{name} must be finite and at least 0, got {beta}: 0 is the hard clip.")
+        check_not_negative(self.kind, "0 is the hard clip", beta_low=self.beta_low, beta_high=self.beta_high)
 
     @property
     def hard(self) -> bool:

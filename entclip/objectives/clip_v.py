@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 
 from entclip.objectives.base import Change, Objective, Source, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import check_widths, outside, width_of_clip
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
@@ -43,8 +43,7 @@ class ClipV(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        if not 0 <= self.mu < math.inf:
-            raise ValueError(f"clip_v.mu must be finite and at least 0, got {self.mu}: it is a number of standard deviations.")
+        check_not_negative(self.kind, "it is a number of standard deviations", mu=self.mu)
         if not 0 < self.max_fraction <= 1:
             raise ValueError(f"clip_v.max_fraction must be in (0, 1], got {self.max_fraction}: it is a share of the samples.")
 

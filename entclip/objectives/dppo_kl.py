@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.limits import check_not_negative
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -36,8 +36,7 @@ class DppoKl(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.delta < math.inf:
-            raise ValueError(f"dppo_kl.delta must be finite and at least 0, got {self.delta}: it is a divergence, in nats.")
+        check_not_negative(self.kind, "it is a divergence, in nats", delta=self.delta)
 
     def widths(self, old_probs: Array) -> Array:
         """Return where D = delta to second order in r - 1: D = pi_old (r - 1)^2/(2 (1 - pi_old))."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from entclip.objectives.base import Change, Objective, Source, View
 from entclip.objectives.clip_cov import covariances, sample_means
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import nowhere
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -42,8 +42,7 @@ class KlCov(Objective):
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:
             raise ValueError(f"kl_cov.ratio must be in (0, 1], got {self.ratio}: it is the share of samples that are held.")
-        if not 0 <= self.coefficient < math.inf:
-            raise ValueError(f"kl_cov.coefficient must be finite and at least 0, got {self.coefficient}: 0 is no clip.")
+        check_not_negative(self.kind, "0 is no clip", coefficient=self.coefficient)
 
     @property
     def pushes_at_zero(self) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 from entclip.objectives.base import Change, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import Bounded, outside
 from entclip.policies.softmax import Array, entropy
 from entclip.support.namespace import namespace
@@ -41,8 +41,7 @@ class Parl(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.coefficient < math.inf:
-            raise ValueError(f"parl.coefficient must be finite and at least 0, got {self.coefficient}: it multiplies the rate.")
+        check_not_negative(self.kind, "it multiplies the rate", coefficient=self.coefficient)
 
     def change(self, view: View) -> Change:
         clipped = Change.dropped(view, *outside(view, self.low, self.high))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
-from entclip.objectives.widths import check_factors, check_widths, weighted_clip, width_of_clip
+from entclip.objectives.limits import check_not_negative
+from entclip.objectives.widths import check_widths, weighted_clip, width_of_clip
 from entclip.support.rewording import dataclass
 
 __all__ = ["PositiveWeight"]
@@ -31,7 +32,7 @@ class PositiveWeight(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        check_factors(self.kind, lambda_pos=self.lambda_pos)
+        check_not_negative(self.kind, "it multiplies the loss of its samples", lambda_pos=self.lambda_pos)
 
     @property
     def hard(self) -> bool:

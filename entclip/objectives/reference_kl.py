@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import check_widths, outside
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -41,10 +41,7 @@ class ReferenceKl(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        if not 0 <= self.coefficient < math.inf:
-            raise ValueError(
-                f"reference_kl.coefficient must be finite and at least 0, got {self.coefficient}: it multiplies the penalty."
-            )
+        check_not_negative(self.kind, "it multiplies the penalty", coefficient=self.coefficient)
 
     @property
     def idle(self) -> tuple[float, float]:

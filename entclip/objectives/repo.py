@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import nowhere
 from entclip.support.rewording import dataclass
 
@@ -32,8 +32,7 @@ class Repo(Objective):
     needs = frozenset({"entropy", "penalty"})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.coefficient < math.inf:
-            raise ValueError(f"repo.coefficient must be finite and at least 0, got {self.coefficient}: 0 is no clip.")
+        check_not_negative(self.kind, "0 is no clip", coefficient=self.coefficient)
 
     def change(self, view: View) -> Change:
         extra = -self.coefficient * (view.log_probs + view.entropy)

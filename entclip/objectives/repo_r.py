@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import check_widths, outside, width_of_clip
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -36,8 +36,7 @@ class RepoR(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        if not 0 <= self.zeta < math.inf:
-            raise ValueError(f"repo_r.zeta must be finite and at least 0, got {self.zeta}: 0 is the clip.")
+        check_not_negative(self.kind, "0 is the clip", zeta=self.zeta)
 
     @property
     def hard(self) -> bool:

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
+from entclip.objectives.limits import check_not_negative
 from entclip.objectives.widths import outside
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
@@ -31,8 +32,7 @@ class Ripo(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.delta < math.inf:
-            raise ValueError(f"ripo.delta must be finite and at least 0, got {self.delta}: it is pi_old times a squared width.")
+        check_not_negative(self.kind, "it is pi_old times a squared width", delta=self.delta)
 
     @property
     def idle(self) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
 
-__all__ = ["Bounded", "check_factors", "check_widths", "nowhere", "outside", "truncated", "weighted_clip", "width_of_clip"]
+__all__ = ["Bounded", "check_widths", "nowhere", "outside", "truncated", "weighted_clip", "width_of_clip"]
 
 
 def check_widths(low: float, high: float) -> None:
@@ -55,13 +55,6 @@ def nowhere(view: View) -> tuple[Array, Array]:
 def width_of_clip(low: float, high: float) -> float:
     """Say how far the ratio moves until one of the two sides acts; inf where both are off."""
     return min((width for width in (low, high) if width < 1), default=math.inf)
-
-
-def check_factors(kind: str, **factors: float) -> None:
-    """Raise ValueError unless each factor of a weight is finite and at least 0."""
-    for name, factor in factors.items():
-        if not 0 <= factor < math.inf:
-            raise ValueError(f"{kind}.{name} must be finite and at least 0, got {factor}: it multiplies the loss of its samples.")
 
 
 def weighted_clip(view: View, low: float, high: float, plus: float, minus: float) -> Change:
