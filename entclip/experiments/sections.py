@@ -322,7 +322,7 @@ class Arm(_Part):
 class LedgerSpec(_Part):
     """detail "mean" keeps weighted means over contexts and replicas; "context" one row per context and replica.
 
-    every: account every so manieth update (llm engine; a number coprime with update.minibatches visits all inner steps).
+    every: account one update in so many (llm engine; a number coprime with update.minibatches visits all inner steps).
     momentum: under Adam "line" books what earlier minibatches left in the first moment as a part of its own, "cause" carries a
     first moment per cause (llm engine, every = 1).
     """
