@@ -1,0 +1,1 @@
+"""Mutation testing of the formula files: python -m tests.mutants."""

@@ -1,0 +1,232 @@
+"""Running the tests that reach a mutant, in a process of its own that ends at the first failure.
+
+The mutant of a function's body takes the place of the code of that function in a process that was forked after pytest had
+collected all tests: nothing is imported or collected again, and the tests that call the function, known from one run of all of
+them under a profiler, start at once. What is run at import (defaults, fields of classes, constants) needs an import of its own:
+those processes are forked before anything of the package is imported, and collect only the files of tests that reach the file.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+from tests.mutants.sources import ROOT, Mutant, settings
+
+_STATUS = {0: "survived", 5: "no tests", -signal.SIGXCPU: "timeout", -signal.SIGKILL: "timeout"}
+_SLOWER, _GRACE = 10, 30  # a mutant may take ten times the seconds of its tests, and thirty more
+
+
+class Reach:
+    """Which tests call which function, and how long each test takes.
+
+    Attributes:
+        seconds: by test.
+        tests: by file and place, the tests that call it.
+    """
+
+    def __init__(self, seconds: dict[str, float], tests: dict[str, list[str]]) -> None:
+        self.seconds, self.tests = seconds, tests
+
+    @classmethod
+    def read(cls, path: Path) -> Reach:
+        return cls(**json.loads(path.read_text()))
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that reach a mutant, fastest first."""
+        if mutant.in_body:
+            found = set(self.tests.get(f"{mutant.file}:{mutant.where}", ()))
+        else:
+            found = {t for place, tests in self.tests.items() if place.startswith(f"{mutant.file}:") for t in tests}
+        return sorted(found, key=lambda t: self.seconds.get(t, 0.0))
+
+
+def forked(work: Callable[[], int]) -> int:
+    """Run something in a forked process that writes nowhere; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if "MUTANTS_DEBUG" not in os.environ:
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+        os._exit(work())
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(99)
+
+
+def in_turn(jobs: int, works: Iterator[tuple[str, Callable[[], int]]], done: Callable[[str, str], None]) -> None:
+    """Run works in forked processes, `jobs` at a time, and hand each name with its status on."""
+    running: dict[int, str] = {}
+
+    def wait() -> None:
+        child, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        done(running.pop(child), _STATUS.get(code, "killed" if code > 0 else f"signal {-code}"))
+
+    for name, work in works:
+        while len(running) >= jobs:
+            wait()
+        running[forked(work)] = name
+    while running:
+        wait()
+
+
+def session(tests: Sequence[str], loop: Callable[[Any], None]) -> int:
+    """Collect tests and hand pytest's session to `loop` in the place of running them."""
+    import pytest
+
+    class Loop:
+        @pytest.hookimpl(tryfirst=True)  # type: ignore[misc, unused-ignore]
+        def pytest_runtestloop(self, session: Any) -> bool:
+            loop(session)
+            return True
+
+    return int(pytest.main(["-q", "--tb=short", *settings()["pytest"], *tests], plugins=[Loop()]))
+
+
+def codes(files: Sequence[str]) -> dict[str, list[FunctionType]]:
+    """Return the functions of files that have been imported, by file and place."""
+    wanted = {str(ROOT / file): file for file in files}
+    found: dict[str, list[FunctionType]] = {}
+    for thing in gc.get_objects():  # by type: isinstance asks lazy modules for attributes that they deprecate
+        if type(thing) is FunctionType and thing.__code__.co_filename in wanted:
+            found.setdefault(f"{wanted[thing.__code__.co_filename]}:{thing.__code__.co_qualname}", []).append(thing)
+    return found
+
+
+def measure(files: Sequence[str], tests: Sequence[str], out: Path) -> int:
+    """Run all tests once under a profiler and write what each of them reaches; 0 if all pass."""
+
+    def loop(session: Any) -> None:
+        places = {id(f.__code__): place for place, fs in codes(files).items() for f in fs}
+        reach, seconds = {place: set() for place in places.values()}, {}  # type: ignore[var-annotated]
+        called: set[str] = set()
+
+        def profiler(frame: Any, event: str, argument: object) -> None:
+            if event == "call" and (place := places.get(id(frame.f_code))) is not None:
+                called.add(place)
+
+        for item, after in zip(session.items, [*session.items[1:], None], strict=True):
+            called.clear()
+            start = time.process_time()
+            sys.setprofile(profiler)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            sys.setprofile(None)
+            seconds[item.nodeid] = time.process_time() - start
+            for place in called:
+                reach[place].add(item.nodeid)
+        out.write_text(json.dumps({"seconds": seconds, "tests": {p: sorted(t) for p, t in reach.items()}}))
+
+    return session(tests, loop)
+
+
+def run_bodies(mutants: list[Mutant], reach: Reach, tests: Sequence[str], jobs: int, done: Callable[[str, str], None]) -> int:
+    """Run the mutants of function bodies from one session that has collected all tests."""
+
+    def loop(session: Any) -> None:
+        items = {item.nodeid: item for item in session.items}
+        functions = codes(sorted({m.file for m in mutants}))
+        gc.freeze()  # what has been imported is shared with the forked processes until something writes to it
+
+        def works() -> Iterator[tuple[str, Callable[[], int]]]:
+            for mutant in mutants:
+                chosen = [items[t] for t in reach.of(mutant) if t in items]
+                place = functions.get(f"{mutant.file}:{mutant.where}", [])
+                if chosen and place:
+                    yield mutant.name, lambda m=mutant, p=place, c=chosen: _run_swapped(session, m, p, c, reach)  # type: ignore[misc]
+                else:
+                    done(mutant.name, "no tests")
+
+        in_turn(jobs, works(), done)
+
+    return session(tests, loop)
+
+
+def _run_swapped(session: Any, mutant: Mutant, functions: list[FunctionType], items: list[Any], reach: Reach) -> int:
+    _limit(sum(reach.seconds[item.nodeid] for item in items))
+    swapped = _code_at(compile(mutant.source, str(ROOT / mutant.file), "exec", dont_inherit=True), mutant.where)
+    for function in functions:
+        function.__code__ = swapped
+    for item, after in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        if session.testsfailed:
+            return 1
+    return 0
+
+
+def _code_at(code: CodeType, where: str) -> CodeType:
+    """Return the code of a function in the code of its module."""
+    for part in where.split("."):
+        code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == part)
+    return code
+
+
+def _limit(seconds: float) -> None:
+    most = int(_SLOWER * seconds) + _GRACE
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most + 5))
+
+
+class _Swapped(importlib.machinery.SourceFileLoader, importlib.abc.MetaPathFinder):
+    """Gives one module another source; every other module is found as usual."""
+
+    def __init__(self, fullname: str, path: str, source: str) -> None:
+        super().__init__(fullname, path)
+        self.source = source
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self) if fullname == self.name else None
+
+    def get_code(self, fullname: str) -> Any:
+        return compile(self.source, self.path, "exec", dont_inherit=True)
+
+
+def run_imported(mutants: list[Mutant], reach: Reach, jobs: int, done: Callable[[str, str], None]) -> None:
+    """Run the mutants of what is run at import, each in a process that imports the package anew."""
+    for heavy in ("pytest", "numpy", "scipy.stats", "scipy.integrate", "pydantic.dataclasses", "torch", "array_api_compat.torch"):
+        importlib.import_module(heavy)  # once here, not in every child (but for hypothesis: pytest must import that itself)
+    assert not any(name.partition(".")[0] == "entclip" for name in sys.modules), "a child must import its own entclip"
+
+    def works() -> Iterator[tuple[str, Callable[[], int]]]:
+        for mutant in mutants:
+            if chosen := reach.of(mutant):
+                yield mutant.name, lambda m=mutant, c=chosen: _run_anew(m, c, reach)  # type: ignore[misc]
+            else:
+                done(mutant.name, "no tests")
+
+    in_turn(jobs, works(), done)
+
+
+def _run_anew(mutant: Mutant, chosen: list[str], reach: Reach) -> int:
+    import pytest
+
+    class Fastest:
+        """Keeps the tests that were chosen, fastest first; their parameters may be spelt otherwise in a mutant."""
+
+        def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+            rank = {test.partition("[")[0]: k for k, test in reversed([*enumerate(chosen)])}
+            placed = [(rank[name], item) for item in items if (name := item.nodeid.partition("[")[0]) in rank]
+            items[:] = [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+
+    _limit(sum(reach.seconds[test] for test in chosen))
+    module = mutant.file.removesuffix(".py").replace("/", ".")
+    sys.meta_path.insert(0, _Swapped(module, str(ROOT / mutant.file), mutant.source))
+    files = sorted({test.partition("::")[0] for test in chosen})
+    return int(pytest.main(["-x", "-q", "--tb=no", *settings()["pytest"], *files], plugins=[Fastest()]))
