@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from entclip.drift import actions
 from entclip.drift.actions import Listed
 from entclip.policies.softmax import Array, log_softmax
@@ -24,6 +22,7 @@ __all__ = [
     "hessian_form",
     "hessian_product",
     "largest_third_derivative",
+    "proved_remainder",
     "remainder_bounds",
 ]
 
@@ -93,8 +92,18 @@ def remainder_bounds(step: Array) -> tuple[Array, Array]:
     """
     xp = namespace(step)
     spread = xp.max(step, axis=-1) - xp.min(step, axis=-1)
-    sigma = math.sqrt(math.log(step.shape[-1] - 1) ** 2 / 4 + 1)
-    return spread**2 * (sigma / 2 + 0.25) / 2, spread**3 * (7 * sigma / 8 + 1 / (3 * math.sqrt(3))) / 6
+    vocab = step.shape[-1]
+    return spread**2 * (_surprisal_bound(vocab) / 2 + 0.25) / 2, proved_remainder(spread, vocab)
+
+
+def proved_remainder(spread: Array, vocab: int) -> Array:
+    """Return T3's bound on |dH - H' - H''/2| for a step of range `spread` over V actions, which columns do not count."""
+    return spread**3 * (7 * _surprisal_bound(vocab) / 8 + 1 / (3 * math.sqrt(3))) / 6
+
+
+def _surprisal_bound(vocab: int) -> float:
+    """Return sigma, which bounds the standard deviation of surprisal over V actions."""
+    return math.sqrt(math.log(vocab - 1) ** 2 / 4 + 1)
 
 
 def largest_third_derivative(log_probs: Array, step: Array, nodes: int) -> tuple[Array, Array]:
@@ -109,10 +118,3 @@ def largest_third_derivative(log_probs: Array, step: Array, nodes: int) -> tuple
         third = xp.abs(directional_derivatives(log_softmax(log_probs + (k / (nodes - 1)) * step), step).third)
         largest, smallest = xp.maximum(largest, third), xp.minimum(smallest, third)
     return largest, smallest
-
-
-def proved_remainder(spread: np.ndarray, vocab: int) -> np.ndarray:
-    """Return T3's bound on |dH - H' - H''/2| for a step of range `spread` over V actions, which columns do not count."""
-    sigma = math.sqrt(math.log(vocab - 1) ** 2 / 4 + 1)
-    out: np.ndarray = spread**3 * (7 * sigma / 8 + 1 / (3 * math.sqrt(3))) / 6
-    return out

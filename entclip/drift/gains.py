@@ -115,4 +115,4 @@ def _view_change(objective: Objective, log_probs: np.ndarray, old: np.ndarray, l
 
 def _spread(x: np.ndarray) -> float:
     """The largest difference between two actions of a context."""
-    return float(np.max(np.max(x, axis=-1) - np.min(x, axis=-1)))
+    return float(np.max(np.ptp(x, axis=-1)))
