@@ -15,10 +15,10 @@ NEVER = 1e8
 OUT_OF_REACH = 0.1  # width of a sequence's ratio: a hundred times what one update moves it
 _UNBOUNDED = {
     "kl_cov": "KL-Cov has no ratio clip: it adds a penalty to the tokens of largest covariance",
-    "gpg": "the loss has no importance ratio at all",
+    "gpg": "The loss has no importance ratio at all",
     "dro": "DRO has no ratio clip: it penalises the squared log-ratio",
-    "reinforce": "the reinforce loss has no clip: it weights by a truncated ratio",
-    "unused": "the algorithm does not use the rl loss, so its mask is never evaluated",
+    "reinforce": "The reinforce loss has no clip: it weights by a truncated ratio",
+    "unused": "The algorithm does not use the rl loss, so its mask is never evaluated",
 }
 
 

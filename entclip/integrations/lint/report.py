@@ -34,7 +34,7 @@ _TOY = """\
 # Only the clip is converted. A file without [policy], [reward], [advantage] and [update] takes the shipped toy's: 64
 # actions, 2,048 samples a minibatch, natural steps of 0.1, which say nothing of this configuration.
 # What its clip does at a measured noise: entclip predict --from CONFIG --noise kl:NATS"""
-MOST = 3  # findings of a short answer
+MOST, LINES = 3, 10  # findings and lines of a short answer
 
 
 @dataclass(frozen=True)
@@ -80,27 +80,34 @@ class Report:
         everything: all findings in full, every setting that matters and all keys that are not known; else the answer, and the
         three findings that matter most of those that are not true of nearly every file.
         """
-        lines = self._everything() if everything else self._answer(width)
-        return "\n".join(_wrapped(line, width) for line in lines)
+        lines = [_wrapped(line, width) for line in self._everything()] if everything else self._answer(width)
+        return "\n".join(lines)
 
     def _answer(self, width: int) -> list[str]:
-        """Ten lines or so; what is cut short is whole with --all."""
+        """Ten lines; what is cut short is whole with --all. Findings get what the answer leaves, the first ones a second line."""
         config = self.config
         telling = [finding for finding in self.findings if not finding.common]
-        left = len(self.findings) - len(telling[:MOST])
         keys = [f"{key} (did you mean {closest}?)" for key, closest in config.unknown_keys if closest]
         keys += [key for key in config.doubtful if not any(known.startswith(f"{key} ") for known in keys)]
-        lines = [
-            f"{config.library.release} ({config.evidence})",
-            _cut(f"Clip alive: {self.liveness.alive}. {self.liveness.reason}", 2 * width - 10),
-            _bounds_in_short(config),
-            f"On entropy: {_first_sentence(self.bias.text)}",
-            *(_cut(f"{f.severity}: {f.id}: {f.message}", width) for f in telling[:MOST]),
+        evidence = f"({config.evidence})"
+        if len(f"{config.library.release} {evidence}") > width:
+            evidence = f"({config.evidence.partition(', e.g. ')[0]})"
+        answer = [
+            *_cut(f"{config.library.release} {evidence}", width, 1),
+            *_cut(f"Clip alive: {self.liveness.alive}. {self.liveness.reason}", width, 2),
+            *_cut(_bounds_in_short(config), width, 2),
+            *_cut(f"On entropy: {_first_sentence(self.bias.text)}", width, 2),
         ]
-        if keys:
-            lines.append(_cut(f"Unknown keys that could matter: {', '.join(keys)}", 2 * width))
+        unknown = _cut(f"Unknown keys that could matter: {', '.join(keys)}", width, 1) if keys else []
+        room = LINES - 1 - len(answer) - len(unknown)
+        told = telling[: min(MOST, room)]
+        for i, finding in enumerate(told):
+            rest = len(told) - i - 1
+            answer += (lines := _cut(f"{finding.severity}: {finding.id}: {finding.message}", width, 2 if room > rest + 1 else 1))
+            room -= len(lines)
+        left = len(self.findings) - len(told)
         more = f"{left} more finding{'s' if left != 1 else ''}, " if left else ""
-        return [*lines, f"{more}each in full, every setting and how to read the signs: --all"]
+        return [*answer, *unknown, f"{more}each in full, every setting and how to read the signs: --all"]
 
     def _everything(self) -> list[str]:
         config = self.config
@@ -134,8 +141,9 @@ class Report:
         return lines
 
 
-def _cut(text: str, length: int) -> str:
-    return textwrap.shorten(text, length, placeholder=" ...")
+def _cut(text: str, width: int, lines: int) -> list[str]:
+    """The text in at most so many lines, what is left of it as three dots; a word is broken only where a line is too short."""
+    return textwrap.wrap(text, width, max_lines=lines, placeholder=" ...", break_on_hyphens=False)
 
 
 def _bounds_in_short(config: TrainerConfig) -> str:
@@ -147,7 +155,7 @@ def _bounds_in_short(config: TrainerConfig) -> str:
     if is_number(config.cap.value):
         texts.append(f"cap = {shown(config.cap.value)}{'' if config.cap.explicit else ' *'}")
     unit = {"ratio": "", "log_ratio": " in the log-ratio", "probability": " in probability", "divergence": " in divergence"}
-    marked = " (* the library's default)" if any(text.endswith("*") or " * " in text for text in texts) else ""
+    marked = " (* default)" if any(text.endswith("*") or " * " in text for text in texts) else ""
     whose = f", if {config.library.title}'s own loss runs" if config.doubtful else ""
     return f"Bounds{unit[config.space]}{whose}: {', '.join(texts)}{marked}"
 
