@@ -15,6 +15,7 @@ __all__: list[str] = []
 
 _NEAR = 0.6  # of the ceiling
 _CERTAIN = 3.0  # standard errors
+_FEW_ROWS = 8
 _ONE_SIDED = 3.0  # times the other side's share
 
 
@@ -26,6 +27,8 @@ def _share(x: float) -> str:
 def _clip(run: Run) -> Finding | None:
     """Which side acts."""
     split = [side for side in ("clip_low", "clip_high") if run.has(side)]
+    if not run.counts_bounds and (run.has("clip_merged") or split):
+        return _by_covariance(run)
     if split:
         return _by_side(run, split)
     masks = [side for side in ("mask_low", "mask_high", "mask") if run.has(side)]
@@ -44,6 +47,17 @@ def _clip(run: Run) -> Finding | None:
     for quantity, label in (("clip_merged", "merged"), ("clip_any", "ungated")):
         if run.has(quantity):
             return _merged(run, quantity, label)
+    if run.has("held"):
+        held = run.evidence("held")
+        return Finding(
+            "clip",
+            ("held",),
+            "info",
+            f"No token is dropped: CISPO holds the weight of {_share(held.value)} of the tokens at its bound, and they keep "
+            "their gradient.",
+            (held,),
+            reason="the library logs this share for CISPO alone",
+        )
     if run.config is not None:
         found = liveness(run.config)
         return Finding(
@@ -62,6 +76,19 @@ def _clip(run: Run) -> Finding | None:
         confidence="low",
         reason="no metric; --config FILE would tell whether it can act",
         change="Log the share of clip events, low and high side apart, as sums over tokens.",
+    )
+
+
+def _by_covariance(run: Run) -> Finding:
+    quantity = "clip_merged" if run.has("clip_merged") else "clip_low"
+    evidence = run.evidence(quantity)
+    return Finding(
+        "clip",
+        ("covariance",),
+        "info",
+        f"Clip-Cov drops {_share(evidence.value)} of the tokens for their covariance; how many are beyond a bound is not logged.",
+        (evidence,),
+        reason=f"under the configuration's loss {run.name(quantity)} counts what the covariance rule drops",
     )
 
 
@@ -92,20 +119,37 @@ def _by_side(run: Run, split: list[str]) -> Finding:
 
 
 def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
-    updates = run.config.updates.count if run.config is not None else None
+    rows, config = evidence[0].rows, run.config
+    if config is None and run.library.rows == "update" and rows < _FEW_ROWS:
+        return Finding(
+            "clip",
+            ("unknown",),
+            "info",
+            f"The share is 0 in {rows} row{'s' if rows > 1 else ''}, which may be the first update of a rollout: that never "
+            "clips, whatever the later ones do.",
+            evidence,
+            "low",
+            "too few rows for a cycle",
+            "Give the whole log, not its last row.",
+        )
+    found = liveness(config) if config is not None else None
+    updates = config.updates.count if config is not None else None
     if updates is not None and updates <= 1:
-        why, confidence = f"one update per rollout ({run.config.updates.formula})" if run.config else "", "high"
+        why = f"one update per rollout ({config.updates.formula})" if config is not None else ""
+    elif found is not None and found.alive == "no":
+        why = found.reason.rstrip(".")
     elif updates is not None:
-        why, confidence = f"{updates:g} updates per rollout never moved a ratio to a bound", "high"
+        why = f"{updates:g} updates per rollout never moved a ratio to a bound"
     else:
-        why, confidence = "most likely each rollout is used for one update, so that every ratio is 1", "medium"
+        picked = " (or its rows were picked from a longer log)" if run.stride > 1 else ""
+        why = f"most likely each rollout is used for one update, so that every ratio is 1{picked}"
     return Finding(
         "clip",
         ("none",),
         "warn",
-        f"No: every share is 0 in all {evidence[0].rows} rows; {why}.",
+        f"No: every share is 0 in all {rows} rows; {why}.",
         evidence,
-        "high" if confidence == "high" else "medium",
+        "high" if updates is not None or (found is not None and found.alive == "no") else "medium",
         "the shares are exactly 0",
         "Changing either epsilon, up or down, does nothing as long as this holds. For a clip that acts take more updates per "
         "rollout; being on-policy is no fault.",
@@ -134,15 +178,22 @@ def _merged(run: Run, quantity: str, label: str) -> Finding:
 def _inner(run: Run) -> Finding | None:
     """The sawtooth, which an average over a rollout hides."""
     x = run.shares
-    if not (np.isfinite(x).any() and np.nanmax(x) > 0):
+    if not (np.isfinite(x).any() and np.nanmax(x) > 0 and run.counts_bounds):
         return None
-    if run.library.ratio_to == "engine":
+    if run.ratio_to == "engine":
         return Finding(
             "inner-steps",
             ("engine",),
             "info",
             "The ratio is to the sampling engine's probabilities: it differs from 1 on the first update too, by mismatch.",
-            reason="how the library computes its ratio",
+            reason="how the library computes its ratio"
+            if run.config is None
+            else "how the ratio is computed, by the configuration",
+        )
+    if run.updates == 1:
+        mean, error = run.averaged(x)
+        return _first_not_zero(
+            f"There is one update per rollout, and it clips {_share(mean)}", (Evidence("clip share", mean, error),)
         )
     inner = run.inner
     if inner is None:
@@ -153,17 +204,7 @@ def _inner(run: Run) -> Finding | None:
     means = [mean for mean, _ in averages.values()]
     evidence = tuple(Evidence(f"share at update {k + 1} of {count}", *averages[k], rows=int(np.sum(inner == k))) for k in places)
     if places[0] == 0 and means[0] > 0.05 * max(means):
-        return Finding(
-            "inner-steps",
-            ("first-not-zero",),
-            "warn",
-            f"The first update of a rollout clips {_share(means[0])}, where a ratio to the trainer's own policy is exactly 1: "
-            f"old and "
-            "new log-probabilities are not computed alike.",
-            evidence,
-            reason="a share at ratio 1 is 0 by definition",
-            change="Compute both in the same precision and batch shape, or recompute the old ones in the trainer.",
-        )
+        return _first_not_zero(f"The first update of a rollout clips {_share(means[0])}", evidence)
     return Finding(
         "inner-steps",
         ("sawtooth", str(count)),
@@ -171,6 +212,18 @@ def _inner(run: Run) -> Finding | None:
         f"A sawtooth of {count} updates per rollout: 0 at the first, then {', '.join(_share(m) for m in _some(means[1:]))}.",
         evidence,
         reason="rows of one place in the rollout are averaged, places never with each other",
+    )
+
+
+def _first_not_zero(what: str, evidence: tuple[Evidence, ...]) -> Finding:
+    return Finding(
+        "inner-steps",
+        ("first-not-zero",),
+        "warn",
+        f"{what}, where a ratio to the trainer's own policy is exactly 1: old and new log-probabilities are not computed alike.",
+        evidence,
+        reason="a share at ratio 1 is 0 by definition",
+        change="Compute both in the same precision and batch shape, or recompute the old ones in the trainer.",
     )
 
 
@@ -182,15 +235,16 @@ def _averaged(run: Run) -> Finding:
     updates = run.updates
     if run.library.rows == "rollout" or run.stride > 1:
         if updates is not None and updates > 1:
-            rest = f"; the first of {updates} never clips, so the other {updates - 1} clip {updates / (updates - 1):.2f} times "
-            "the mean"
+            more = f"{updates / (updates - 1):.2f} times the mean"
+            rest = f"; the first of {updates} never clips, so the other {updates - 1} clip {more}"
         else:
             rest = "; the first never clips, later ones clip more than the mean"
         return Finding(
             "inner-steps",
             ("averaged",),
             "info",
-            f"A row is a mean over the updates of a rollout, which hides the sawtooth{rest}.",
+            f"A row is a mean over {'the updates of a rollout' if run.stride == 1 else f'{run.stride} updates'}, which hides the "
+            f"sawtooth{rest}.",
             (run.evidence("step"),) if run.stride > 1 else (),
             reason="how the library reduces" if run.stride == 1 else f"rows are {run.stride} steps apart",
         )
@@ -239,7 +293,7 @@ def _impossible(run: Run) -> list[str]:
     x = run.get("entropy")
     negative = np.flatnonzero(x < -1e-3)
     # A density's entropy may be negative: only where actions are tokens is it impossible.
-    if negative.size and run.library.config:
+    if negative.size and run.library.tokens:
         wrong.append(
             f"{run.name('entropy')} is {x[negative[0]]:.4g} at line {run.log.lines[negative[0]]}, and no entropy is negative"
         )
@@ -253,9 +307,9 @@ def _ceiling(run: Run) -> Finding | None:
     """A sign-gated share cannot exceed (1 - 1/K)/2."""
     gated = not run.has("clip_any")
     x = run.shares
-    if not np.isfinite(x).any() or run.library.ratio_to == "engine":
+    if not np.isfinite(x).any() or run.ratio_to == "engine" or not run.counts_bounds or run.updates == 1:
         return None
-    most, (mean, error) = ceiling(run.updates, gated), mean_and_error(x)
+    most, (mean, error) = ceiling(run.updates, gated), run.averaged(x)
     if not 0 < mean <= 1 or mean < _NEAR * most:
         return None
     known = f"{run.updates} updates" if run.updates else "updates unknown"

@@ -20,7 +20,6 @@ from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import Log, read_log, read_rows
-from entclip.integrations.logs.libraries import LIBRARIES
 from entclip.support.errors import SpecError
 
 __all__ = ["ORDER", "Diagnosis", "diagnose"]
@@ -49,14 +48,15 @@ class Diagnosis:
 
     Attributes:
         findings: in the order of a reader's questions; a claim that does not apply is missing.
-        log: the numbers; library: title and version of the names; updates, rollouts: as found; config: what it was read with.
+        log: the numbers; library: title and version of the names; updates, rollouts: as found, None if unknown.
+        config: what it was read with.
     """
 
     findings: tuple[Finding, ...]
     log: Log
     library: str
     updates: int | None
-    rollouts: float
+    rollouts: float | None
     config: str
 
     def __getitem__(self, claim: str) -> Finding:
@@ -84,6 +84,7 @@ class Diagnosis:
             "rows": log.rows,
             "lines": [int(log.lines[0]), int(log.lines[-1])] if log.rows else [],
             "skipped": log.skipped,
+            "superseded": log.superseded,
             "updates_per_rollout": self.updates,
             "rollouts": self.rollouts,
             "config": self.config,
@@ -97,10 +98,13 @@ class Diagnosis:
         """Say what was read, in one sentence."""
         log = self.log
         skipped = f", {log.skipped} unreadable" if log.skipped else ""
-        updates = f", {self.updates} updates each" if self.updates else ""
+        skipped += f", {log.superseded} left out as a later start repeats their steps" if log.superseded else ""
+        spans = f", {self.rollouts:.0f} rollout{'s' if round(self.rollouts) != 1 else ''}" if self.rollouts is not None else ""
+        updates = f", {self.updates} update{'s' if self.updates > 1 else ''} each" if self.updates else ""
         config = f"; {self.config}" if self.config else ""
         name = Path(log.source).name
-        return f"{name}: {self.library}, {log.form}, {log.rows} rows{skipped}, {self.rollouts:.0f} rollouts{updates}{config}"
+        rows = f"{log.rows} row{'s' if log.rows != 1 else ''}{skipped}"
+        return f"{name}: {self.library}, {log.form}, {rows}{spans}{updates}{config}"
 
     def to_text(self, width: int = 80, *, everything: bool = False) -> str:
         """Write the answers for people in lines of at most `width` characters: one page, or with reasons and evidence."""
@@ -113,7 +117,9 @@ class Diagnosis:
 
 
 def _short(finding: Finding, width: int) -> str:
-    mark = "" if finding.level == "info" else f"[{finding.level}] "
+    doubt = ", low confidence" if finding.confidence == "low" and finding.level != "info" else ""
+    doubt = "[low confidence] " if finding.confidence == "low" and finding.level == "info" else doubt
+    mark = doubt if finding.level == "info" else f"[{finding.level}{doubt}] "
     text = f"{finding.claim}: {mark}{finding.answer}"
     return textwrap.shorten(text, _LINES.get(finding.claim, 2) * (width - 6), placeholder=" ...")
 
@@ -159,8 +165,7 @@ def diagnose(
     meant = Run.of(log, facts)
     if meant is None:
         raise SpecError(f"the rows have no metric that is known here: {', '.join(log.unknown[:6]) or 'there are none'}.")
-    read = {library.config for library in LIBRARIES if library.config}
-    if facts is not None and meant.library.config in read and facts.library.name != meant.library.config:
+    if facts is not None and meant.library.configs and facts.library.name not in meant.library.configs:
         raise SpecError(
             f"the log is {meant.library.title}'s and the configuration {facts.library.title}'s: give the two files of one run."
         )
@@ -168,4 +173,4 @@ def diagnose(
     found = [finding for name in ORDER if (finding := asked[name](meant)) is not None]
     title = f"{meant.library.title} {meant.library.version}".strip()
     told = "" if facts is None else f"configuration of {facts.library.release}"
-    return Diagnosis(tuple(found), log, title, meant.updates, meant.rollouts, told)
+    return Diagnosis(tuple(found), meant.log, title, meant.updates, meant.rollouts, told)

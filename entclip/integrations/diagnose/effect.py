@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from entclip.integrations.diagnose.law import MOST_ENTROPY, POWERS, ClipEffect, clip_effect
-from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.diagnose.run import Run
 
 __all__ = ["ASSUMED_UPDATES", "Course", "SideShares", "course", "effects", "logged_entropy", "side_shares"]
 
@@ -30,12 +30,18 @@ class SideShares:
 
 @dataclass(frozen=True)
 class Course:
-    """Entropy at the start and the end of a log: means of the first and the last fifth of the rows; change and its error."""
+    """Entropy at the start and the end of a log: means of the first and the last fifth of the rows; change and its error.
+
+    away: of the fifths between them the mean that is farthest from both. density: whether it is that of a density, as some value
+    is negative, so that halves of it mean nothing.
+    """
 
     start: float
     end: float
     change: float
     error: float
+    away: float
+    density: bool
 
     @property
     def certain(self) -> bool:
@@ -46,9 +52,11 @@ class Course:
 def side_shares(run: Run) -> SideShares | None:
     """Return the shares of clip events; None where the log has none, or they are no shares."""
     sides: list[float | None] = [None, None]
+    if not run.counts_bounds:
+        return None
     if run.has("clip_low") and run.has("clip_high"):
         x = run.get("clip_low") + run.get("clip_high")
-        sides = [mean_and_error(run.get(side))[0] for side in ("clip_low", "clip_high")]
+        sides = [run.averaged(run.get(side))[0] for side in ("clip_low", "clip_high")]
     elif run.has("clip_merged"):
         x = run.get("clip_merged")
     elif run.has("clip_any"):
@@ -58,7 +66,7 @@ def side_shares(run: Run) -> SideShares | None:
     finite = x[np.isfinite(x)]
     if finite.size == 0 or finite.min() < 0 or finite.max() > 1:
         return None
-    mean, error = mean_and_error(finite)
+    mean, error = run.averaged(x)
     return SideShares(sides[0], sides[1], mean, error, int(finite.size))
 
 
@@ -76,12 +84,18 @@ def course(run: Run) -> Course | None:
     x = x[np.isfinite(x)]
     ends = max(int(len(x) * _ENDS), 2)
     start, end = float(x[:ends].mean()), float(x[-ends:].mean())
-    return Course(start, end, end - start, max(_jumps(x), _bends(x, ends)) * math.sqrt(2 / ends))
+    between = [float(part.mean()) for part in np.array_split(x, round(1 / _ENDS))[1:-1] if part.size]
+    away = max(between, key=lambda mean: min(abs(mean - start), abs(mean - end)), default=start)
+    error = max(_jumps(x, ends), _bends(x, ends)) * math.sqrt(2 / ends)
+    return Course(start, end, end - start, error, away, not run.library.tokens and float(x.min()) < 0)
 
 
-def _jumps(x: np.ndarray) -> float:
-    """Scatter from row to row, a steady drift taken off."""
-    return float(np.std(np.diff(x), ddof=1)) / math.sqrt(2)
+def _jumps(x: np.ndarray, ends: int) -> float:
+    """Scatter from row to row, a steady drift taken off: the usual one, and the largest at an end. One leap is no scatter."""
+    steps = np.diff(x)
+    usual = 1.4826 * float(np.median(np.abs(steps - np.median(steps))))  # the standard deviation of normal steps
+    own = [float(np.std(part, ddof=1)) for part in (steps[: ends - 1], steps[1 - ends :]) if part.size > 1]
+    return max(usual, *own, 0.0) / math.sqrt(2)
 
 
 def _bends(x: np.ndarray, ends: int) -> float:
@@ -100,7 +114,7 @@ def effects(run: Run) -> tuple[ClipEffect, ...] | None:
     Needs clip shares, an entropy per token of a language model, and widths of token ratios; a merged share is halved.
     """
     shares, widths, x = side_shares(run), run.widths, logged_entropy(run)
-    if shares is None or widths is None or x is None or run.library.ratio_to != "old" or not shares.total > 0:
+    if shares is None or widths is None or x is None or run.ratio_to != "old" or not shares.total > 0:
         return None
     entropy, updates = float(np.nanmean(x)), run.updates or ASSUMED_UPDATES
     if not 0.003 < entropy <= MOST_ENTROPY or updates < 2 or not run.library.tokens:

@@ -9,7 +9,7 @@ import numpy as np
 
 from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, course, effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.evidence import Evidence
-from entclip.integrations.diagnose.finding import Confidence, Finding, claim
+from entclip.integrations.diagnose.finding import Confidence, Finding, Level, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.lint.values import is_number
 
@@ -17,6 +17,7 @@ __all__: list[str] = []
 
 _COLLAPSE = 0.5  # of the entropy at the start
 _SMALL = 0.03  # of the entropy: a change that nobody asks about
+_AWAY = 0.2  # of the entropy at the start: how far it must have been in between to have gone and returned
 _TOKEN = 12.5  # nats: no entropy of one token is larger
 
 
@@ -39,20 +40,31 @@ def _most(run: Run) -> Most | None:
         return None
     # Of a merged share either side may have all of it.
     merged = shares.low is None
-    times = run.rollouts * (2 if merged else 1)
+    rollouts = run.rollouts if run.rollouts is not None else run.log.rows * run.stride / ASSUMED_UPDATES
+    times = rollouts * (2 if merged else 1)
     low, high = ([getattr(effect, side) * times for effect in found] for side in ("low", "high"))
-    return Most((min(low), max(low)), (min(high), max(high)), run.rollouts, merged)
+    return Most((min(low), max(low)), (min(high), max(high)), rollouts, merged)
 
 
 def _moved(course: Course) -> str:
-    small = _SMALL * abs(course.start)
+    size = max(abs(course.start), 1.0) if course.density else abs(course.start)
+    small = _SMALL * size
     if abs(course.change) < small and course.error < 2 * small:
-        return "steady"
+        gone = min(abs(course.away - course.start), abs(course.away - course.end))
+        return "returns" if gone > max(_AWAY * size, 5 * course.error) else "steady"
     if not course.certain:
         return "unclear"
     if course.change > 0:
         return "rises"
-    return "collapses" if course.end < _COLLAPSE * course.start else "falls"
+    return "collapses" if not course.density and course.end < _COLLAPSE * course.start else "falls"
+
+
+def _level(label: str, course: Course, run: Run) -> Level:
+    """A collapse is an error where actions are tokens; elsewhere an entropy of which no value is negative may be a density's."""
+    if label == "collapses":
+        return "error" if run.library.tokens else "warn"
+    more = label == "rises" and not course.density and course.end > max(course.start / _COLLAPSE, course.start + _COLLAPSE)
+    return "warn" if more or label == "returns" else "info"
 
 
 def _course(run: Run) -> Course | None:
@@ -74,20 +86,28 @@ def _entropy(run: Run) -> Finding | None:
     label = _moved(found)
     words = {
         "steady": "is steady",
+        "returns": "is where it began, and was not in between",
         "unclear": "cannot be told from the scatter of the rows",
         "rises": "rises",
         "falls": "falls",
         "collapses": "collapses",
     }[label]
+    between = f"{found.away:.3g} in between, " if label == "returns" else ""
     return Finding(
         "entropy",
         (label,),
-        "error" if label == "collapses" else "info",
-        f"Entropy {words}: {found.start:.3g} in the first fifth of the rows, {found.end:.3g} in the last "
+        _level(label, found, run),
+        f"Entropy {words}: {found.start:.3g} in the first fifth of the rows, {between}{found.end:.3g} in the last "
         f"({found.change:+.2g} +- {found.error:.2g}).",
         (run.evidence("entropy"),),
-        "low" if label == "unclear" else "high",
-        "scatter of the rows at both ends",
+        "low" if label == "unclear" else "medium" if label == "collapses" and not run.library.tokens else "high",
+        "scatter of the rows at both ends"
+        + (
+            ""
+            if run.library.tokens or found.density
+            else "; if actions are continuous this is a density's entropy, which has no half"
+        ),
+        "Look at the stretch in between: what happened there and what undid it." if between else "",
     )
 
 
@@ -98,7 +118,7 @@ def _cause(run: Run) -> Finding | None:
     if found is None:
         return None
     label, most, shares = _moved(found), _most(run), side_shares(run)
-    if label in ("steady", "unclear"):
+    if label in ("steady", "unclear", "returns"):
         return None
     if shares is not None and shares.total == 0:
         return Finding(
@@ -123,10 +143,16 @@ def _cause(run: Run) -> Finding | None:
     labels = [size, "open" if size == "clip-could" else _rest(run, label)]
     side = "low" if label == "rises" else "high"
     sign = "+" if label == "rises" else "-"
-    text = (
-        f"Of the {found.change:+.2g} the {side} side can have caused {sign}{with_it[1]:.2g} at most ({_percent(share[0])} to "
-        f"{_percent(share[1])} by the noise law); the rest {'may be' if size == 'clip-could' else 'is'} {_text(run, label)}."
-    )
+    if size == "clip-could":
+        text = (
+            f"The {side} side can have caused all of the {found.change:+.2g}: its bound, {sign}{with_it[1]:.2g}, is larger. So "
+            f"can {_text(run, label)}."
+        )
+    else:
+        text = (
+            f"Of the {found.change:+.2g} the {side} side can have caused {sign if with_it[1] else ''}{with_it[1]:.2g} at most "
+            f"({_percent(share[0])} to {_percent(share[1])} by the noise law); the rest is {_text(run, label)}."
+        )
     if label != "rises" and shares is not None and (shares.low or 0) > (shares.high or 0):
         labels.append("low-side-holds-up")
         largest = most.low[1]
@@ -157,7 +183,7 @@ def _cause(run: Run) -> Finding | None:
 
 
 def _percent(x: float) -> str:
-    return f"{100 * x:.0f} %" if x < 10 else f"{x:.0f} times"
+    return f"{100 * x:.0f} %"
 
 
 def _bonus(run: Run) -> float:
@@ -232,7 +258,12 @@ def _same_states(run: Run) -> np.ndarray | None:
     if np.isfinite(batch).all():
         same: np.ndarray = np.diff(batch) == 0
         return same
-    if run.config is None or run.library.passes is None or not run.by_update or run.config.library.name != run.library.config:
+    if (
+        run.config is None
+        or run.library.passes is None
+        or not run.by_update
+        or run.config.library.name not in run.library.configs[:1]
+    ):
         return None
     passes = run.library.passes(run.config.values)
     inner = run.inner
@@ -247,10 +278,10 @@ def _same_states(run: Run) -> np.ndarray | None:
 def _change(run: Run) -> Finding | None:
     """What a change of a width would do, with the sign, the size and both readings."""
     shares, found = side_shares(run), _course(run)
-    if shares is None or found is None or shares.total == 0 or run.library.ratio_to != "old":
+    if shares is None or found is None or shares.total == 0 or run.ratio_to != "old":
         return None
     label, most = _moved(found), _most(run)
-    if label == "unclear":
+    if label in ("unclear", "returns"):
         return None
     if label == "steady":
         return Finding(

@@ -16,7 +16,7 @@ import numpy as np
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.law import POWERS, at_other_high
 from entclip.integrations.diagnose.noise import ceiling
-from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import read_log
 from entclip.prediction.noise_words import Shares
@@ -89,7 +89,7 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
     shares = side_shares(run)
     if shares is None:
         raise SpecError(f"--log {path}: it has no share of clipped tokens. Give the noise by --noise kl:NATS or flat:RMS.")
-    if run.library.ratio_to != "old":
+    if run.ratio_to != "old":
         raise SpecError(f"--log {path}: its ratios are to the sampling engine, whose mismatch no noise of updates has.")
     if not shares.total > _FEW:
         raise SpecError(
@@ -104,16 +104,4 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
     sides = Shares(shares.low or 0.0, shares.high or 0.0) if split else Shares(shares.total / 2, shares.total / 2)
     x = logged_entropy(run)
     entropy = None if x is None or not math.isfinite(float(np.nanmean(x))) else float(np.nanmean(x))
-    return Logged(sides, _error(run, shares.error), shares.rows, split, entropy, run)
-
-
-def _error(run: Run, error: float | None) -> float | None:
-    """The standard error of the total from whole rollouts, where rows are updates: their sawtooth is no scatter."""
-    inner, x = run.inner, run.shares
-    if inner is None:
-        return error
-    rollout = np.cumsum(inner == 0)
-    whole = [float(x[rollout == k].mean()) for k in np.unique(rollout) if np.isfinite(x[rollout == k]).all()]
-    gated = 0.5 if run.has("clip_any") else 1.0
-    found = mean_and_error(np.array(whole))[1]
-    return None if found is None else gated * found
+    return Logged(sides, shares.error, shares.rows, split, entropy, run)

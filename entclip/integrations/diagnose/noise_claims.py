@@ -10,13 +10,15 @@ from entclip.integrations.diagnose import noise
 from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
-from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.diagnose.run import Run
 
 __all__: list[str] = []
 
 _MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
+_LARGE = 0.5  # rms: half of the tokens' probabilities change by a half in a rollout
 _AGREE = 2.0
 _CERTAIN = 4.0  # standard errors
+_LATE = {"last-minibatch", "last-epoch"}
 _FLAT = 0.5
 
 
@@ -28,7 +30,8 @@ def _noise(run: Run) -> Finding | None:
     direct = run.evidence("log_ratio_rms")
     parts, labels = [], []
     if by_share is not None:
-        parts.append(f"{by_share:.2g} by the clip shares ({law})")
+        guess = f", if the widths are {run.widths.low:g}" if run.widths is not None and run.widths.assumed else ""
+        parts.append(f"{by_share:.2g} by the clip shares ({law}{guess})")
         labels.append("shares")
     if by_kl is not None:
         parts.append(f"{by_kl:.2g} by {kl_evidence[0].metric}")
@@ -40,9 +43,11 @@ def _noise(run: Run) -> Finding | None:
         return None
     text = f"Log-ratio rms at the end of a rollout: {', '.join(parts)}"
     confidence: Confidence = "medium"
-    other = by_kl if by_kl is not None else None
-    if by_share is not None and other is not None and other > 0:
-        ratio = by_share / other
+    if by_share is not None and by_kl is None and by_share > _LARGE and run.widths is not None and run.widths.assumed:
+        text += ": so large that the widths are hardly those (widths of a sequence's ratio are near 3e-4); give --config"
+        confidence = "low"
+    if by_share is not None and by_kl is not None and by_kl > 0:
+        ratio = by_share / by_kl
         agree = 1 / _AGREE < ratio < _AGREE
         labels.append("agree" if agree else "disagree")
         if agree:
@@ -66,7 +71,7 @@ def _by_share(run: Run) -> tuple[float | None, str, tuple[Evidence, ...]]:
     found = effects(run)
     if found is not None:
         return found[0].sigma, "on SmolLM2's policy at your entropy", evidence
-    sigma = noise.sigma_of(shares.total, widths.low, widths.high, run.updates or ASSUMED_UPDATES, run.library.ratio_to == "old")
+    sigma = noise.sigma_of(shares.total, widths.low, widths.high, run.updates or ASSUMED_UPDATES, run.ratio_to == "old")
     return sigma, "one normal law for all tokens", evidence
 
 
@@ -76,10 +81,10 @@ def _by_kl(run: Run) -> tuple[float | None, tuple[Evidence, ...]]:
             evidence = run.evidence(quantity)
             if not evidence.value > 0:
                 return None, ()
-            # Metrics of the last minibatch have nearly the whole variance; means over a rollout have half of it.
-            last = any("last-minibatch" in alias.caveats for alias, _ in run.present if alias.quantity == quantity)
+            # Metrics of the last minibatch or epoch have nearly the whole variance; means over a rollout have half of it.
+            last = any(_LATE & set(alias.caveats) for alias, _ in run.present if alias.quantity == quantity)
             updates = run.updates or ASSUMED_UPDATES
-            share = (updates - 1) / updates if last else noise.mean_square_share(updates)
+            share = (updates - 1) / updates if last else noise.mean_square_share(updates, run.ratio_to == "old")
             return (noise.from_kl(evidence.value) / math.sqrt(share) if share > 0 else None), (evidence,)
     return None, ()
 
@@ -100,7 +105,7 @@ def _bias(run: Run) -> Finding | None:
     ):
         x = run.get(quantity)
         if np.isfinite(x).any():
-            mean, error = mean_and_error(x)
+            mean, error = run.averaged(x)
             if error is not None and abs(mean - target) > max(_CERTAIN * error, 1e-3):
                 return _biased(run, quantity, math.log(mean) if mean > 0 else -math.inf, f"{what} is {mean:.4g} and not 1")
             return None
@@ -108,14 +113,14 @@ def _bias(run: Run) -> Finding | None:
     both = np.isfinite(k1) & np.isfinite(k3)
     if both.any():
         # (r - 1 - log r) - (-log r) = r - 1.
-        mean, error = mean_and_error((k3 - k1)[both])
+        mean, error = run.averaged(k3 - k1)
         if error is not None and abs(mean) > max(_CERTAIN * error, 1e-3):
             return _biased(
                 run, "kl_old", math.log1p(max(mean, -0.999)), f"the mean ratio, from the two KL estimates, is {1 + mean:.4g}"
             )
         return None
     if np.isfinite(k1).any():
-        mean, error = mean_and_error(k1)
+        mean, error = run.averaged(k1)
         if error is not None and mean < -_CERTAIN * error and mean < -1e-4:
             return _biased(run, "kl_old", -mean, f"the mean of log(pi_old/pi) is {mean:.2g}, below 0, which no KL is")
     return None
@@ -147,28 +152,32 @@ def _flat(run: Run) -> Finding | None:
         evidence = run.evidence("flat_groups")
         if not 0 <= evidence.value <= 1:
             return None
-        share, source = evidence.value, evidence.metric
-    elif run.has("reward_std"):
+        share = evidence.value
+        text = (
+            f"{100 * share:.0f} % of the groups have equal rewards ({evidence.metric}): their advantage is 0, so reward and clip "
+            f"push with the other {100 * (1 - share):.0f} % only."
+        )
+        return _flat_finding(share, text, evidence)
+    if run.has("reward_std"):
         x = run.get("reward_std")
         share = float(np.mean(x[np.isfinite(x)] == 0))
-        if share == 0:
-            return None
-        evidence, source = run.evidence("reward_std"), f"rows with {run.name('reward_std')} = 0"
-    else:
-        return None
+        where = f"In {100 * share:.0f} % of the rows no group has a spread of rewards"
+        text = f"{where} ({run.name('reward_std')} = 0): nothing pushes there."
+        return _flat_finding(share, text, run.evidence("reward_std")) if share > 0 else None
+    return None
+
+
+def _flat_finding(share: float, text: str, evidence: Evidence) -> Finding:
     many = share > _FLAT
     return Finding(
         "flat-groups",
         ("many" if many else "few",),
         "warn" if many else "info",
-        f"{100 * share:.0f} % of the groups have equal rewards ({source}): their advantage is 0, so reward and clip push with "
-        f"the other "
-        f"{100 * (1 - share):.0f} % only.",
+        text,
         (evidence,),
         reason="an advantage relative to the group is 0 there",
         change="Prompts of middling difficulty, or dynamic sampling. A clip share counts their tokens, too, so it understates "
-        "the share "
-        "of the pushes that the clip drops."
+        "the share of the pushes that the clip drops."
         if many
         else "",
     )

@@ -14,10 +14,12 @@ from entclip.integrations.lint.liveness import NEVER
 from entclip.integrations.lint.values import is_number
 from entclip.integrations.logs.libraries import library_of
 from entclip.integrations.logs.log import Log
-from entclip.integrations.logs.names import Alias, LogLibrary, plain_name
+from entclip.integrations.logs.names import OF_UPDATES, Alias, LogLibrary, plain_name
+from entclip.integrations.logs.updates import of_updates
 
 __all__ = ["Run", "Widths", "mean_and_error"]
 
+_FEWEST = 4  # rollouts whose means have an error
 _BATCHES = 20  # of rows, whose means are taken for independent
 _LONGEST_CYCLE = 64
 _MOST_UPDATES = 100_000  # of a rollout
@@ -55,7 +57,7 @@ def mean_and_error(x: np.ndarray) -> tuple[float, float | None]:
 
 @dataclass(frozen=True, eq=False)  # by identity, so that what is worked out once can be kept
 class Run:
-    """A log, the library whose names it has, and the configuration beside it if there is one."""
+    """A log's updates, the library whose names it has, and the configuration beside it if there is one."""
 
     log: Log
     library: LogLibrary
@@ -63,9 +65,14 @@ class Run:
 
     @classmethod
     def of(cls, log: Log, config: TrainerConfig | None = None) -> Run | None:
-        """Find the library of a log; None if no name is known."""
+        """Find the library of a log and its rows that are updates; None if no name is known."""
         library = library_of(list(log.columns))
-        return None if library is None else cls(log, library, config)
+        if library is None:
+            return None
+        run = cls(log, library, config)
+        telling = [name for alias, name in run.present if alias.quantity in OF_UPDATES]
+        numbered = run.has("step") and not any(run.has(quantity) for quantity in ("inner_step", "rollout", "batch"))
+        return cls(of_updates(log, telling, run.name("step") if numbered else None), library, config)
 
     @cached_property
     def _columns(self) -> dict[str, tuple[Alias, str]]:
@@ -99,14 +106,46 @@ class Run:
                 there.setdefault(plain_name(name), name)
         return tuple((alias, there[alias.name]) for alias in self.library.aliases if alias.name in there)
 
+    def averaged(self, x: np.ndarray) -> tuple[float, float | None]:
+        """Return the mean of a quantity of every row and its standard error.
+
+        The error is from whole rollouts where rows are updates of one: how a share goes up and down within each is no scatter.
+        """
+        mean, error = mean_and_error(x)
+        if self.inner is not None:
+            whole = self._rollout_means(x)
+            error = mean_and_error(whole)[1] if whole.size >= _FEWEST else error
+        return mean, error
+
+    def _rollout_means(self, x: np.ndarray) -> np.ndarray:
+        """Means over the rollouts of which every update has a number, the incomplete ones at either end left out."""
+        inner = self.inner
+        assert inner is not None
+        places = int(inner.max()) + 1
+        rollout = np.cumsum(inner == 0)
+        sums = np.bincount(rollout, np.where(np.isfinite(x), x, 0.0))
+        whole = np.bincount(rollout, np.isfinite(x)) == places
+        out: np.ndarray = sums[whole] / places
+        return out
+
     def evidence(self, quantity: str, among: np.ndarray | None = None, title: str = "") -> Evidence:
         """Return the mean of a quantity, over all rows or those of a mask, as evidence."""
-        x = self.get(quantity)
-        used = np.isfinite(x) if among is None else np.isfinite(x) & among
-        mean, error = mean_and_error(x[used])
+        x = self.get(quantity) if among is None else np.where(among, self.get(quantity), np.nan)
+        used = np.isfinite(x)
+        mean, error = self.averaged(x)
         lines = self.log.lines[used]
         first, last = (int(lines[0]), int(lines[-1])) if lines.size else (0, 0)
         return Evidence(title or self.name(quantity), mean, error, first, last, int(lines.size))
+
+    @property
+    def ratio_to(self) -> str:
+        """Name the policy in the ratio: "engine" also where the configuration says so."""
+        return "engine" if self.config is not None and self.config.updates.engine else self.library.ratio_to
+
+    @property
+    def counts_bounds(self) -> bool:
+        """Tell whether a clip share counts ratios beyond a bound; under Clip-Cov it counts what the covariance rule drops."""
+        return self.config is None or self.config.kind != "clip_cov"
 
     # The clip's widths
 
@@ -132,17 +171,16 @@ class Run:
 
     @cached_property
     def stride(self) -> int:
-        """Say how many training steps a row stands for: 1, or more where rows are means over a logging window."""
+        """Say how many updates a row stands for: 1, or more where rows are means over a logging window."""
+        return 1 if self.library.rows != "update" or self.has("inner_step") else self._gap
+
+    @cached_property
+    def _gap(self) -> int:
+        """Training steps from a row to the next, as a rule."""
         step = self.get("step")
         gaps = np.diff(step[np.isfinite(step)])
         gaps = gaps[gaps > 0]
-        if self.library.rows != "update" or gaps.size == 0 or not self._counts_updates:
-            return 1
-        return max(int(np.median(gaps)), 1)
-
-    @property
-    def _counts_updates(self) -> bool:
-        return not self.has("inner_step")
+        return max(int(np.median(gaps)), 1) if gaps.size else 1
 
     @cached_property
     def updates(self) -> int | None:
@@ -164,13 +202,17 @@ class Run:
 
     @cached_property
     def shares(self) -> np.ndarray:
-        """Return all of the clip's events that a row counts, whatever the side."""
+        """Return all of the clip's events that a row counts, whatever the side; NaN where it has no share."""
         if self.has("clip_low") or self.has("clip_high"):
-            return np.nansum([self.get("clip_low"), self.get("clip_high")], axis=0)
+            return self._added("clip_low", "clip_high")
         for quantity in ("clip_merged", "clip_any", "mask"):
             if self.has(quantity):
                 return self.get(quantity)
-        return np.nansum([self.get("mask_low"), self.get("mask_high")], axis=0) if self.has("mask_low") else self.get("mask")
+        return self._added("mask_low", "mask_high")
+
+    def _added(self, *quantities: str) -> np.ndarray:
+        parts = np.array([self.get(quantity) for quantity in quantities])
+        return np.where(np.isfinite(parts).any(axis=0), np.nansum(parts, axis=0), np.nan)
 
     @property
     def by_update(self) -> bool:
@@ -207,11 +249,12 @@ class Run:
         return None
 
     @property
-    def rollouts(self) -> float:
-        """Say how many rollouts the rows span."""
+    def rollouts(self) -> float | None:
+        """Say how many rollouts the rows span; None where rows are updates of which nobody knows how many a rollout has."""
         rollout = self.get("rollout")
         if np.isfinite(rollout).any():
             return float(np.nanmax(rollout) - np.nanmin(rollout) + 1)
         if self.library.rows == "rollout":
-            return float(self.log.rows)
-        return self.log.rows * self.stride / (self.updates or 1)
+            # Steps of a language model's trainer are rollouts; elsewhere they count what the environment did.
+            return float(self.log.rows * (self._gap if self.library.tokens else 1))
+        return None if self.updates is None else self.log.rows * self.stride / self.updates

@@ -14,7 +14,9 @@ from typing import Any
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.values import Unresolved, is_number, shown
 
-__all__ = ["Fact", "Reader", "TrainerConfig", "Updates", "either", "stated"]
+__all__ = ["TO_ENGINE", "Fact", "Reader", "TrainerConfig", "Updates", "either", "stated"]
+
+TO_ENGINE = "ratio to the engine"  # instead of a correction for the mismatch: what the ratio is taken to holds it
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ class Reader:
         if is_number(fact.value) and not fact.value >= 0:
             raise ValueError(f"{key} must be at least 0, got {fact.value}: it is a width around 1, in [1 - low, 1 + high].")
         return fact
+
+    def widths(self, low: str, high: str) -> tuple[Fact, Fact]:
+        """Return both widths where the upper one, unset, is the lower one."""
+        below = self.bound(low)
+        return below, either(self.bound(high, optional=True), below)
 
     def count(self, key: str) -> float | None:
         """Return a positive number, or None where it is unresolved or unset."""

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from io import BufferedReader
 
-from entclip.integrations.logs.lines import lines_of, number_of
+from entclip.integrations.logs.lines import OneRun, check_header, lines_of, number_of
 from entclip.support.errors import SpecError
 
 __all__ = ["looks_like_csv", "rows"]
@@ -39,8 +39,8 @@ def _parse(lines: list[str], mark: str) -> Iterator[list[str]]:
             yield line.split(mark)
 
 
-def rows(file: BufferedReader, run: str | None, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield every row; columns of `run` only, where columns carry the names of runs.
+def rows(file: BufferedReader, one: OneRun, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield every row of one run, whose name a column holds or the names of columns begin with.
 
     Raises: SpecError if the header has too many columns, several runs and none is chosen, or not the one that is.
     """
@@ -50,13 +50,17 @@ def rows(file: BufferedReader, run: str | None, skipped: list[int]) -> Iterator[
     names = next(_parse([header.lstrip("\ufeff")], mark), [])
     if len(names) > _MOST_COLUMNS:
         raise SpecError(f"the header has {len(names):,} columns, over {_MOST_COLUMNS:,}: it is no table of metrics.")
-    wanted = _of_one_run(names, run)
+    check_header(names)
+    wanted = _of_one_run(names, one.wanted)
+    told = [(i, name.strip()) for i, name in enumerate(names) if name.strip() in OneRun.COLUMNS]
     for number, line in lines:
         if not line.strip():
             continue
         values = next(_parse([line], mark), [])
         if len(values) != len(names):
             skipped[0] += 1
+            continue
+        if told and not one.keeps({name: values[i] for i, name in told}):
             continue
         row = {}
         for i, name in wanted:

@@ -23,7 +23,21 @@ def looks_like_events(head: bytes) -> bool:
 
 
 def rows(file: BufferedReader, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield a row for each record that holds scalars, with its step; records are numbered from 1."""
+    """Yield a row for each stretch of records with one step: most writers make a record of every scalar. Numbered from 1."""
+    held: tuple[int, dict[str, float]] | None = None
+    for number, row in _records(file, skipped):
+        # A name that comes again with its step is another row.
+        if held is not None and row["step"] == held[1]["step"] and not (row.keys() & held[1].keys()) - {"step"}:
+            held[1].update(row)
+            continue
+        if held is not None:
+            yield held
+        held = number, row
+    if held is not None:
+        yield held
+
+
+def _records(file: BufferedReader, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
     number = 0
     while len(head := file.read(12)) == 12:
         number += 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
 
-from entclip.integrations.logs.lines import flat, lines_of
+from entclip.integrations.logs.lines import OneRun, flat, lines_of
 from entclip.support.errors import SpecError
 
 __all__ = ["document_rows", "line_rows"]
@@ -28,8 +28,8 @@ def _integer(text: str) -> float:
 _DECODER = json.JSONDecoder(parse_int=_integer)
 
 
-def line_rows(file: BufferedReader, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield a row for every line that holds an object; lines that are cut or are no JSON are counted in `skipped`."""
+def line_rows(file: BufferedReader, one: OneRun, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield a row of one run for every line that holds an object; lines that are cut or are no JSON are counted in `skipped`."""
     for number, line in lines_of(file):
         text = line.strip()
         if not text.startswith("{"):
@@ -38,7 +38,7 @@ def line_rows(file: BufferedReader, skipped: list[int]) -> Iterator[tuple[int, d
         row = _object(text)
         if row is None:
             skipped[0] += 1
-        else:
+        elif one.keeps(row):
             yield number, _numbers(row)
 
 
@@ -56,7 +56,7 @@ def _object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def document_rows(file: BufferedReader, size: int, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
+def document_rows(file: BufferedReader, size: int, one: OneRun, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
     """Yield the rows of one JSON document: the objects of its list (or of "log_history"), or the document itself as one row.
 
     A list is read object by object, so its length does not matter. Rows are numbered from 1.
@@ -67,7 +67,7 @@ def document_rows(file: BufferedReader, size: int, skipped: list[int]) -> Iterat
     if head.startswith("[") or (at := text.find(_HISTORY)) >= 0:
         if not head.startswith("["):
             text.drop(at)
-        yield from _listed(text, skipped)
+        yield from _listed(text, one, skipped)
         return
     if size > _MOST:
         raise SpecError(f"a JSON document of {size:,} bytes without a list of rows is no log: give JSON lines or a list.")
@@ -84,7 +84,7 @@ def document_rows(file: BufferedReader, size: int, skipped: list[int]) -> Iterat
     yield 1, dict(flat(whole))
 
 
-def _listed(text: _Text, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
+def _listed(text: _Text, one: OneRun, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
     """Rows of the list that begins at the next bracket."""
     if not text.skip_to("["):
         return
@@ -95,7 +95,8 @@ def _listed(text: _Text, skipped: list[int]) -> Iterator[tuple[int, dict[str, fl
         if row is None:
             skipped[0] += 1
             return
-        yield number, _numbers(row)
+        if one.keeps(row):
+            yield number, _numbers(row)
 
 
 class _Text:

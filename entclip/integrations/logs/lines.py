@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
 from typing import Any
 
-__all__ = ["LONGEST", "NUMBER", "flat", "lines_of", "number_of"]
+from entclip.support.errors import SpecError
+
+__all__ = ["LONGEST", "NUMBER", "OneRun", "check_header", "flat", "lines_of", "number_of"]
 
 LONGEST = 4_000_000  # bytes of a line; longer ones are passed over
 _DEEPEST = 6
+_LEDGER = {"unclipped", "clip_low", "clip_high", "expected_clip_low"}
+_MOST_RUNS = 8  # that are named in a message
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|inf|Infinity)"
-_WRAPPED = re.compile(rf"(?:np\.)?(?:float|int)\d*\(({NUMBER})\)|tensor\(({NUMBER})[^)]*\)|({NUMBER})s?%?")
+_WRAPPED = re.compile(rf"(?:np\.)?(?:float|int)\d*\(({NUMBER})\)|tensor\(({NUMBER})[^)]*\)|({NUMBER})s?|({NUMBER}) ?(%)")
 
 
 def lines_of(file: BufferedReader) -> Iterator[tuple[int, str]]:
@@ -29,9 +33,11 @@ def lines_of(file: BufferedReader) -> Iterator[tuple[int, str]]:
 
 
 def number_of(text: str) -> float | None:
-    """Return the number that a text stands for, as loggers print it (np.float64(.5), 12.5s, 3 %); None for other text."""
+    """Return the number that a text stands for, as loggers print it (np.float64(.5), 12.5s, 3 % as .03); None for other text."""
     found = _WRAPPED.fullmatch(text.strip()) if len(text) < 100 else None
-    return None if found is None else float(found[1] or found[2] or found[3])
+    if found is None:
+        return None
+    return float(found[4]) / 100 if found[5] else float(found[1] or found[2] or found[3])
 
 
 def flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
@@ -53,3 +59,37 @@ def flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[t
                 yield name, number
         elif isinstance(value, Mapping) and depth < _DEEPEST:
             yield from flat(value, f"{name}/", depth + 1)
+
+
+def check_header(names: Iterable[str]) -> None:
+    """Refuse a table that has nothing to infer. Raises: SpecError for a ledger of entclip's own."""
+    if set(names) >= _LEDGER:
+        raise SpecError("it is a ledger of entclip's own, which has each cause measured: entclip ledger FOLDER reads it.")
+
+
+class OneRun:
+    """The rows of one run, of a table in which a column says whose a row is."""
+
+    COLUMNS = ("case", "arm", "run", "run_name", "run_id")
+
+    def __init__(self, wanted: str | None) -> None:
+        """wanted: whose rows to keep; None: those of the only run that there is."""
+        self.wanted = wanted
+        self._seen: dict[str, None] = {}
+
+    def keeps(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row is to be read. Raises: SpecError at the second run where none was chosen."""
+        told = [str(row[name]) for name in self.COLUMNS if row.get(name) not in (None, "")]
+        if not told:
+            return True
+        name = "/".join(told)
+        if len(self._seen) < _MOST_RUNS:
+            self._seen[name] = None
+        if self.wanted is None and len(self._seen) > 1:
+            raise SpecError(f"the table has rows of several runs ({', '.join(self._seen)}, ...): choose one with --run NAME.")
+        return self.wanted in (None, name)
+
+    def check(self, rows: int) -> None:
+        """Raises: SpecError if the run that was chosen has no row."""
+        if not rows and self.wanted is not None and self._seen:
+            raise SpecError(f"no row is of run {self.wanted!r}; it has {', '.join(self._seen)}.")

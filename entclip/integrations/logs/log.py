@@ -28,6 +28,7 @@ class Log:
         source: file or folder; form: how it was written.
         unknown: names that no library's table here has, not kept.
         skipped: lines that look like rows and cannot be read.
+        superseded: rows that were left out because a later row goes back to their step or before it, as a resumed run does.
         infinite: how often the number of a name is NaN, infinite or over 1e15 in the log itself.
     """
 
@@ -38,6 +39,7 @@ class Log:
     unknown: tuple[str, ...] = ()
     skipped: int = 0
     infinite: Mapping[str, int] = field(default_factory=dict)
+    superseded: int = 0
 
     @property
     def rows(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["CAVEATS", "QUANTITIES", "Alias", "LogLibrary", "aliases", "plain_name"]
+__all__ = ["CAVEATS", "OF_UPDATES", "QUANTITIES", "Alias", "LogLibrary", "aliases", "plain_name"]
 
 # What a column can be, and how a reader is told. Shares of clip events are per token and count an event only where the sign of
 # the advantage lets the clip act, unless they end in _any.
@@ -29,6 +29,7 @@ QUANTITIES: dict[str, str] = {
     "low_extreme": "smallest low-side share of a response",
     "high_extreme": "largest high-side share of a response",
     "entropy": "entropy",
+    "held": "share of tokens whose weight is held at its bound",
     "kl_old": "mean of log(pi_old/pi)",
     "kl_old_k3": "mean of r - 1 - log r",
     "kl_reference": "KL to the reference policy",
@@ -54,6 +55,23 @@ QUANTITIES: dict[str, str] = {
     "measured": "entropy change of the update on the same states",
 }
 
+# A row that has none of these, such as an episode's reward or an evaluation, is no update.
+OF_UPDATES = frozenset(QUANTITIES) - frozenset(
+    (
+        "step",
+        "rollout",
+        "inner_step",
+        "batch",
+        "reward",
+        "reward_std",
+        "flat_groups",
+        "length",
+        "truncated",
+        "rate",
+        "epochs_done",
+    )
+)
+
 # What is said where a name misleads.
 CAVEATS: dict[str, str] = {
     "merged-sides": "adds the two sides, whose effects on entropy are opposite: it cannot tell a run that gains entropy from one "
@@ -61,6 +79,8 @@ CAVEATS: dict[str, str] = {
     "dual-clip-name": "is the share of the dual clip (A < 0 and a ratio above the cap), not of the low side",
     "ungated": "counts every ratio outside the band, also where the sign of the advantage keeps the gradient: about twice the "
     "share that loses it",
+    "gate-unknown": "does not say whether it looks at the sign of the advantage: if it does not, half of it loses its gradient",
+    "held-weight": "is the share of tokens whose weight is held at its bound: they keep their gradient, none is dropped",
     "padding": "is a mean over all positions, padding included",
     "extremes": "is an extreme over responses of their own shares, not a share of tokens",
     "means-of-means": "averages shares of micro-batches and ranks without their token counts",
@@ -70,8 +90,11 @@ CAVEATS: dict[str, str] = {
     "truncation-share": "is the share of responses cut at the length limit and has nothing to do with the clip",
     "negated-entropy": "is minus the entropy",
     "loss-mode-entropy": "is aggregated as the loss is (loss_agg_mode): with a sum over tokens it is about entropy times length",
+    "mean-of-responses": "is a mean over responses of their own means, unless calculate_per_token_loss is set: short responses "
+    "weigh as much as long ones",
     "entropy-temperature": "is taken at temperature 1 before version 0.11.2, log-probabilities at the sampling temperature",
     "probability-mask": "is the share of a mask on changes of probability, not of a ratio clip: it acts on frequent tokens",
+    "last-epoch": "is a mean over the last epoch only, the one farthest from the old policy",
     "last-minibatch": "is that of the last minibatch only, the one farthest from the old policy",
 }
 
@@ -91,13 +114,13 @@ class LogLibrary:
     """The names that a library logs, as of a version.
 
     Attributes:
-        marks: names that only its logs have.
+        marks: names that only its logs have; two joined by " & " where only both together are its own.
         aliases: in order of preference: of two that are the same quantity the first that is there is read.
         rows: what a row is: "update" (one update, if it logs every one) or "rollout" (a mean over all updates of a rollout).
         ratio_to: the policy in the ratio: "old" (the trainer's own: the first update of a rollout has ratio 1) or "engine".
         tokens: whether actions are tokens of a language model, so that entropies are per token and no density's.
         passes: from a configuration to how many consecutive rows are one batch, None if that cannot be told.
-        config: its name in lint; empty where lint does not read it.
+        configs: names in lint of the libraries whose runs log these names, its own first; empty where lint reads none.
     """
 
     name: str
@@ -109,7 +132,7 @@ class LogLibrary:
     ratio_to: Literal["old", "engine"] = "old"
     tokens: bool = True
     passes: Callable[[Mapping[str, Any]], int | None] | None = None
-    config: str = ""
+    configs: tuple[str, ...] = ()
 
 
 def plain_name(name: str) -> str:

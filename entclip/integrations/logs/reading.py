@@ -16,7 +16,7 @@ import numpy as np
 
 from entclip.integrations.logs import console, csv_rows, events, json_rows, parquet_rows
 from entclip.integrations.logs.libraries import LIBRARIES, STEPS, known, metric
-from entclip.integrations.logs.lines import flat
+from entclip.integrations.logs.lines import OneRun, flat
 from entclip.integrations.logs.log import Log, Table
 from entclip.integrations.logs.names import plain_name
 from entclip.support.bounded import open_regular
@@ -92,12 +92,14 @@ def _file(path: Path, run: str | None) -> Log:
             file.seek(0)
             if not head.strip():
                 raise NoMetricError("it is empty.")
-            table, skipped = Table(known, metric), [0]
-            form, rows = _rows(path, file, head, size, run, skipped)
+            table, skipped, one = Table(known, metric), [0], OneRun(run)
+            form, rows = _rows(path, file, head, size, one, skipped)
             for line, row in rows:
                 table.add(line, row)
             table.skipped = skipped[0]
-            return table.log(os.fspath(path), form)
+            log = table.log(os.fspath(path), form)
+            one.check(log.rows)
+            return log
         except OSError as error:
             raise SpecError(f"{where} cannot be read: {error.strerror}.") from None
         except SpecError as error:
@@ -106,11 +108,9 @@ def _file(path: Path, run: str | None) -> Log:
             ) from None
 
 
-def _rows(
-    path: Path, file: BufferedReader, head: bytes, size: int, run: str | None, skipped: list[int]
-) -> tuple[str, Iterator[Row]]:
+def _rows(path: Path, file: BufferedReader, head: bytes, size: int, one: OneRun, skipped: list[int]) -> tuple[str, Iterator[Row]]:
     if head.startswith(b"PAR1"):
-        return "Parquet", parquet_rows.rows(path, known)
+        return "Parquet", parquet_rows.rows(path, known, one)
     if events.looks_like_events(head):
         return "TensorBoard events", events.rows(file, skipped)
     if head.count(b"\0") > len(head) // 100:
@@ -121,11 +121,11 @@ def _rows(
     start = text.lstrip()
     first = start.partition("\n")[0].rstrip()
     if start.startswith('{"') and first.endswith("}") and (start.count("\n") or path.suffix == ".jsonl"):
-        return "JSON lines", json_rows.line_rows(file, skipped)
+        return "JSON lines", json_rows.line_rows(file, one, skipped)
     if start.startswith(("[{", "[\n", "[\r", "[ ", '{"', "{\n", "{\r", "{ ")):
-        return "JSON", json_rows.document_rows(file, size, skipped)
+        return "JSON", json_rows.document_rows(file, size, one, skipped)
     if csv_rows.looks_like_csv(start):
-        return "CSV", csv_rows.rows(file, run, skipped)
+        return "CSV", csv_rows.rows(file, one, skipped)
     return "console", console.rows(file)
 
 

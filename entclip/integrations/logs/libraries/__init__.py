@@ -7,6 +7,7 @@ from entclip.integrations.logs.libraries.openrlhf import OPENRLHF
 from entclip.integrations.logs.libraries.plain import PLAIN
 from entclip.integrations.logs.libraries.prime_rl import PRIME_RL
 from entclip.integrations.logs.libraries.sb3 import SB3
+from entclip.integrations.logs.libraries.slime import SLIME
 from entclip.integrations.logs.libraries.torchrl import TORCHRL
 from entclip.integrations.logs.libraries.trl import TRL
 from entclip.integrations.logs.libraries.verl import VERL
@@ -14,7 +15,7 @@ from entclip.integrations.logs.names import LogLibrary, plain_name
 
 __all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
 
-LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SB3, CLEANRL, TORCHRL, PLAIN)
+LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SB3, CLEANRL, TORCHRL, PLAIN)
 KNOWN = frozenset(alias.name for library in LIBRARIES for alias in library.aliases)
 
 STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity == "step")
@@ -32,11 +33,17 @@ def metric(name: str) -> bool:
 
 
 def library_of(names: list[str]) -> LogLibrary | None:
-    """Return the library with most names that only its logs have, then with most names known; None if nothing is known."""
+    """Return the library with most names that only its logs have; without any, plain names; None if none of those is known.
+
+    A name that several libraries log, such as `entropy_loss`, may be minus the entropy in one of them: it decides nothing.
+    """
     plain = {plain_name(name) for name in names}
 
     def score(library: LogLibrary) -> tuple[int, int]:
-        return len(plain & set(library.marks)), len(plain & {alias.name for alias in library.aliases})
+        marks = sum(plain >= set(mark.split(" & ")) for mark in library.marks)
+        return marks, len(plain & {alias.name for alias in library.aliases})
 
     best = max(LIBRARIES, key=score)
-    return best if score(best)[1] else None
+    if score(best)[0]:
+        return best
+    return PLAIN if score(PLAIN)[1] else None

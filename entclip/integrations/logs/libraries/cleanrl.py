@@ -1,11 +1,11 @@
-"""CleanRL's PPO scripts: TensorBoard, often exported from W&B."""
+"""CleanRL's PPO scripts at commit fe8d8a0: TensorBoard, often exported from W&B."""
 
 from entclip.integrations.logs.names import Alias, LogLibrary, aliases
 
 CLEANRL = LogLibrary(
     name="cleanrl",
     title="CleanRL",
-    version="1.0",
+    version="of 2026-04-20",
     marks=("losses/clipfrac", "losses/old_approx_kl", "losses/entropy", "losses/approx_kl", "charts/episodic_return"),
     aliases=(
         *aliases("step", "global_step", "step", "_step"),
@@ -17,4 +17,5 @@ CLEANRL = LogLibrary(
     ),
     rows="rollout",
     tokens=False,
+    configs=("cleanrl",),
 )

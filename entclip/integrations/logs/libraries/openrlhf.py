@@ -20,5 +20,5 @@ OPENRLHF = LogLibrary(
         Alias("actor_lr", "rate"),
     ),
     rows="rollout",
-    config="openrlhf",
+    configs=("openrlhf",),
 )

@@ -1,6 +1,6 @@
-"""Names that say what they are: entclip's own ledger, and tables that people write themselves."""
+"""Names that say what they are, in tables that people write themselves. `kl` is none of them: most mean the reference policy."""
 
-from entclip.integrations.logs.names import Alias, LogLibrary, aliases
+from entclip.integrations.logs.names import LogLibrary, aliases
 
 PLAIN = LogLibrary(
     name="plain",
@@ -14,11 +14,10 @@ PLAIN = LogLibrary(
         *aliases("batch", "batch", "batch_id"),
         *aliases("clip_low", "clip_fraction_low", "clip_low_share", "entclip/clip_low"),
         *aliases("clip_high", "clip_fraction_high", "clip_high_share", "entclip/clip_high"),
-        *aliases("clip_merged", "clip_fraction", "clipfrac", "clip_frac", caveats=("merged-sides",)),
+        *aliases("clip_merged", "clip_fraction", "clipfrac", "clip_frac", caveats=("merged-sides", "gate-unknown")),
         *aliases("entropy", "entropy"),
         *aliases("kl_old", "kl_old", "approx_kl", "kl_old_new"),
         *aliases("kl_old_k3", "kl_old_k3"),
-        Alias("kl", "kl_old_k3"),
         *aliases("ratio_mean", "ratio_mean", "ratio/mean"),
         *aliases("log_ratio_mean", "log_ratio_mean"),
         *aliases("log_ratio_rms", "log_ratio_rms"),

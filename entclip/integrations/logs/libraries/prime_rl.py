@@ -30,5 +30,5 @@ PRIME_RL = LogLibrary(
     ),
     rows="rollout",
     ratio_to="engine",
-    config="prime-rl",
+    configs=("prime-rl",),
 )

@@ -24,6 +24,7 @@ TRL = LogLibrary(
         "clip_ratio/low_mean",
         "clip_ratio/high_mean",
         "clip_ratio/region_mean",
+        "cispo_clip_ratio",
         "frac_reward_zero_std",
         "completions/mean_length",
         "completions/clipped_ratio",
@@ -35,6 +36,7 @@ TRL = LogLibrary(
         *aliases("clip_merged", "clip_ratio/region_mean", "clip_ratio", caveats=("merged-sides",)),
         Alias("clip_ratio/low_min", "low_extreme", ("extremes",)),
         Alias("clip_ratio/high_max", "high_extreme", ("extremes",)),
+        Alias("cispo_clip_ratio", "held", ("held-weight",)),
         Alias("entropy", "entropy"),
         Alias("kl", "kl_reference", ("reference-kl",)),
         Alias("sampling/importance_sampling_ratio/mean", "ratio_mean_engine"),
@@ -47,5 +49,5 @@ TRL = LogLibrary(
     ),
     rows="update",
     passes=_passes,
-    config="trl",
+    configs=("trl", "ms-swift", "axolotl", "unsloth"),
 )

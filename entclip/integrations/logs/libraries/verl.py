@@ -6,10 +6,20 @@ VERL = LogLibrary(
     name="verl",
     title="verl",
     version="0.9.1",
-    marks=("actor/pg_clipfrac", "actor/pg_clipfrac_lower", "actor/ppo_kl", "actor/pg_loss", "actor/entropy", "critic/score/mean"),
+    marks=(
+        "actor/pg_clipfrac",
+        "actor/pg_clipfrac_higher",
+        "actor/pg_clipfrac_lower",
+        "actor/ppo_kl",
+        "actor/pg_loss",
+        "actor/entropy",
+        "critic/score/mean",
+    ),
     aliases=(
         *aliases("step", "training/global_step", "step", "_step"),
         Alias("actor/pg_clipfrac", "clip_merged", ("merged-sides", "means-of-means")),
+        # EasyR1's name of the same.
+        Alias("actor/pg_clipfrac_higher", "clip_merged", ("merged-sides", "means-of-means")),
         Alias("actor/pg_clipfrac_lower", "dual_clip", ("dual-clip-name",)),
         # As registered losses of users log them.
         *aliases("clip_low", "entclip/clip_low", "entclip/clip_fraction_low"),
@@ -26,5 +36,5 @@ VERL = LogLibrary(
         Alias("response_length/clip_ratio", "truncated", ("truncation-share",)),
     ),
     rows="rollout",
-    config="verl",
+    configs=("verl", "easyr1"),
 )

@@ -52,11 +52,25 @@ _ALWAYS: dict[str, dict[str, Labels]] = {
     },
     "openrlhf": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "entropy-temperature", "reference-kl")},
     "prime": {"clip": ("mask",), "inner-steps": ("engine",), "names": ("probability-mask", "engine-kl")},
-    "sb3": {"clip": ("ungated",), "inner-steps": ("averaged",), "names": ("merged-sides", "ungated", "negated-entropy")},
+    "sb3": {
+        "clip": ("ungated",),
+        "inner-steps": ("averaged",),
+        "names": ("merged-sides", "ungated", "negated-entropy", "last-epoch"),
+    },
     "cleanrl": {"clip": ("ungated",), "inner-steps": ("averaged",), "names": ("merged-sides", "ungated", "last-minibatch")},
     "torchrl": {"clip": ("ungated",), "inner-steps": ("sawtooth", "4"), "names": ("merged-sides", "ungated", "padding")},
     "plain": {"clip": ("both",), "inner-steps": ("sawtooth", "4")},
+    "percent": {"clip": ("both",), "inner-steps": ("sawtooth", "4")},
+    "script": {"clip": ("merged",), "inner-steps": ("unknown",), "names": ("merged-sides", "gate-unknown")},
+    "slime": {
+        "clip": ("merged",),
+        "inner-steps": ("sawtooth", "4"),
+        "names": ("merged-sides", "reference-kl", "mean-of-responses"),
+    },
+    "trlcispo": {"clip": ("held",), "names": ("held-weight", "reference-kl"), "flat-groups": ("few",)},
+    "trllast": {"clip": ("unknown",), "names": ("reference-kl",), "flat-groups": ("few",)},
 }
+_ALWAYS |= {"verlagain": _ALWAYS["verl"], "cleanrlepisodes": _ALWAYS["cleanrl"]}
 UP, DOWN = ("lower-high", "raise-low"), ("raise-high", "lower-low")
 _BASE = Situation(rollouts=24)
 _NO_ENTROPY_LAW = ("sb3", "cleanrl")  # actions are no tokens: nothing bounds what the clip did
@@ -103,6 +117,15 @@ def _broken(rows: Rows) -> Rows:
     return [row | ({"entropy": float("nan")} if i % 7 == 3 else {}) for i, row in enumerate(rows)]
 
 
+def _dipped(rows: Rows) -> Rows:
+    return [row | {"entropy": row["entropy"] * (0.3 if 0.35 < i / len(rows) < 0.65 else 1)} for i, row in enumerate(rows)]
+
+
+def _density(rows: Rows) -> Rows:
+    """Six actions of a Gaussian policy: entropies that fall below 0."""
+    return [row | {"entropy": 6 * row["entropy"] - 3} for row in rows]
+
+
 def _above_one(rows: Rows) -> Rows:
     return [row | {"clip_low": row["clip_low"] * 100} for row in rows]
 
@@ -114,6 +137,13 @@ _VERL_K4 = (
     "data.train_batch_size=512 actor_rollout_ref.actor.ppo_mini_batch_size=128 actor_rollout_ref.actor.clip_ratio_low=0.2 "
     "actor_rollout_ref.actor.clip_ratio_high=0.2"
 )
+
+_SWIFT = (
+    "swift rlhf --rlhf_type grpo --model m --num_generations 8 --epsilon 0.2 --steps_per_generation 4 "
+    "--gradient_accumulation_steps 1"
+)
+_LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
+_ENGINE: dict[str, Labels] = {"inner-steps": ("engine",), "change": (), "ceiling": ()}
 
 CASES: tuple[Case, ...] = (
     # A clip that acts, entropy steady: every library and form
@@ -138,6 +168,35 @@ CASES: tuple[Case, ...] = (
     case("sixteen.trl.jsonl", right={"inner-steps": ("sawtooth", "16")}, **_K16),
     case("eight.trl.json", updates=8, rollouts=16, right={"inner-steps": ("sawtooth", "8")}),
     case("two.trl.log", updates=2, rollouts=40, right={"inner-steps": ("sawtooth", "2")}),
+    case("alive.verl.tfevents"),
+    case("alive.trl.tfevents"),
+    case("alive.slime.log"),
+    case("alive.percent.csv"),
+    case("alive.script.csv"),
+    case("episodes.cleanrlepisodes.tfevents"),
+    case("again.verlagain.log", end=0.35, sigma=0.06, rollouts=30, right=_TOO_SMALL),
+    case("swift.trl.jsonl", _SWIFT),
+    # A configuration that says what the share is of
+    case("engine.verl.jsonl", f"{_VERL_K4} algorithm.rollout_correction.bypass_mode=True", first=0.1, right=_ENGINE),
+    case(
+        "covariance.verl.jsonl", f"{_VERL_K4} {_LOSS}=clip_cov", right={"clip": ("covariance",), "inner-steps": (), "change": ()}
+    ),
+    case("penalty.verl.jsonl", f"{_VERL_K4} {_LOSS}=kl_cov", sigma=0.001, right=_NO | {"cause": ()}),
+    case(
+        "one-update.verl.jsonl",
+        "data.train_batch_size=128 actor_rollout_ref.actor.ppo_mini_batch_size=128",
+        updates=1,
+        first=0.1,
+        right={"inner-steps": ("first-not-zero",)},
+    ),
+    case("weights.trlcispo.jsonl", right={"change": ()}),
+    # The last row alone, which is the first update of a rollout
+    case("summary.trllast.json", right={"entropy": (), "differences": (), "change": ()}),
+    # Entropy that went and came back, and that of a density, of which there is no half
+    case("dip.verl.jsonl", None, _dipped, right={"entropy": ("returns",), "change": ()}),
+    case("dip.trl.jsonl", None, _dipped, right={"entropy": ("returns",), "change": ()}),
+    case("density.sb3.csv", None, _density, start=0.9, end=0.3, right={"entropy": ("falls",)}),
+    case("density.cleanrl.csv", None, _density, start=0.8, end=0.2, right={"entropy": ("falls",)}),
     # A clip that never acts
     case("inert.trl.jsonl", updates=1, rollouts=60, right=_NO | {"cause": ()}),
     case("inert-config.trl.jsonl", _TRL_ONCE, updates=1, rollouts=60, right=_NO | {"cause": ()}),

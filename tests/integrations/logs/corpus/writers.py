@@ -102,7 +102,7 @@ def sb3(rows: Rows) -> Rows:
         {
             "time/total_timesteps": 2048 * (i + 1),
             "rollout/ep_rew_mean": row["reward"],
-            "train/approx_kl": row["kl3"],
+            "train/approx_kl": row["last_kl3"],
             "train/clip_fraction": row["clip_any"],
             "train/clip_range": 0.2,
             "train/entropy_loss": -row["entropy"],
@@ -122,6 +122,35 @@ def cleanrl(rows: Rows) -> Rows:
             "losses/clipfrac": row["clip_any"],
             "charts/episodic_return": row["reward"],
         }
+        for i, row in enumerate(by_rollout(rows))
+    ]
+
+
+def slime(rows: Rows) -> Rows:
+    return [
+        {
+            "train/loss": 0.01,
+            "train/entropy_loss": row["entropy"],
+            "train/pg_clipfrac": row["clip_low"] + row["clip_high"],
+            "train/ppo_kl": row["kl"],
+            "train/kl_loss": 0.001,
+        }
+        for row in rows
+    ]
+
+
+def cispo(rows: Rows) -> Rows:
+    return [
+        {name: value for name, value in row.items() if not name.startswith("clip_ratio")}
+        | {"cispo_clip_ratio": row["clip_ratio/high_mean"]}
+        for row in trl(rows)
+    ]
+
+
+def script(rows: Rows) -> Rows:
+    """What people write themselves: shares that do not look at the sign, and a KL to the reference."""
+    return [
+        {"step": i, "reward": row["reward"], "kl": 0.05 + 0.001 * i, "entropy": row["entropy"], "clipfrac": row["clip_any"]}
         for i, row in enumerate(by_rollout(rows))
     ]
 
@@ -193,6 +222,37 @@ def announced(rows: Rows) -> bytes:
     return "\n".join(out).encode()
 
 
+def numbered(rows: Rows) -> bytes:
+    """slime's console: a line for each rollout's rewards, one for each update."""
+    out = []
+    for i, row in enumerate(rows):
+        if i % 4 == 0:
+            out.append(
+                f"(RolloutManager pid=8) [2026-03-01 10:00:00] rollout.py:88 - rollout {i // 4}: {{'rollout/raw_reward': 0.4}}"
+            )
+        values = {key: short(value) for key, value in row.items()}
+        out.append(f"(MegatronTrainRayActor pid=77) [2026-03-01 10:00:01] model.py:512 - step {i}: {values}")
+    return "\n".join(out).encode()
+
+
+def percents(rows: Rows) -> bytes:
+    """A table whose shares are written as percentages."""
+    lines_ = [
+        f"{i},{row['entropy']:.3f},{100 * row['clip_low']:.2f}%,{100 * row['clip_high']:.2f} %" for i, row in enumerate(rows)
+    ]
+    return "\n".join(["step,entropy,clip_fraction_low,clip_fraction_high", *lines_]).encode()
+
+
+def with_episodes(rows: Rows) -> Rows:
+    """CleanRL's rows with an episode's return at other steps between them."""
+    out: Rows = []
+    for row in rows:
+        step = row["global_step"]
+        out += [{"global_step": step - 400 + 90 * k, "charts/episodic_return": 20.0 + k} for k in range(4)]
+        out.append({key: value for key, value in row.items() if key != "charts/episodic_return"})
+    return out
+
+
 def barred(rows: Rows) -> bytes:
     return "\n".join(
         f"10:31:02 SUCCESS Step {row['step']:.0f} | Time: 21.3s | Loss: 0.01 | Entropy: {row['entropy/all/mean']:.5f} | "
@@ -245,6 +305,16 @@ WRITERS: dict[str, Callable[[Rows], bytes]] = {
     "trl.log": lambda rows: printed(trl(rows)),
     "trl4.jsonl": lambda rows: lines(trl(rows, 4)),
     "verl.log": lambda rows: dashed(verl(rows)),
+    "verl.tfevents": lambda rows: events(verl(rows)),
+    "trl.tfevents": lambda rows: events([{"step": row["step"], **row} for row in trl(rows)]),
+    "cleanrlepisodes.tfevents": lambda rows: events(with_episodes(cleanrl(rows))),
+    # A job that was started again: the second start goes on from step 8 in the same file.
+    "verlagain.log": lambda rows: dashed(verl(rows)[:15]) + b"\n" + dashed(verl(rows)[7:]),
+    "trlcispo.jsonl": lambda rows: lines(cispo(rows)),
+    "trllast.json": lambda rows: lines([trl(rows)[-4]]),
+    "slime.log": lambda rows: numbered(slime(rows)),
+    "percent.csv": percents,
+    "script.csv": lambda rows: table(script(rows)),
     "verl.jsonl": lambda rows: lines(verl(rows)),
     "verl.csv": lambda rows: table(verl(rows), "calm-fog-7"),
     "openrlhf.log": lambda rows: announced(openrlhf(rows)),

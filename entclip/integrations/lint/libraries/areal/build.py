@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
+from entclip.integrations.lint.facts import TO_ENGINE, Fact, Reader, TrainerConfig, Updates, either
 from entclip.integrations.lint.values import is_number, shown
 
 __all__ = ["DEFAULTS", "build"]
@@ -40,8 +40,7 @@ _LEVEL = "batch"
 def build(read: Reader, evidence: str) -> TrainerConfig:
     """Return what AReaL computes from its keys."""
     soft, level, decoupled = read(_A + "use_sapo_loss"), read(_A + "importance_sampling_level"), read(_A + "use_decoupled_loss")
-    low, cap = read.bound(_A + "eps_clip"), read.number(_A + "c_clip", optional=True)
-    high = either(read.bound(_A + "eps_clip_higher", optional=True), low)
+    (low, high), cap = read.widths(_A + "eps_clip", _A + "eps_clip_higher"), read.number(_A + "c_clip", optional=True)
     kind = "sapo" if soft.value is True else "clip" if cap.value is None else "dual_clip"
     none, penalty = replace(soft, value=None), read.number(_A + "kl_ctl")
     referred = any(key == "ref" or key.startswith("ref.") for key in read.values)
@@ -78,7 +77,7 @@ def _engine(read: Reader, filtered: str | None) -> Fact:
         return Fact("rejection_sampling", _A + "rejection_sampling", True)
     if read(_A + "use_decoupled_loss").value is True or read(_A + "recompute_logprob").value is True:
         return Fact(None, _A + "rejection_sampling")
-    return Fact("ratio to the engine", _A + "recompute_logprob", read(_A + "recompute_logprob").explicit)
+    return Fact(TO_ENGINE, _A + "recompute_logprob", read(_A + "recompute_logprob").explicit)
 
 
 def _updates(read: Reader) -> Updates:

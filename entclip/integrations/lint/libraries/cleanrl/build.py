@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig
+from entclip.integrations.lint.facts import Reader, TrainerConfig
+from entclip.integrations.lint.one_width import one_width
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["DEFAULTS", "build"]
@@ -41,19 +42,6 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     else:  # another script, or a fork: its defaults are not known
         own = {key: Unresolved(f"the default of {script or 'the script'}") for key in DEFAULTS}
     read = replace(read, library=replace(read.library, defaults=own))
-    width, normalised = read.bound("clip_coef"), read("norm_adv")
-    return TrainerConfig(
-        library=read.library,
-        evidence=evidence,
-        objective=Fact("ppo", "clip_coef", width.explicit),
-        kind="clip",
-        space="ratio",
-        level=Fact("token", "clip_coef"),
-        low=width,
-        high=width,
-        updates=read.updates(("num_minibatches", "update_epochs")),
-        advantage=replace(
-            normalised, value="batch" if normalised.value is True else "none" if normalised.value is False else normalised.value
-        ),
-        entropy_coef=read.number("ent_coef"),
+    return one_width(
+        read, evidence, read.bound("clip_coef"), read("norm_adv"), read.updates(("num_minibatches", "update_epochs"))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig
+from entclip.integrations.lint.facts import TO_ENGINE, Fact, Reader, TrainerConfig
 from entclip.integrations.lint.values import shown
 
 __all__ = ["DEFAULTS", "build"]
@@ -57,7 +57,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         group_size=size,
         kl_coef=read.number("beta") if read("load_ref_policy").value is True else Fact(0.0, "load_ref_policy", True),
         log_prob_dtype=read.half("model_dtype"),
-        engine_correction=Fact("ratio to the engine", own.key, True) if own.value is True else read("use_rho_correction"),
+        engine_correction=replace(own, value=TO_ENGINE) if own.value is True else read("use_rho_correction"),
         entropy_logged=read("record_entropy").value is True,
         alone="the mean of a group of one is the reward itself" if size.value == 1 else "",
         unread=("clip_lower",) if kind == "cispo" else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates
+from entclip.integrations.lint.facts import TO_ENGINE, Fact, Reader, TrainerConfig, Updates
 from entclip.integrations.lint.values import shown
 
 __all__ = ["build"]
@@ -57,5 +57,5 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         entropy_coef=Fact(0.0, loss.key),
         kl_coef=read.number("trainer.loss.kl_tau") if kind in ("dppo_tv", "ipo") else Fact(0.0, loss.key),
         log_prob_dtype=Fact("unknown", "trainer.model"),
-        engine_correction=Fact("ratio to the engine", loss.key),
+        engine_correction=Fact(TO_ENGINE, loss.key),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig
+from entclip.integrations.lint.facts import Reader, TrainerConfig
+from entclip.integrations.lint.one_width import one_width
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["DEFAULTS", "build"]
@@ -28,18 +29,5 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     width = read("clip_range")
     # A schedule: the name of one, as rl_zoo3 writes it, or a function.
     width = replace(width, value=Unresolved(str(width.value))) if isinstance(width.value, str) else read.bound("clip_range")
-    epochs, normalised = read.count("n_epochs"), read("normalize_advantage")
-    updates = read.updates(("n_steps", "n_envs"), "batch_size", ("n_epochs",))
-    return TrainerConfig(
-        library=read.library,
-        evidence=evidence,
-        objective=Fact("ppo", "clip_range", width.explicit),
-        kind="clip",
-        space="ratio",
-        level=Fact("token", "clip_range"),
-        low=width,
-        high=width,
-        updates=replace(updates, least=epochs or 1.0),
-        advantage=replace(normalised, value="batch" if normalised.value is True else "none"),
-        entropy_coef=read.number("ent_coef"),
-    )
+    updates = replace(read.updates(("n_steps", "n_envs"), "batch_size", ("n_epochs",)), least=read.count("n_epochs") or 1.0)
+    return one_width(read, evidence, width, read("normalize_advantage"), updates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
+from entclip.integrations.lint.facts import TO_ENGINE, Fact, Reader, TrainerConfig, Updates, either
 from entclip.integrations.lint.values import shown
 
 __all__ = ["DEFAULTS", "build"]
@@ -104,7 +104,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         entropy_coef=read.number(_A + "entropy_loss_coef") if bonus.value is True else replace(bonus, value=0.0),
         kl_coef=read.number(_A + "kl_loss_coef") if kl else replace(read(_A + "use_kl_loss"), value=0.0),
         log_prob_dtype=replace(half, value="bf16" if half.value is True else "float32" if half.value is False else half.value),
-        engine_correction=Fact("ratio to the engine", loss.key, loss.explicit) if updates.engine else _correction(read),
+        engine_correction=replace(loss, value=TO_ENGINE) if updates.engine else _correction(read),
         alone="SkyRL takes mean 0 and deviation 1 for a group of one, so the advantage is the raw reward, with no baseline"
         if size.value == 1 and read(_A + "advantage_estimator").value == "grpo"
         else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
+from entclip.integrations.lint.facts import TO_ENGINE, Reader, TrainerConfig, Updates
 from entclip.integrations.lint.values import is_number, shown
 
 __all__ = ["DEFAULTS", "build"]
@@ -45,7 +45,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         raise ValueError("loss_type = sft_loss: supervised training has no ratio and no clip.")
     known = work.value == "policy_loss" and not estimator.unknown
     kind = "cispo" if estimator.value == "cispo" else "clip"
-    low, own = read.bound("eps_clip"), read("use_rollout_logprobs")
+    (low, high), own = read.widths("eps_clip", "eps_clip_high"), read("use_rollout_logprobs")
     kl = read.number("kl_loss_coef" if read("use_kl_loss").value is True else "kl_coef")
     size, per_token = read("n_samples_per_prompt"), read("calculate_per_token_loss")
     normalised = read("disable_rewards_normalization").value is not True
@@ -58,7 +58,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         space="ratio" if known else "unknown",
         level=replace(estimator, value="sequence" if estimator.value == "gspo" else "token"),
         low=low,
-        high=either(read.bound("eps_clip_high", optional=True), low),
+        high=high,
         updates=_updates(read),
         temperature=read.number("rollout_temperature"),
         advantage=replace(estimator, value="group" if scaled and size.value != 1 else "none"),
@@ -66,7 +66,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         group_size=size,
         entropy_coef=read.number("entropy_coef"),
         kl_coef=kl,
-        engine_correction=Fact("ratio to the engine", own.key, True) if own.value is True else read("use_tis"),
+        engine_correction=replace(own, value=TO_ENGINE) if own.value is True else read("use_tis"),
         alone=f"{estimator.value} subtracts the mean of the group, which is the reward itself"
         if size.value == 1 and normalised and estimator.value in _CENTRED
         else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
+from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates
 from entclip.integrations.lint.values import is_number, shown
 
 __all__ = ["build"]
@@ -22,8 +22,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     """Return what TRL computes from its keys."""
     loss, level = read("loss_type"), read("importance_sampling_level")
     kind = "unknown" if loss.unknown else _KINDS.get(str(loss.value), "unknown")
-    low = read.bound("epsilon")
-    high = either(read.bound("epsilon_high", optional=True), low)
+    low, high = read.widths("epsilon", "epsilon_high")
     if kind == "cispo":
         # An absolute bound on the weight, 1 + high here; there is no lower one.
         low = Fact(1.0, "loss_type", loss.explicit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates, either
+from entclip.integrations.lint.facts import TO_ENGINE, Fact, Reader, TrainerConfig, Updates, either
 
 __all__ = ["build"]
 
@@ -84,7 +84,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         entropy_coef=coefficient,
         kl_coef=_verl_kl(read),
         log_prob_dtype=read.half(_A + "fsdp_config.dtype"),
-        engine_correction=Fact("ratio to the engine", _C + "bypass_mode", True) if bypass else _correction(read),
+        engine_correction=Fact(TO_ENGINE, _C + "bypass_mode", True) if bypass else _correction(read),
         # Entropy is measured in the pass over the old policy, which bypass mode skips.
         entropy_logged=not bypass or read(_A + "calculate_entropy").value is True or coefficient.value != 0,
         unread=() if old else _unread(kind, bare),
