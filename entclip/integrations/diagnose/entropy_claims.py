@@ -23,7 +23,8 @@ _TOKEN = 12.5  # nats: no entropy of one token is larger
 
 @dataclass(frozen=True)
 class Most:
-    """What each side can have done over the whole log, nats, from the least to the most of the stated laws.
+    """What each side can have done over the whole log, nats, from the least to the most of the stated laws, each two standard
+    errors of the logged share further out.
 
     The low side can only raise entropy by it, the high side lower it, where their gaps are positive (T6).
     """
@@ -43,7 +44,9 @@ def _most(run: Run) -> Most | None:
     rollouts = run.rollouts if run.rollouts is not None else run.log.rows * run.stride / ASSUMED_UPDATES
     times = rollouts * (2 if merged else 1)
     low, high = ([getattr(effect, side) * times for effect in found] for side in ("low", "high"))
-    return Most((min(low), max(low)), (min(high), max(high)), rollouts, merged)
+    wide = min(2 * (shares.error or 0.0) / shares.total, 1.0)
+    ends = [(min(side) * (1 - wide), max(side) * (1 + wide)) for side in (low, high)]
+    return Most(ends[0], ends[1], rollouts, merged)
 
 
 def _moved(course: Course) -> str:
@@ -176,7 +179,8 @@ def _cause(run: Run) -> Finding | None:
             Evidence("rollouts", most.rollouts),
         ),
         confidence,
-        "T6 on SmolLM2's policy at your entropy, noise from flat in pi to pi^(-1/4), gaps positive as both laws have them; a "
+        "T6 on SmolLM2's policy at your entropy, noise from flat in pi to pi^(-1/4) and two standard errors of the share, "
+        "gaps positive as both laws have them; a "
         f"token's push at most its own random walk; {run.updates or f'{ASSUMED_UPDATES} (assumed)'} updates per rollout, widths "
         f"from {run.widths.source if run.widths else '-'}; the other side's effect, of opposite sign, is not taken off",
     )

@@ -90,6 +90,6 @@ class OneRun:
         return self.wanted in (None, name)
 
     def check(self, rows: int) -> None:
-        """Raises: SpecError if the run that was chosen has no row."""
+        """Check that the run that was chosen has a row. Raises: SpecError if it has none."""
         if not rows and self.wanted is not None and self._seen:
             raise SpecError(f"no row is of run {self.wanted!r}; it has {', '.join(self._seen)}.")

@@ -16,7 +16,6 @@ from entclip import diagnose as public
 from entclip.cli.app import app
 from entclip.integrations.diagnose import diagnose
 from entclip.integrations.diagnose.diagnosis import ORDER
-from entclip.integrations.diagnose.effect import side_shares
 from entclip.integrations.diagnose.finding import claim, claims
 from entclip.integrations.diagnose.law import at_other_high, clip_effect
 from entclip.integrations.diagnose.noise import ceiling, from_kl, mean_square_share, shares, sigma_of, sigma_shift_of
@@ -199,28 +198,6 @@ def test_noise_is_found_within_a_factor(case):
     for number in re.findall(r"([\d.]+) by", found["noise"].answer):
         assert 1 / 1.6 < float(number) / truth < 1.6
     assert "disagree" not in found["noise"].labels
-
-
-def test_a_sawtooth_is_no_scatter():
-    """Rollouts that are all alike leave no error, however shares go up and down within each; noise of rollouts does."""
-    saw = (0.0, 0.01, 0.02, 0.03)
-    rng = np.random.default_rng(9)
-    size = 1 + 0.1 * rng.standard_normal(30)
-
-    def log(sizes: np.ndarray) -> list[dict[str, float]]:
-        rows = [(place, size * share) for size in sizes for place, share in enumerate(saw)]
-        return [{"inner_step": k, "clip_fraction_low": x, "clip_fraction_high": x, "entropy": 0.7} for k, x in rows]
-
-    alike, noisy = (Run.of(read_rows(log(sizes))) for sizes in (np.ones(30), size))
-    assert alike is not None
-    assert noisy is not None
-    assert side_shares(alike).error == pytest.approx(0, abs=1e-15)
-    assert alike.evidence("clip_low").error == pytest.approx(0, abs=1e-15)
-    whole = np.array([np.mean(saw) * 2 * s for s in size])
-    assert side_shares(noisy).total == pytest.approx(whole.mean())
-    assert side_shares(noisy).error == pytest.approx(mean_and_error(whole)[1])
-    # The rows themselves scatter far more.
-    assert mean_and_error(noisy.shares)[1] > 2 * side_shares(noisy).error
 
 
 def test_a_leap_is_no_scatter():

@@ -17,13 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from entclip.integrations.diagnose import diagnose
-from entclip.integrations.logs import Log, read_log, read_rows
+from entclip.integrations.logs import read_log, read_rows
 from entclip.integrations.logs.libraries import KNOWN, LIBRARIES, library_of
 from entclip.integrations.logs.names import CAVEATS, QUANTITIES, plain_name
-from entclip.integrations.logs.updates import of_updates
 from entclip.support.errors import SpecError
 from entclip.support.files import to_json
-from tests.integrations.logs.corpus.writers import events
 
 HERE = Path(__file__).parent
 ROWS = [{"step": 1, "actor/entropy": 0.5, "actor/pg_clipfrac": 0.0}, {"step": 2, "actor/entropy": 0.4, "actor/pg_clipfrac": 0.01}]
@@ -133,83 +131,6 @@ def test_a_table_of_several_runs_asks_which(tmp_path):
     assert values(path, "entropy", run="b") == [0.7]
     with pytest.raises(SpecError, match="no run 'c'"):
         read_log(path, run="c")
-
-
-ARMS = "arm,step,entropy\nboth,1,.5\nnone,1,.7\nboth,2,.4\n"
-
-
-@pytest.mark.parametrize("form", ["csv", "jsonl", "json", "parquet"])
-def test_rows_of_several_runs_are_never_mixed(tmp_path, form):
-    rows = [{"arm": "both", "step": 1, "entropy": 0.5}, {"arm": "none", "step": 1, "entropy": 0.7}]
-    rows.append({"arm": "both", "step": 2, "entropy": 0.4})
-    path = tmp_path / f"arms.{form}"
-    if form == "parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    else:
-        text = {"csv": ARMS, "json": json.dumps(rows), "jsonl": "".join(json.dumps(row) + "\n" for row in rows)}[form]
-        path.write_text(text)
-    with pytest.raises(SpecError, match=r"rows of several runs \(both, none, \.\.\.\): choose one with --run"):
-        read_log(path)
-    assert values(path, "entropy", run="both") == [0.5, 0.4]
-    with pytest.raises(SpecError, match=r"no row is of run 'low'; it has both, none"):
-        read_log(path, run="low")
-
-
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_ledger_of_entclips_own_is_not_inferred_from(tmp_path, form):
-    row = {
-        "arm": "both",
-        "step": 1,
-        "unclipped": 0.0,
-        "clip_low": 0.1,
-        "clip_high": 0.0,
-        "expected_clip_low": 0.1,
-        "entropy": 0.5,
-    }
-    path = tmp_path / f"ledger.{form}"
-    if form == "parquet":
-        pq.write_table(pa.Table.from_pylist([row]), path)
-    else:
-        path.write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
-    with pytest.raises(SpecError, match="entclip ledger FOLDER reads it"):
-        read_log(path)
-
-
-def test_a_percentage_is_a_share(tmp_path):
-    assert values(written(tmp_path, "a.csv", "entropy,clip_fraction\n.5,3.5%\n.5,2 %\n"), "clip_fraction") == [0.035, 0.02]
-
-
-def test_scalars_of_one_step_are_one_row(tmp_path):
-    """Writers of TensorBoard make a record of each scalar: four records, two rows, not four."""
-    rows = [{"step": k, "losses/entropy": 0.5 - 0.1 * k, "losses/clipfrac": 0.25 * k} for k in (0, 1)]
-    log = read_log(written(tmp_path, "x.tfevents", events(rows)))
-    assert log.rows == 2
-    assert log.columns["losses/clipfrac"].tolist() == [0.0, 0.25]
-    twice = events([rows[0], rows[0]])
-    assert read_log(written(tmp_path, "y.tfevents", twice)).rows == 2  # a name that comes again is another row
-
-
-def table(**columns: list[float]) -> Log:
-    arrays = {name: np.array(column, dtype=float) for name, column in columns.items()}
-    return Log(arrays, np.arange(1, len(next(iter(arrays.values()))) + 1), "rows", "rows")
-
-
-def test_of_a_run_that_was_started_again_the_last_start_counts():
-    log = of_updates(table(step=[1, 2, 3, 4, 3, 4, 5], entropy=[1, 2, 3, 4, 5, 6, 7]), ["entropy"], "step")
-    assert log.columns["entropy"].tolist() == [1, 2, 5, 6, 7]
-    assert log.lines.tolist() == [1, 2, 5, 6, 7]
-    assert log.superseded == 2
-    cycles = table(step=[0, 1, 2, 3] * 5, entropy=list(range(20)))
-    assert of_updates(cycles, ["entropy"], "step").rows == 20  # it numbers updates within rollouts
-    assert of_updates(log, ["entropy"], None).rows == 5
-
-
-def test_what_stands_between_updates_goes_to_the_next():
-    nan = np.nan
-    log = of_updates(table(entropy=[nan, nan, 1, nan, 2, nan], reward=[4, 6, nan, 8, 9, 5]), ["entropy"], None)
-    assert log.columns["entropy"].tolist() == [1, 2]
-    assert log.columns["reward"].tolist() == [5, 9]  # its own number is kept
-    assert log.lines.tolist() == [3, 5]
 
 
 def test_a_folder_is_joined_by_step(tmp_path):
