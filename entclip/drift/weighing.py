@@ -48,6 +48,9 @@ class Weighing(Protocol):
     def realised(self, sums: Any, batch: int) -> tuple[dict[str, Array], Array]:
         """Return the weights c/r that the samples have, by cause and in total, (..., V) each."""
 
+    def of_positive(self, sums: Any, batch: int) -> Array:
+        """Return the part of the total weights that the samples with A > 0 have, (..., V)."""
+
     def expected(self, moments: AdvantageMoments) -> dict[str, Array]:
         """Return E[c|a]/r by cause, (..., V) each. Claim T5."""
 
@@ -92,6 +95,9 @@ class ByAction:
         shares = () if self.change.extra_plus is None else (sums.n_plus / batch, sums.n_minus / batch)
         parts = split_survivors(self.change, sums.plus, sums.minus, self.keep, *shares)
         return parts, weights_of(self.change, sums.plus, sums.minus, *shares)
+
+    def of_positive(self, sums: Any, batch: int) -> Array:
+        return _positive(self.change, sums.plus, sums.n_plus, batch)
 
     def expected(self, moments: AdvantageMoments) -> dict[str, Array]:
         return expected_weights(self.change, moments, self.keep)
@@ -169,6 +175,10 @@ class ByLevel:
         parts = split_survivors(self.change, plus, minus, self.keep, *shares)
         return _summed(parts), _over(weights_of(self.change, plus, minus, *shares))
 
+    def of_positive(self, sums: Any, batch: int) -> Array:
+        plus, _, n_plus, _ = self._counted(sums, batch)
+        return _over(_positive(self.change, plus, n_plus, batch))
+
     def expected(self, moments: AdvantageMoments | None) -> dict[str, Array]:
         return _summed(expected_weights(self.change, self.levels, self.keep))
 
@@ -223,6 +233,9 @@ class BySequence:
         gathered = {name: self.seen.drawn(x) for name, x in parts.items()}
         return gathered, self.seen.drawn(weights_of(self.change, plus, minus))
 
+    def of_positive(self, sums: Any, batch: int) -> Array:
+        return self.seen.drawn(_positive(self.change, sums.plus[..., None], None, batch))
+
     def expected(self, moments: AdvantageMoments) -> dict[str, Array]:
         parts = expected_weights(self.change, _OfSequences(moments), self.keep)
         return {name: self.seen.mean(x) for name, x in parts.items()}
@@ -264,6 +277,12 @@ class _OfSequences:
     def level(self, k: int) -> Array:
         """Return the chance of a reward level given the sequence, (V^length, 1) or (1, 1)."""
         return self.moments.level_probs[..., k][..., None]
+
+
+def _positive(change: Change, plus: Array, n_plus: Array, batch: int) -> Array:
+    """Weights of the samples with A > 0, from their sums."""
+    scaled = plus * change.gains.plus
+    return scaled if change.extra_plus is None else scaled + n_plus / batch * change.extra_plus
 
 
 def _over(x: Array) -> Array:

@@ -54,6 +54,7 @@ def account(
     reference: Array = None,
     levels: SeenLevels | None = None,
     sequences: SeenSequences | None = None,
+    by_sign: bool = False,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the new log pi (..., V) and the columns of this update, each (...).
 
@@ -67,6 +68,7 @@ def account(
         reference: log-probabilities of the reference policy, (..., V), where the objective looks at one.
         levels: the values of the advantage, where the objective goes by them; `sums` then counts samples by them.
         sequences: where the objective goes by whole sequences; `sums` are then those of sequences.
+        by_sign: whether to add what the samples of either sign of the advantage did.
     Raises: RunawayError if a column is not finite.
     """
     view = View.of(log_probs, old_log_probs, scheme.objective.needs, statistics, reference)
@@ -77,6 +79,7 @@ def account(
         if moments is not None:
             columns |= books.expected(moments, 1.0 if visits is None else visits)
         columns |= books.clips(sums) | _distances(view, old_log_probs)
+        columns |= books.by_sign(sums, columns) if by_sign else {}
     check_finite(scheme, log_probs, old_log_probs, columns)
     return new, columns
 
@@ -125,6 +128,7 @@ class _Books:
     def __init__(self, scheme: Scheme, view: View, rates: _Rates, weighing: Weighing) -> None:
         self.scheme, self.view, self.rates, self.weighing = scheme, view, rates, weighing
         self.change = weighing.change
+        self.price: Array = None  # of a unit weight on each action, once the step is made
 
     def realised(self, old_log_probs: Array, sums: Any) -> tuple[Array, dict[str, Array]]:
         """Return the new log pi, and the causes, curvature and remainder of the step that the samples make."""
@@ -138,7 +142,7 @@ class _Books:
         new = log_softmax(log_probs + step)
         gradient = entropy_gradient(log_probs)
         # Causes are priced by the adjoint of the step and the total by the step itself: identity (b) compares two computations.
-        price = step_adjoint(gradient, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
+        self.price = price = step_adjoint(gradient, log_probs, old_log_probs, learning_rate=rate, geometry=geometry)
         columns = {cause: xp.sum(price * weights[cause], axis=-1) for cause in CAUSES}
         columns |= expected_first_order(dict(change.bonus), log_probs, learning_rate=self.rates.mean, geometry=geometry)
         causes = sum(columns.values())
@@ -154,6 +158,11 @@ class _Books:
             columns["_scale"] = columns["_scale"] + xp.sum(xp.abs(gradient * bonus), axis=-1)
         columns["_bound"] = remainder_bound(log_probs, new, step, slope.third, columns)
         return new, columns
+
+    def by_sign(self, sums: Any, columns: dict[str, Array]) -> dict[str, Array]:
+        """Return the first-order effect of the samples with A > 0, and of those with A < 0, from the causes that are realised."""
+        up = namespace(self.price).sum(self.price * self.weighing.of_positive(sums, self.scheme.batch), axis=-1)
+        return {"from_plus": up, "from_minus": sum(columns[cause] for cause in CAUSES) - up}
 
     def _bonus(self) -> Array | None:
         """Return the part of the step that does not depend on samples, (..., V); None if there is none."""

@@ -11,11 +11,13 @@ from entclip.engines.base import State
 from entclip.engines.reduced.chunk import Chunk
 from entclip.engines.reduced.state import ReducedState
 from entclip.engines.tabular.table import TabularState
+from entclip.policies.answers import detectable
+from entclip.rewards.reward import expected_reward
 from entclip.support.means import weighted_mean
 
 __all__ = ["REACHABLE", "Reach", "reach"]
 
-REACHABLE = -math.log(0.05) / 8192  # a probability that 8,192 samples meet with 95 % (arXiv:2507.14843)
+REACHABLE = detectable()
 
 
 class Reach(NamedTuple):
@@ -41,10 +43,8 @@ def _mean(state: State, values: np.ndarray) -> float:
 
 
 def _reward(state: TabularState, probs: np.ndarray) -> float | None:
-    reward = state.experiment.reward
-    if reward.levels is None or len(reward.level_probs) == 1:
-        return None
-    return _mean(state, probs @ (reward.level_probs @ reward.levels))
+    value = expected_reward(state.experiment.reward, probs)
+    return None if value is None else _mean(state, value)
 
 
 def _reachable(chunk: Chunk) -> np.ndarray:

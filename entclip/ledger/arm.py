@@ -205,6 +205,8 @@ class ArmLedger:
             if column_named(name).filled != "rollout":
                 raise ValueError(f"column {name!r} is filled by the {column_named(name).filled}, not between rollouts.")
             summary[name] = float(weighted_mean(end[name], state.weight))
+            if name.startswith("entropy_at_"):  # the chances of prefixes are those of the rollout before and after it
+                summary[f"{name}_before"] = float(weighted_mean(start[name], state.weight)) if self.totals else None
         if self.totals and len(start["entropy"]) == len(end["entropy"]):
             lost = start["entropy"] - end["entropy"]
             summary["collapses"] = int(np.sum((lost > 1) & (lost > start["entropy"] / 2)))

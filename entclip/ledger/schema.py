@@ -47,7 +47,7 @@ def type_of(kind: str, name: str) -> Type:
     if name in _KEYS[kind] or name in _COUNTS:
         return "whole"
     base = re.fullmatch(r"(?:residual_)?(.+?)(?:_se|_skewness)?", name)
-    if name != "sequence_entropy_before":
+    if not re.fullmatch(r"(sequence_entropy|entropy_at_\d+)_before", name):
         column_named(base[1] if base else name)
     return "number"
 

@@ -30,7 +30,8 @@ class PrefixTree:
         """Return the number of whole sequences, V^length."""
         return self.vocab**self.length
 
-    def _levels(self) -> list[tuple[int, slice]]:
+    def levels(self) -> list[tuple[int, slice]]:
+        """Return how many tokens the prefixes have, and which rows they are, for each position of a sequence."""
         starts = np.cumsum([0, *(self.vocab**t for t in range(self.length))])
         return [(t, slice(int(starts[t]), int(starts[t + 1]))) for t in range(self.length)]
 
@@ -39,14 +40,14 @@ class PrefixTree:
         if self.length == 1:
             return log_probs[..., 0, :]
         total = np.zeros((*log_probs.shape[:-2], 1))
-        for _, rows in self._levels():
+        for _, rows in self.levels():
             total = (total[..., None] + log_probs[..., rows, :]).reshape(*total.shape[:-1], -1)
         return total
 
     def visits(self, log_probs: np.ndarray) -> np.ndarray:
         """Return d(s), the probability that a sequence passes through each prefix, (..., N)."""
         total, out = np.zeros((*log_probs.shape[:-2], 1)), []
-        for _, rows in self._levels():
+        for _, rows in self.levels():
             out.append(total)
             total = (total[..., None] + log_probs[..., rows, :]).reshape(*total.shape[:-1], -1)
         return np.exp(np.concatenate(out, axis=-1))
@@ -56,7 +57,7 @@ class PrefixTree:
         lead = table.shape[:-2]
         steps = [
             np.repeat(table[..., rows, :].reshape(*lead, -1), self.vocab ** (self.length - t - 1), axis=-1)
-            for t, rows in self._levels()
+            for t, rows in self.levels()
         ]
         return np.stack(steps, axis=-1)
 
@@ -64,7 +65,7 @@ class PrefixTree:
         """Add what sequences bring to their tokens, (..., V^length, length), up by prefix and next token, (..., N, V)."""
         lead = per_token.shape[:-2]
         return np.concatenate(
-            [per_token[..., t].reshape(*lead, self.vocab**t, self.vocab, -1).sum(axis=-1) for t, _ in self._levels()], axis=-2
+            [per_token[..., t].reshape(*lead, self.vocab**t, self.vocab, -1).sum(axis=-1) for t, _ in self.levels()], axis=-2
         )
 
     def per_token(self, per_sequence: np.ndarray) -> np.ndarray:
@@ -73,5 +74,5 @@ class PrefixTree:
             return per_sequence[..., None, :]
         lead = per_sequence.shape[:-1]
         return np.concatenate(
-            [per_sequence.reshape(*lead, self.vocab**t, self.vocab, -1).sum(axis=-1) for t, _ in self._levels()], axis=-2
+            [per_sequence.reshape(*lead, self.vocab**t, self.vocab, -1).sum(axis=-1) for t, _ in self.levels()], axis=-2
         )

@@ -13,7 +13,18 @@ from entclip.objectives.not_built import NOT_BUILT
 
 __all__ = ["FIELDS", "LEVELS", "Card", "card", "cards"]
 
-FIELDS = ("Formula", "Source", "Defaults", "Needs", "Random reward", "True reward", "Traps", "Not built", "Report instead")
+FIELDS = (
+    "Formula",
+    "Source",
+    "Defaults",
+    "Needs",
+    "Random reward",
+    "True reward",
+    "Traps",
+    "Not built",
+    "Report instead",
+    "Functions",
+)
 LEVELS = {
     "C": "official code read",
     "P": "primary paper text read",

@@ -19,7 +19,8 @@ def cards_grid(cards: Sequence[Card]) -> Grid:
     rows = ((c.name if c.built else f"({c.name})", c.levels, _first(c.fields["Random reward"]), c.summary) for c in cards)
     notes = (
         "random reward: the first-order entropy change that the mechanism itself adds under rewards that do not depend on the "
-        "action; most hold for most policies, not for all. In brackets: not built; the card says what to report instead.",
+        "action; most hold for most policies, not for all. In brackets: no objective of its own; the card says why, and names "
+        "the functions that report the paper's quantities.",
         _NOTE,
         "entclip objectives NAME prints a card, entclip compare EXPERIMENT --objectives NAME,NAME sets some side by side.",
     )
@@ -59,7 +60,8 @@ def cards_markdown(cards: Sequence[Card]) -> str:
                 "## Built",
                 *(_section(c) for c in built),
                 "## Not built",
-                "These need what no engine serves, or constants that were not seen. Each card says what can be reported instead.",
+                "These are no objectives, or need what no engine serves or constants that were not seen. Each card says what is "
+                "reported instead, and by which functions; [Quantities](quantities.md) has numbers of some.",
                 *(_section(c) for c in others),
             ]
         )

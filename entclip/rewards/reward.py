@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from entclip.support.numbers import Real
 from entclip.support.rewording import dataclass
 
-__all__ = ["Bernoulli", "DiscreteReward", "Gaussian", "Rademacher", "RewardLaw", "TableReward"]
+__all__ = ["Bernoulli", "DiscreteReward", "Gaussian", "Rademacher", "RewardLaw", "TableReward", "expected_reward"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 _LEAST_SPREAD = 1e-6  # of a Gaussian reward's mean: rounding then leaves ten digits of the spread
@@ -134,3 +134,11 @@ class TableReward:
 
 DiscreteReward = Bernoulli | Rademacher | TableReward
 RewardLaw = Annotated[Bernoulli | Gaussian | Rademacher | TableReward, Field(discriminator="kind")]
+
+
+def expected_reward(reward: RewardLaw, probs: np.ndarray) -> np.ndarray | None:
+    """Return the mean reward of policies pi (..., V), (...); None where the reward does not depend on the action."""
+    if not isinstance(reward, TableReward):
+        return None
+    out: np.ndarray = probs @ np.asarray(reward.values)
+    return out

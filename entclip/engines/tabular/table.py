@@ -31,6 +31,7 @@ from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.levels import LevelLaw, level_law
+from entclip.rewards.reward import expected_reward
 from entclip.support.errors import SpecError
 
 __all__ = [
@@ -118,13 +119,19 @@ class TabularBooks:
 
     def observe(self, state: TabularState) -> dict[str, np.ndarray]:
         """Return entropy per token and of whole sequences of each unit, (U,), nats; tokens over prefixes with weights
-        d(s)/length."""
+        d(s)/length. Also the expected reward where it depends on the action, and of sequences the entropy at each position."""
         value = entropy(state.log_probs)
+        whole = state.tree.sequence_log_probs(state.log_probs)
+        reward = expected_reward(state.experiment.reward, np.exp(whole))
+        known = {} if reward is None else {"policy_reward": reward}
         if state.visits is None:
-            return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]}
+            return {"entropy": value[:, 0], "sequence_entropy": value[:, 0]} | known
+        places = {f"entropy_at_{t + 1}": np.sum((state.visits * value)[:, rows], axis=-1) for t, rows in state.tree.levels()}
         return {
             "entropy": np.sum(state.visits * value, axis=-1) / state.tree.length,
-            "sequence_entropy": entropy(state.tree.sequence_log_probs(state.log_probs)),
+            "sequence_entropy": entropy(whole),
+            **places,
+            **known,
         }
 
     def pack(self, state: TabularState) -> dict[str, np.ndarray]:
@@ -186,6 +193,7 @@ def update_block(
         reference=_reference(state, rows),
         levels=_levels(state, rows),
         sequences=_sequences(state, rows),
+        by_sign=True,
     )
     pooled = _per_unit(columns, visits, tree.length)
     if rollout.rare_variance is not None and minibatch.fresh:
