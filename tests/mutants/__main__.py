@@ -1,7 +1,9 @@
 """python -m tests.mutants: mutation testing of the formula files, and an account of every mutant that no test sees.
 
 One operator, number, argument or name is changed at a time, by mutmut's operators, in every function, default, field and
-constant of the files that [tool.mutants] in pyproject.toml names; the tests that reach the change run until one fails.
+constant of the files that [tool.mutants] in pyproject.toml names; the tests that reach the change run until one fails, the
+fastest first. Those that would begin after three seconds do not run: what they alone would see counts as a survivor
+(`--survivors --seconds 60` asks them, too).
 
 Not counted, killed or not: the text of error messages (what is inside the parentheses of `raise X(...)`). Never mutated:
 annotations, type aliases, docstrings, decorators and `__all__`.
@@ -19,36 +21,43 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.mutants.account import DETECTED, account
-from tests.mutants.running import Reach, forked, measure, run_bodies, run_imported
-from tests.mutants.sources import ROOT, Mutant, formula_files, group_of, mutants_of, settings, tests_of
+from tests.mutants.running import Plan, Reach, forked, measure, run_bodies, run_imported
+from tests.mutants.sources import ROOT, Mutant, formula_files, group_of, mutants_of, settings
 
 WORK = ROOT / "mutants"
 
 
-def digest(files: list[str], tests: list[str]) -> str:
+def digest() -> str:
     """Of the package, the tests and the settings: what a result depends on."""
-    total = hashlib.sha256(json.dumps([settings(), files]).encode())
-    folders = [ROOT / "entclip", ROOT / "tests/tolerances.py", ROOT / "tests/family.py", *(ROOT / t for t in tests)]
+    total = hashlib.sha256(json.dumps(settings()).encode())
+    named = {ROOT / t for tests in settings()["tests"].values() for t in tests}
+    folders = [ROOT / "entclip", ROOT / "tests/tolerances.py", ROOT / "tests/family.py", *named]
     for file in sorted({f for t in folders for f in (t.rglob("*.py") if t.is_dir() else [t])}):
         total.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return total.hexdigest()
 
 
-def kept(path: Path) -> Callable[[str, str], None]:
-    """Return what adds a status to a file that has one line for each."""
-    out, count = path.open("a"), 0
+class Statuses:
+    """What is known of mutants, in a file that has one line for each."""
 
-    def add(name: str, status: str) -> None:
-        nonlocal count
-        count += 1
-        print(name, status, file=out, flush=True)
-        print(f"\r{count} run", end="", flush=True)
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = path, 0
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.known = dict(line.split(maxsplit=1) for line in lines)
 
-    return add
+    def keep_detected(self, keep: bool) -> None:
+        """Forget every status but, where asked for, those of mutants that were detected."""
+        self.known = {name: status for name, status in self.known.items() if keep and status in DETECTED}
+        self.path.write_text("".join(f"{name} {status}\n" for name, status in self.known.items()))
+
+    def add(self, name: str, status: str) -> None:
+        with self.path.open("a") as file:
+            print(name, status, file=file)
+        self.count += 1
+        print(f"\r{self.count} run", end="", flush=True)
 
 
 def waited(child: int, what: str) -> None:
@@ -61,7 +70,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", nargs="*", help="only files whose path has one of these in it, such as drift/gains.py")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants tested at the same time")
-    parser.add_argument("--survivors", action="store_true", help="after a change of the tests: run only what is not killed yet")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of tests for one mutant, fastest first (default: 3)")
+    parser.add_argument(
+        "--survivors", action="store_true", help="run what is not killed yet, and keep what is, although tests changed"
+    )
     parser.add_argument("--report", action="store_true", help="run nothing, report what is known")
     parser.add_argument("--markdown", action="store_true", help="report as tables and lists")
     options = parser.parse_args()
@@ -70,20 +82,22 @@ def main() -> None:
         os.environ[threads] = "1"
     start = time.monotonic()
     files = [f for f in formula_files() if not options.files or any(part in f for part in options.files)]
-    tests = tests_of([group_of(f) for f in files])
-    WORK.mkdir(exist_ok=True)
-    stamp, statuses, reached = WORK / "digest", WORK / "status", WORK / "reach.json"
-    known = dict(line.split(maxsplit=1) for line in statuses.read_text().splitlines()) if statuses.exists() else {}
     mutants = [m for file in files for m in mutants_of(file)]
+    WORK.mkdir(exist_ok=True)
+    statuses, stamp = Statuses(WORK / "status"), WORK / "digest"
     if not options.report:
-        current = digest(files, tests)
+        current = digest()
+        if not stamp.exists() or stamp.read_text() != current or options.survivors:
+            statuses.keep_detected(options.survivors)
         if not stamp.exists() or stamp.read_text() != current:
-            known = {name: status for name, status in known.items() if options.survivors and status in DETECTED}
-            statuses.write_text("".join(f"{name} {status}\n" for name, status in known.items()))
-            waited(forked(lambda: measure(files, tests, reached)), "a run of all tests")
+            for old in WORK.glob("reach-*.json"):
+                old.unlink()
             stamp.write_text(current)
-        known = run(mutants, known, statuses, Reach.read(reached), tests, options.jobs)
-    results = [(m, known.get(m.name, "not run")) for m in mutants if not m.message]
+        for group in sorted({group_of(f) for f in files}):
+            waiting = [m for m in mutants if group_of(m.file) == group and m.name not in statuses.known and not m.message]
+            run(group, waiting, statuses, options.jobs, options.seconds)
+        statuses = Statuses(WORK / "status")
+    results = [(m, statuses.known.get(m.name, "not run")) for m in mutants if not m.message]
     good = account(results, sum(m.message for m in mutants), options.markdown)
     print(f"\n{len(mutants)} mutants in {(time.monotonic() - start) / 60:.1f} min.")
     if any(status == "not run" for _, status in results):
@@ -91,17 +105,20 @@ def main() -> None:
     sys.exit(0 if good else "a survivor is not explained, or a score is below 95 %")
 
 
-def run(
-    mutants: list[Mutant], known: dict[str, str], statuses: Path, reach: Reach, tests: list[str], jobs: int
-) -> dict[str, str]:
-    """Run what is not known yet and return the status of every mutant."""
-    waiting = [m for m in mutants if m.name not in known and not m.message]
-    bodies, imported = ([m for m in waiting if m.in_body == inside] for inside in (True, False))
-    if bodies:
-        waited(forked(lambda: run_bodies(bodies, reach, tests, jobs, kept(statuses))), "mutation testing")
-    if imported:
-        run_imported(imported, reach, jobs, kept(statuses))
-    return dict(line.split(maxsplit=1) for line in statuses.read_text().splitlines())
+def run(group: str, mutants: list[Mutant], statuses: Statuses, jobs: int, seconds: float) -> None:
+    """Run mutants of the files of one group."""
+    if not mutants:
+        return
+    tests, reached = settings()["tests"][group], WORK / f"reach-{group}.json"
+    if not reached.exists():
+        waited(
+            forked(lambda: measure([f for f in formula_files() if group_of(f) == group], tests, reached)), f"the tests of {group}"
+        )
+    plan = Plan(Reach.read(reached), jobs, seconds)
+    if bodies := [m for m in mutants if m.in_body]:
+        waited(forked(lambda: run_bodies(bodies, plan, tests, statuses.add)), "mutation testing")
+    if imported := [m for m in mutants if not m.in_body]:
+        run_imported(imported, plan, statuses.add)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ those processes are forked before anything of the package is imported, and colle
 
 from __future__ import annotations
 
+import bisect
 import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import itertools
 import json
 import os
 import resource
@@ -21,6 +23,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -28,7 +31,7 @@ from typing import Any
 from tests.mutants.sources import ROOT, Mutant, settings
 
 _STATUS = {0: "survived", 5: "no tests", -signal.SIGXCPU: "timeout", -signal.SIGKILL: "timeout"}
-_SLOWER, _GRACE = 10, 30  # a mutant may take ten times the seconds of its tests, and thirty more
+_SLOWER, _GRACE = 10, 20  # a mutant may take ten times the seconds of its tests, and twenty more
 
 
 class Reach:
@@ -46,13 +49,15 @@ class Reach:
     def read(cls, path: Path) -> Reach:
         return cls(**json.loads(path.read_text()))
 
-    def of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that reach a mutant, fastest first."""
+    def of(self, mutant: Mutant, most: float) -> list[str]:
+        """Return the tests that reach a mutant, fastest first, until they take `most` seconds; at least one."""
         if mutant.in_body:
             found = set(self.tests.get(f"{mutant.file}:{mutant.where}", ()))
         else:
             found = {t for place, tests in self.tests.items() if place.startswith(f"{mutant.file}:") for t in tests}
-        return sorted(found, key=lambda t: self.seconds.get(t, 0.0))
+        fastest = sorted(found, key=lambda t: self.seconds[t])
+        taken = list(itertools.accumulate(self.seconds[t] for t in fastest))
+        return fastest[: max(1, bisect.bisect(taken, most))]
 
 
 def forked(work: Callable[[], int]) -> int:
@@ -138,7 +143,16 @@ def measure(files: Sequence[str], tests: Sequence[str], out: Path) -> int:
     return session(tests, loop)
 
 
-def run_bodies(mutants: list[Mutant], reach: Reach, tests: Sequence[str], jobs: int, done: Callable[[str, str], None]) -> int:
+@dataclass(frozen=True)
+class Plan:
+    """How mutants are run: what is known of the tests, how many mutants at a time, and the seconds of tests for each."""
+
+    reach: Reach
+    jobs: int
+    seconds: float
+
+
+def run_bodies(mutants: list[Mutant], plan: Plan, tests: Sequence[str], done: Callable[[str, str], None]) -> int:
     """Run the mutants of function bodies from one session that has collected all tests."""
 
     def loop(session: Any) -> None:
@@ -148,14 +162,14 @@ def run_bodies(mutants: list[Mutant], reach: Reach, tests: Sequence[str], jobs: 
 
         def works() -> Iterator[tuple[str, Callable[[], int]]]:
             for mutant in mutants:
-                chosen = [items[t] for t in reach.of(mutant) if t in items]
+                chosen = [items[t] for t in plan.reach.of(mutant, plan.seconds)]
                 place = functions.get(f"{mutant.file}:{mutant.where}", [])
                 if chosen and place:
-                    yield mutant.name, lambda m=mutant, p=place, c=chosen: _run_swapped(session, m, p, c, reach)  # type: ignore[misc]
+                    yield mutant.name, lambda m=mutant, p=place, c=chosen: _run_swapped(session, m, p, c, plan.reach)  # type: ignore[misc]
                 else:
                     done(mutant.name, "no tests")
 
-        in_turn(jobs, works(), done)
+        in_turn(plan.jobs, works(), done)
 
     return session(tests, loop)
 
@@ -198,7 +212,7 @@ class _Swapped(importlib.machinery.SourceFileLoader, importlib.abc.MetaPathFinde
         return compile(self.source, self.path, "exec", dont_inherit=True)
 
 
-def run_imported(mutants: list[Mutant], reach: Reach, jobs: int, done: Callable[[str, str], None]) -> None:
+def run_imported(mutants: list[Mutant], plan: Plan, done: Callable[[str, str], None]) -> None:
     """Run the mutants of what is run at import, each in a process that imports the package anew."""
     for heavy in ("pytest", "numpy", "scipy.stats", "scipy.integrate", "pydantic.dataclasses", "torch", "array_api_compat.torch"):
         importlib.import_module(heavy)  # once here, not in every child (but for hypothesis: pytest must import that itself)
@@ -206,12 +220,12 @@ def run_imported(mutants: list[Mutant], reach: Reach, jobs: int, done: Callable[
 
     def works() -> Iterator[tuple[str, Callable[[], int]]]:
         for mutant in mutants:
-            if chosen := reach.of(mutant):
-                yield mutant.name, lambda m=mutant, c=chosen: _run_anew(m, c, reach)  # type: ignore[misc]
+            if chosen := plan.reach.of(mutant, plan.seconds):
+                yield mutant.name, lambda m=mutant, c=chosen: _run_anew(m, c, plan.reach)  # type: ignore[misc]
             else:
                 done(mutant.name, "no tests")
 
-    in_turn(jobs, works(), done)
+    in_turn(plan.jobs, works(), done)
 
 
 def _run_anew(mutant: Mutant, chosen: list[str], reach: Reach) -> int:

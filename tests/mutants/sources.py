@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -158,8 +158,3 @@ def _changed_lines(before: str, after: str) -> tuple[str, str]:
     first, last = (x.index(False) if False in x else len(x) for x in same)
     last = min(last, len(old) - first, len(new) - first)
     return tuple("\n".join(line.strip() for line in x[first : len(x) - last]) for x in (old, new))  # type: ignore[return-value]
-
-
-def tests_of(groups: Sequence[str]) -> list[str]:
-    """Return the folders and files of tests of some groups of files."""
-    return sorted({path for group in groups for path in settings()["tests"][group]})
