@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EntropyLedger"]
 
-# Of a row, what a dashboard shows.
+# The columns of a row that a dashboard shows.
 _LOGGED = (
     *(c.name for c in COLUMNS if c.kind == "cause"),
     "curvature",
@@ -175,7 +175,7 @@ class EntropyLedger:
             self._record.begin_rollout()
             self._start = now
         self._old, self._inner, self._observed = old, 0, dict(observed)
-        if not self._gathered.counts:  # else a rollout begins between two minibatches whose gradients are accumulated
+        if not self._gathered.counts:  # otherwise this rollout begins amid minibatches whose gradients are accumulated
             self._arm()
 
     def minibatch(
@@ -317,7 +317,7 @@ class EntropyLedger:
         self._reason = reason or self._watch.before()
 
     def _after_step(self) -> None:
-        if self._old is None:  # between two runs of a loop: nobody has said what pi_old is
+        if self._old is None:  # rollout() has not been called, so pi_old is not known
             self._record.skip("it came before rollout()" if self._armed else None)
         elif not self._armed:
             self._record.skip(None)

@@ -36,7 +36,7 @@ __all__ = ["ArmLedger", "IdentityError", "standard_error"]
 
 
 _ADDED = (*SUMMED, *OPTIONAL_CAUSES)
-_ROUNDING = 1e-12  # of entropies that are summed in float64
+_ROUNDING = 1e-12  # what rounding leaves of entropies that are summed in float64
 
 
 class IdentityError(RuntimeError):
@@ -93,7 +93,7 @@ def _check(entry: Entry, rounding: np.ndarray) -> None:
         raise IdentityError(
             f"causes do not add up to <grad H, step>: off by {gap.max():.3g} nats at inner step {entry.inner_step}."
         )
-    if "_bound" not in c:  # an engine whose steps are not logit steps has no third derivative to bound by
+    if "_bound" not in c:  # steps that are not logit steps have no third derivative that could bound the remainder
         return
     excess = np.abs(c["remainder"]) - c["_bound"]
     if np.any(excess > 0):
@@ -118,7 +118,7 @@ class ArmLedger:
         self._rollout_skipped = 0
         self.drawn = 0  # units with samples of their own, where contexts share parameters more than are independent
         self._entropy_expected: float | None = None
-        self.memory: dict[str, float] = {}  # of the arm's controller, after the last whole rollout
+        self.memory: dict[str, float] = {}  # what the arm's controller remembers after the last whole rollout
 
     def append(self, entry: Entry, state: Units) -> None:
         """Check the identities of one update and add it to the books; ValueError for a column that the table does not have."""

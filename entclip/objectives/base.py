@@ -1,4 +1,4 @@
-"""THE contract of an objective: it sees a View of the policies and returns a Change of the weights. Claims T4, T10, T14.
+"""The contract of an objective: it sees a View of the policies and returns a Change of the weights. Claims T4, T10, T14.
 
 Every token-level surrogate is a weight c(r, A) on grad log pi. Relative to the unclipped r A it is two functions of what is seen,
 the gains
@@ -7,9 +7,9 @@ the gains
 
 and two sets of actions, LOW and HIGH, that say which side a change of the gain belongs to. Three things more exist for members
 that need them: weights of a sample that do not scale with |A| (penalties), chances that a sample is dropped at random, and a
-bonus, a step that is taken whatever is drawn. A new objective is a new dataclass,
-here or in anybody's own file, with a `change` and the facts that differ from those of `Objective`; engines, theory, prediction
-and ledger read nothing else of it and know none by name.
+bonus, a step that is taken whatever is drawn. A new objective is a new dataclass, here or in anybody's own file, with a `change`
+and the facts that differ from those of `Objective`; engines, theory, prediction and ledger read nothing else of it and know none
+by name.
 """
 
 from __future__ import annotations
@@ -187,12 +187,12 @@ class Objective(ABC):
     """
 
     kind: str
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # of dataclasses that state no configuration
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for dataclasses that state no configuration
     __dataclass_fields__: ClassVar[dict[str, Any]]  # every member is a dataclass
 
     def __init_subclass__(cls) -> None:
         if "change" in cls.__dict__ and any("change" in parent.__dict__ for parent in cls.__mro__[1:] if parent is not Objective):
-            # Another change: what its parent states of its own is not known of it.
+            # With a change of its own, a class does not inherit what its parent states about the parent's change.
             for fact in _FACTS - cls.__dict__.keys():
                 setattr(cls, fact, Objective.__dict__[fact])
         kind = cls.__dict__.get("kind")
@@ -227,7 +227,7 @@ class Objective(ABC):
         return "policies"
 
     def statistics(self, view: View, share: Array) -> dict[str, Array]:
-        """Return numbers of this update by name, one for each replica, (R,): slot for members that need "statistics".
+        """Return numbers of this update by name, one for each replica, (R,), for members that need "statistics".
 
         Args:
             view: all contexts of each replica, (R, S, V), numpy arrays.
@@ -237,7 +237,7 @@ class Objective(ABC):
         raise NotImplementedError
 
     def advantage_rule(self, given: Advantage, reward: RewardLaw) -> Advantage:
-        """Return the rule that makes rewards into advantages, from the experiment's: slot for members that need "advantage".
+        """Return the rule that makes rewards into advantages, from the experiment's, for members that need "advantage".
 
         Raises: ValueError where the member has none for such advantages or rewards.
         """

@@ -37,7 +37,7 @@ from entclip.support.errors import DamagedFileError, SpecError
 
 __all__ = ["BUNDLED", "ENTROPY_TOLERANCE", "Snapshot", "compress", "read", "sizes"]
 
-BUNDLED = ("smollm2-135m",)  # names that `read` finds inside the package
+BUNDLED = ("smollm2-135m",)  # these `read` finds inside the package
 ENTROPY_TOLERANCE = 1e-3  # nats, the largest loss that a snapshot may have
 
 Array = npt.NDArray[Any]

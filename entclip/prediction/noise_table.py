@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 __all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "noise_of_files", "read_noise_table"]
 
 
-_LARGEST_FILE = 2**24  # bytes
+_LARGEST_FILE = 2**24  # in bytes
 _COLUMNS = ("prob", "rms", "rms_se", "count", "mean", "mean_se", "beyond")
 _ROUNDING = 1e-9
-_MOST_PER_DECADE = 1000.0  # a bin is then .2 % wide
-_HELD = 20  # numbers of eight bytes for each pair of log-probabilities that is measured
+_MOST_PER_DECADE = 1000.0  # bins are then .2 % wide
+_HELD = 20  # a measurement holds so many numbers of eight bytes for each pair of log-probabilities
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ __all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "Mom
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 Moment = Literal["plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth", "share_plus", "share_minus"]
-_ZERO = 1e-13  # of the largest advantage
-_TIE = 4 * float(np.finfo(np.float64).eps)  # of the largest reward
-_MAX_GROUP = 4096  # members; the moments of one take some ten seconds
+_ZERO = 1e-13  # an advantage below this share of the largest one is 0 up to rounding
+_TIE = 4 * float(np.finfo(np.float64).eps)  # rewards that differ by less, relative to the largest, are equal
+_MAX_GROUP = 4096  # the moments of a group with so many members take some ten seconds
 _MAX_GROUP_SUMS = 200_000
 
 

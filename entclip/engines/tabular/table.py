@@ -57,7 +57,7 @@ class TabularState(State):
     old_log_probs: np.ndarray
     origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
     visits: np.ndarray | None = None  # d(s) of the prefixes under pi_old, (U, N); None for single tokens
-    levels: LevelLaw | None = None  # of the advantages of a rollout, if the objective goes by their values
+    levels: LevelLaw | None = None  # the law of a rollout's advantages, if the objective goes by their values
     reference: np.ndarray | None = None  # log-probabilities of the start policy, (contexts, N, V), if the objective looks at it
 
     @property

@@ -61,7 +61,7 @@ __all__ = [
 AxisName = Literal["concentration", "step", "batch", "minibatches", "eps_low", "eps_high"]
 Cell = tuple[int, int]
 
-# Of an axis given by name alone: first and last value, spacing, whole numbers.
+# The usual range of each axis: its first and last value, their spacing, and whether values are whole numbers.
 AXES: dict[str, tuple[float, float, Literal["linear", "log"], bool]] = {
     "concentration": (0.0, 2.0, "linear", False),
     "step": (0.05, 5.0, "log", False),
@@ -84,11 +84,12 @@ _FORECAST = (
     "frozen_probability",
 )
 _MEASURED = ("measured", *(f"measured_{t}" for t in ("clip_low", "clip_high", "curvature")))
-_CELL, _SET_UP = 4_000.0, 5e-3  # bytes of a cell's row, seconds beside its prediction
-MAX_POINTS = 1000  # of an axis
+_CELL, _SET_UP = 4_000.0, 5e-3  # a cell's row takes so many bytes, and so many seconds beside its prediction
+MAX_POINTS = 1000  # an axis has at most so many
 _LEAST_CLIPPED = 1e-7  # mean probability beyond a bound; below it a gap is a ratio of rounding errors
-ROOM = {"natural": 0.05, "euclidean": 0.10}  # of the sum of absolute causes: T11's stated validity
-_FLOOR = 0.001  # nats, the same
+# T11's stated validity: a prediction is off by at most this share of the sum of absolute causes, or by _FLOOR nats.
+ROOM = {"natural": 0.05, "euclidean": 0.10}
+_FLOOR = 0.001
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def plane(name: str, geometry: Geometry = "natural", points: int | None = None) 
     if name not in PLANES:
         raise SpecError(f"map: no plane {name!r}: choose one of {', '.join(PLANES)}.")
     natural = geometry == "natural"
-    if points is None:  # about a minute each on two cores
+    if points is None:  # these take about a minute for each plane on two cores
         points = {("concentration", True): 13, ("concentration", False): 7, ("widths", False): 5}.get((name, natural), 9)
     if points < 2:
         raise SpecError(f"map: a plane needs at least 2 points per axis, got {points}.")

@@ -160,7 +160,7 @@ class ForecastArm:
         each = np.array([weight for weight, _ in self.kinds])
         if len(each) < 2 or self.contexts == len(each):
             return 0.0
-        other = 1 - 1 / (each * self.contexts)  # of a group, what was left out
+        other = 1 - 1 / (each * self.contexts)  # the share of a group that was left out
         variance = np.mean(np.diff(self._kinds) ** 2) / 2
         return float(np.sqrt(variance * np.sum(each**2 * other)))
 

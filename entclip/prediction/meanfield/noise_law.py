@@ -33,12 +33,12 @@ from entclip.support.errors import SpecError
 
 __all__ = ["noisy", "predict_noise", "variance_of"]
 
-_LARGEST_TERMS = 0.25  # of the entropy: terms that add up to more over a rollout are no first order
-_LARGEST_SPREAD = 0.25  # of log sum_b pi_b e^x_b, which is taken to be a number
-_ROUNDING = 1e-9  # of a probability: an action at a table's end is not beyond it
-_LARGEST_LOG_RATIO = 350.0  # whose ratio still has a square in float64
-_NO_NOISE = 1e-12  # nats; of a lattice that stands for one point
-# What depends on how the policy moves, which is not modelled here.
+_LARGEST_TERMS = 0.25  # terms that add up to more of the entropy over a rollout are beyond first order
+_LARGEST_SPREAD = 0.25  # log sum_b pi_b e^x_b is taken to be a number; this is the most that it may scatter
+_ROUNDING = 1e-9  # an action whose probability is that of a table's end up to rounding is not beyond it
+_LARGEST_LOG_RATIO = 350.0  # the ratio of a larger one has no square in float64
+_NO_NOISE = 1e-12  # width in nats of a lattice that stands for one point
+# These columns depend on how the policy moves, which is not modelled here.
 _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
 
 

@@ -30,7 +30,7 @@ __all__ = ["Noise", "Paths", "block_size", "correlated", "path_step", "paths_of"
 LARGEST = 64  # actions that move one by one
 _BIN_WIDTH = 0.5  # nats of log pi: the other actions are pooled in bins of this width
 _LEADING = 32  # actions whose slow noise is laid out by Sobol points
-_WAVES = 8  # slowest components in time of their noise that are
+_WAVES = 8  # how many of the slowest components in time of that noise are laid out so
 _COORDINATES = 2048  # coordinates of a Sobol point, for all rollouts together
 
 
