@@ -23,6 +23,7 @@ __all__ = [
     "hessian_diagonal",
     "hessian_product",
     "mean_step",
+    "single_bend",
     "step_value",
 ]
 
@@ -80,8 +81,15 @@ def mean_step(p: Actions, weights: Array, geometry: Geometry) -> Array:
 
 def hessian_diagonal(p: Actions) -> Array:
     """Return d2H/dtheta_a^2 = -pi_a (l_a + H + 1) + pi_a^2 (2 l_a + 2 H + 1) of each action. Claim T1."""
-    x = centred(p, p.log_probs)
-    return -p.probs * (x + 1 - p.probs * (2 * x + 1))
+    return -p.probs * single_bend(centred(p, p.log_probs), p.probs)
+
+
+def single_bend(x: Array, probs: Array) -> Array:
+    """Return -(d2H/dtheta_a^2)/pi_a = x + 1 - pi_a (2 x + 1) of each action, x = log pi_a + H. Claim T1.
+
+    A step that is divided by pi_a takes it in the place of the second derivative, which has a factor pi_a too small for a float.
+    """
+    return x + 1 - probs * (2 * x + 1)
 
 
 def hessian_product(p: Actions, vector: Array) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from entclip.drift.actions import single_bend
 from entclip.drift.first_order import GivenAction, _like
 from entclip.objectives.base import Change
 from entclip.policies.softmax import Array
@@ -49,7 +50,7 @@ def rare_sample_variance(
     xp = namespace(log_probs)
     probs, x = xp.exp(log_probs), log_probs + entropy[..., None]
     # In logarithms: pi_old below 1e-308 is no float, and its inverse is what counts.
-    form = xp.abs(x + 1 - probs * (2 * x + 1))
+    form = xp.abs(single_bend(x, probs))
     tiny = xp.finfo(log_probs.dtype).tiny
     size = 2 * (log_probs - old_log_probs + xp.log(xp.maximum(form, tiny))) - old_log_probs + xp.log(xp.maximum(fourth, tiny))
     many = xp.ones_like(size) if number is None else number

@@ -22,6 +22,7 @@ from entclip.drift.actions import (
     hessian_diagonal,
     hessian_product,
     mean_step,
+    single_bend,
 )
 from entclip.drift.first_order import ActionMoments, _like, mean_square_weights, mean_weights
 from entclip.objectives.base import Change, Keep
@@ -55,7 +56,7 @@ def single_curvature(p: Actions, ratio: Array, square: Array, geometry: Geometry
     if geometry == "natural":
         # sum_a Hess_aa square_a / pi0_a: Hess_aa carries a factor pi_a, so pi_a / pi0_a = r keeps rare actions finite.
         x = centred(p, p.log_probs)
-        return -p.total(ratio, x + 1 - p.probs * (2 * x + 1), square)
+        return -p.total(ratio, single_bend(x, p.probs), square)
     by_probs = hessian_product(p, p.probs)
     return p.mean(ratio, square, hessian_diagonal(p) - 2 * by_probs + p.mean(by_probs))
 
