@@ -1,4 +1,4 @@
-"""Signal and noise of the policy gradient against the success rate of a reward. Claim T7 supplies the moments.
+"""Signal and noise of the policy gradient against the success rate of a reward.
 
 References: arXiv:2505.24630 (FSPO), whose theory is the variance of a sparse binary reward; Chen et al. 2025, arXiv:2512.16912.
 """
