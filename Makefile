@@ -29,7 +29,7 @@ drift: $(VENV)/.core ## simulate random-reward drift with theory beside it, into
 	$(BIN)/entclip drift --out results/drift $(ARGS)
 
 test: $(VENV)/.test ## run all tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --durations=40 $(ARGS)
 
 notebooks: $(VENV)/.test ## run every notebook and write it with its outputs (two minutes)
 	$(ONE_THREAD) $(BIN)/python -m notebooks.build $(ARGS)
@@ -72,7 +72,7 @@ lint: $(VENV)/.dev ## lint and format check
 
 dev: $(VENV)/.dev ## install everything a contributor needs
 
-mutants: $(VENV)/.mutants ## mutation testing of the formula files (a quarter of an hour on two cores)
+mutants: $(VENV)/.mutants ## mutation testing of the formula files (an hour; goes on where it stopped)
 	$(ONE_THREAD) $(BIN)/python -m tests.mutants --jobs $(PYTEST_WORKERS) $(ARGS)
 
 bench: $(VENV)/.test ## measure wall times

@@ -82,6 +82,8 @@ def main() -> None:
         os.environ[threads] = "1"
     start = time.monotonic()
     files = [f for f in formula_files() if not options.files or any(part in f for part in options.files)]
+    if not files:
+        sys.exit(f"no formula file has {' or '.join(options.files)} in its path: [tool.mutants] in pyproject.toml lists them.")
     mutants = [m for file in files for m in mutants_of(file)]
     WORK.mkdir(exist_ok=True)
     statuses, stamp = Statuses(WORK / "status"), WORK / "digest"
@@ -99,7 +101,9 @@ def main() -> None:
         statuses = Statuses(WORK / "status")
     results = [(m, statuses.known.get(m.name, "not run")) for m in mutants if not m.message]
     good = account(results, sum(m.message for m in mutants), options.markdown)
-    print(f"\n{len(mutants)} mutants in {(time.monotonic() - start) / 60:.1f} min.")
+    used = os.times()
+    cpu = used.user + used.system + used.children_user + used.children_system
+    print(f"\n{len(mutants)} mutants in {(time.monotonic() - start) / 60:.1f} min, {cpu / 60:.1f} min of a core.")
     if any(status == "not run" for _, status in results):
         sys.exit("some mutants were not run")
     sys.exit(0 if good else "a survivor is not explained, or a score is below 95 %")
