@@ -98,7 +98,7 @@ report.table(noise_only)[["control variate", "curvature", "curvature, theory", "
 # cause.
 
 # %%
-controls = run(load("controls", ["policy.contexts=128"])).summary()
+controls = run(load("controls", ["policy.contexts=48"])).summary()
 report.table(controls).filter(items=["measured", "control variate", "clip low", "clip high", "curvature", "verdict"])
 
 # %% [markdown]

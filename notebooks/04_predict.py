@@ -29,7 +29,7 @@ from entclip.prediction.maps.verify import spread, verify
 # run took; only `predict` forecasts.
 
 # %%
-experiment = load("headline_zipf", ["update.rollouts=2", "policy.contexts=256"])
+experiment = load("headline_zipf", ["update.rollouts=2", "policy.contexts=96"])
 forecast = predict(experiment).summary()["arms"]
 measured = run(experiment).summary()["arms"]
 
@@ -79,7 +79,7 @@ arms = ",".join(
     f"{{name='usual_{p.high:g}',low={p.usual},high={p.high}}},{{name='neutral_{p.high:g}',low={p.low},high={p.high}}}"
     for p in points
 )
-still = run(load("headline", ["update.rollouts=1", "policy.contexts=512", f"arm=[{arms}]"])).summary()
+still = run(load("headline", ["update.rollouts=1", "policy.contexts=192", f"arm=[{arms}]"])).summary()
 report.table(still)[["measured", "control variate", "clip low", "clip high", "curvature"]]
 
 # %% [markdown]
