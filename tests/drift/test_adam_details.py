@@ -42,6 +42,8 @@ def test_parts_add_up_to_the_step(decay: float, coupled: bool) -> None:
     assert (made.decay is None) == (decay == 0)
     whole = made.scale * gradient + made.momentum + (0 if made.decay is None else made.decay)
     assert_identity(whole, made.step, np.full(whole.shape, 1.0))
+    held = RATE / (np.sqrt(made.second / (1 - BETAS[1] ** 4)) + EPS) / (1 - BETAS[0] ** 4)  # P, of T13
+    assert_identity(made.precondition, held, np.full(held.shape, 10.0))
     parts = [made.scale * gradient, made.momentum, *([] if made.decay is None else [made.decay])]
     assert all(np.max(np.abs(part)) > 1e-5 for part in parts), "falsifier: a part left out would be seen"
 
