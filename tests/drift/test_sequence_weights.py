@@ -1,0 +1,100 @@
+"""Weights of the tokens of whole sequences: against a walk over every sequence of two tokens."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+
+from entclip.drift.sequences import SeenSequences, sequence_ratio
+from entclip.drift.weighing import BySequence
+from entclip.objectives.base import Change, Keep
+from entclip.policies.sequences import PrefixTree
+from entclip.policies.softmax import log_softmax
+from tests.tolerances import assert_identity
+
+V, N = 3, 4  # prefixes: the empty one, then each first token
+TREE = PrefixTree(V, 2)
+RNG = np.random.default_rng(4)
+OLD = log_softmax(RNG.normal(size=(2, N, V)))
+NEW = log_softmax(OLD + RNG.normal(0, 0.6, (2, N, V)))
+SEEN = SeenSequences(TREE, NEW, OLD)
+WALK = [(u, y, a, b) for u in range(2) for y, (a, b) in enumerate(itertools.product(range(V), repeat=2))]
+GAINS, ADVANTAGES = RNG.uniform(0.2, 1.4, (2, 2, V * V, 2)), RNG.uniform(0.1, 2.0, (2, 2, V * V))
+SIDES = RNG.random((2, 2, V * V, 2)) < 0.4
+
+
+def places(a: int, b: int) -> list[tuple[int, int, int]]:
+    """The tokens of a sequence: which of it, its prefix, itself."""
+    return [(0, 0, a), (1, 1 + a, b)]
+
+
+def ratio_of(u: int, a: int, b: int) -> float:
+    """s = exp of the mean log-ratio of the two tokens."""
+    return float(np.exp((NEW[u, 0, a] - OLD[u, 0, a] + NEW[u, 1 + a, b] - OLD[u, 1 + a, b]) / 2))
+
+
+def test_the_view_has_an_entry_for_each_token_of_each_sequence() -> None:
+    view = SEEN.view
+    assert_identity(
+        sequence_ratio(TREE, NEW, OLD),
+        np.array([ratio_of(u, a, b) for u, _, a, b in WALK]).reshape(2, -1),
+        np.full((2, V * V), 10.0),
+    )
+    for u, y, a, b in WALK:
+        for t, prefix, token in places(a, b):
+            assert_identity(view.ratio[u, y, t], ratio_of(u, a, b), 10.0)
+            assert view.log_probs[u, y, t] == NEW[u, prefix, token]
+            assert_identity(view.old_probs[u, y, t], np.exp(OLD[u, prefix, token]), 1.0)
+            assert view.share[u, y, t] == 0.5
+
+
+def test_moments_of_a_token_are_means_over_the_sequences_through_it() -> None:
+    """E[(c/r)^n | prefix, token] of c = s A g/length, and the chance that its sequence has a property of the token."""
+    reach, share = np.zeros((2, N, V)), np.zeros((2, N, V))
+    powers = {n: np.zeros((2, N, V)) for n in (1, 2, 4)}
+    for u, y, a, b in WALK:
+        chance = np.exp(OLD[u, 0, a] + OLD[u, 1 + a, b])
+        for t, prefix, token in places(a, b):
+            reach[u, prefix, token] += chance
+            share[u, prefix, token] += chance * SIDES[0, u, y, t]
+            r = np.exp(NEW[u, prefix, token] - OLD[u, prefix, token])
+            for n, total in powers.items():
+                total[u, prefix, token] += chance * (ratio_of(u, a, b) * GAINS[0, u, y, t] / 2 / r) ** n
+    for n, total in powers.items():
+        assert_identity(SEEN.mean(GAINS[0] ** n, n), total / reach, 100 * total / reach)
+    assert_identity(SEEN.share(SIDES[0].astype(float)), share / reach, np.full(reach.shape, 10.0))
+
+
+def test_drawn_sequences_weigh_what_their_tokens_do() -> None:
+    keep = Keep(0.8, 0.3)
+    change = Change.of(*GAINS, *SIDES)
+    sums = SimpleNamespace(
+        plus=ADVANTAGES[0], minus=ADVANTAGES[1], n_plus=np.round(3 * ADVANTAGES[0]), n_minus=np.round(5 * ADVANTAGES[1])
+    )
+    parts, total = BySequence(change, keep, SEEN).realised(sums, 1)
+    counts = BySequence(change, keep, SEEN).counts(sums)
+    want, before, low, clipped = np.zeros((4, 2, N, V))
+    for u, y, a, b in WALK:
+        for t, prefix, token in places(a, b):
+            scale = ratio_of(u, a, b) / 2 / np.exp(NEW[u, prefix, token] - OLD[u, prefix, token])
+            up, down = ADVANTAGES[0][u, y], ADVANTAGES[1][u, y]
+            want[u, prefix, token] += scale * (up * GAINS[0, u, y, t] - down * GAINS[1, u, y, t])
+            before[u, prefix, token] += scale * (up / 0.8 - down / 0.3)
+            low[u, prefix, token] += scale * down * (1 - GAINS[1, u, y, t]) * SIDES[0, u, y, t]
+            clipped[u, prefix, token] += sums.n_minus[u, y] * SIDES[0, u, y, t]
+    terms = np.full(want.shape, 100.0)
+    assert_identity(total, want, terms)
+    assert_identity(sum(parts.values()), want, terms)
+    assert_identity(parts["unclipped"], before, terms)
+    assert_identity(parts["clip_low"], low, terms)
+    assert_identity(counts["clip_count_low"], clipped, terms)
+
+
+def test_a_token_whose_ratio_is_no_float_does_not_move() -> None:
+    new = NEW.copy()
+    new[:, 0, 0] = -2000.0
+    seen = SeenSequences(TREE, new, OLD)
+    assert seen.drawn(np.ones((2, V * V, 2)))[:, 0, 0].tolist() == [0.0, 0.0]
+    assert np.all(np.isfinite(seen.mean(np.ones((2, V * V, 2)))))
