@@ -98,7 +98,7 @@ def predict(
         with output.progress(f"{spec.name}: predicting", sum(len(case.arm) for _, case in spec.cases()), about) as advance:
             forecast = predicted(spec, progress=advance)
     else:
-        forecast = _with_noise(spec, noise)
+        forecast = _with_noise(spec, noise, output)
     summary = forecast.summary()
     if out is not None:
         write_atomic(out / "forecast.json", to_json(summary).encode())
@@ -114,20 +114,24 @@ def predict(
         output.say(f"forecast.json and forecast.csv are in {out}")
 
 
-def _with_noise(spec: Spec, text: str) -> Forecast:
+def _with_noise(spec: Spec, text: str, output: Output) -> Forecast:
     """Make the forecast with what --noise names: a table, or a law with its rms, as a number or from a saved run's ledger."""
     from entclip.prediction.meanfield import predict_noise
-    from entclip.prediction.noise_table import read_noise_table
+    from entclip.prediction.meanfield.noise_shares import TRIES, rms_of_shares
+    from entclip.prediction.noise_table import NoiseTable, read_noise_table
+    from entclip.prediction.size import forecast_size
+    from entclip.support.foresight import announced
 
-    if text.endswith((".csv", ".npy")):
-        return predict_noise(spec, read_noise_table(Path(text)))
-    law, size, tail = _law(text)
-    if isinstance(size, float):
-        return predict_noise(spec, law, size, tail)
-    from entclip.prediction.meanfield.noise_shares import rms_of_shares
-
-    found = rms_of_shares(spec, law, size, tail)
-    return predict_noise(spec, law, found.rms, tail, found.outside)
+    read = read_noise_table(Path(text)) if text.endswith((".csv", ".npy")) else _law(text)
+    times = 1 if isinstance(read, NoiseTable) or isinstance(read[1], float) else TRIES
+    with output.progress(f"{spec.name}: predicting", 1, announced(forecast_size(spec, 0, times))):
+        if isinstance(read, NoiseTable):
+            return predict_noise(spec, read)
+        law, size, tail = read
+        if isinstance(size, float):
+            return predict_noise(spec, law, size, tail)
+        found = rms_of_shares(spec, law, size, tail)
+        return predict_noise(spec, law, found.rms, tail, found.outside)
 
 
 def _law(text: str) -> tuple[NoiseLaw, float | Shares, Tail]:

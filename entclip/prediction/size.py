@@ -20,7 +20,11 @@ _FIX = "use fewer cases, contexts, arms, minibatches or rollouts, or simulate"
 
 
 def forecast_size(experiment: Experiment, paths: int, times: float = 1.0) -> Size:
-    """Estimate what predicting all arms of an experiment takes; times: how often it is predicted, one after the other."""
+    """Estimate what predicting all arms of an experiment takes.
+
+    paths: of euclidean steps' noise, all contexts together; 0 where the noise is given and nothing is followed.
+    times: how often it is predicted, one after the other.
+    """
     held: dict[str, float] = {}
     seconds, updates = 0.0, 0
     for _, case in experiment.cases():
@@ -29,7 +33,7 @@ def forecast_size(experiment: Experiment, paths: int, times: float = 1.0) -> Siz
         words = f"the policies of {shape.contexts:,} contexts x {shape.prefixes * shape.vocab:,} actions"
         held[words] = max(held.get(words, 0.0), 8.0 * 10 * entries)
         updates += updates_of(case)
-        if u.geometry == "euclidean":
+        if u.geometry == "euclidean" and paths:
             words = f"the noise of {u.minibatches:,} minibatches"
             held[words] = max(held.get(words, 0.0), 8.0 * 4 * _BLOCK * u.minibatches)
             seconds += updates_of(case) * paths * _ENTRIES * _ENTRY_SECONDS

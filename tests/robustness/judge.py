@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.robustness.sandbox import Case, Outcome, Sandbox
+from tests.prose import signs_read
+from tests.robustness.sandbox import CPU_SECONDS, Case, Outcome, Sandbox
 
 JUDGED = ("check", "--check", "--strict", "--fail-on")  # only these answer with 1 and 3
 MESSAGE = 1500  # characters of one message about bad input
@@ -17,10 +18,10 @@ _RAW = re.compile(
     r"p < 0|\(\) arg is an empty|broadcast|has no attribute|object is not|unsupported operand|list index|invalid literal for|"
     r"NoneType|'>=?' not supported|cannot convert float|math domain|unhashable|validation error"
 )
-_ANNOUNCED = {
-    "time": re.compile(r"about [\d,.e+]+ (minute|hour|day|year)s?\b"),
-    "memory": re.compile(r"about [\d,.e+]+ [GT]iB of memory"),
-}
+_LONG = re.compile(r"about ([\d,.e+]+) (minute|hour|day|year)s?\b(?! left)")
+_SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0, "year": 31_557_600.0}
+_LARGE = re.compile(r"about [\d,.e+]+ [GT]iB of memory")
+_STEP = re.compile(r"^.*: ([\d,]+ of [\d,]+ in .*, about .* left|.* so far\))$", re.MULTILINE)
 _NUMBER = re.compile(r"(?<![\w.\"'/=:-])(nan|[+-]inf)(?![\w.\"'/])", re.IGNORECASE)
 
 
@@ -28,9 +29,7 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     """Each broken promise in a few words; the first word names its kind."""
     found = []
     if outcome.ended:
-        if foreseen(outcome):
-            return []
-        return [f"{outcome.ended}: stopped by its limit after {outcome.seconds:.0f} s at {outcome.peak / 2**20:.0f} MiB"]
+        return _unforeseen(case, outcome)
     allowed = (
         {0, 2, 74, 130}
         | ({141} if case.stdout == "closed" else set())
@@ -55,9 +54,22 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     return found
 
 
-def foreseen(outcome: Outcome) -> bool:
-    """Whether a command that a limit ended had said that it would take so long, or so much memory."""
-    return outcome.ended in _ANNOUNCED and _ANNOUNCED[outcome.ended].search(outcome.err) is not None
+def _unforeseen(case: Case, outcome: Outcome) -> list[str]:
+    """What a command that a limit ended had not said, or not done: a word on its length excuses no hang after it."""
+    stopped = f"{outcome.ended}: stopped by its limit after {outcome.seconds:.0f} s at {outcome.peak / 2**20:.0f} MiB"
+    if outcome.ended == "memory":
+        # What is foreseen above the memory that a command may write is refused, unless the case gave it more.
+        return [] if "data" in case.limits and _LARGE.search(outcome.err) else [stopped]
+    said = _LONG.search(outcome.err)
+    if outcome.ended != "time" or not said:
+        return [stopped]
+    if float(said[1].replace(",", "")) * _SECONDS[said[2]] < case.limits.get("cpu", CPU_SECONDS):
+        return [f"{stopped}, later than the {said[0]} that it had said"]
+    if not _STEP.search(outcome.err):
+        return [f"hang: {stopped}, {said[0]} said and no step done"]
+    if outcome.silent > outcome.seconds / 2:
+        return [f"hang: {stopped}, {said[0]} said and no step done in the last {outcome.silent:.0f} s"]
+    return []
 
 
 def _origin(err: str) -> str:
@@ -72,7 +84,7 @@ def _origin(err: str) -> str:
 
 
 def _message(outcome: Outcome) -> list[str]:
-    text = outcome.err.strip()
+    text = _STEP.sub("", outcome.err).strip()
     if not text:
         return [f"silent: exit {outcome.code} without a word"]
     raw = _RAW.search(text)
@@ -91,7 +103,9 @@ def _numbers(case: Case, outcome: Outcome) -> list[str]:
             return [] if case.stdout != "file" else [f"json: {error}"]
         return []
     shown = _NUMBER.findall(outcome.out)
-    return [f"number: prints {shown[0]} as a result"] if shown else []
+    found = [f"number: prints {shown[0]} as a result"] if shown else []
+    read = signs_read(outcome.out)
+    return found + ([f"twice: how to read the signs, {len(read)} times"] if len(read) > 1 else [])
 
 
 def _refuse(name: str) -> None:

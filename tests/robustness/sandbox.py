@@ -87,7 +87,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended. ended: "" by itself, "time" or "memory" where a limit ended it; peak in bytes."""
+    """How a command ended. ended: "" by itself, "time" or "memory" where a limit ended it; peak in bytes.
+
+    silent: seconds before its end in which it said nothing.
+    """
 
     code: int
     out: str
@@ -95,6 +98,7 @@ class Outcome:
     ended: str
     peak: int
     seconds: float
+    silent: float
 
 
 class Server:
@@ -203,7 +207,8 @@ class Sandbox:
         text = {n: p.read_bytes().decode("utf-8", "replace") if p.exists() else "" for n, p in streams.items()}
         if not case.fresh:  # what a binding says when a forked interpreter ends
             text["stderr"] = text["stderr"].partition("nanobind: leaked")[0]
-        return Outcome(answer["code"], text["stdout"], text["stderr"], answer["ended"], answer["peak"], answer["seconds"])
+        measured = (answer[name] for name in ("ended", "peak", "seconds", "silent"))
+        return Outcome(answer["code"], text["stdout"], text["stderr"], *measured)
 
     def run(self, case: Case, name: str) -> tuple[Outcome, Path]:
         """Prepare and call; the folder stays until `forget`."""

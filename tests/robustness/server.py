@@ -40,11 +40,13 @@ class _Pipe:
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, 1 << 20)
         os.set_blocking(self.reader, False)
         self.file = open(path, "wb")  # noqa: SIM115
+        self.heard = time.monotonic()
 
     def drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.reader, 1 << 20):
                 self.file.write(data)
+                self.heard = time.monotonic()
 
     def close(self) -> None:
         self.drain()
@@ -155,6 +157,7 @@ class _Child:
             "ended": self.ended,
             "peak": peak,
             "seconds": time.monotonic() - self.start,
+            "silent": time.monotonic() - max(pipe.heard for pipe in self.pipes),
         }
 
 
@@ -197,7 +200,10 @@ if __name__ == "__main__":
     for module in sys.argv[1:]:
         import_module(module)
     from entclip.cli.app import main
+    from entclip.support import progress
 
+    # A line a second instead of one a minute: within its limits a long run is to be told from one that hangs.
+    progress._EVERY = progress._FIRST = 1.0
     gc.collect()
     gc.freeze()
     os.write(1, b"ready\n")

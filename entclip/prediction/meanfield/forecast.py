@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from entclip.ledger.arm import ArmLedger
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "coarse", "predict", "takes_over"]
+
+_LOG = logging.getLogger(__name__)  # what is going on: an arm of many updates takes minutes
 
 BIN_WIDTH = 0.25  # nats of log pi: actions of one bin are pooled
 # A lattice has POINTS points, and twice as many where actions expected fewer than FEW times hold more than RARE_PROBABILITY.
@@ -73,8 +76,10 @@ class ForecastArm:
     def fill(self, objective: Objective) -> None:
         """Predict all updates."""
         total: list[dict[str, float]] = []
-        for weight, updates in (self._paths if self.euclidean else self._lattices)(objective):
+        arm, count = self.key["arm"], self.case.update.rollouts * self.case.update.minibatches
+        for part, (weight, updates) in enumerate((self._paths if self.euclidean else self._lattices)(objective), 1):
             for index, columns in enumerate(updates):
+                _LOG.info("%s, part %d, update %d of %d", arm, part, index + 1, count)
                 if len(total) == index:
                     total.append(dict.fromkeys(columns, 0.0))
                 for name, value in columns.items():

@@ -5,6 +5,7 @@ Real models fit neither geometry's table: their log-ratio noise is nearly flat i
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -32,6 +33,8 @@ from entclip.prediction.size import refuse_large_forecast
 from entclip.support.errors import SpecError
 
 __all__ = ["noisy", "predict_noise", "variance_of"]
+
+_LOG = logging.getLogger(__name__)
 
 _LARGEST_TERMS = 0.25  # terms that add up to more of the entropy over a rollout are beyond first order
 _LARGEST_SPREAD = 0.25  # log sum_b pi_b e^x_b is taken to be a number; this is the most that it may scatter
@@ -94,6 +97,7 @@ def predict_noise(
             book, objective = ForecastArm(label, arm.name, case, sample, kinds), arm.build()
             table = []
             for step in range(u.minibatches):
+                _LOG.info("%s, update %d of %d", arm.name, step + 1, u.minibatches)
                 total: dict[str, float] = {}
                 for weight, nodes in kinds:
                     p = noisy(nodes, objective, law, variance_of(nodes, law, rms) * step / u.minibatches, shape)

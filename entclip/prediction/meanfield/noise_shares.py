@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +16,14 @@ from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import populations
 from entclip.prediction.meanfield.noise_law import noisy, variance_of
 from entclip.prediction.noise_words import Gauss, NoiseLaw, Shares, Tail
+from entclip.prediction.size import refuse_large_forecast
 from entclip.support.errors import SpecError
 
-__all__ = ["Inverted", "rms_of_shares"]
+__all__ = ["TRIES", "Inverted", "rms_of_shares"]
 
+_LOG = logging.getLogger(__name__)
+
+TRIES = 60  # sizes that are tried at most
 _LEAST, _MOST = 1e-5, 2.0  # rms at the end of a rollout
 _CLOSE = 1e-5  # relative, of the share
 _TWICE = 2.0  # by how much the split of the sides may differ from the law's
@@ -50,12 +55,14 @@ def rms_of_shares(experiment: Experiment, law: NoiseLaw, shares: Shares, tail: T
     two = [x for x in objectives if x.idle[0] > 0 and math.isfinite(x.idle[1])]
     if not two:
         raise SpecError("--noise shares: no arm of the experiment has a low and a high side, whose shares these would be.")
+    refuse_large_forecast(experiment, 0, TRIES)
     updates, sample, shape = case.update.minibatches, sample_law(case.reward, case.advantage), tail or Gauss()
     kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
 
     def sides(rms: float) -> tuple[float, float]:
         total = np.zeros(2)
         for step in range(1, updates):
+            _LOG.info("size of the noise: at %.2g, update %d of %d", rms, step + 1, updates)
             for weight, nodes in kinds:
                 p = noisy(nodes, two[0], law, variance_of(nodes, law, rms) * step / updates, shape)
                 low = sample.chance_minus * max(p.total(p.old_probs, p.binned.low), 0.0)
@@ -88,7 +95,7 @@ def _root(share: Callable[[float], float], wanted: float) -> float:
             "of them have the sign that a side acts on): these are no sign-gated shares of tokens."
         )
     below = _log_excess(share, left, wanted)
-    for _ in range(60):
+    for _ in range(TRIES):
         middle = (left + right) / 2 if not math.isfinite(below) else right - value * (right - left) / (value - below)
         found = _log_excess(share, middle, wanted)
         if abs(found) < _CLOSE:
