@@ -133,7 +133,9 @@ def _show_findings(catalogue: Catalogue, asked: list[Finding], results: dict[str
         judged = judge_finding(catalogue.contrasts(finding), results)
         rows.append((finding.title, finding_verdict(judged), " / ".join(str(n) for n in count(judged))))
     columns = ("finding", "verdict", "reproduced / contradicted / open / not run")
-    output.show(text_grid("Findings", columns, rows, prose=("finding", "verdict")))
+    missing = dict.fromkeys(c.run for f in asked for c in catalogue.contrasts(f) if c.run not in results)
+    notes = [f"Not run, and so not judged: {', '.join(missing)}."] if missing else []
+    output.show(text_grid("Findings", columns, rows, prose=("finding", "verdict"), notes=notes))
 
 
 def _list(catalogue: Catalogue, quick: bool, output: Output) -> None:

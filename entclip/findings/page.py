@@ -10,7 +10,7 @@ from typing import Any
 
 from entclip.findings.data import Catalogue, Finding
 from entclip.findings.tables import all_rows, by_regime, counts, markdown_table, tally
-from entclip.findings.verdicts import LEVEL, Judged, finding_verdict, judge_finding
+from entclip.findings.verdicts import LEVEL, MISSING, Judged, finding_verdict, judge_finding
 
 __all__ = ["render"]
 
@@ -24,19 +24,24 @@ def _slug(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def _finding(catalogue: Catalogue, finding: Finding, judged: list[Judged]) -> str:
+def _seen(judged: list[Judged]) -> list[Judged]:
+    return [j for j in judged if j.verdict != MISSING]
+
+
+def _finding(catalogue: Catalogue, finding: Finding, judged: list[Judged], whole: bool) -> str:
     runs = ", ".join(f"`{run}`" for run in dict.fromkeys(j.contrast.run for j in judged))
     parts = [
         f"### {finding.title}",
         f"**{finding_verdict(judged).capitalize()}** ({counts(judged)}). Source: {finding.source}.",
         f"*Claim.* {finding.statement} *Against it:* {finding.against}",
-        f"*Result.* {finding.reason}",
+        f"*Result{'' if whole else ' of the published runs'}.* {finding.reason}",
         *([finding.text] if finding.text else []),
         f"`entclip reproduce {finding.id} --out DIR`, which makes the [runs](#the-runs) {runs}.",
     ]
-    if len(judged) <= _MANY:
-        return "\n\n".join([*parts, all_rows(catalogue, judged)])
-    parts.append(by_regime(catalogue, judged))
+    shown = _seen(judged)
+    if len(shown) <= _MANY:
+        return "\n\n".join([*parts, all_rows(catalogue, shown)])
+    parts.append(by_regime(catalogue, shown))
     rest = [j for j in judged if j.verdict in ("contradicted", "open")]
     # A finding that asks the contrasts of others again would list them a second time.
     if rest and not finding.as_gap_of:
@@ -45,15 +50,18 @@ def _finding(catalogue: Catalogue, finding: Finding, judged: list[Judged]) -> st
     return "\n\n".join(parts)
 
 
-def _overview(catalogue: Catalogue, findings: Sequence[Finding], verdicts: Mapping[str, list[Judged]]) -> str:
+def _overview(catalogue: Catalogue, findings: Sequence[Finding], verdicts: Mapping[str, list[Judged]], whole: bool) -> str:
+    if not findings:
+        return "None was run."
     rows = []
     for f in findings:
         judged = verdicts[f.id]
-        own = [j for j in judged if catalogue.runs[j.contrast.run].pretrained is not None]
+        own = [j for j in _seen(judged) if catalogue.runs[j.contrast.run].pretrained is not None]
         pretrained = finding_verdict(own) if own else ""
         regimes = "/".join(str(n) for n in tally(catalogue, judged))
         rows.append((f"[{f.title}](#{_slug(f.title)})", f"**{finding_verdict(judged)}**", pretrained, regimes, f.reason))
-    return markdown_table(("claim", "verdict", "pretrained model", "regimes for / against / divided / open", "in one line"), rows)
+    line = "in one line" if whole else "in one line, of the published runs"
+    return markdown_table(("claim", "verdict", "pretrained model", "regimes for / against / divided / open", line), rows)
 
 
 def _runs(catalogue: Catalogue, results: Results) -> str:
@@ -61,7 +69,6 @@ def _runs(catalogue: Catalogue, results: Results) -> str:
     for spec in catalogue.run:
         data = results.get(spec.name)
         if data is None:
-            rows.append((f"`{spec.name}`", spec.regime, "not run", "", "", "", ""))
             continue
         units = sorted({arm["units"] for arm in data["arms"].values() if "units" in arm})
         size = "" if not units else str(units[0]) if len(units) == 1 else f"{units[0]} to {units[-1]}"
@@ -71,27 +78,48 @@ def _runs(catalogue: Catalogue, results: Results) -> str:
     return markdown_table(("run", "regime", "command", "engine", "digest", "units", "time"), rows)
 
 
+def _missing(catalogue: Catalogue, results: Results, verdicts: Mapping[str, list[Judged]]) -> str:
+    """What is not on the page, in a sentence: a row for each would hide those that are."""
+    runs = [f"`{spec.name}`" for spec in catalogue.run if spec.name not in results]
+    if not runs:
+        return ""
+    findings = sum(not _seen(judged) for judged in verdicts.values())
+    return (
+        f"**Not run here:** {len(runs)} of the {len(catalogue.run)} runs, on which {findings} of the {len(verdicts)} findings "
+        f"rest wholly; these are left out, and the others are judged by the rest. Missing: {', '.join(runs)}.\n\n"
+    )
+
+
 def render(catalogue: Catalogue, results: Results) -> str:
-    """Write the page as Markdown."""
+    """Write the page as Markdown: what was run, and one sentence on what was not."""
     verdicts = {f.id: judge_finding(catalogue.contrasts(f), results) for f in catalogue.findings}
-    seen = [j for judged in verdicts.values() for j in judged if j.verdict != "not run"]
+    seen = [j for judged in verdicts.values() for j in _seen(judged)]
+    paper, disagreement = ([f for f in group if _seen(verdicts[f.id])] for group in (catalogue.paper, catalogue.disagreement))
+    judged = [f for f in (*paper, *disagreement) if not f.identity]
+    identities = [f for f in (*paper, *disagreement) if f.identity]
     drawn = {(j.contrast.run, j.label, j.contrast.column) for j in seen if j.se is not None and j.contrast.sign is not None}
-    kinds = sorted(finding_verdict(verdicts[f.id]) for f in catalogue.findings if not f.identity)
+    kinds = sorted(finding_verdict(verdicts[f.id]) for f in judged)
     quick = {data.get("mode") for data in results.values()} == {"quick"}
+    missing = _missing(catalogue, results, verdicts)
+    whole = not (missing or quick)
+
+    def overview(findings: Sequence[Finding]) -> str:
+        return _overview(catalogue, findings, verdicts, whole)
+
     text = Template(resources.files("entclip.findings").joinpath("page.md").read_text("utf-8"))
     return text.substitute(
-        size=_QUICK if quick else "",
+        size=(_QUICK if quick else "") + missing,
         number=len(kinds),
         summary=", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)),
-        identities=len(catalogue.findings) - len(kinds),
-        paper_overview=_overview(catalogue, [f for f in catalogue.paper if not f.identity], verdicts),
-        disagreement_overview=_overview(catalogue, [f for f in catalogue.disagreement if not f.identity], verdicts),
-        identity_overview=_overview(catalogue, [f for f in catalogue.findings if f.identity], verdicts),
+        identities=len(identities),
+        paper_overview=overview([f for f in paper if not f.identity]),
+        disagreement_overview=overview([f for f in disagreement if not f.identity]),
+        identity_overview=overview(identities),
         unsettled=markdown_table(("question", "why not"), [(u["question"], u["why"]) for u in catalogue.unsettled]),
         contrasts=len(seen),
         drawn=len(drawn),
         false=f"{(1 - LEVEL) * len(drawn):.0f}",
-        paper="\n\n".join(_finding(catalogue, f, verdicts[f.id]) for f in catalogue.paper),
-        disagreements="\n\n".join(_finding(catalogue, f, verdicts[f.id]) for f in catalogue.disagreement),
+        paper="\n\n".join(_finding(catalogue, f, verdicts[f.id], whole) for f in paper),
+        disagreements="\n\n".join(_finding(catalogue, f, verdicts[f.id], whole) for f in disagreement),
         runs=_runs(catalogue, results),
     )

@@ -24,7 +24,7 @@ from entclip.findings.data import Contrast, Term
 from entclip.ledger.verdict import MIN_EVENTS
 from entclip.support.errors import SpecError
 
-__all__ = ["LEVEL", "Judged", "count", "expand", "finding_verdict", "judge_contrast", "judge_finding"]
+__all__ = ["LEVEL", "MISSING", "Judged", "count", "expand", "finding_verdict", "judge_contrast", "judge_finding"]
 
 LEVEL = 0.99
 REPRODUCED, CONTRADICTED, OPEN, MISSING = "reproduced", "contradicted", "open", "not run"

@@ -319,10 +319,11 @@ def test_reproduce_end_to_end_and_again(tmp_path):
     assert {"findings.md", "data/findings/theorem1.json", "data/findings/contrasts.csv"} <= {f["path"] for f in manifest["files"]}
     page = (tmp_path / "findings.md").read_text()
     assert "Theorem 1" in page
-    assert "not run" in page  # what was not asked for is shown as such
+    assert "Not run here" in page  # what was not asked for is named
     again = entclip("theorem1", "--quick", "--out", tmp_path)
     assert again.returncode == 0, again.stderr
     assert "theorem1: kept" in again.stderr
+    assert "Not run, and so not judged: " in again.stdout
     # What an earlier command made stays on the page and in the manifest.
     assert (tmp_path / "findings.md").read_text() == page
     statuses = {i["name"]: i["status"] for i in json.loads((tmp_path / "manifest.json").read_text())["items"]}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecast", "ForecastArm", "check_covered", "coarse", "predict", "takes_over"]
 
-_LOG = logging.getLogger(__name__)  # what is going on: an arm of many updates takes minutes
+_LOG = logging.getLogger(__name__)  # says what is going on: an arm of many updates takes minutes
 
 BIN_WIDTH = 0.25  # nats of log pi: actions of one bin are pooled
 # A lattice has POINTS points, and twice as many where actions expected fewer than FEW times hold more than RARE_PROBABILITY.
