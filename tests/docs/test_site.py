@@ -22,7 +22,9 @@ from sphinx.util.inventory import InventoryFile
 import entclip
 from entclip.objectives import base
 from tests.docs.examples import Example, Lenient, console_examples, files, missing, python_source
+from tests.docs.overflow import browser, overflows
 from tests.docs.site_pages import broken_links, external_loads, page, pages
+from tests.robustness.scope import NIGHTLY
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -74,7 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_site(site: Path) -> None:
+def test_site(site: Path, tmp_path: Path) -> None:
     """One test for all that needs the built site, so that parallel workers build it once."""
     assert list(external_loads(site)) == []
     assert list(broken_links(site)) == []
@@ -89,6 +91,26 @@ def test_site(site: Path) -> None:
     # A formula that was not recognised stays on the page with its dollars.
     assert [(p.name, found) for p in pages(site) for found in _dollars(p)] == []
     _check_reference(site)
+    program = browser()
+    if program is None:
+        pytest.skip("all else about the site holds; what sticks out of its pages needs a Chromium, which is not installed")
+    _check_widths(site, program, tmp_path)
+
+
+# Pages with wide tables, long formulas, console blocks and figures; the nightly run measures every page.
+_WIDE = ("index", "start", "lint", "findings", "proofs", "objectives", "api/commands")
+
+
+def _check_widths(site: Path, program: str, folder: Path) -> None:
+    """Nothing sticks out of a page on a small screen or a telephone; a page made for it shows that it would be seen."""
+    scrolls, sticks_out = f'<pre style="overflow:auto"><b>{"x" * 900}</b></pre>', '<div style="width:2000px">wide</div>'
+    (site / "wide.html").write_text(f"<!doctype html><body><article><p>narrow</p>{scrolls}{sticks_out}</article>")
+    every = [str(p.relative_to(site)) for p in pages(site)]
+    shown = every if NIGHTLY else [path for path in every if path.removesuffix(".html") in ("wide", *_WIDE)]
+    found = {(path, width): what for path, width, what in overflows(site, shown, program, folder) if what}
+    assert {path for path, _ in found} == {"wide.html"}, found
+    assert all("DIV ends" in " ".join(what) and "B ends" not in " ".join(what) for what in found.values()), found
+    assert {width for _, width in found} == {1280, 400}
 
 
 def _dollars(path: Path) -> list[str]:
