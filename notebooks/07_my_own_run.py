@@ -91,9 +91,8 @@ print(convert(alive.config, "verl"), convert(Clip(0.2, 0.28), "openrlhf"), conve
 # %% [markdown]
 # ## 3. Which way, and what would be neutral?
 #
-# **Read both ways.** Clipping *at* the low bound raises entropy, so *raising* eps_low (less of it) lowers entropy. Clipping
-# *at* the high bound lowers entropy, so *raising* eps_high (less of it) raises entropy. Both hold where the clipped tokens
-# have above-average entropy value: a fact about the policy, which a configuration cannot tell.
+# How to read the two sides is in lint's words above: a wider bound is less clipping there, and the gaps, a fact about the policy
+# that a configuration cannot tell, have to be positive.
 #
 # Where the two sides balance depends on everything else in the configuration. For a table with groups of 8, coin-flip
 # rewards, and eps_high = .28:

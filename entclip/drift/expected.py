@@ -84,7 +84,7 @@ def expected_entropy_drift(
         objective looks at a reference that is not given or has another shape.
     Notes: the clip terms vanish when policy == old_policy; their signs are not universal (T6). The expectation holds for
         samples not used before in this rollout.
-    References: Park et al. 2025, arXiv:2509.26114, Theorems 1 and 2; Cui et al. 2025, arXiv:2505.22617.
+    References: Park et al. 2025, arXiv:2509.26114, whose Theorems 1 and 2 are T6 in our form; Cui et al. 2025, arXiv:2505.22617.
     Example:
         >>> from entclip import Clip, Rademacher, SoftmaxPolicy, zipf
         >>> old = zipf(4)
