@@ -70,6 +70,23 @@ class Bonus(Objective):
         return replace(Change.of(one, one, never, never), bonus={"bonus": view.ratio - 1 if self.moved_only else view.old_probs})
 
 
+@dataclass
+class Balanced(Objective):
+    """Gains by the value of the advantage whose weights its bonus takes back: +-1 with chance 1/2 each weigh (r - 1)/2."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"levels", "bonus"})
+
+    def change(self, view: View) -> Change:
+        one, never = np.ones_like(view.ratio), view.ratio < 0
+        return replace(Change.of(view.ratio, one, never, never), bonus={"bonus": -(view.ratio - 1) / 2})
+
+
+def test_a_bonus_counts_beside_weights_by_value() -> None:
+    assert drift_class(Balanced()) == "none"
+
+
 def test_classes_are_about_the_actions_of_one_context() -> None:
     assert drift_class(ByContext()) == "constant"
     assert drift_class(Bonus()) == "on_policy"
