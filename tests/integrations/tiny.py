@@ -48,7 +48,14 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_trainer(
-    folder: Any, *, frozen: tuple[str, ...] = (), model: Any = None, reward: Any = None, peft: Any = None, **options: Any
+    folder: Any,
+    *,
+    frozen: tuple[str, ...] = (),
+    model: Any = None,
+    reward: Any = None,
+    rollout: Any = None,
+    peft: Any = None,
+    **options: Any,
 ) -> trl.GRPOTrainer:
     """A GRPOTrainer on the tiny model; several updates per generation, so that the clip acts."""
     coins = random.Random(0)
@@ -82,6 +89,7 @@ def tiny_trainer(
         args=trl.GRPOConfig(output_dir=str(folder), **(settings | options)),
         processing_class=tiny_tokenizer(),
         reward_funcs=reward or coin,
+        rollout_func=rollout,
         peft_config=peft,
         train_dataset=Dataset.from_dict({"prompt": [f"w{i % 30} w{3 * i % 30}" for i in range(64)]}),
     )
