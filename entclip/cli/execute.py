@@ -25,7 +25,7 @@ _EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
 def simulate(experiment: Experiment, machine: Machine, out: Path | None, output: Output) -> Ledger:
     """Make the ledger of a run, with progress and the warning that belongs before it."""
     from entclip.engines.facts import updates_of
-    from entclip.engines.registry import facts_of
+    from entclip.engines.registry import BACKENDS, facts_of
     from entclip.runs.foresight import foresee, refuse_too_large
     from entclip.runs.runner import run
     from entclip.support.foresight import announced
@@ -38,6 +38,10 @@ def simulate(experiment: Experiment, machine: Machine, out: Path | None, output:
     first = ", ".join(filter(None, (f"{total:,} updates", about))) + (f"; {beginning}" if beginning else "")
     with output.progress(f"{experiment.name} ({experiment.update.geometry})", total, first) as advance:
         each: Progress = lambda arm, done, of: advance()  # noqa: E731
+        if engine in BACKENDS:
+            from entclip.integrations.trl_backend.training import train_with_trl
+
+            return train_with_trl(experiment, device=device, dtype=dtype, out=out, progress=each)
         return run(experiment, engine, device=device, dtype=dtype, out=out, progress=each)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,8 +29,9 @@ def llm_experiment(
     eps: tuple[float | None, float | None],
     arms: Sequence[str] | None,
     overrides: Sequence[str],
+    backend: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Build the experiment of `entclip llm`: a named one or a file, then the options that were given, then --set."""
+    """Build the experiment of `entclip llm`: a named one or a file, what a backend does anyway, options, then --set."""
     from entclip.experiments.experiment import parse_experiment
     from entclip.experiments.load import load
     from entclip.experiments.overrides import apply_overrides
@@ -38,6 +40,7 @@ def llm_experiment(
     kind = data["policy"]["kind"]
     if kind != "language_model":
         raise SpecError(f"{name} has policy.kind = {kind!r}: entclip llm trains a language model; use entclip run {name}.")
+    keys = {**(backend or {}), **keys}
     apply_overrides(data, [f"{key}={value}" for key, value in keys.items() if value is not None])
     if (keys.get("ledger.every") or 1) > 1:
         data["ledger"]["momentum"] = "line"  # a first moment by cause needs the gradients by cause of every update
@@ -111,6 +114,9 @@ def llm(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed.", show_default=_llm("seed", "0"))] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Only these arms.", show_default="all")] = None,
+    backend: Annotated[
+        str, typer.Option(help="entclip, or trl: TRL's GRPOTrainer, which accelerate launch takes to several devices.")
+    ] = "entclip",
     device: Device = "cpu",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, float64 or bfloat16 (autocast over float32).")] = "float32",
     set_: Set = None,
@@ -120,10 +126,17 @@ def llm(
     quiet: Quiet = False,
 ) -> None:
     """Train a language model by GRPO with the entropy ledger inside. Without options: the tiny model, random rewards."""
-    from entclip.cli.execute import execute
-    from entclip.engines.registry import usual_engine
+    from entclip.cli.execute import execute, simulate
+    from entclip.engines.registry import BACKENDS, usual_engine
     from entclip.support.files import prepare_folder
 
+    if backend != "entclip" and backend not in BACKENDS:
+        raise SpecError(f"--backend {backend!r}: choose entclip or {', '.join(BACKENDS)}.")
+    fixed: dict[str, str] = {}
+    if backend in BACKENDS:
+        from entclip.integrations.trl_backend.settings import AS_TRL
+
+        fixed = AS_TRL
     output = Output(as_json, csv, quiet)
     keys = {
         "policy.model": model,
@@ -134,10 +147,16 @@ def llm(
         "ledger.every": every,
         "seed": seed,
     }
-    spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [])
+    spec = llm_experiment(experiment, keys, reward, (eps_low, eps_high), arm, set_ or [], fixed)
+    if fixed:
+        if int(os.environ.get("RANK", "0")):  # the first of several processes prints and writes
+            simulate(spec, (backend, device, dtype), None, Output(quiet=True))
+            return
+        output.say(f"Under TRL {' and '.join(f'{key} = {value}' for key, value in fixed.items())}, whatever the file says.")
     if out is not None:
         prepare_folder(out, ("metrics.jsonl",))
-    made = execute(spec, (usual_engine(spec.policy.kind).name, device, dtype), out, output, judged=False)
+    engine = backend if backend in BACKENDS else usual_engine(spec.policy.kind).name
+    made = execute(spec, (engine, device, dtype), out, output, judged=False)
     if out is not None:
         write_metrics(made, out)
     if output.tables:

@@ -7,7 +7,7 @@ from typing import Any
 
 from entclip.engines.base import Engine
 from entclip.engines.facts import EngineFacts
-from entclip.engines.registry import ENGINES, facts_of
+from entclip.engines.registry import BACKENDS, ENGINES, facts_of
 from entclip.support.errors import SpecError
 from entclip.support.extras import check_docstrings, not_installed
 
@@ -28,6 +28,8 @@ def engine_named(name: str, device: str = "cpu", dtype: str | None = None) -> En
     Raises: SpecError for an unknown name, or a device or dtype that this engine does not have.
     """
     facts = facts_of(name)
+    if name in BACKENDS:
+        raise SpecError(f"{name!r} is no engine: it trains in a loop of its own. Use entclip llm --backend {name}.")
     _check_machine(facts, device, facts.dtypes[0] if dtype is None else dtype)
     if facts.needs_docstrings:
         check_docstrings(f"the {name} engine")

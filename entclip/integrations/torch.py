@@ -32,6 +32,7 @@ except ImportError as error:
 from entclip.engines.llm.causes import token_share, token_weights
 from entclip.engines.llm.optimizers import LINEAR
 from entclip.engines.llm.probe import probe_entropy
+from entclip.integrations.recording.history import History
 from entclip.integrations.recording.probe import UserProbe
 from entclip.integrations.recording.record import About, Record
 from entclip.integrations.recording.step import Gathered, Watch, agreed, unwrapped
@@ -110,6 +111,7 @@ class EntropyLedger:
         seed: int = 0,
         program: str = "torch",
         packages: tuple[str, ...] = ("torch",),
+        history: History | None = None,
     ) -> None:
         self._objective: Objective = Clip(*clip) if isinstance(clip, tuple | list) else clip
         refuse_unserved(self._objective, frozenset(), "a ledger inside a training loop")
@@ -137,6 +139,7 @@ class EntropyLedger:
                 packages,
             ),
             out if _first_process() else None,
+            history,
         )
         if type(self._watch.optimizer) not in LINEAR:
             self._record.notes.append(

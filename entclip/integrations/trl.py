@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from entclip.integrations.recording.history import History
 from entclip.integrations.torch import EntropyLedger as TorchLedger
 from entclip.objectives.base import Objective
 from entclip.objectives.cispo import Cispo
@@ -52,13 +53,25 @@ class EntropyLedger(TrainerCallback):
         out: folder that entclip ledger and entclip report read; None keeps rows in memory.
         every: account for one optimiser step in this many.
         probes: completions of the first generation that make the probe set. positions: how many of its tokens to keep at random.
+        probe: a probe set of your own instead: blocks of prompt_ids, prompt_mask, completion_ids, completion_mask, as TRL holds
+            them, each as large as memory allows at a time.
         name: of the run.
+        history: takes the books of the run, too, for whoever makes one ledger of several runs.
     """
 
     def __init__(
-        self, out: str | Path | None = None, *, every: int = 11, probes: int = 8, positions: int | None = None, name: str = "trl"
+        self,
+        out: str | Path | None = None,
+        *,
+        every: int = 11,
+        probes: int = 8,
+        positions: int | None = None,
+        probe: Sequence[Mapping[str, Any]] | None = None,
+        name: str = "trl",
+        history: History | None = None,
     ) -> None:
         self._out, self._every, self._probes, self._positions, self._name = out, every, probes, positions, name
+        self._probe, self._history = probe, history
         self._trainer: Any = None
         self._core: TorchLedger | None = None
         self._seen: tuple[Any, Any] | None = None
@@ -98,6 +111,7 @@ class EntropyLedger(TrainerCallback):
             more["optimizer"],
             clip=_objective(t),
             logits=_logits,
+            probe=self._probe,
             temperature=t.temperature,
             every=self._every,
             positions=self._positions,
@@ -108,6 +122,7 @@ class EntropyLedger(TrainerCallback):
             seed=int(args.seed),
             program=f"TRL {importlib.metadata.version('trl')}",
             packages=("torch", "transformers", "trl", "accelerate"),
+            history=self._history,
         )
         if t.importance_sampling_level == "sequence":
             self._core.notes.append("of none: the clip acts on ratios of sequences; pi, gap and ratio max are those of tokens")
@@ -137,9 +152,10 @@ class EntropyLedger(TrainerCallback):
         return {name: output[name][: self._probes].detach().clone() for name in names}
 
     def _observed(self, output: Mapping[str, Any]) -> dict[str, float]:
-        """What TRL has just logged about the generation, reduced over processes as TRL does."""
+        """What TRL has just logged about the generation, reduced over processes as TRL does; pass_at_K where a reward logs it."""
         logged = self._trainer._metrics["train"]
         names = {"reward": "reward", "flat_groups": "frac_reward_zero_std", "response_tokens": "completions/mean_length"}
+        names |= {name: name for name in logged if name.startswith("pass_at_")}
         found = {ours: float(logged[theirs][-1]) for ours, theirs in names.items() if logged.get(theirs)}
         return {name: value for name, value in found.items() if math.isfinite(value)}
 

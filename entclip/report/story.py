@@ -209,11 +209,15 @@ def _remainder(summary: Mapping[str, Any]) -> str:
 
 def command(experiment: Experiment, made: Mapping[str, str]) -> str:
     """Return the command that runs the experiment file again."""
+    from entclip.engines.registry import BACKENDS
+
     engine, device, dtype = (made.get(key, "") for key in ("engine", "device", "dtype"))
     facts = _facts(engine)
     words = ["entclip", "llm", "experiment.toml"] if facts and facts.trains_models else ["entclip", "run", "experiment.toml"]
     if not (facts and facts.trains_models):
         words += ["--engine", engine]
+    elif engine in BACKENDS:
+        words += ["--backend", engine]
     if (device, dtype) != ("cpu", "float64"):
         words += ["--device", device, "--dtype", dtype]
     return " ".join([*words, "--out", f"results/{experiment.name}"])

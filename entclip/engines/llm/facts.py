@@ -1,7 +1,8 @@
-"""Facts of the llm engine."""
+"""Facts of the llm engine, and of TRL's trainer, which runs its experiments, too."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from entclip.engines.facts import EngineFacts, updates_of
@@ -10,7 +11,7 @@ from entclip.experiments.sections import LanguageModelSpec
 from entclip.support.bounded import exists
 from entclip.support.foresight import Size
 
-__all__ = ["LLM"]
+__all__ = ["LLM", "TRL"]
 
 _WEIGHTS = {"tiny": 140_000, "untrained": 140_000, "smollm2-135m": 134_515_008}
 _VOCABULARIES = {"tiny": 64, "untrained": 64}
@@ -82,4 +83,15 @@ LLM = EngineFacts(
     trains_models=True,
     concurrent=False,
     size=_size,
+)
+
+TRL = replace(
+    LLM,
+    name="trl",
+    short="a language model under TRL",
+    beginning="loading the model and TRL, then the first update",
+    words="trained by TRL's GRPOTrainer with the entropy ledger inside",
+    dtypes=("float32",),
+    extra="trl",
+    packages=(*LLM.packages, "trl", "accelerate"),
 )

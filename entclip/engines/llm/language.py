@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from entclip.engines.llm.precision import Float32Head
-from entclip.engines.llm.tiny import CHARACTERS, tiny_model
+from entclip.engines.llm.tiny import CHARACTERS, tiny_model, tiny_tokenizer
 from entclip.policies.pretrained import encode_prompt, load_model, stop_tokens
 from entclip.support.errors import SpecError
 
@@ -26,6 +26,7 @@ class Language:
     stop: frozenset[int]
     pad: int
     limit: int  # longest sequence that the model takes
+    tokenizer: Any = None  # of transformers, for trainers that want one
 
 
 def load_language(name: str, device: str, dtype: str) -> Language:
@@ -47,6 +48,7 @@ def load_language(name: str, device: str, dtype: str) -> Language:
             frozenset({number[";"]}),
             number["_"],
             model.config.max_position_embeddings,
+            tiny_tokenizer(),
         )
     try:
         model, tokenizer, _ = load_model(name, weights, device)
@@ -61,7 +63,9 @@ def load_language(name: str, device: str, dtype: str) -> Language:
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(ids, skip_special_tokens=True))
 
-    return Language(_float32_logits(model, dtype), lambda text: encode_prompt(tokenizer, text), decode, stop, pad, limit)
+    return Language(
+        _float32_logits(model, dtype), lambda text: encode_prompt(tokenizer, text), decode, stop, pad, limit, tokenizer
+    )
 
 
 def _spell(text: str) -> list[int]:

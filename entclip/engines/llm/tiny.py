@@ -22,7 +22,7 @@ from entclip.support.files import write_atomic
 from entclip.support.progress import progress
 from entclip.support.random import stream
 
-__all__ = ["CHARACTERS", "tiny_model", "train"]
+__all__ = ["CHARACTERS", "tiny_model", "tiny_tokenizer", "train"]
 
 CHARACTERS = "_#;+=0123456789 " + "abcdefghijklmnopqrstuvwxyz.,:!?()[]<>/*-'\"%&$@^|"  # "_" pads
 _STEPS, _BATCH, _RATE = 1400, 64, 3e-3
@@ -48,6 +48,16 @@ def tiny_model(*, trained: bool = True) -> Any:
     if trained:
         model.load_state_dict(load(resources.files("entclip").joinpath("data", "tiny.safetensors").read_bytes()))
     return model.eval()
+
+
+def tiny_tokenizer() -> Any:
+    """Build a tokenizer of transformers that spells as the tiny model reads: one token for each character."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    spelling = Tokenizer(models.WordLevel({c: i for i, c in enumerate(CHARACTERS)}, unk_token="_"))
+    spelling.pre_tokenizer = pre_tokenizers.Split(Regex(""), "isolated")
+    made: Any = transformers.PreTrainedTokenizerFast
+    return made(tokenizer_object=spelling, pad_token="_", eos_token=";", unk_token="_", padding_side="left")
 
 
 def train(model: Any, steps: int = _STEPS) -> None:

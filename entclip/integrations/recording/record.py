@@ -13,6 +13,7 @@ import numpy as np
 
 from entclip.engines.recorded import RECORDED
 from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.integrations.recording.history import History
 from entclip.ledger.arm import ArmLedger
 from entclip.ledger.entry import Entry
 from entclip.ledger.manifest import MANIFEST, RUN_FILES
@@ -74,8 +75,8 @@ class _One:
 class Record:
     """The ledger of one arm, saved into a folder whenever a rollout ends. Without a folder it is kept in memory."""
 
-    def __init__(self, about: About, out: str | Path | None) -> None:
-        self.about, self.out = about, None if out is None else Path(out)
+    def __init__(self, about: About, out: str | Path | None, history: History | None = None) -> None:
+        self.about, self.out, self.history = about, None if out is None else Path(out), history
         self.notes: list[str] = []
         self._unit, self._held, self._resumed = _One(), ExitStack(), False
         self._books = ArmLedger("", _ARM, self._experiment(), gaps=True)
@@ -103,6 +104,8 @@ class Record:
                     "load_state_dict(...) of what its ledger's state_dict() gave."
                 )
         self._unit.rollout += 1
+        if self.history is not None:
+            self.history.begin_rollout()
 
     def append(self, columns: Mapping[str, float], inner_step: int, samples: float, precision: float) -> dict[str, Any]:
         """Book an accounted update and return its row; IdentityError if its parts do not add up."""
@@ -121,16 +124,22 @@ class Record:
         # Whatever else changed the model since the last update goes into `unaccounted`.
         self._books._entropy_expected = None
         self._books.append(entry, self._unit)
+        if self.history is not None:
+            self.history.add(entry)
         return self._books.rows[-1]
 
     def skip(self, reason: str | None) -> None:
         """Book an update without a row; reason: why it could not have one, None if it was not its turn."""
         self._books.skip()
+        if self.history is not None:
+            self.history.add(None)
         if reason is not None and len(self.notes) < _NOTES:
             self.notes.append(f"update {len(self._books.rows) + self._books.skipped - 1}: {reason}")
 
     def end_rollout(self, before: float, after: float, observed: Mapping[str, float]) -> None:
         """Close the rollout with the entropies that were seen at its ends, and save the folder."""
+        if self.history is not None:
+            self.history.end_rollout(before, after, observed)
         if not self._books.rows:
             return
         start, end = ({"entropy": np.array([x]), "sequence_entropy": np.array([x])} for x in (before, after))
