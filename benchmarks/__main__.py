@@ -5,6 +5,7 @@
     reduced    the engine whose cost does not grow with the vocabulary against the dense one
     head       shared parameters against autograd and the matrix-product peak
     llm        a language model's updates and generation against TRL and transformers
+    ledger     training with TRL with the ledger inside against training without it
 
 Each is a module with options of its own: python -m benchmarks.kernels --help.
 """
@@ -15,7 +16,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("sampled", "kernels", "reduced", "head", "llm")
+NAMES = ("sampled", "kernels", "reduced", "head", "llm", "ledger")
 ON_DEVICE = ("kernels", "head")
 
 

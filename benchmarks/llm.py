@@ -20,7 +20,6 @@ from entclip.engines.base import Directive
 from entclip.engines.llm.engine import LlmEngine
 from entclip.engines.llm.language import Language, load_language
 from entclip.engines.llm.sampling import generate, pad_prompts
-from entclip.engines.llm.tiny import CHARACTERS
 from entclip.experiments.load import load
 
 ROUNDS, BATCH, MINIBATCHES, TOKENS = 7, 16, 16, 6
@@ -52,13 +51,9 @@ def trl_updates() -> Callable[[], float] | None:
     if importlib.util.find_spec("trl") is None:
         return None
     from datasets import Dataset
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    raw = Tokenizer(models.WordLevel({c: i for i, c in enumerate(CHARACTERS)}, unk_token="_"))
-    raw.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="_", eos_token=";", unk_token="_", padding_side="left")
     language = load_language("tiny", "cpu", "float32")
     steps: list[float] = []
 
@@ -99,7 +94,7 @@ def trl_updates() -> Callable[[], float] | None:
             trainer = GRPOTrainer(
                 model=language.model,
                 args=config,
-                processing_class=tokenizer,
+                processing_class=language.tokenizer,
                 reward_funcs=lambda completions, **_: [float(len(c) % 2) for c in completions],
                 train_dataset=Dataset.from_dict({"prompt": [PROMPT] * 64}),
                 callbacks=[Clock()],
