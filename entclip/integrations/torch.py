@@ -90,6 +90,7 @@ class EntropyLedger:
         log: called with ({"entclip/NAME": value}, update) after every accounted update, in the first process:
             `lambda values, step: wandb.log(values)`, or a loop over SummaryWriter.add_scalar.
         name, seed: of the run; the seed draws the positions.
+        history: takes the books of the run, too, for whoever makes one ledger of several runs.
     Raises: SpecError for what cannot be accounted: a frozen model, sharded parameters, a folder that holds another run.
     """
 
