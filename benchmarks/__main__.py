@@ -4,6 +4,7 @@
     kernels    dense steps against a copy of the same bytes, autograd, eager torch, torch.compile
     reduced    the engine whose cost does not grow with the vocabulary against the dense one
     head       shared parameters against autograd and the matrix-product peak
+    logs       diagnose on logs of 1 MB and 100 MB: seconds and memory
     llm        a language model's updates and generation against TRL and transformers
     ledger     training with TRL with the ledger inside against training without it
 
@@ -16,7 +17,11 @@ import argparse
 import importlib
 import sys
 
+<<<<<<< HEAD
 NAMES = ("sampled", "kernels", "reduced", "head", "llm", "ledger")
+=======
+NAMES = ("sampled", "kernels", "reduced", "head", "logs", "llm")
+>>>>>>> 42ce3f9 (Lint: a share of the training, of the data or of the gradients is no ratio clip; keys of an earlier TRL are known as such; fuzzing runs whole in the nightly suite; what two libraries declare alike has one home; benchmark of logs)
 ON_DEVICE = ("kernels", "head")
 
 

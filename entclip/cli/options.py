@@ -147,6 +147,8 @@ Dtype = Annotated[str, typer.Option("--dtype", help="float64 or float32, for the
 Library = Annotated[
     str | None,
     typer.Option(
-        "--library", help="trl, verl, openrlhf, prime-rl, ms-swift, axolotl or nemo-rl.", show_default="detected from the keys"
+        "--library",
+        help="The trainer's name as lint says it, such as trl or verl; a wrong one lists all.",
+        show_default="detected from the keys",
     ),
 ]

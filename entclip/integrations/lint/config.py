@@ -18,6 +18,13 @@ __all__ = ["config_from", "read_config"]
 SLIP = 0.85  # likeness from which an unknown key is taken for a slip
 # Parts of names by which a key that is not known here may decide what the clip does: a fork's own loss, another group size.
 _DECIDES = re.compile(r"clip|loss|ratio(?!n)|samples|agent|adaptive")  # ratio, but no iteration and no generation
+# Names that say of what else: a share of the training or of the data, a width for gradients, another model's loss.
+_ELSE = re.compile(
+    r"(warm_?up|decay|cooldown|split|mix(ing)?|dropout|memory|gpu|data|image|(?<!policy_)eval|test|val(id|idation)?)_?(ratio|samples)"
+    r"|(max|train|eval|test|val)(_(train|eval|test|val|predict))?_samples"
+    r"|(grad|grads|gradient|gradients|norm|value|vf|critic)_clip(ping|range)?(?![a-z])|clip_?(range_)?(grad|gradient|norm|value|vf)(?![a-z])"
+    r"|(aux|router|balanc\w*|value|vf|critic|eval|val)_loss(?![a-z])"
+)
 
 
 def read_config(path_or_text: str | Path, library: str | None = None) -> TrainerConfig:
@@ -43,7 +50,7 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
         for key in source.values
         if not library.knows(key) and key not in renamed and not key.startswith(library.free_prefixes)
     )
-    doubtful = tuple(key for key, near in unknown if _DECIDES.search(key) or _meant(library, key, near))
+    doubtful = tuple(key for key, near in unknown if _DECIDES.search(_ELSE.sub("", key)) or _meant(library, key, near))
     files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
     config: TrainerConfig = library.build(Reader(library, values, source.command), evidence)
     return replace(

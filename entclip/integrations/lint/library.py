@@ -111,7 +111,8 @@ class Library:
     @cached_property
     def older_keys(self) -> frozenset[str]:
         """Return keys of the version before its keys were renamed."""
-        return frozenset() if self.older_list is None else self._listed(self.older_list)
+        own = frozenset() if self.older_list is None else self._listed(self.older_list)
+        return own if self.passes_on is None else own | self.passes_on.older_keys
 
     @cached_property
     def _groups(self) -> tuple[frozenset[str], frozenset[str]]:

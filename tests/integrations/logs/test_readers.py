@@ -22,6 +22,7 @@ from entclip.integrations.logs.libraries import KNOWN, LIBRARIES, library_of
 from entclip.integrations.logs.names import CAVEATS, QUANTITIES, plain_name
 from entclip.support.errors import SpecError
 from entclip.support.files import to_json
+from tests.robustness.scope import NIGHTLY
 
 HERE = Path(__file__).parent
 ROWS = [{"step": 1, "actor/entropy": 0.5, "actor/pg_clipfrac": 0.0}, {"step": 2, "actor/entropy": 0.4, "actor/pg_clipfrac": 0.01}]
@@ -325,5 +326,6 @@ def fuzz(folder: Path, count: int, seed: int = 16) -> int:
 
 
 def test_mutated_files_are_read_or_refused(tmp_path):
-    """A share of what `python -m tests.integrations.logs.fuzz` reads: 5,000 files."""
-    assert fuzz(tmp_path, 400) > 100
+    """A share of what `python -m tests.integrations.logs.fuzz` reads, and the nightly run: 5,000 files."""
+    count = 5000 if NIGHTLY else 400
+    assert fuzz(tmp_path, count) > count / 4

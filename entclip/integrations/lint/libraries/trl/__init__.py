@@ -42,5 +42,7 @@ TRL = Library(
     right_for_sequences="loss_type = grpo",
     sapo_keys=("sapo_temperature_pos", "sapo_temperature_neg"),
     precise="set cast_lm_head_to_fp32 (untied heads) or bf16: false",
+    renamed={"use_liger_loss": "use_liger_kernel", "torch_dtype": "dtype"},
+    older_list="older_keys.txt",
     other_files=lambda values: ["config"] if values.get("config") is not None else [],
 )

@@ -7,7 +7,7 @@ from entclip.integrations.lint.liveness import liveness
 from entclip.integrations.lint.rules import rule
 from entclip.integrations.lint.values import is_number, shown
 
-__all__ = ["cispo_bound", "delta_below_high"]
+__all__ = ["cispo_bound", "delta_below_high", "older_version"]
 
 
 @rule("trl-cispo-bound", "error", "trl")
@@ -107,3 +107,15 @@ def _singleton(config: TrainerConfig) -> str | None:
     if config.group_size.value != 1:
         return None
     return "num_generations = 1: TRL refuses groups of one, whose advantage is 0. Set it to 2 or more."
+
+
+@rule("older-version", "warn", "trl")
+def older_version(config: TrainerConfig) -> str | None:
+    """Say that defaults have changed since the version whose keys are used, where one that changed is left unset."""
+    moved = [key for key in ("loss_type", "beta") if not config.get(key).explicit]
+    if not config.renamed or not moved:
+        return None
+    return (
+        f"{', '.join(config.renamed[:3])}: keys that an earlier TRL or transformers had. What is called a default is that of "
+        f"1.16.0; {' and '.join(moved)} had another one before (loss_type grpo, then bnpo; beta 0.04). Set what matters."
+    )

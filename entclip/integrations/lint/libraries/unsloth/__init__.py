@@ -21,5 +21,6 @@ UNSLOTH = replace(
     build=build,
     deciding=("unsloth_num_chunks", "unsloth_grpo_mini_batch", "unsloth_logit_chunk_multiplier", "vllm_sampling_params"),
     python_modules=("unsloth",),
+    older_list=None,
     passes_on=TRL,
 )
