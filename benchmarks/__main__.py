@@ -17,11 +17,7 @@ import argparse
 import importlib
 import sys
 
-<<<<<<< HEAD
-NAMES = ("sampled", "kernels", "reduced", "head", "llm", "ledger")
-=======
-NAMES = ("sampled", "kernels", "reduced", "head", "logs", "llm")
->>>>>>> 42ce3f9 (Lint: a share of the training, of the data or of the gradients is no ratio clip; keys of an earlier TRL are known as such; fuzzing runs whole in the nightly suite; what two libraries declare alike has one home; benchmark of logs)
+NAMES = ("sampled", "kernels", "reduced", "head", "logs", "llm", "ledger")
 ON_DEVICE = ("kernels", "head")
 
 

@@ -195,7 +195,7 @@ def _plan(spec: Spec, machine: Machine, out: Path | None, output: Output) -> Non
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="sampled, kernels, reduced, head, logs, llm.", show_default="all of them")
+        list[str] | None, typer.Argument(help="sampled, kernels, reduced, head, logs, llm, ledger.", show_default="all of them")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="cpu or cuda, for kernels and head.", show_default="each its own")
