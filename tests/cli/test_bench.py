@@ -20,7 +20,8 @@ def _entclip(monkeypatch, *arguments):
 
 def test_unknown_benchmark_is_bad_input(monkeypatch, capfd):
     assert _entclip(monkeypatch, "bench", "fast") == 2
-    assert "no benchmark is called 'fast': choose from sampled, kernels, reduced, head, logs, llm, ledger" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "no benchmark is called 'fast': choose from sampled, kernels, reduced, head, logs, llm, ledger" in said
 
 
 def test_installed_package_says_where_they_are(monkeypatch, capfd, tmp_path):
