@@ -49,5 +49,7 @@ class SapoTrinity(Objective):
 
 def _gate(ratio: Array, tau: float) -> Array:
     xp = namespace(ratio)
-    # tanh does not overflow where exp does: sigmoid(x) = (1 + tanh(x/2))/2.
-    return (2 / tau) * (1 + xp.tanh(tau * (ratio - 1) / 2))
+    # The exponent is never positive, so nothing overflows; 1 + tanh, the other way to that, cancels far below the ratio 1.
+    at = tau * (ratio - 1)
+    small = xp.exp(-xp.abs(at))
+    return (4 / tau) * xp.where(at < 0, small, xp.ones_like(small)) / (1 + small)
