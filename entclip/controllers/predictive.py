@@ -21,6 +21,7 @@ _SIDES = ("low", "high")
 _PLACES = np.linspace(0.0, 1.0, 801)
 _WIDEST = 3.0  # |log r| of a width that clips next to nothing
 _SPREAD = math.log(10.0)  # of both edges from the arm's own, in either direction
+_STILL = 1e-3  # |log r| of both edges that let the first update of a rollout through and next to nothing after it
 
 
 @dataclass()
@@ -30,7 +31,8 @@ class Predictive(Controller):
     F(eps_low, eps_high) = D + C_low(eps_low) + C_high(eps_high), nats per rollout. C is what a side did in the last rollout, for
     other widths by the measured noise of the log-ratios and the worth of what it clipped (response.py): the signs of the gaps are
     measured, not assumed. D is everything else. Both are smoothed over rollouts. Of several solutions the nearest is taken. Where
-    no width gives the wanted change the one that comes nearest is, and the column can_hold is 0.
+    no width gives the wanted change the one that comes nearest is, and the column can_hold is 0. With "both" that may be to stand
+    still: edges so tight that of the K updates of a rollout only the first acts, whose change is taken as D/K.
 
     target: nats; None is the entropy at the start. sides: what moves; "both" moves both edges by one factor, each tighter where
     what it clips is worth the wanted sign and wider where it is not. memory: share of the old value in the smoothing. least:
@@ -56,7 +58,8 @@ class Predictive(Controller):
         if self.sides != "both":
             edge = min(max(own[self.sides], self.least), _WIDEST)
             place = math.log(edge / self.least) / math.log(_WIDEST / self.least)
-        memory = {"place": place, "target": self.aim(entropy), "can_hold": 1.0, "trend": math.nan}
+        memory = {"place": place, "target": self.aim(entropy), "can_hold": 1.0, "trend": math.nan, "still": 0.0}
+        memory |= {"promised": math.nan, "bias": 0.0}
         for side in _SIDES:
             memory |= {f"{side}_own": own[side], f"{side}_edge": own[side], f"{side}_scale": 1.0, f"{side}_worth": math.nan}
         return memory
@@ -68,8 +71,16 @@ class Predictive(Controller):
         new = memory | {"trend": self._smoothed(memory["trend"], rest)}
         for side, found in sides.items():
             new |= {f"{side}_worth": self._smoothed(memory[f"{side}_worth"], found.worth), f"{side}_scale": found.scale}
-        new |= self._solved(new, sides, memory["target"] - observed.entropy - new["trend"])
+        wanted = memory["target"] - observed.entropy
+        if not math.isnan(memory["promised"]):
+            change = math.fsum(row["measured"] for row in observed.rows)
+            new["bias"] = self._smoothed(memory["bias"], change - memory["promised"])
+        new |= {"still": 0.0} | self._solved(new, sides, wanted - new["trend"] - new["bias"])
         edges = self._edges(new, np.asarray(new["place"]))
+        first = new["trend"] / len(observed.rows)
+        if new["can_hold"] == 0 and self.sides == "both" and abs(first - wanted) < new["miss"]:
+            new["still"], edges = 1.0, {side: np.asarray(_STILL) for side in _SIDES}
+        new["promised"] = wanted if new["can_hold"] == 1 else math.nan
         return new | {f"{side}_edge": float(edges[side]) for side in _SIDES}
 
     def _smoothed(self, old: float, new: float) -> float:
@@ -78,7 +89,7 @@ class Predictive(Controller):
         return self.memory * old + (1 - self.memory) * new
 
     def _solved(self, memory: Memory, sides: dict[str, SideResponse], wanted: float) -> Memory:
-        """Edges whose clip terms add up to `wanted` nats, or come nearest, and whether some do."""
+        """The place of edges whose clip terms add up to `wanted` nats, or come nearest; whether some do, and by how much not."""
         clips = [not math.isnan(sides[side].worth) for side in self._moved]
         known = [not math.isnan(memory[f"{side}_worth"]) for side in self._moved]
         if not any(known):
@@ -93,10 +104,15 @@ class Predictive(Controller):
         if len(crossings) > 0:
             k = crossings[np.argmin(np.abs(_PLACES[crossings] - memory["place"]))]
             rise = float(excess[k + 1] - excess[k])
-            return {"place": float(_PLACES[k] + (_PLACES[1] * -excess[k] / rise if rise != 0 else 0.0)), "can_hold": 1.0}
+            return {
+                "place": float(_PLACES[k] + (_PLACES[1] * -excess[k] / rise if rise != 0 else 0.0)),
+                "can_hold": 1.0,
+                "miss": 0.0,
+            }
         if not any(clips):  # what is known of their worth is old: look again
             return self._probe(sides) | {"can_hold": 0.0}
-        return {"place": float(_PLACES[np.argmin(np.abs(excess))]), "can_hold": 0.0}
+        size = np.abs(excess)
+        return {"place": float(_PLACES[np.argmin(size)]), "can_hold": 0.0, "miss": float(np.min(size))}
 
     @property
     def _moved(self) -> tuple[str, ...]:
@@ -106,8 +122,8 @@ class Predictive(Controller):
         """Edges that clip something, where nothing was clipped: at the noise of the rollout."""
         edge = min(max(float(np.max(sides["low"].noise)), self.least), _WIDEST)
         if self.sides == "both":
-            return {"place": 0.5, "low_own": edge, "high_own": edge, "can_hold": 1.0}
-        return {"place": math.log(edge / self.least) / math.log(_WIDEST / self.least), "can_hold": 1.0}
+            return {"place": 0.5, "low_own": edge, "high_own": edge, "can_hold": 1.0, "miss": 0.0}
+        return {"place": math.log(edge / self.least) / math.log(_WIDEST / self.least), "can_hold": 1.0, "miss": 0.0}
 
     def _edges(self, memory: Memory, place: np.ndarray) -> dict[str, np.ndarray]:
         """Both edges in |log r| at places from 0 to 1: of one side that moves from the tightest on, of both from what lowers

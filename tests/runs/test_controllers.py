@@ -212,6 +212,34 @@ def test_predictive_says_where_no_width_holds() -> None:
     assert updated(rule, CLIP, 1.9, rows=unclipped)["low_edge"] == pytest.approx(0.2)  # looks at the noise of the rollout
 
 
+def test_predictive_takes_back_what_it_promised_too_much() -> None:
+    """Two rollouts with the same books: the one that changed less than was promised is answered with more clipping."""
+    rule = Predictive(memory=0.0)
+    memory = rule.update(rule.start(CLIP, 2.0), Observed(0, 9, 1.995, rows_of(measured=0.0, curvature=0.0)))
+    assert memory["can_hold"] == 1.0
+    assert memory["promised"] == pytest.approx(0.005)
+    rows = rows_of(measured=-0.0005, curvature=0.0)
+    kept, missed = (rule.update(memory | {"promised": promised}, Observed(1, 9, 1.995, rows)) for promised in (-0.003, 0.0))
+    assert kept["bias"] == 0.0
+    assert missed["bias"] == pytest.approx(-0.003)
+    assert missed["low_edge"] < kept["low_edge"]
+
+
+def test_predictive_stands_still_where_that_is_nearer_than_any_width() -> None:
+    """A trend that no width can meet, and a target near where the entropy stands; of six updates the first alone would act."""
+    rows = rows_of(measured=-0.5, curvature=0.0)
+    trend = math.fsum(row["measured"] for row in rows)
+    both = Predictive(sides="both")
+    lost = both.update(both.start(CLIP, 2.0), Observed(0, 9, 1.9, rows))
+    assert (lost["can_hold"], lost["still"]) == (0.0, 1.0)
+    assert abs(trend / 6 - 0.1) < lost["miss"]
+    assert both.settings(lost) == pytest.approx({"low": 1e-3, "high": 1e-3}, rel=1e-3)
+    above = both.update(both.start(CLIP, 2.0), Observed(0, 9, 12.0, rows))  # far above: to fall is what is wanted
+    assert (above["can_hold"], above["still"]) == (0.0, 0.0)
+    one = Predictive()
+    assert one.update(one.start(CLIP, 2.0), Observed(0, 9, 1.9, rows))["still"] == 0.0
+
+
 @pytest.fixture(scope="module")
 def held() -> Ledger:
     """One run with common random numbers: no controller, and three rules."""
