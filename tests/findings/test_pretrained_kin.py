@@ -81,6 +81,9 @@ def test_what_accounted_pairs_say(ledger):
     weight = [step["pi_low"] for step in steps]
     gaps = [step["gap_low"] or 0.0 for step in steps]
     assert found["gap_low"] == pytest.approx(np.average(gaps, weights=weight), rel=1e-9)
+    seen = [step["gap_low"] for step in steps if step["pi_low"] > 0]
+    assert found["negative_low"] == (sum(gap < 0 for gap in seen), len(seen))
+    assert 0 < len(seen) < len(steps)  # before the first step nothing is beyond the bound
     assert found["minus_none"] is None
     assert decide(spec, ledger[1])["arms"]["low_only"]["gap_high"] is None
     first = found["updates"][1]

@@ -12,13 +12,14 @@ from entclip.experiments.experiment import Experiment
 from entclip.findings.pretrained.parts import parts_of
 from entclip.findings.pretrained.records import Key, Record, pairs_of, runs_of, signs_of
 
-__all__ = ["contrast", "decide", "pairs_needed", "whole_pairs"]
+__all__ = ["contrast", "decide", "pairs_needed", "quantile", "whole_pairs"]
 
 _LEVEL = 0.99
 _MOST = 10_000  # pairs; beyond it nobody waits
 
 
-def _quantile(units: int) -> float:
+def quantile(units: int) -> float:
+    """Return half of the 99 % interval (Student's t) of a mean over so many units, in standard errors."""
     from scipy import stats
 
     return float(stats.t.ppf((1 + _LEVEL) / 2, units - 1))
@@ -27,7 +28,7 @@ def _quantile(units: int) -> float:
 def pairs_needed(mean: float, spread: float) -> int | None:
     """Return the fewest pairs whose 99 % interval (Student's t) would exclude 0, if mean and standard deviation of a pair are as
     measured; None for over ten thousand."""
-    sizes = (n for n in range(2, _MOST + 1) if _quantile(n) * spread < abs(mean) * math.sqrt(n))
+    sizes = (n for n in range(2, _MOST + 1) if quantile(n) * spread < abs(mean) * math.sqrt(n))
     return next(sizes, None)
 
 
@@ -38,7 +39,7 @@ def contrast(values: Sequence[float]) -> dict[str, Any]:
     if n < 2:
         return out | {"se": None, "half_99": None, "verdict": "undecided", "pairs_needed": None}
     spread = float(x.std(ddof=1))
-    half = _quantile(n) * spread / math.sqrt(n)
+    half = quantile(n) * spread / math.sqrt(n)
     decided = abs(x.mean()) > half
     verdict = ("raises" if x.mean() > 0 else "lowers") if decided else "undecided"
     needed = pairs_needed(float(x.mean()), spread)

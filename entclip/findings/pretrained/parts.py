@@ -19,7 +19,8 @@ def parts_of(records: Sequence[Mapping[str, Any]], pairs: int) -> dict[str, Any]
 
     `parts`: of each cause and of curvature and remainder the sum over the updates of a rollout, mean over rollouts, nats, and
     `parts_by_pair` the same pair by pair. `gap_low`, `gap_high`: over all updates, weighted by the probability beyond the bound
-    (None where nothing was). `updates`: first order, curvature and measured change of each. `identity`: the largest distance of
+    (None where nothing was); `negative_low`, `negative_high`: of how many updates the gap was below 0, and of how many there was
+    one. `updates`: first order, curvature and measured change of each. `identity`: the largest distance of
     the causes from <grad H, step>. `noise`: rms of log(pi/pi_old) by pi_old, with the smallest and largest of a run.
 
     Args:
@@ -35,6 +36,7 @@ def parts_of(records: Sequence[Mapping[str, Any]], pairs: int) -> dict[str, Any]
         "parts": {name: float(np.mean(values)) for name, values in by_pair.items()},
         "parts_by_pair": {name: values.tolist() for name, values in by_pair.items()},
         **{f"gap_{side}": _gap(steps, side) for side in ("low", "high")},
+        **{f"negative_{side}": _negative(steps, side) for side in ("low", "high")},
         "updates": [
             {
                 "first": math.fsum(step[name] for name in causes_in(step)),
@@ -51,6 +53,11 @@ def parts_of(records: Sequence[Mapping[str, Any]], pairs: int) -> dict[str, Any]
 def _gap(steps: Sequence[Mapping[str, Any]], side: str) -> float | None:
     mass, beyond = (math.fsum(step[f"{name}_{side}"] for step in steps) for name in ("mass", "pi"))
     return mass / beyond if beyond > 0 else None
+
+
+def _negative(steps: Sequence[Mapping[str, Any]], side: str) -> tuple[int, int]:
+    gaps = [step[f"mass_{side}"] for step in steps if step[f"pi_{side}"] > 0]
+    return sum(gap < 0 for gap in gaps), len(gaps)
 
 
 def _pooled(laws: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:

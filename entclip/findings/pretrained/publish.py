@@ -48,6 +48,12 @@ def gather(records: Path | None, before: dict[str, Any]) -> dict[str, Any]:
             data[name] = before[name]
         else:
             data[name] = decide(experiment, {}) | {"planned": pairs_of(experiment)}
+    simulated = None if records is None else records / "beside" / "beside.json"
+    if simulated is not None and simulated.exists():
+        with open_file(simulated, "Give the folder of records.") as (file, _):
+            data["beside"] = json.loads(file.read())
+    elif "beside" in before:
+        data["beside"] = before["beside"]
     if not data[HEADLINE]["pairs"]:
         raise SpecError(f"{HEADLINE}: no pair is finished, so that there is nothing to publish: make smollm2 measures them.")
     return data

@@ -1,0 +1,64 @@
+"""The simulators beside the pretrained model, as the page shows them: which of them has its signs and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from entclip.findings.pretrained.decide import quantile
+from entclip.findings.tables import markdown_table
+
+__all__ = ["compared"]
+
+_NAMES = {"head": "last layer", "table": "tables", "law": "noise as given"}
+_SIDES = ("low", "high")
+
+
+def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: Mapping[str, Any] | None) -> str:
+    """Write what `beside` found next to the headline's differences and, where there are accounted pairs, next to their terms."""
+    if found is None:
+        return (
+            "Not measured: `python -m entclip.findings.pretrained.beside --law docs/data/pretrained.json` runs the simulators "
+            "from this model's contexts."
+        )
+    names = [name for name in _NAMES if name in found]
+    arms = [arm for arm in head["arms"] if arm != "none" and arm in found[names[0]]["arms"]]
+    whole = [
+        (f"`{arm}`", _change(head["arms"][arm]["minus_none"]), *(_clips(found[n]["arms"][arm]) for n in names)) for arm in arms
+    ]
+    parts = ["*Clip terms of the simulators, low and high side together, beside the model's change minus none:*"]
+    parts.append(markdown_table(("arm", "model, minus none", *(_NAMES[n] for n in names)), whole))
+    rows = [
+        (f"`{arm}`", side, _accounted(ledger, arm, side), *(_term(found[n]["arms"][arm], side) for n in names))
+        for arm in arms
+        for side in _SIDES
+        if found[names[0]]["arms"][arm][f"clip_fraction_{side}"] > 0
+    ]
+    parts.append("*Side by side: the term in nats, and the share of tokens clipped:*")
+    parts.append(markdown_table(("arm", "side", "model, accounted pairs", *(_NAMES[n] for n in names)), rows))
+    return "\n\n".join(parts)
+
+
+def _change(minus: Mapping[str, Any]) -> str:
+    return f"{minus['mean']:+.4f} ± {minus['half_99']:.4f}"
+
+
+def _clips(arm: Mapping[str, Any]) -> str:
+    """Write the sum of both terms; the errors of its parts add up, however they are correlated."""
+    value = arm["clip_low"] + arm["clip_high"]
+    if "units" not in arm:  # a prediction, which is not sampled
+        return f"{value:+.4f}"
+    return f"{value:+.4f} ± {quantile(arm['units']) * sum(arm[f'clip_{side}_se'] for side in _SIDES):.4f}"
+
+
+def _term(arm: Mapping[str, Any], side: str) -> str:
+    return f"{arm[f'clip_{side}']:+.4f} ({100 * arm[f'clip_fraction_{side}']:.2f} %)"
+
+
+def _accounted(ledger: Mapping[str, Any] | None, arm: str, side: str) -> str:
+    if not ledger or arm not in ledger["arms"]:
+        return ""
+    own = ledger["arms"][arm]
+    values = own["parts_by_pair"][f"clip_{side}"]
+    pairs = ", ".join(f"{value:+.4f}" for value in values)
+    return f"{own['parts'][f'clip_{side}']:+.4f} ({100 * own[f'clip_fraction_{side}']:.2f} %; by pair {pairs})"
