@@ -113,8 +113,9 @@ def _accounted(found: Mapping[str, Any] | None) -> str:
         "over pairs and signs, nats over the rollout; gaps of all updates, weighted by the probability beyond the bound.",
         _parts(arms),
         f"First order and curvature miss the measured change of an update by at most {worst:.1e} nats, and the causes add up to "
-        f"⟨∇H, step⟩ within {identity:.1e}: float32 rounds the weights' steps, and the first, the same for all of them, alike.{share}",
-        f"The gap was below 0 {_negative(arms)}: where it is, a clip moves entropy the other way (T6).",
+        f"⟨∇H, step⟩ within {identity:.1e}: float32 rounds the weights' steps, and the first, the same for all of them, alike."
+        f"{share}",
+        f"The gap was below 0 {_negative(arms)}: where it is, the clip of a table moves entropy the other way (T6).",
         f"The noise of log r after the rollout, by $\\pi_{{old}}$, arm `{first}` (smallest and largest of a run in brackets):",
         _noise(arms[first]["noise"]),
     )
