@@ -55,6 +55,7 @@ LOSSES = [
 def test_every_loss_has_the_gradient_that_the_ledger_takes_apart(tmp_path, loss_type, level):
     options = {"epsilon_high": 1.3} if loss_type == "cispo" else {}
     options |= {"epsilon": 0.02} if level == "sequence" and loss_type != "cispo" else {}
+    options["scale_rewards"] = {"bnpo": "batch", "dr_grpo": "none"}.get(loss_type, "group")
     trainer = tiny_trainer(
         tmp_path,
         loss_type=loss_type,
