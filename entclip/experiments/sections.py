@@ -141,10 +141,11 @@ class AutoregressiveSpec(_Part):
 
     @model_validator(mode="after")
     def _bounded(self) -> AutoregressiveSpec:
-        if self.vocab**self.length > 65_536:
+        # Two actions make more sequences than that at a length of 17; the power of two large numbers itself never ends.
+        if self.length > 16 or self.vocab**self.length > 65_536:
             raise ValueError(
-                f"policy.vocab ** policy.length is {self.vocab**self.length}: every sequence is an outcome here, at most 65536 "
-                "of them. Use a smaller vocabulary or length."
+                f"policy.vocab ** policy.length is {self.vocab} ** {self.length}: every sequence is an outcome here, at most "
+                "65536 of them. Use a smaller vocabulary or length."
             )
         return self
 
