@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 import typer
@@ -87,6 +88,10 @@ def _code_of(error: BaseException) -> int:
         detail = next(iter(str(error).splitlines()), "")
         cause = f"error: out of memory{f' ({detail})' if detail else ''}"
         return _say(f"{cause}. Use fewer contexts, replicas or actions, a smaller batch, or a machine with more.", BAD_INPUT)
+    if isinstance(error, EOFError) and str(error).startswith("marshal data"):
+        # Python keeps half of a compiled module where the disk was full, and reads that ever after.
+        place = Path(__file__).parents[1]
+        return _say(f"error: a module that Python had compiled is cut off: delete the folders __pycache__ in {place}.", STORAGE)
     if isinstance(error, ValueError) or (isinstance(error, ImportError) and "install" in str(error)):
         return _say(f"error: {error}", BAD_INPUT)
     import traceback

@@ -56,6 +56,12 @@ def ends(error, monkeypatch, capsys):
         (RuntimeError("can't start new thread"), 2, "error: out of memory (can't start new thread)"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
         (SpecError("x" * 5000 + " is no file"), 2, "error: " + "x" * 100 + "..." + "x" * 60 + " is no file\n"),
+        (
+            EOFError("marshal data too short"),
+            74,
+            "error: a module that Python had compiled is cut off: delete the folders __pycache__",
+        ),
+        (EOFError("another"), 70, "internal error: please report it with the lines above.\n"),
         (RuntimeError("a defect"), 70, "internal error: please report it with the lines above.\n"),
         (ImportError("no module named x"), 70, "internal error: please report it with the lines above.\n"),
     ],
