@@ -177,7 +177,7 @@ def test_python_on_the_pages_runs(source: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(base, "_KINDS", dict(base._KINDS))  # an objective that a page defines is not every test's
     test = doctest.DocTestParser().get_doctest(python_source(source), {}, source.name, str(source), 0)
     report: list[str] = []
-    doctest.DocTestRunner(Lenient(), optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=report.append)
+    doctest.DocTestRunner(Lenient(), verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=report.append)
     assert "".join(report) == ""
 
 
@@ -212,7 +212,7 @@ def test_examples_of_the_extensions(name: str) -> None:
     tests = [t for t in finder.find(module, name, module=False, globs=vars(module)) if t.examples]
     assert tests
     for test in tests:
-        doctest.DocTestRunner().run(test, out=report.append)
+        doctest.DocTestRunner(verbose=False).run(test, out=report.append)
     assert "".join(report) == ""
 
 
