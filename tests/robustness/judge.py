@@ -21,6 +21,7 @@ _RAW = re.compile(
 _LONG = re.compile(r"about ([\d,.e+]+) (minute|hour|day|year)s?\b(?! left)")
 _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0, "year": 31_557_600.0}
 _LARGE = re.compile(r"about [\d,.e+]+ [GT]iB of memory")
+_LEFT = re.compile(r" in (?:\d+ h )?(?:\d+ min )?(?:\d+ s)?, about (\d+) s left$", re.MULTILINE)
 _STEP = re.compile(r"^.*: ([\d,]+ of [\d,]+ in .*, about .* left|.* so far\))$", re.MULTILINE)
 _NUMBER = re.compile(r"(?<![\w.\"'/=:-])(nan|[+-]inf)(?![\w.\"'/])", re.IGNORECASE)
 
@@ -61,8 +62,12 @@ def _unforeseen(case: Case, outcome: Outcome) -> list[str]:
         # What is foreseen above the memory that a command may write is refused, unless the case gave it more.
         return [] if "data" in case.limits and _LARGE.search(outcome.err) else [stopped]
     said = _LONG.search(outcome.err)
-    if outcome.ended != "time" or not said:
+    if outcome.ended != "time":
         return [stopped]
+    if not said:
+        # Below a minute nothing is announced; what is left by its own account is then seconds.
+        moving = _LEFT.search(outcome.err) and outcome.silent < outcome.seconds / 2
+        return [] if moving else [stopped]
     if float(said[1].replace(",", "")) * _SECONDS[said[2]] < case.limits.get("cpu", CPU_SECONDS):
         return [f"{stopped}, later than the {said[0]} that it had said"]
     if not _STEP.search(outcome.err):

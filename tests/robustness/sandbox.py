@@ -153,6 +153,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own pool takes a GiB of addresses, which counts against DATA
         "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # under a limit on sizes Python leaves half a file, which breaks later starts
     }
     return {**kept, **fixed, **extra}
 
@@ -204,7 +205,8 @@ class Sandbox:
             **limits,
         }
         answer = self.server(case.torch, case.posix).ask(request)
-        text = {n: p.read_bytes().decode("utf-8", "replace") if p.exists() else "" for n, p in streams.items()}
+        encoding = case.env.get("PYTHONIOENCODING") or "utf-8"  # the POSIX locale's is a part of it
+        text = {n: p.read_bytes().decode(encoding, "replace") if p.exists() else "" for n, p in streams.items()}
         if not case.fresh:  # what a binding says when a forked interpreter ends
             text["stderr"] = text["stderr"].partition("nanobind: leaked")[0]
         measured = (answer[name] for name in ("ended", "peak", "seconds", "silent"))

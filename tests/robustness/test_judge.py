@@ -10,6 +10,7 @@ from tests.robustness.sandbox import RESIDENT, Case, Outcome
 WORD = "x: predicting: about 3 minutes\n"
 STEP = "x: predicting: 2 of 40 in 9 s, about 3 min 0 s left\n"
 NOTE = "x: predicting: both, part 1, update 30 of 4000 (1 min 9 s so far)\n"
+SHORT = "x: predicting\nx: predicting: 12 of 20 in 18 s, about 12 s left\n"
 LARGE = "x: 9 updates, about 2 hours, about 7.3 GiB of memory\n"
 
 
@@ -17,7 +18,7 @@ def _found(err: str, *, ended: str = "time", silent: float = 2.0, limits: dict[s
     return faults(Case("judged", ("predict", "x.toml"), limits=limits or {}), Outcome(-9, "", err, ended, RESIDENT, 24.0, silent))
 
 
-@pytest.mark.parametrize("err", [WORD + STEP, WORD + NOTE, "x: about 3 years\n" + STEP + NOTE])
+@pytest.mark.parametrize("err", [SHORT, WORD + STEP, WORD + NOTE, "x: about 3 years\n" + STEP + NOTE])
 def test_a_long_run_that_was_announced_and_moves_on_is_right(err: str) -> None:
     assert _found(err) == []
 
@@ -26,6 +27,7 @@ def test_a_long_run_that_was_announced_and_moves_on_is_right(err: str) -> None:
     ("err", "options", "kind"),
     [
         ("", {}, "time: stopped"),
+        (SHORT, {"silent": 14.0}, "time: stopped"),
         (STEP + NOTE, {}, "time: stopped"),  # "about 3 min left" is no word beforehand
         (WORD, {}, "hang: "),
         (WORD + STEP, {"silent": 14.0}, "hang: "),
