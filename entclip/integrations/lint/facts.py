@@ -14,7 +14,7 @@ from typing import Any
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.values import Unresolved, is_number, shown
 
-__all__ = ["TO_ENGINE", "Fact", "Reader", "TrainerConfig", "Updates", "either", "stated"]
+__all__ = ["Fact", "Reader", "TrainerConfig", "Updates", "either", "stated"]
 
 TO_ENGINE = "ratio to the engine"  # instead of a correction for the mismatch: what the ratio is taken to holds it
 
