@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.trl_settings import trl_settings
 from entclip.engines.base import Directive
 from entclip.engines.llm.engine import LlmEngine
 from entclip.engines.llm.language import Language, load_language
@@ -52,7 +53,7 @@ def trl_updates() -> Callable[[], float] | None:
         return None
     from datasets import Dataset
     from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
     language = load_language("tiny", "cpu", "float32")
     steps: list[float] = []
@@ -68,28 +69,15 @@ def trl_updates() -> Callable[[], float] | None:
     def run() -> float:
         steps.clear()
         with tempfile.TemporaryDirectory() as folder:
-            config = GRPOConfig(
-                output_dir=folder,
-                use_cpu=True,
-                bf16=False,
+            config = trl_settings(
+                folder,
                 num_generations=8,
                 per_device_train_batch_size=BATCH,
                 steps_per_generation=MINIBATCHES,
                 max_steps=2 * MINIBATCHES,
                 max_completion_length=TOKENS,
-                beta=0.0,
-                epsilon=0.2,
-                scale_rewards="none",
                 learning_rate=2e-4,
-                lr_scheduler_type="constant",
-                max_grad_norm=0.0,
                 weight_decay=0.0,
-                gradient_checkpointing=False,
-                temperature=1.0,
-                report_to=[],
-                logging_steps=1000,
-                save_strategy="no",
-                disable_tqdm=True,
             )
             trainer = GRPOTrainer(
                 model=language.model,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks.trl_settings import trl_settings
 from entclip.engines.base import Directive
 from entclip.engines.llm.engine import LlmEngine
 from entclip.engines.llm.respond import respond
@@ -68,7 +69,7 @@ class Trl:
     def speed(self, stream_key: int) -> Speed:
         from datasets import Dataset
         from transformers import TrainerCallback
-        from trl import GRPOConfig, GRPOTrainer
+        from trl import GRPOTrainer
 
         lengths: list[int] = []
         steps: list[float] = []
@@ -87,28 +88,15 @@ class Trl:
         questions = Sums().ask(stream(0, "tasks", 0, stream_key), BATCH * MINIBATCHES // GROUP)
         prompts = [[{"role": "user", "content": question.text}] for question in questions]
         with tempfile.TemporaryDirectory() as folder:
-            config = GRPOConfig(
-                output_dir=folder,
-                use_cpu=True,
-                bf16=False,
+            config = trl_settings(
+                folder,
                 num_generations=GROUP,
                 per_device_train_batch_size=BATCH,
                 steps_per_generation=MINIBATCHES,
                 max_steps=MINIBATCHES,
                 max_completion_length=TOKENS,
-                beta=0.0,
-                epsilon=0.2,
-                scale_rewards="none",
                 learning_rate=RATE,
-                lr_scheduler_type="constant",
-                max_grad_norm=0.0,
                 weight_decay=0.01,
-                gradient_checkpointing=False,
-                temperature=1.0,
-                report_to=[],
-                logging_steps=1000,
-                save_strategy="no",
-                disable_tqdm=True,
             )
             trainer = GRPOTrainer(
                 model=self.model,
