@@ -120,8 +120,8 @@ class Change:
         jumps: further boolean masks at whose edges a gain is not smooth, (..., V).
         extra_plus, extra_minus: weights c/r of a sample with A > 0, with A < 0, beside those that scale with |A|, signed,
             (..., V); a sample with A = 0 has none. For members that need "penalty".
-        survival: chances that a sample with A > 0, with A < 0, is not dropped at random, (..., V), by a coin of its own. For
-            members that need "survival"; gains are those of samples that survive.
+        survival: chances that a sample with A > 0, with A < 0, is not dropped at random, (..., V), by a coin of its own, above
+            0. For members that need "survival", by `with_drops`; gains are those of samples that survive.
         bonus: by cause, "bonus" or "kl_term", the weights w (..., V) of a step that every update takes beside that of its
             samples: per unit learning rate w in the natural geometry and pi (w - E_pi w) in the euclidean one. To ascend a
             function J of the policy, take the w with pi (w - E_pi w) = dJ/dtheta. For members that need "bonus".
@@ -157,6 +157,25 @@ class Change:
         below = low if beyond is None else low | beyond
         plus, minus = (xp.astype(~gone, view.ratio.dtype) for gone in (high, below))
         return cls(SignedGains(plus, minus, plus, minus), low, high, jumps=() if beyond is None else (beyond,))
+
+    def with_drops(self, plus: Array, minus: Array) -> Change:
+        """Return the change of samples that survive with these chances, for A > 0 and A < 0, (..., V).
+
+        Samples that never survive have gains and extra weights of 0 and no coin: they are drawn and counted, so that the books
+        still know what they would have done.
+        """
+        xp = namespace(self.low)
+        signs = []
+        for chance in (plus, minus):
+            some = chance > 0
+            signs.append((xp.where(some, chance, xp.ones_like(chance)), xp.astype(some, chance.dtype)))
+        (keep_plus, any_plus), (keep_minus, any_minus) = signs
+        g = self.gains
+        gains = SignedGains(g.plus * any_plus, g.minus * any_minus, g.plus_sq * any_plus, g.minus_sq * any_minus)
+        dropped = replace(self, gains=gains, survival=Keep(keep_plus, keep_minus))
+        if self.extra_plus is None:
+            return dropped
+        return replace(dropped, extra_plus=self.extra_plus * any_plus, extra_minus=self.extra_minus * any_minus)
 
     def at(self, some: slice) -> Change:
         """Return the change of some of the actions of a view with one axis."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from entclip.objectives.base import Change, Keep, Objective, Source, View
+from entclip.objectives.base import Change, Objective, Source, View
 from entclip.objectives.widths import check_widths, outside
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
@@ -65,7 +65,7 @@ class ClipCov(Objective):
     def change(self, view: View) -> Change:
         xp = namespace(view.ratio)
         kept = 1 - view.statistics["dropped"] * xp.astype(self._candidates(view), view.ratio.dtype)
-        return replace(Change.dropped(view, *outside(view, self.low, self.high)), survival=Keep(kept, kept))
+        return Change.dropped(view, *outside(view, self.low, self.high)).with_drops(kept, kept)
 
 
 def sample_means(view: View, share: np.ndarray) -> dict[str, np.ndarray]:

@@ -47,8 +47,9 @@ def split_survivors(
 
     Args:
         plus, minus, n_plus, n_minus: sums over the survivors (see `weights_of`), or their expectations k+ E[A+] and k- E[A-].
-        keep: k+ and k-; None where nothing is dropped, which is `split_by_cause`. Of samples that are never kept nothing is left
-            to estimate from, and neither `unclipped` nor `other` has them.
+        keep: k+ and k-; None where nothing is dropped, which is `split_by_cause`. An objective's own chances are above 0
+            (`Change.with_drops`); of samples that a control never keeps nothing is left to estimate from, and neither
+            `unclipped` nor `other` has them.
     """
     parts = split_by_cause(change, plus, minus, n_plus, n_minus)
     if keep is None:

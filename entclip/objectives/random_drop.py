@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
-from entclip.objectives.base import Change, Keep, Objective, View
+from entclip.objectives.base import Change, Objective, View
 from entclip.objectives.widths import nowhere
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -42,5 +41,4 @@ class RandomDrop(Objective):
 
     def change(self, view: View) -> Change:
         one = namespace(view.ratio).ones_like(view.ratio)
-        survival = Keep((1 - self.drop_pos) * one, (1 - self.drop_neg) * one)
-        return replace(Change.dropped(view, *nowhere(view)), survival=survival)
+        return Change.dropped(view, *nowhere(view)).with_drops((1 - self.drop_pos) * one, (1 - self.drop_neg) * one)

@@ -129,6 +129,28 @@ def test_statistics_known_before_the_samples_have_exact_expectations(name: str, 
     assert any(abs(found[part] - none[f"expected_{part}"]) > 1e3 * room for part in PARTS), "falsifier"
 
 
+CERTAIN = {
+    "random_drop": objective("random_drop", drop_pos=1.0, drop_neg=0.1),
+    "clip_cov": objective("clip_cov", ratio=1.0, lower=0.02, upper=0.6),
+}
+
+
+@geometries
+@pytest.mark.parametrize("name", CERTAIN)
+def test_what_a_sample_would_have_done_that_is_always_dropped_is_booked(name: str, geometry: str) -> None:
+    """Of the first update of every outcome: unclipped is that of no objective at all, and the drop is `other`."""
+    learned = {"kind": "table", "values": [1.0, 0.0, 0.5]}
+    update = two_updates(geometry, CERTAIN[name]).update.model_dump() | {"minibatches": 1}
+    found, none = (
+        run(two_updates(geometry, member, update=update, reward=learned), "exact").summary()["arms"]["a"]
+        for member in (CERTAIN[name], objective("none"))
+    )
+    assert abs(found["unclipped"] - none["unclipped"]) <= 1e-12
+    assert abs(found["expected_unclipped"] - none["unclipped"]) <= 1e-12
+    assert abs(found["other"]) > 1e-4, "something is dropped"
+    assert abs(found["other"] - found["expected_other"]) <= 1e-12
+
+
 @pytest.mark.parametrize("engine", ["exact", "sampled"])
 @pytest.mark.parametrize("name", SOURCES)
 def test_statistics_of_the_same_batch_have_none(name: str, engine: str) -> None:
