@@ -1,4 +1,5 @@
-"""T6: under a random reward the two gaps decide the signs; Theorems 1 and 2 of Park et al. and their condition."""
+"""T6: under a random reward the two gaps decide the signs; our form of Theorems 1 and 2 of Park et al., and their
+condition. Their print was not compared line by line."""
 
 from __future__ import annotations
 
@@ -93,13 +94,14 @@ def _paper(p: Proof) -> None:
     mu, nu, pk, qk, eta, visits = sp.symbols("mu nu p_k q_k eta d", positive=True)
     mean_q, q_low, q_high = sp.symbols("EQ EQ_X EQ_Y", real=True)
     p.say(
-        "The paper's form: mu = P(A > 0), nu = E[A | A > 0], so mu nu = E[A+] = M, Q = -kappa, p_k = pi(LOW), q_k = pi(HIGH), X "
-        "and Y the clipped sets; its condition for the slogan is "
-        "E[Q] >= E[Q|X] and E[Q] >= E[Q|Y]. Theorem 1 (policy gradient) has d(s) beside eta, Theorem 2 (natural) has not."
+        "Our form of the paper's Theorems 1 and 2, in its symbols and not compared line by line with its print: mu = P(A > 0), "
+        "nu = E[A | A > 0], so mu nu = E[A+] = M, Q = -kappa, p_k = pi(LOW), q_k = pi(HIGH), X and Y the clipped sets; the "
+        "condition for the slogan is E[Q] >= E[Q|X] and E[Q] >= E[Q|Y]. Theorem 1 (policy gradient) has d(s) beside eta, "
+        "Theorem 2 (natural) has not."
     )
     theirs = eta * visits * mu * nu * (pk * (mean_q - q_low) - qk * (mean_q - q_high))
     ours = eta * visits * mu * nu * (pk * (-q_low - -mean_q) - qk * (-q_high - -mean_q))
-    p.equal("Their statement and ours are the same expression, term by term.", theirs, ours, "symbolic", name=r"\Delta H")
+    p.equal("That form and T6 are the same expression, term by term.", theirs, ours, "symbolic", name=r"\Delta H")
 
 
 def _counterexample(p: Proof) -> None:

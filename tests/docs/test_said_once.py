@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
+from entclip import load
 from entclip.cli.app import app
 from tests.prose import plain, sentences, signs_read
 
@@ -113,6 +114,10 @@ def test_theorems_whose_print_was_not_compared_are_called_our_form() -> None:
         for sentence in re.split(r"(?<=[.|])\s", plain(path.read_text())):
             if "T6" in sentence and re.search(r"Theorems? [12]", sentence):
                 assert "our form" in sentence, (path.name, sentence)
+    for name in ("theorem1", "theorem2"):
+        assert "Our form (T6) of Theorem" in load(name).description
+    assert "our form of Theorems 1 and 2" in (ROOT / "theory" / "random_reward.py").read_text()
+    assert "Our form of the paper's Theorems 1 and 2" in (DOCS / "proofs.md").read_text()
 
 
 def test_faq_counts_the_ways_that_it_lists() -> None:
