@@ -25,7 +25,7 @@ def compare(
         typer.Option(
             "--objectives",
             metavar="NAME,NAME",
-            help='Objectives, the first for reference: "clip,gppo,clip(low=.2,high=.28)".',
+            help='Objectives, the first for reference: "clip,sapo,clip(low=.2,high=.28)".',
             show_default="two runs",
         ),
     ] = None,

@@ -55,7 +55,7 @@ def drift(
         typer.Option(
             "--objective",
             metavar="NAME",
-            help='Objectives in the place of the six clip settings: "gppo,clip(low=.1)"; `entclip objectives` lists them.',
+            help='Objectives in the place of the six clip settings: "sapo,clip(low=.1)"; `entclip objectives` lists them.',
             show_default="six clip settings",
         ),
     ] = None,
