@@ -86,7 +86,8 @@ def shown(value: Any) -> str:
 def reworded(error: ValidationError, schema: Mapping[str, Any], data: Any) -> str:
     """Return the findings of a validation, one a line; schema: the JSON schema of what was validated; data: the plain input."""
     findings = error.errors(include_url=False)
-    lines = _once(dict.fromkeys(filter(None, (_finding(each, schema, data) for each in findings[: 4 * _MOST]))))
+    findings = [each for each in findings if not _of_a_branch_not_meant(each)] or findings
+    lines = _once(dict.fromkeys(_finding(each, schema, data) for each in findings[: 4 * _MOST]))
     if len(findings) > _MOST and len(lines) >= _MOST:
         lines = [*lines[:_MOST], f"and {len(findings) - _MOST} more of {len(findings)} findings."]
     return "\n".join(lines)
@@ -101,6 +102,11 @@ def _once(lines: Iterable[str]) -> list[str]:
         out.append(f"{finding}." if known and keys in said else line)
         said.add(keys)
     return out
+
+
+def _of_a_branch_not_meant(found: Mapping[str, Any]) -> bool:
+    """Tell whether a table is called no text, or a text no table: where both are allowed, the other branch says more."""
+    return isinstance(found.get("input"), {"string_type": dict, "model_attributes_type": str}.get(found["type"], ()))
 
 
 def _finding(found: Mapping[str, Any], schema: Mapping[str, Any], data: Any) -> str:
@@ -119,8 +125,6 @@ def _finding(found: Mapping[str, Any], schema: Mapping[str, Any], data: Any) -> 
         )
         given = f" = {context['tag']!r}" if "tag" in context else " is missing"
         return f"{where}.kind{given}: choose one of {kinds}."
-    if kind in ("string_type", "model_attributes_type") and isinstance(value, dict if kind == "string_type" else str):
-        return ""  # the branch of a union that was not meant
     if kind.startswith("missing"):
         return f"{where} is missing: give it."
     if kind == "greater_than_equal" and context["ge"] > 0 and isinstance(value, int | float) and value <= 0:

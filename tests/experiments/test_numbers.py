@@ -100,6 +100,13 @@ def test_sections_report_in_our_words_however_they_are_built() -> None:
         ("policy", {"kind": "snap"}, "policy.kind = 'snap': choose one of 'uniform', 'zipf'"),
         ("policy", {"vocab": 3}, "policy.kind is missing: choose one of 'autoregressive', 'dirichlet'"),
         ("policy", 3, "policy = 3 is not valid: it must be a table of keys."),
+        ("name", {}, "name = an empty table is not valid: it must be text in quotes."),
+        (
+            "policy",
+            {"kind": "file", "path": {"a": 1}},
+            "policy.path = a table of 1 entry is not valid: it must be text in quotes.",
+        ),
+        ("arm", [{"name": {}}], "arm.0.name = an empty table is not valid: it must be text in quotes."),
         ("arm", {"name": "a"}, "arm = a table of 1 entry is not valid: it must be a list."),
         ("arm", [{"low": 0.1}], "arm.0.name is missing: give it."),
         ("arm", [{"name": "a", "lo": 2}], "unknown key arm.a.lo = 2: did you mean arm.a.low?"),

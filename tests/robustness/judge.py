@@ -18,6 +18,7 @@ _RAW = re.compile(
     r"p < 0|\(\) arg is an empty|broadcast|has no attribute|object is not|unsupported operand|list index|invalid literal for|"
     r"NoneType|'>=?' not supported|cannot convert float|math domain|unhashable|validation error"
 )
+_EMPTY = re.compile(r"^error:\s*$|: \.(?: [A-Z]|$)", re.MULTILINE)
 _LONG = re.compile(r"about ([\d,.e+]+) (minute|hour|day|year)s?\b(?! left)")
 _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0, "year": 31_557_600.0}
 _LARGE = re.compile(r"about [\d,.e+]+ [GT]iB of memory")
@@ -90,8 +91,8 @@ def _origin(err: str) -> str:
 
 def _message(outcome: Outcome) -> list[str]:
     text = _STEP.sub("", outcome.err).strip()
-    if not text:
-        return [f"silent: exit {outcome.code} without a word"]
+    if not text or _EMPTY.search(text):
+        return [f"silent: exit {outcome.code} without a word of the cause: {text[-120:]!r}"]
     raw = _RAW.search(text)
     if raw:
         return [f"raw: what a library says, {raw[0]!r}, is no cause, value and fix: {text.splitlines()[-1][:120]!r}"]

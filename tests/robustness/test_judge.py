@@ -44,3 +44,10 @@ def test_what_hangs_or_was_not_said_is_not(err: str, options: dict[str, object],
 def test_more_memory_is_taken_only_where_the_case_gave_it() -> None:
     assert _found(LARGE, ended="memory", limits={"data": 2.0**34}) == []
     assert _found(WORD, ended="memory", limits={"data": 2.0**34})
+
+
+@pytest.mark.parametrize("err", ["", "error:", "x: 2 updates\nerror: \n", "error: x.json is no summary: . Delete it.", STEP])
+def test_an_error_without_a_cause_is_silence(err: str) -> None:
+    (fault,) = faults(Case("judged", ("run", "x.toml")), Outcome(2, "", err, "", RESIDENT, 1.0, 1.0))
+    assert fault.startswith("silent: ")
+    assert faults(Case("judged", ("run", "x.toml")), Outcome(2, "", "error: x = 3: give 2 .. 4.\n", "", RESIDENT, 1.0, 1.0)) == []
