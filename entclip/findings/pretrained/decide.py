@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,8 +29,9 @@ def quantile(units: int) -> float:
 def pairs_needed(mean: float, spread: float) -> int | None:
     """Return the fewest pairs whose 99 % interval (Student's t) would exclude 0, if mean and standard deviation of a pair are as
     measured; None for over ten thousand."""
-    sizes = (n for n in range(2, _MOST + 1) if quantile(n) * spread < abs(mean) * math.sqrt(n))
-    return next(sizes, None)
+    sizes = range(2, _MOST + 1)  # half of the interval falls with their number
+    place = bisect_left(sizes, True, key=lambda n: quantile(n) * spread < abs(mean) * math.sqrt(n))
+    return sizes[place] if place < len(sizes) else None
 
 
 def contrast(values: Sequence[float]) -> dict[str, Any]:

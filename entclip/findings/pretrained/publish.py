@@ -11,7 +11,6 @@ page and figure anew from the data file.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,10 +24,11 @@ from entclip.findings.pretrained.figure import figure
 from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
 from entclip.findings.pretrained.page import beside, render
 from entclip.findings.pretrained.records import pairs_of, read
+from entclip.findings.pretrained.schema import read_beside, read_published
 from entclip.findings.runs import data_of_pairs, read_data, write_data
 from entclip.findings.tables import contrasts_csv
 from entclip.support.errors import DamagedFileError, SpecError
-from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
+from entclip.support.files import prepare_folder, to_json, write_atomic
 
 __all__ = ["gather", "main"]
 
@@ -50,8 +50,7 @@ def gather(records: Path | None, before: dict[str, Any]) -> dict[str, Any]:
             data[name] = decide(experiment, {}) | {"planned": pairs_of(experiment)}
     simulated = None if records is None else records / "beside" / "beside.json"
     if simulated is not None and simulated.exists():
-        with open_file(simulated, "Give the folder of records.") as (file, _):
-            data["beside"] = json.loads(file.read())
+        data["beside"] = read_beside(simulated)
     elif "beside" in before:
         data["beside"] = before["beside"]
     if not data[HEADLINE]["pairs"]:
@@ -70,11 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for folder in (options.docs / "data", options.docs / "figures"):
         prepare_folder(folder)
     store = options.docs / "data" / "pretrained.json"
-    before = {}
-    if store.exists():
-        with open_file(store, "Give --records to make it.") as (file, _):
-            before = json.loads(file.read())
-    data = gather(options.records, before)
+    data = gather(options.records, read_published(store) if store.exists() else {})
     page = render(data)
     write_atomic(store, (to_json(data) + "\n").encode())
     figure(data[HEADLINE], options.docs / "figures" / "pretrained.png")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model, model_validator
 
 from entclip.experiments.experiment import Experiment
+from entclip.findings.pretrained.kin import accounted
+from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import open_file, to_json, write_atomic
+from entclip.support.schema import checked_json
 
 __all__ = ["Key", "Record", "Run", "missing", "pairs_of", "read", "runs_of", "signs_of", "write"]
 
@@ -49,6 +53,56 @@ class Key(NamedTuple):
         return f"{self.run.name}{later}.json"
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Tokens = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Step(_Part):
+    count_plus: _Tokens
+    count_minus: _Tokens
+    clip_count_low: _Tokens
+    clip_count_high: _Tokens
+
+
+class _Record(_Part):
+    pair: _Count
+    arm: str
+    mirror: bool
+    rollout: _Count = 0  # records did not say it while all measurements had one
+    digest: str
+    seconds: FiniteFloat
+    entropy_before: FiniteFloat
+    entropy: FiniteFloat
+    measured: FiniteFloat
+    last: dict[str, FiniteFloat]
+    steps: Annotated[list[_Step], Field(min_length=1)]
+
+
+_BOOKS: dict[str, Any] = dict.fromkeys((*SUMMED, "mass_low", "mass_high", "pi_low", "pi_high", "identity"), (FiniteFloat, ...))
+_BOOKS |= dict.fromkeys(OPTIONAL_CAUSES, (FiniteFloat, Field(default=None)))
+_AccountedStep = create_model("_AccountedStep", __base__=_Step, **_BOOKS)
+
+
+class _Bin(_Part):
+    prob: Annotated[FiniteFloat, Field(gt=0)]
+    rms: FiniteFloat
+
+
+class _AccountedRecord(_Record):
+    steps: Annotated[list[_AccountedStep], Field(min_length=1)]  # type: ignore[assignment]
+    noise: list[_Bin]
+
+    @model_validator(mode="after")
+    def _of_the_same_causes(self) -> _AccountedRecord:
+        if len({frozenset(step.model_fields_set) for step in self.steps}) > 1:
+            raise ValueError("its steps have not the same causes.")
+        return self
+
+
 def pairs_of(experiment: Experiment) -> int:
     """Return the number of independent units: antithetic pairs, or replicas."""
     return experiment.replicas // 2 if experiment.antithetic else experiment.replicas
@@ -77,23 +131,22 @@ def read(out: Path, experiment: Experiment) -> dict[Key, Record]:
 
     Raises: DamagedFileError for a file that is no record; SpecError for one of another experiment.
     """
-    found = {}
+    found, model = {}, _AccountedRecord if accounted(experiment.name) else _Record
+    digest = experiment.digest
     for path in sorted(out.glob("pair-*.json")):
         with open_file(path, "Delete it to measure it again.") as (file, _):
             content = file.read()
         try:
-            record = json.loads(content)
-            record.setdefault("rollout", 0)  # records did not say it while all measurements had one
-            key = Key(record["pair"], record["arm"], record["mirror"], record["rollout"])
-            digest = record["digest"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise DamagedFileError(f"{path} is no record of this measurement. Delete it to measure it again.") from None
-        if digest != experiment.digest:
+            record = {"rollout": 0} | checked_json(content, model)
+        except ValueError as error:
+            cause = str(error).rstrip(".")
+            raise DamagedFileError(f"{path} is no record of this measurement: {cause}. Delete it to measure it again.") from None
+        if record["digest"] != digest:
             raise SpecError(
-                f"{path} is of the experiment {digest}, not of {experiment.digest} ({experiment.name}): choose another folder "
+                f"{path} is of the experiment {record['digest']}, not of {digest} ({experiment.name}): choose another folder "
                 "with --out."
             )
-        found[key] = record
+        found[Key(record["pair"], record["arm"], record["mirror"], record["rollout"])] = record
     return found
 
 

@@ -1,0 +1,218 @@
+"""The schemas of the files behind docs/pretrained.md: its data, and what `beside` found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model, model_validator
+
+from entclip.findings.pretrained.kin import accounted, experiment_named, names
+from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
+from entclip.support.errors import DamagedFileError
+from entclip.support.files import open_file
+from entclip.support.schema import checked_json
+
+__all__ = ["read_beside", "read_published"]
+
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+_Positive = Annotated[FiniteFloat, Field(gt=0)]
+_Two = Annotated[list[_Count], Field(min_length=2, max_length=2)]
+_ABSENT: Any = Field(default=None)  # a key that may be left out, but is no null
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Contrast(_Part):
+    mean: FiniteFloat
+    pairs: _Count
+    values: Annotated[list[FiniteFloat], Field(min_length=1)]
+    se: FiniteFloat | None
+    half_99: FiniteFloat | None
+    verdict: Literal["raises", "lowers", "undecided"]
+    pairs_needed: _Count | None
+
+
+class _Last(_Part):
+    log_ratio_rms: FiniteFloat
+    low: _Share = Field(alias="low_0.2")
+    high: _Share = Field(alias="high_0.2")
+
+
+class _Arm(_Part):
+    measured: _Contrast
+    minus_none: _Contrast | None
+    clip_fraction_low: _Share
+    clip_fraction_high: _Share
+    last: _Last
+    entropy_before: FiniteFloat
+
+    def by_pair(self) -> Iterator[list[float]]:
+        """Return what has a value for every pair."""
+        yield from (found.values for found in (self.measured, self.minus_none) if found is not None)
+
+    def parts_given(self) -> frozenset[str]:
+        """Return the names of the parts of the change."""
+        return frozenset()
+
+
+class _Score(_Part):
+    last: _Contrast
+    minus_none: _Contrast | None
+
+
+class _ScoredArm(_Arm):
+    pass_at_1: _Score
+    pass_at_8: _Score
+
+    def by_pair(self) -> Iterator[list[float]]:
+        yield from super().by_pair()
+        for score in (self.pass_at_1, self.pass_at_8):
+            yield from (found.values for found in (score.last, score.minus_none) if found is not None)
+
+
+class _Update(_Part):
+    first: FiniteFloat
+    curvature: FiniteFloat
+    measured: FiniteFloat
+
+
+class _Noise(_Part):
+    prob: _Positive
+    rms: FiniteFloat
+    least: FiniteFloat
+    most: FiniteFloat
+
+
+_SUMS: dict[str, Any] = {name: (FiniteFloat, ...) for name in SUMMED if name != "measured"}
+_SUMS |= dict.fromkeys(OPTIONAL_CAUSES, (FiniteFloat, _ABSENT))
+_Sums = create_model("_Sums", __base__=_Part, **_SUMS)
+_LISTS: dict[str, Any] = {name: (list[FiniteFloat], default) for name, (_, default) in _SUMS.items()}
+_ByPair = create_model("_ByPair", __base__=_Part, **_LISTS)
+
+
+class _AccountedArm(_Arm):
+    parts: _Sums
+    parts_by_pair: _ByPair
+    gap_low: FiniteFloat | None
+    gap_high: FiniteFloat | None
+    negative_low: _Two
+    negative_high: _Two
+    updates: Annotated[list[_Update], Field(min_length=1)]
+    identity: FiniteFloat
+    noise: list[_Noise]
+
+    def by_pair(self) -> Iterator[list[float]]:
+        yield from super().by_pair()
+        yield from self.parts_by_pair.model_dump(exclude_unset=True).values()
+
+    def parts_given(self) -> frozenset[str]:
+        return frozenset(self.parts.model_fields_set)
+
+
+class _Predicted(_Part):
+    clip_low: FiniteFloat
+    clip_high: FiniteFloat
+    clip_fraction_low: _Share
+    clip_fraction_high: _Share
+
+
+class _Simulated(_Predicted):
+    clip_low_se: FiniteFloat
+    clip_high_se: FiniteFloat
+    units: Annotated[_Count, Field(ge=2)]
+
+
+class _Law(_Part):
+    arms: dict[str, _Predicted]
+
+
+class _Simulator(_Part):
+    arms: dict[str, _Simulated]
+
+
+class _Beside(_Part):
+    table: _Simulator
+    head: _Simulator
+    law: _Law = _ABSENT
+
+    @model_validator(mode="after")
+    def _of_the_same_arms(self) -> _Beside:
+        if len({tuple(sorted(getattr(self, name).arms)) for name in self.model_fields_set}) > 1:
+            raise ValueError("its simulators have not the same arms.")
+        return self
+
+
+class _Decided(_Part):
+    """What `decide` says of an experiment over its finished pairs."""
+
+    experiment: str
+    digest: str
+    pairs: list[_Count]
+    planned: _Count
+    arms: dict[str, _Arm]
+
+    @model_validator(mode="after")
+    def _of_all_arms_and_pairs(self) -> _Decided:
+        of = _arms_of(self.experiment) if self.pairs else []
+        if self.arms.keys() != set(of):
+            raise ValueError(
+                f"the arms of {self.experiment} are to be {', '.join(of) or 'none'}, not {', '.join(self.arms) or 'none'}."
+            )
+        for name, arm in self.arms.items():
+            if any(len(values) != len(self.pairs) for values in arm.by_pair()):
+                raise ValueError(f"{self.experiment}.arms.{name} has not one value for each of its {len(self.pairs)} pairs.")
+        if len({arm.parts_given() for arm in self.arms.values()}) > 1:
+            raise ValueError(f"the arms of {self.experiment} have not the same parts.")
+        return self
+
+
+@cache
+def _arms_of(name: str) -> list[str]:
+    return [arm.name for arm in experiment_named(name).arm]
+
+
+def _decided(name: str) -> Any:
+    """Return the schema of the experiment of that name: its arms hold parts where updates are accounted, scores under a judge."""
+    judged = experiment_named(name).rollout_rules.reward != "random"
+    arm: Any = _AccountedArm if accounted(name) else _ScoredArm if judged else _Arm
+    fields: dict[str, Any] = {"experiment": (Literal[name], ...), "arms": (dict[str, arm], ...)}
+    return create_model("_Decided", __base__=_Decided, **fields)
+
+
+@cache
+def _published() -> type[BaseModel]:
+    """Return the schema of the whole file."""
+    decided: dict[str, Any] = {name: (_decided(name), _ABSENT) for name in names()}
+    return create_model("_Published", __base__=_Part, **decided, beside=(_Beside, _ABSENT))
+
+
+def read_published(path: Path) -> dict[str, Any]:
+    """Return the data of docs/pretrained.md: by experiment what `decide` says of it, and what `beside` found.
+
+    Raises: DamagedFileError for a file that is no such data, or not of these experiments; StorageError if it cannot be read.
+    """
+    fix = "Restore it, or delete it and make it again with --records."
+    return _checked(path, _published(), "data of docs/pretrained.md", fix)
+
+
+def read_beside(path: Path) -> dict[str, Any]:
+    """Return what the simulators beside the pretrained model had, as `beside` wrote it.
+
+    Raises: DamagedFileError for a file that it did not write so; StorageError if it cannot be read.
+    """
+    return _checked(path, _Beside, "what the simulators had", "Delete it and run entclip.findings.pretrained.beside again.")
+
+
+def _checked(path: Path, model: type[BaseModel], words: str, fix: str) -> dict[str, Any]:
+    with open_file(path, fix) as (file, _):
+        content = file.read()
+    try:
+        return checked_json(content, model)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is not {words}: {str(error).rstrip('.')}. {fix}") from None
