@@ -60,7 +60,8 @@ def predict(
         float | None,
         typer.Option(
             "--length",
-            help="With --noise: clip shares of ratios of whole sequences (GSPO) of so many tokens, from the noise of a token.",
+            help="With --noise: ratios of whole sequences (GSPO) of so many tokens, from the noise of a token: how many are "
+            "clipped, and with --from what that does to entropy.",
             show_default="ratios of tokens",
         ),
     ] = None,
@@ -86,7 +87,7 @@ def predict(
     if out is not None:
         prepare_folder(out, ("forecast.json", "forecast.csv"))
     if config is not None:
-        return _from_config(config, library, noise, log, policy, output)
+        return _from_config(config, library, noise, log, policy, length, output)
     if policy is not None or library is not None or log is not None:
         raise SpecError(
             "--policy, --library and --log go with --from CONFIG; an experiment states its policy by --set policy.kind=..."
@@ -143,7 +144,13 @@ def _law(text: str) -> tuple[NoiseLaw, float | Shares, Tail]:
 
 
 def _from_config(
-    config: Path, library: str | None, noise: str | None, log: Path | None, policy: str | None, output: Output
+    config: Path,
+    library: str | None,
+    noise: str | None,
+    log: Path | None,
+    policy: str | None,
+    length: float | None,
+    output: Output,
 ) -> None:
     """Show what a trainer's configuration does at a noise, with what was carried over, assumed and left out."""
     import dataclasses
@@ -168,12 +175,13 @@ def _from_config(
     used = None if policy is None else chosen
     measured = None if log is None else logged(read, log)
     if measured is not None:
-        found = outlook(read, "flat", measured.shares, policy=used)
+        found = outlook(read, "flat", measured.shares, policy=used, length=length)
         bounds = measured.bounds() or ()
         around = [outlook(read, "flat", each, policy=used, widths=near(found)) for each in bounds]
     elif noise is not None:
         table = noise.endswith((".csv", ".npy"))
-        found, around = outlook(read, *((read_noise_table(Path(noise)),) if table else _law(noise)), policy=used), []
+        law = (read_noise_table(Path(noise)),) if table else _law(noise)
+        found, around = outlook(read, *law, policy=used, length=length), []
     rows = [{"geometry": g, "eps_high": h} | dataclasses.asdict(x) for g, h, x in found.rows()]
     most = None if measured is None else measured.most(found.high, found.other_high)
     told = dataclasses.asdict(found) | {"decided": found.decided}

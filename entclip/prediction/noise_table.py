@@ -116,13 +116,18 @@ class NoiseTable:
 
     def slope(self) -> tuple[float, float]:
         """Return the slope of log rms against log pi_old and its standard error, rows weighted by their precision; needs
-        rms_se."""
+        rms_se.
+
+        Rows count alike where some have no error, as those of a constant log-ratio have; the error is then that of the line."""
         if self.rms_se is None or len(self.prob) < 2:
             raise SpecError("noise table: a slope needs at least two rows with standard errors.")
-        x, y, weight = np.log(self.prob), np.log(self.rms), (self.rms / self.rms_se) ** 2
+        x, y, scattered = np.log(self.prob), np.log(self.rms), bool(np.all(self.rms_se > 0))
+        weight = (self.rms / self.rms_se) ** 2 if scattered else np.ones_like(x)
         centred = x - np.average(x, weights=weight)
         spread = np.sum(weight * centred**2)
-        return float(np.sum(weight * centred * y) / spread), float(1 / np.sqrt(spread))
+        slope = np.sum(weight * centred * y) / spread
+        rest = 1.0 if scattered else np.sum((y - y.mean() - slope * centred) ** 2) / max(len(x) - 2, 1)
+        return float(slope), float(np.sqrt(rest / spread))
 
     def to_frame(self) -> pd.DataFrame:
         """Return columns prob, rms and, where known, errors, mean, sd, beyond and count: what `predict --noise FILE` reads."""

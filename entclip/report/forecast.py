@@ -16,6 +16,7 @@ __all__ = [
     "outlook_grid",
     "outlook_lines",
     "sequences_grid",
+    "width_text",
 ]
 
 
@@ -103,6 +104,11 @@ def sequences_grid(name: str, noise: str, length: float, rows: Iterable[Mapping[
     return text_grid(title, ("arm", "clipped low", "clipped high", "no side can exceed"), body)
 
 
+def width_text(value: float) -> str:
+    """Return a neutral width as text: three decimals, or two digits where it is one of sequences."""
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
+
+
 def outlook_lines(found: Any) -> list[str]:
     """Say line by line what of a trainer's configuration was carried over, assumed, and cannot be expressed."""
     parts = (("Carried over", found.carried), ("Assumed", found.assumed), ("Not expressed", found.left_out))
@@ -137,8 +143,10 @@ def outlook_grid(source: str, noise: str, found: Any) -> Grid:
     rows = []
     for geometry, high, x in found.rows():
         neutral = found.neutral[geometry] if high == found.high else None
-        here = "" if high != found.high else "none" if neutral is None else f"{neutral:.3f}"
+        here = "" if high != found.high else "none" if neutral is None else width_text(neutral)
         shares = (f"{100 * share:.2g} %" for share in (x.share_low, x.share_high))
         rows.append((geometry, f"{high:g}", *shares, *(f"{v:+.3g}" for v in (x.low, x.high, x.net)), here))
-    columns = ("entropy value", "eps_high", "tokens clipped low", "tokens clipped high", "low", "high", "net", "neutral eps_low")
+    clipped = "tokens" if found.length is None else "sequences"
+    sides = (f"{clipped} clipped low", f"{clipped} clipped high")
+    columns = ("entropy value", "eps_high", *sides, "low", "high", "net", "neutral eps_low")
     return text_grid(f"{source}: the clip's terms of one rollout, nats per eta M, noise {noise}", columns, rows)

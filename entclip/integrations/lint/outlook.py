@@ -14,20 +14,26 @@ from typing import Any
 import numpy as np
 
 from entclip.experiments.experiment import Experiment, parse_experiment
+from entclip.experiments.start import start_of
 from entclip.integrations.lint.facts import Fact, TrainerConfig
 from entclip.integrations.lint.liveness import liveness, side_off
 from entclip.integrations.lint.values import is_number, shown
 from entclip.prediction.meanfield import predict_noise
+from entclip.prediction.meanfield.forecast import BIN_WIDTH
 from entclip.prediction.meanfield.law import sample_law
+from entclip.prediction.meanfield.nodes import populations
 from entclip.prediction.meanfield.noise_shares import rms_of_shares
 from entclip.prediction.noise_table import NoiseTable
 from entclip.prediction.noise_words import NoiseLaw, Shares, Tail
+from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
+from entclip.report.forecast import width_text
 from entclip.support.errors import SpecError
 
 __all__ = ["Outlook", "Sides", "near", "outlook"]
 
 GEOMETRIES = ("natural", "euclidean")
 _GRID = np.geomspace(0.01, 1.0, 49)  # of eps_low, from the least of `neutral` to off: steps of a tenth
+_ABOUT = np.geomspace(0.02, 50.0, 65)  # the same about the width that is set, for ratios of sequences, which have no usual size
 _RATE = 1e-6  # of the step that is divided out again: small, so that no condition of a step's size speaks
 _BATCH = 1024
 _AGREE = 0.1  # relative: neutral widths of the two geometries that differ by more are decided by the assumption
@@ -35,7 +41,8 @@ _AGREE = 0.1  # relative: neutral widths of the two geometries that differ by mo
 
 @dataclass(frozen=True)
 class Sides:
-    """What one pair of widths does in one rollout: shares of all tokens clipped, and the terms of T6 over eta M, in nats."""
+    """What one pair of widths does in one rollout: shares of all tokens (or sequences) clipped, and T6's terms over eta M, in
+    nats."""
 
     share_low: float
     share_high: float
@@ -54,7 +61,8 @@ class Outlook:
     carried: what the configuration says. assumed: what it does not, and is taken. left_out: what no forecast here can express.
     now: the sides at its widths, by geometry. wider: the same with eps_high = other_high, .28 (.2 where it is .28 already).
     neutral: eps_low at which both sides cancel, by geometry, None where none does. rms: of the noise, None for a table.
-    outside: where the noise is too large, or its sides are not those of noise.
+    outside: where the noise is too large, or its sides are not those of noise. length: tokens of a sequence where the ratio is
+    that of sequences, None where it is a token's.
     """
 
     carried: tuple[str, ...]
@@ -67,6 +75,7 @@ class Outlook:
     neutral: dict[str, float | None]
     rms: float | None
     outside: tuple[str, ...]
+    length: float | None = None
 
     def rows(self) -> list[tuple[str, float, Sides]]:
         """Return geometry, eps_high and what the sides do there: as set, and at the other eps_high."""
@@ -76,14 +85,16 @@ class Outlook:
         """Say in a sentence or two which way the clip moves entropy, where it is neutral, and what the other eps_high does."""
         values = [self.neutral[g] for g in GEOMETRIES]
         if not self.decided:
-            shown_values = " and ".join("none" if v is None else f"{v:.3f}" for v in values)
+            shown_values = " and ".join("none" if v is None else width_text(v) for v in values)
             return (
                 f"The geometry decides, so there is no one answer: the neutral eps_low is {shown_values} under natural and "
                 "euclidean entropy values. Measure gap_low and gap_high in the run itself."
             )
         way = "raises" if self.now["natural"].net > 0 else "lowers"
         sides = [v for v in values if v is not None]
-        where = f"neutral at an eps_low of {min(sides):.3f} to {max(sides):.3f}" if sides else "neutral at no eps_low"
+        where = (
+            f"neutral at an eps_low of {width_text(min(sides))} to {width_text(max(sides))}" if sides else "neutral at no eps_low"
+        )
         changes = [self.wider[g].net - self.now[g].net for g in GEOMETRIES]
         return (
             f"At this noise the clip {way} entropy by itself and is {where}; eps_high = {self.other_high:g} instead changes its "
@@ -108,6 +119,7 @@ def outlook(
     *,
     policy: dict[str, Any] | None = None,
     widths: np.ndarray = _GRID,
+    length: float | None = None,
 ) -> Outlook:
     """Say what a configuration's clip does at the given noise of its log-ratios.
 
@@ -115,14 +127,21 @@ def outlook(
         law, rms, tail: as in `predict_noise`, at the end of a rollout; or the clip shares that the noise has at the widths of
             the configuration.
         policy: the [policy] table of an experiment; by default the shipped snapshot of SmolLM2-135M.
-        widths: of eps_low, among which the neutral one is looked for, rising.
+        widths: of eps_low, among which the neutral one is looked for, rising; for ratios of tokens.
+        length: tokens of a sequence, for a ratio of whole sequences: no configuration holds their mean.
     Raises: SpecError where the clip cannot act or an answer would rest on a guess: an unknown loss or key that may decide, a
-        ratio of whole sequences or to the engine, widths or updates that are not in the configuration.
+        ratio to the engine, widths or updates that are not in the configuration, or a sequence's length that is not given.
     """
     low, high, updates = _certain(config)
+    _refuse_length(config, law, rms, length)
     size, scaled = config.group_size, config.advantage.value == "group"
     group = int(size.value) if is_number(size.value) and size.value > 1 else None
-    other = 0.2 if math.isclose(high, 0.28) else 0.28
+    if length is None:
+        other = 0.2 if math.isclose(high, 0.28) else 0.28
+    else:
+        # The step from .2 to .28, at the size that the widths of sequences have.
+        usual = high if math.isfinite(high) else low
+        other, widths = float(f"{1.4 * usual:.2g}"), np.minimum(_ABOUT * usual, 1.0)
     pairs = [(low, high), (low, other), *((x, high) for x in widths)]
     base: dict[str, Any] = {
         "name": "configuration",
@@ -139,13 +158,17 @@ def outlook(
         rms, outside = inverted.rms, [*inverted.outside]
     for geometry in GEOMETRIES:
         spec = parse_experiment(base | {"update": base["update"] | {"geometry": geometry}})
-        found, reasons = _sides(spec, law, rms, tail)
+        if length is None:
+            found, reasons = _sides(spec, law, rms, tail)
+        else:
+            assert isinstance(rms, float)
+            found, reasons = _sequence_sides(spec, pairs, rms, length), []
         now[geometry], wider[geometry], *along = found
         neutral[geometry] = _neutral(along, widths)
         outside += reasons
     return Outlook(
         _carried(config, updates),
-        _assumed(config, policy, group),
+        _assumed(config, policy, group, length),
         _left_out(config),
         now,
         high,
@@ -154,6 +177,7 @@ def outlook(
         neutral,
         rms,
         tuple(dict.fromkeys(outside)),
+        length,
     )
 
 
@@ -172,11 +196,6 @@ def _certain(config: TrainerConfig) -> tuple[float, float, int]:
         raise SpecError(f"predict --from: the clip does nothing, at any noise. {alive.reason}")
     if alive.alive == "unknown":
         raise SpecError(f"predict --from: no answer without a guess. {alive.reason}")
-    if config.level.value == "sequence":
-        raise SpecError(
-            f"predict --from: {config.level.key} = {config.level.value} clips one ratio per sequence. Its shares follow from "
-            "the noise of a token: entclip predict --noise LAW --length TOKENS --set arm=..."
-        )
     if config.updates.engine:
         raise SpecError(
             f"predict --from: the ratio is to the sampling engine ({config.updates.engine}), whose mismatch no law of noise "
@@ -196,6 +215,34 @@ def _certain(config: TrainerConfig) -> tuple[float, float, int]:
         raise SpecError(f"predict --from: updates per rollout must be a whole number, got {config.updates.formula}.")
     high = math.inf if side_off(config, "high") else float(config.high.value)
     return float(config.low.value), high, int(count)
+
+
+def _refuse_length(config: TrainerConfig, law: NoiseLaw | NoiseTable, rms: float | Shares | None, length: float | None) -> None:
+    """SpecError where a ratio of sequences lacks their length or a token's noise, or a ratio of tokens has a length."""
+    if config.level.value != "sequence":
+        if length is not None:
+            raise SpecError("predict --from: --length is for ratios of whole sequences, and this configuration clips a token's.")
+        return
+    if length is None:
+        raise SpecError(
+            f"predict --from: {config.level.key} = {config.level.value} clips one ratio per sequence, whose spread falls as one "
+            "over the root of its length: the mean number of tokens decides, and no configuration holds it (a limit such as "
+            "max_completion_length is not it). Give the logged mean: entclip predict --from CONFIG --noise kl:NATS --length "
+            "TOKENS."
+        )
+    if law != "flat" or not isinstance(rms, float):
+        raise SpecError(
+            "predict --from: a ratio of whole sequences needs the noise of a token as one size, --noise flat:RMS or kl:NATS: the "
+            "shares of sequences that are clipped, a law that differs between actions or a table do not say it."
+        )
+
+
+def _sequence_sides(spec: Experiment, pairs: list[tuple[float, float]], rms: float, length: float) -> list[Sides]:
+    """What the sides of ratios of whole sequences do, by pair of widths."""
+    kinds = populations(start_of(spec).old_log_probs[:, 0, :], BIN_WIDTH)
+    terms = sequence_terms(kinds, spec.update.geometry, rms, length, pairs, spec.update.minibatches)
+    shares = [sequence_shares(rms, length, *pair, spec.update.minibatches) for pair in pairs]
+    return [Sides(share.low, share.high, *term) for share, term in zip(shares, terms, strict=True)]
 
 
 def _sides(spec: Experiment, law: NoiseLaw | NoiseTable, rms: float | None, tail: Tail | None) -> tuple[list[Sides], list[str]]:
@@ -242,7 +289,7 @@ def _carried(config: TrainerConfig, updates: int) -> tuple[str, ...]:
     )
 
 
-def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | None) -> tuple[str, ...]:
+def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | None, length: float | None) -> tuple[str, ...]:
     where = "next-token distributions of SmolLM2-135M (--policy gives others)" if policy is None else "the policy given"
     out = [
         "random reward, 1 or 0 with probability .5: what the clip does by itself, beside the reward's own term",
@@ -251,6 +298,11 @@ def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | 
     ]
     if group is None:
         out.append("advantages independent of one another: no group size in the configuration")
+    if length is not None:
+        out.append(
+            f"every sequence has {length:g} tokens, whose noise is independent and the same for all actions: where tokens of a "
+            "sequence move together, more of them are clipped"
+        )
     if config.assumed:
         out.append(config.assumed)
     return tuple(out)

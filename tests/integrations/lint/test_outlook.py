@@ -12,11 +12,16 @@ from typer.testing import CliRunner
 
 from entclip.cli.app import app
 from entclip.experiments.experiment import parse_experiment
+from entclip.experiments.start import start_of
 from entclip.integrations.diagnose.logged import logged
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.outlook import Outlook, outlook
 from entclip.integrations.lint.report import convert_command
 from entclip.prediction.meanfield import predict_noise
+from entclip.prediction.meanfield.forecast import BIN_WIDTH
+from entclip.prediction.meanfield.nodes import populations
+from entclip.prediction.noise_words import Shares
+from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
 from entclip.support.errors import SpecError
 
 POLICY = {"kind": "zipf", "vocab": 64, "exponent": 1.0, "contexts": 1}
@@ -74,6 +79,36 @@ def test_it_says_what_it_took_and_what_it_left() -> None:
     assert ("raises" in found.answer()) == (found.now["natural"].net > 0) or not found.decided
 
 
+GSPO = "importance_sampling_level: sequence\nepsilon: 3e-4\nepsilon_high: 4e-4\nnum_iterations: 4\nnum_generations: 8"
+
+
+def test_ratios_of_sequences_take_their_length() -> None:
+    """Shares and terms are those of T16; with a longer sequence the low side, whose mean stays, has nearly all of them."""
+    read = read_config(GSPO)
+    found = outlook(read, "flat", 0.05, policy=POLICY, length=800)
+    share = sequence_shares(0.05, 800, 3e-4, 4e-4, 4)
+    now = found.now["natural"]
+    assert (now.share_low, now.share_high) == (share.low, share.high)
+    spec = parse_experiment({"name": "x", "policy": POLICY})
+    kinds = populations(start_of(spec).old_log_probs[:, 0, :], BIN_WIDTH)
+    assert (now.low, now.high) == sequence_terms(kinds, "natural", 0.05, 800, [(3e-4, 4e-4)], 4)[0]
+    assert now.net > 0
+    assert found.other_high == 5.6e-4
+    assert found.wider["natural"].share_high < now.share_high
+    longer = outlook(read, "flat", 0.05, policy=POLICY, length=20_000).now["natural"]
+    assert longer.share_high < now.share_high < now.share_low < longer.share_low
+    assert "every sequence has 800 tokens" in "\n".join(found.assumed)
+    for law, size, length, message in (
+        ("flat", 0.05, 1, "at least 2 tokens"),
+        ("sqrt", 0.05, 800, "the noise of a token as one size"),
+        ("flat", Shares(0.1, 0.02), 800, "the noise of a token as one size"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            outlook(read, law, size, policy=POLICY, length=length)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="clips a token's"):
+        outlook(read_config(CONFIG), "flat", 0.2, policy=POLICY, length=800)
+
+
 def test_where_the_geometry_decides_it_says_so() -> None:
     """Zipf(1) at .2/.2: common actions cross the bounds with natural and euclidean values of opposite order."""
     found = seen("epsilon: 0.2\nnum_iterations: 4\nnum_generations: 8", exponent=2.0)
@@ -83,7 +118,7 @@ def test_where_the_geometry_decides_it_says_so() -> None:
 
 REFUSED = {
     "dead": ("epsilon: 0.2\nnum_generations: 8", "the clip does nothing"),
-    "sequence": ("epsilon: 3e-4\nnum_iterations: 2\nimportance_sampling_level: sequence", "one ratio per sequence"),
+    "sequence": ("epsilon: 3e-4\nnum_iterations: 2\nimportance_sampling_level: sequence", "no configuration holds it"),
     "unknown_key": ("epsilon: 0.2\nnum_iterations: 2\nmy_clip_mode: 3", "no answer without a guess"),
     "updates": ("epsilon: 0.2\ngeneration_batch_size: 512", "no answer without a guess"),
     "width": ("epsilon: ${EPS}\nnum_iterations: 2", "is not in the configuration"),
@@ -113,6 +148,9 @@ def test_the_command(tmp_path: Any) -> None:
     assert "Not expressed: the learning rate" in table.output
     as_json = json.loads(CliRunner().invoke(app, [*call, "--noise", "flat:.2", "--json"]).output)
     assert as_json["now"]["natural"]["share_low"] == pytest.approx(seen_from(tmp_path)["share_low"])
+    (tmp_path / "gspo.yaml").write_text(GSPO)
+    whole = [*call[:2], str(tmp_path / "gspo.yaml"), *call[3:], "--noise", "kl:.0005", "--length", "1500"]
+    assert "sequences" in CliRunner().invoke(app, whole).output
     for more, message in (([], "--noise kl:NATS"), (["--noise", "flat:0"], "positive and finite")):
         done = CliRunner().invoke(app, [*call, *more])
         assert done.exit_code != 0
