@@ -187,18 +187,19 @@ def measure(rows: int, vocab: int, dtype: str, device: str, rounds: int, compile
 
 
 def sweep(rows: int, vocab: int, rounds: int) -> None:
-    """Fused euclidean step by tile width and tiles per program, as ratios to the copy: how to choose them on a new device."""
+    """Each fused pass by width of its tiles and warps, as ratios to the copy: how to choose them on a new device."""
     from entclip.engines.tokens.kernels import fused
 
-    for width in (1024, 2048, 4096):
-        for tiles in (2, 4, 8, 16):
-            fused._BLOCK, fused._TILES = width, tiles
-            calls = candidates(rows, vocab, torch.float32, torch.device("cuda"), False)
-            pair = {name: calls[name] for name in ("copy", "fused")}
-            for call in pair.values():
-                call()
-            each = [[_clock(call, torch.device("cuda"), TRIALS) for call in pair.values()] for _ in range(rounds)]
-            print(f"tile {width:5d} x {tiles:2d}: {statistics.median(b / a for a, b in each):.3f} x copy")
+    device, shipped = torch.device("cuda"), dict(fused.SHAPES)
+    calls = candidates(rows, vocab, torch.float32, device, False)
+    for name, key in {"fused": (4, 1, 0), "fused ratio": (4, 1, 1), "fused all": (4, 1, 2), "fused adam": (4, 2, 0)}.items():
+        for shape in (fused.Shape(width, warps) for width in (256, 512, 1024, 2048) for warps in (4, 8) if width >= 64 * warps):
+            fused.SHAPES[key] = shape
+            calls[name]()
+            each = [[_clock(calls[one], device, TRIALS) for one in ("copy", name)] for _ in range(rounds)]
+            mark = "  shipped" if shape == shipped[key] else ""
+            print(f"{name:12s} {shape.block:5d} x {shape.warps}: {statistics.median(b / a for a, b in each):.3f} x copy{mark}")
+        fused.SHAPES[key] = shipped[key]
 
 
 def _versions(device: str) -> str:

@@ -7,6 +7,7 @@ kernels compile for a GPU is shown without one.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -32,40 +33,17 @@ def test_under_the_interpreter():
     assert "skipped" not in done.stdout
 
 
-_COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from entclip.engines.tokens.kernels import fused, triton_passes
-
-def compiled(kernel, pointers, constants, warps):
-    names = kernel.arg_names
-    signature = {n: "constexpr" if n in constants else pointers[n] for n in names}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in pointers and pointers[n].startswith("*")}
-    source = ASTSource(kernel, signature, constants, aligned)
-    options = {"num_warps": warps, "enable_fp_fusion": True}
-    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
-
-f, d = "*fp32", "*fp64"
-pointers = dict(logits=f, old=f, m_table=f, v_table=f, rows=d, params=d, partials=d, extremes=d, limit="fp32")
-for step, view, block in ((1, 2, 1024), (2, 1, 1024)):
-    sums = len(fused._sum_names(step, view))
-    constants = dict(V=151936, BLOCK=block, TILES=8, ROW=6, SUMS=sums, STEP=step, VIEW=view, KIND=1, GATED=True, NATURAL=False,
-                     COUPLED=False)
-    ptx = compiled(triton_passes.dense, pointers, constants, 8)
-    assert "ld.global.v4" in ptx, "rows are not read in vectors"
-    assert "st.global.v4" in ptx
-i = "*i64"
-compiled(triton_passes.sparse, dict(logits=f, actions=i, push=d, count=i, norms=d, out=d), dict(V=151936, B=16, BLOCK=16), 1)
-print("compiled")
-"""
-
-
 @pytest.mark.slow
-def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
-    """Every kind of pass to machine code for compute capability 9.0, rows read and written in vectors of four."""
-    done = python("-c", _COMPILE, TRITON_CACHE_DIR=str(tmp_path))
-    assert done.stdout.strip() == "compiled", done.stderr[-2000:]
+def test_what_is_launched_compiles_for_a_gpu_that_is_not_there(tmp_path):
+    """Every kind of pass to machine code for compute capability 9.0, as fused.py launches it, and no sum spilled to memory."""
+    done = python("-m", "tests.engines.tokens.compiled", TRITON_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    passes = json.loads(done.stdout)
+    assert {found["kernel"] for found in passes} == {"dense", "sparse"}
+    wide = [found for found in passes if found["kernel"] == "dense" and found["dtype"] == "float32"]
+    assert len(wide) == 6
+    assert all(found["vector_load"] and found["vector_store"] for found in wide)
+    assert [found for found in passes if found["stack_bytes"] > 0] == []
 
 
 _REFUSED = """

@@ -31,10 +31,30 @@ try:
 except ImportError as error:
     raise ImportError(f"the fused kernels need triton: {install('triton')} (Linux), or use the eager kernels.") from error
 
-__all__ = ["INTERPRETED", "adam_step", "euclidean_step", "knows", "look", "measure", "sparse_step"]
+__all__ = ["INTERPRETED", "SHAPES", "Shape", "adam_step", "euclidean_step", "knows", "look", "measure", "sparse_step"]
 
 _TILES = 8
-_BLOCK, _BLOCK_VIEW = 2048, 1024  # the sums of a view need registers
+
+
+class Shape(NamedTuple):
+    """How wide a tile is, and how many warps read it."""
+
+    block: int
+    warps: int
+
+
+# By bytes of a number, step and view of `triton_passes.dense`. Each lane of a tile keeps each sum in a register, and wider tiles
+# spill them to memory, which tests/engines/tokens/compiled.py counts. Those of float32 were the fastest that spill nothing
+# on one H100, of the passes that `python -m benchmarks.kernels --sweep` times.
+SHAPES = {
+    **{(4, step, 0): Shape(1024, 8) for step in (0, 1)},
+    **{(4, step, 1): Shape(256, 4) for step in (0, 1)},
+    **{(4, step, 2): Shape(512, 4) for step in (0, 1)},
+    **{(4, 2, view): Shape(512, 4) for view in (0, 1, 2)},
+    **{(8, step, view): Shape(512, 8) for step in (0, 1) for view in (0, 1)},
+    **{(8, step, 2): Shape(256, 8) for step in (0, 1)},
+    **{(8, 2, view): Shape(256, 8) for view in (0, 1, 2)},
+}
 
 
 class _Held(NamedTuple):
@@ -116,8 +136,9 @@ def _run_dense(
     correction = 1.0 if adam is None else 1 - adam.beta1**adam.update
     columns = [norm.log_z, norm.entropy, zero if pull is None else pull, zero if view is None else view.old_log_z]
     rows = torch.stack([*columns, rate / correction, rate], dim=1)
-    params = torch.tensor(values, dtype=torch.float64, device=logits.device)
-    block = _BLOCK_VIEW if depth == 2 or step == 2 else _BLOCK
+    # Without non_blocking the host would wait here until the device has done all that was asked of it before.
+    scalars = torch.tensor(values, dtype=torch.float64).to(logits.device, non_blocking=True)
+    block, warps = SHAPES[logits.element_size(), step, depth]
     programs = triton.cdiv(vocab, block * _TILES)
     partials = torch.empty((total, programs, len(names)), dtype=torch.float64, device=logits.device)
     extremes = torch.empty((total, programs, 3), dtype=torch.float64, device=logits.device)
@@ -130,7 +151,7 @@ def _run_dense(
         m,
         v,
         rows,
-        params,
+        scalars,
         partials,
         extremes,
         limit,
@@ -145,7 +166,7 @@ def _run_dense(
         GATED=view is None or _kind_of(view.objective).gated,
         NATURAL=view is not None and view.geometry == "natural",
         COUPLED=adam is not None and adam.coupled,
-        num_warps=8,
+        num_warps=warps,
         enable_fp_fusion=True,
     )
     sums = dict(zip(names, partials.sum(1).unbind(1), strict=True))

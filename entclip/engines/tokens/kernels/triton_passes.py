@@ -10,12 +10,12 @@ __all__ = ["dense", "sparse"]
 
 
 @triton.jit
-def _gains(kind: tl.constexpr, ratio, p0, params):
-    """Gains for A > 0 and A < 0 and the sets LOW and HIGH of objective.py; params: float64 scalars in its dtype."""
-    a = tl.load(params).to(ratio.dtype)
-    b = tl.load(params + 1).to(ratio.dtype)
-    c = tl.load(params + 2).to(ratio.dtype)
-    d = tl.load(params + 3).to(ratio.dtype)
+def _gains(kind: tl.constexpr, ratio, p0, scalars):
+    """Gains for A > 0 and A < 0 and the sets LOW and HIGH of objective.py; scalars: float64 scalars in its dtype."""
+    a = tl.load(scalars).to(ratio.dtype)
+    b = tl.load(scalars + 1).to(ratio.dtype)
+    c = tl.load(scalars + 2).to(ratio.dtype)
+    d = tl.load(scalars + 3).to(ratio.dtype)
     one = tl.full(ratio.shape, 1.0, ratio.dtype)
     zero = tl.zeros(ratio.shape, ratio.dtype)
     if kind == 0 or kind == 4:
@@ -65,7 +65,7 @@ def dense(
     m_table,
     v_table,
     rows,
-    params,
+    scalars,
     partials,
     extremes,
     limit,
@@ -83,7 +83,7 @@ def dense(
 ):
     """Run one program: TILES tiles of one row. STEP 0 none, 1 euclidean, 2 adam; VIEW 0 none, 1 RATIO, 2 RATIO and EXPECTED.
 
-    rows (T, ROW) float64: log Z, H, pull, log Z_old, eta/(1 - b1^t), decay factor. params float64: four of the objective, four
+    rows (T, ROW) float64: log Z, H, pull, log Z_old, eta/(1 - b1^t), decay factor. scalars float64: four of the objective, four
     moments, then b1, b2, 1/(1 - b2^t), eps, decay. partials (T, programs, SUMS) float64, extremes (T, programs, 4).
     """
     row = tl.program_id(0).to(tl.int64)
@@ -127,7 +127,7 @@ def dense(
             top = tl.maximum(top, tl.where(inside, log_ratio, -float("inf")))
             kl -= p0 * log_ratio
             sq += p0 * log_ratio * log_ratio
-            plus, minus, low, high = _gains(KIND, ratio, p0, params)
+            plus, minus, low, high = _gains(KIND, ratio, p0, scalars)
             p_low = tl.where(low, p, 0.0)
             p_high = tl.where(high, p, 0.0)
             pl += p_low
@@ -139,8 +139,8 @@ def dense(
             vl += p_low * value
             vh += p_high * value
             if VIEW == 2:
-                m_plus = tl.load(params + 4).to(dtype)
-                m_minus = tl.load(params + 5).to(dtype)
+                m_plus = tl.load(scalars + 4).to(dtype)
+                m_minus = tl.load(scalars + 5).to(dtype)
                 gp = plus - 1
                 gm = minus - 1
                 up = m_plus * gp
@@ -155,7 +155,7 @@ def dense(
                 gh += by_high
                 gvl += by_low * value
                 gvh += by_high * value
-                energy = tl.load(params + 6).to(dtype) * plus * plus + tl.load(params + 7).to(dtype) * minus * minus
+                energy = tl.load(scalars + 6).to(dtype) * plus * plus + tl.load(scalars + 7).to(dtype) * minus * minus
                 diagonal = k + 1 - p * (2 * k + 1)
                 eu = b * gp
                 ed = b * gm
@@ -191,20 +191,20 @@ def dense(
             moved = theta + pull * p
             tl.store(logits + where, moved, mask=inside)
         if STEP == 2:
-            b1 = tl.load(params + 8).to(dtype)
-            b2 = tl.load(params + 9).to(dtype)
-            rest1 = tl.load(params + 13).to(dtype)
-            rest2 = tl.load(params + 14).to(dtype)
+            b1 = tl.load(scalars + 8).to(dtype)
+            b2 = tl.load(scalars + 9).to(dtype)
+            rest1 = tl.load(scalars + 13).to(dtype)
+            rest2 = tl.load(scalars + 14).to(dtype)
             rate = tl.load(rows + row * ROW + 4).to(dtype)
             m = tl.load(m_table + where, mask=inside, other=0.0)
             v = tl.load(v_table + where, mask=inside, other=0.0)
-            drag = -tl.load(params + 12).to(dtype) * theta
+            drag = -tl.load(scalars + 12).to(dtype) * theta
             g = pull * p
             if COUPLED:
                 g += drag
             new_m = b1 * m + rest1 * g
             new_v = b2 * v + rest2 * g * g
-            scale = rate / (tl.sqrt(new_v * tl.load(params + 10).to(dtype)) + tl.load(params + 11).to(dtype))
+            scale = rate / (tl.sqrt(new_v * tl.load(scalars + 10).to(dtype)) + tl.load(scalars + 11).to(dtype))
             if COUPLED:
                 shrink = rest1 * scale * drag
                 d = scale * new_m
