@@ -86,7 +86,9 @@ def liger(state: Any, rollout: Any, subset: torch.Tensor) -> Callable[[], Any] |
     if importlib.util.find_spec("liger_kernel") is None:
         return None
     losses: Any = importlib.import_module("liger_kernel.chunked_loss")
-    loss = losses.LigerFusedLinearGRPOLoss(beta=0.0, epsilon_low=0.2, epsilon_high=0.2, compiled=False, use_ref_model=False)
+    # Chunks are of responses, one at a time without chunk_size; here they have one token each.
+    settings: Any = dict(beta=0.0, epsilon_low=0.2, epsilon_high=0.2, compiled=False, use_ref_model=False, chunk_size=4096)
+    loss = losses.LigerFusedLinearGRPOLoss(**settings)
     actions = rollout.actions[0, subset].reshape(-1, 1)
     hidden = state.hidden[subset].repeat_interleave(8, 0)[:, None]
     mask, advantages = torch.ones_like(actions), rollout.advantages[0, subset].flatten()

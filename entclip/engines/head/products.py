@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Products", "blocks"]
+__all__ = ["Products", "batched", "blocks"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,10 @@ class Products:
         if not self.bfloat16:
             return a @ b
         if a.is_cuda:
-            lead = max(a.shape[:-2], b.shape[:-2], key=math.prod)  # one factor may lack the axis of replicas, or have 1
-            left, right = (x.bfloat16().expand(*lead, -1, -1).reshape(-1, *x.shape[-2:]) for x in (a, b))
             # Without out_dtype the sum would come back rounded to bfloat16, and log-probabilities with it.
-            out = torch.bmm(left, right, out_dtype=torch.float32)
-            return out.reshape(*lead, a.shape[-2], b.shape[-1])
+            return batched(lambda left, right: torch.bmm(left, right, out_dtype=torch.float32), a.bfloat16(), b.bfloat16())
         # Products of two bfloat16 numbers are exact in float32: rounding the factors gives the device's result, not its speed.
-        return self.rounded(a) @ self.rounded(b)
+        return batched(torch.bmm, self.rounded(a), self.rounded(b))
 
     def rounded(self, a: Tensor) -> Tensor:
         """Return a factor as the product sees it."""
@@ -39,6 +35,13 @@ class Products:
     def eps(self) -> float:
         """Return the rounding of a factor, 0 where it is that of the dtype."""
         return float(torch.finfo(torch.bfloat16).eps) if self.bfloat16 else 0.0
+
+
+def batched(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Return (..., m, k) times (..., k, n) by a product of (B, m, k) and (B, k, n): leading axes are broadcast, then made one."""
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # one factor may lack the axis of replicas, or have 1
+    left, right = (x.expand(*lead, -1, -1).reshape(-1, *x.shape[-2:]) for x in (a, b))
+    return product(left, right).reshape(*lead, a.shape[-2], b.shape[-1])
 
 
 def blocks(vocab: int, width: int) -> Iterator[slice]:

@@ -7,6 +7,7 @@ import torch
 from entclip import SpecError, run
 from entclip.engines.base import Directive
 from entclip.engines.head.engine import HeadEngine
+from entclip.engines.head.products import batched
 from entclip.engines.head.samples import draw_actions, draw_uniforms, survivors
 from entclip.engines.head.state import normalised
 from entclip.experiments.experiment import parse_experiment
@@ -137,3 +138,14 @@ def test_controls_take_the_step_size_of_what_they_are_like():
     assert "expected_clip_low" not in matched[0]  # the rate depends on the samples
     lost = sum(a["count_plus"] + a["count_minus"] for a in like) - sum(b["count_plus"] + b["count_minus"] for b in dropped)
     assert lost > 0
+
+
+@pytest.mark.parametrize(
+    "leads", [((), ()), ((1,), ()), ((), (1,)), ((3,), ()), ((), (3,)), ((3,), (1,)), ((1,), (3,)), ((3,), (3,))]
+)
+def test_products_of_any_leading_axes_as_one_batch(leads):
+    """A GPU's product takes three axes; the head engine multiplies by heads with and without an axis of replicas."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = leads
+    a, b = (torch.randn(shape, generator=generator) for shape in ((*left, 4, 5), (*right, 5, 6)))
+    torch.testing.assert_close(batched(torch.bmm, a, b), a @ b, rtol=1e-6, atol=1e-6)
