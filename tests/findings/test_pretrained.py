@@ -82,6 +82,13 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_numbers(whole, tmp_p
     assert "Nothing is left to do." in _said(capsys, arguments(tmp_path, "--left"))
 
 
+def test_a_folder_holds_records_of_one_device_and_dtype(whole):
+    """The whole measurement was in float64: float32 would draw other responses for what is missing of a pair."""
+    with pytest.raises(SpecError, match="measured on cpu in float64; this is cpu in float32"):
+        measure.main(arguments(whole[0]))
+    assert decide(load(SHIPPED, TINY), whole[1])["machines"] == ["cpu in float64"]
+
+
 def _said(capsys, words):
     capsys.readouterr()
     measure.main(words)

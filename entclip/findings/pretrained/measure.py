@@ -32,7 +32,7 @@ from entclip.findings.pretrained.account import account
 from entclip.findings.pretrained.decide import decide
 from entclip.findings.pretrained.kin import HEADLINE, accounted, experiment_named, names
 from entclip.findings.pretrained.pair import measure
-from entclip.findings.pretrained.records import Key, Record, Run, missing, pairs_of, read, runs_of, write
+from entclip.findings.pretrained.records import Key, Machine, Record, Run, missing, pairs_of, read, refuse_others, runs_of, write
 from entclip.findings.pretrained.resume import Standing
 from entclip.findings.pretrained.tell import Teller, left, table
 from entclip.support.errors import DamagedFileError, SpecError
@@ -63,9 +63,9 @@ def _check(experiment: Experiment, by_cause: bool) -> None:
 class _Runner:
     """What measures the runs of one process."""
 
-    def __init__(self, out: Path, experiment: Experiment, by_cause: bool, dtype: str) -> None:
-        self.out, self.experiment, self.by_cause = out, experiment, by_cause
-        self.engine = LlmEngine(dtype=dtype)
+    def __init__(self, out: Path, experiment: Experiment, by_cause: bool, machine: Machine) -> None:
+        self.out, self.experiment, self.by_cause, self.machine = out, experiment, by_cause, machine
+        self.engine = LlmEngine(machine.device, machine.dtype)
 
     def pair(self, pair: int, begun: Beginning) -> None:
         """Measure what is missing of a pair."""
@@ -99,7 +99,7 @@ class _Runner:
             if rule is not None and memory is not None:
                 record |= {"in_force": rule.columns(memory)}
                 memory = rule.update(memory, Observed(rollout, rollouts, record["entropy"], record["steps"]))
-            took = {"digest": self.experiment.digest, "seconds": round(time.monotonic() - start, 1)}
+            took = {"digest": self.experiment.digest, "seconds": round(time.monotonic() - start, 1), **self.machine._asdict()}
             write(self.out, key, key._asdict() | record | took)
             if rollout + 1 < rollouts:
                 standing.save(replica, rollout + 1, memory or {})
@@ -112,10 +112,10 @@ class _Runner:
         return f"pair {key.pair + 1} of {pairs_of(self.experiment)}, {key.arm}{signs}{later}"
 
 
-def _work(out: Path, experiment: Experiment, by_cause: bool, pairs: Sequence[int], dtype: str) -> None:
+def _work(out: Path, experiment: Experiment, by_cause: bool, pairs: Sequence[int], machine: Machine) -> None:
     """Measure these pairs in this process, on one thread: several processes share the cores better than threads do."""
     torch.set_num_threads(1)
-    runner = _Runner(out, experiment, by_cause, dtype)
+    runner = _Runner(out, experiment, by_cause, machine)
     with Teller("beginning") as say:
         say("loading the model and sampling the probe contexts")
         begun = runner.engine.begin(experiment)
@@ -131,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, help="folder of the records (results/NAME)")
     parser.add_argument("--jobs", type=int, default=1, help="processes, one a core")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="cpu", choices=LlmEngine.facts.devices)
+    parser.add_argument("--dtype", default="float32", choices=LlmEngine.facts.dtypes)
     parser.add_argument("--left", action="store_true", help="say what is left and what is decided, and measure nothing")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
@@ -143,14 +144,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = options.experiment or HEADLINE
     experiment, by_cause = experiment_named(name, options.overrides), accounted(name)
     _check(experiment, by_cause)
-    out = options.out or Path("results") / experiment.name
+    out, machine = options.out or Path("results") / experiment.name, Machine(options.device, options.dtype)
     prepare_folder(out)
     found = read(out, experiment)
     print(f"{experiment.name}: {_left(experiment, found, options.jobs)}", flush=True)
     if not options.left:
+        refuse_others(found.values(), machine)
         pairs = sorted({key.pair for key in missing(experiment, found)})
         with folder_lock(out):
-            _all(out, experiment, by_cause, pairs, options.jobs, options.dtype)
+            _all(out, experiment, by_cause, pairs, options.jobs, machine)
     decided = decide(experiment, read(out, experiment))
     write_atomic(out / "decided.json", to_json(decided).encode())
     print(table(decided))
@@ -160,12 +162,12 @@ def _left(experiment: Experiment, found: dict[Key, Record], jobs: int) -> str:
     return left(len(missing(experiment, found)), (record["seconds"] for record in found.values()), jobs)
 
 
-def _all(out: Path, experiment: Experiment, by_cause: bool, pairs: Sequence[int], jobs: int, dtype: str) -> None:
+def _all(out: Path, experiment: Experiment, by_cause: bool, pairs: Sequence[int], jobs: int, machine: Machine) -> None:
     if jobs == 1 or len(pairs) < 2:
-        _work(out, experiment, by_cause, pairs, dtype)
+        _work(out, experiment, by_cause, pairs, machine)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        works = [pool.submit(_work, out, experiment, by_cause, pairs[k::jobs], dtype) for k in range(min(jobs, len(pairs)))]
+        works = [pool.submit(_work, out, experiment, by_cause, pairs[k::jobs], machine) for k in range(min(jobs, len(pairs)))]
         for work in works:
             work.result()
 

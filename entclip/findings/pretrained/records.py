@@ -15,7 +15,7 @@ from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import open_file, to_json, write_atomic
 from entclip.support.schema import checked_json
 
-__all__ = ["Key", "Record", "Run", "missing", "pairs_of", "read", "runs_of", "signs_of", "write"]
+__all__ = ["Key", "Machine", "Record", "Run", "missing", "pairs_of", "read", "refuse_others", "runs_of", "signs_of", "write"]
 
 Record = dict[str, Any]
 
@@ -53,6 +53,18 @@ class Key(NamedTuple):
         return f"{self.run.name}{later}.json"
 
 
+class Machine(NamedTuple):
+    """What a record was measured on: a device and a dtype of the llm engine."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Machine:
+        """Return that of a record; the first ones do not say it, and were measured in float32 on a CPU."""
+        return cls(*(record.get(name, cls._field_defaults[name]) for name in cls._fields))
+
+
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Tokens = Annotated[FiniteFloat, Field(ge=0)]
 
@@ -75,6 +87,8 @@ class _Record(_Part):
     rollout: _Count = 0  # records did not say it while all measurements had one
     digest: str
     seconds: FiniteFloat
+    device: str = Machine().device
+    dtype: str = Machine().dtype
     entropy_before: FiniteFloat
     entropy: FiniteFloat
     measured: FiniteFloat
@@ -101,6 +115,20 @@ class _AccountedRecord(_Record):
         if len({frozenset(step.model_fields_set) for step in self.steps}) > 1:
             raise ValueError("its steps have not the same causes.")
         return self
+
+
+def refuse_others(records: Iterable[Mapping[str, Any]], machine: Machine) -> None:
+    """Raise SpecError for records of another machine than this.
+
+    Devices draw different random numbers: the arms of a pair that was begun on one and ended on the other would not share their
+    rollout, and their difference would hold the walk that pairs are made to cancel.
+    """
+    for record in records:
+        if (other := Machine.of(record)) != machine:
+            raise SpecError(
+                f"the folder holds records measured on {' in '.join(other)}; this is {' in '.join(machine)}, which draws other "
+                "responses: choose another folder with --out, or the same --device and --dtype."
+            )
 
 
 def pairs_of(experiment: Experiment) -> int:

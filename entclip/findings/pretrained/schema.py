@@ -47,6 +47,7 @@ class _Last(_Part):
 class _Arm(_Part):
     measured: _Contrast
     minus_none: _Contrast | None
+    tokens: Annotated[FiniteFloat, Field(ge=0)]
     clip_fraction_low: _Share
     clip_fraction_high: _Share
     last: _Last
@@ -153,6 +154,7 @@ class _Decided(_Part):
 
     experiment: str
     digest: str
+    machines: list[str]
     pairs: list[_Count]
     planned: _Count
     arms: dict[str, _Arm]
