@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class Products:
 
 def batched(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """Return (..., m, k) times (..., k, n) by a product of (B, m, k) and (B, k, n): leading axes are broadcast, then made one."""
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # one factor may lack the axis of replicas, or have 1
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # one factor may lack the axis of replicas, or have 1
     left, right = (x.expand(*lead, -1, -1).reshape(-1, *x.shape[-2:]) for x in (a, b))
     return product(left, right).reshape(*lead, a.shape[-2], b.shape[-1])
 
