@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from entclip.drift.samples import euclidean_value, natural_value, sampled_parts
+from entclip.drift.samples import euclidean_value, masked_parts, natural_value, sampled_parts
 from entclip.objectives.base import CAUSES
 from entclip.objectives.clip import Clip
 from entclip.objectives.dual_clip import DualClip
 from entclip.policies.softmax import SoftmaxPolicy, centered_kappa, entropy, log_softmax
-from tests.tolerances import SIGMAS
+from tests.tolerances import SIGMAS, assert_identity
 
 
 def _policies(contexts=5, vocab=6):
@@ -57,6 +57,43 @@ def test_enumerated_over_actions_they_add_up_to_the_covariance(objective, geomet
         assert np.allclose(enumerated, whole, rtol=0, atol=1e-13)
         seen += bool((np.abs(whole) > 1e-3).any())
     assert seen == (4 if isinstance(objective, DualClip) else 3)
+
+
+# Clip(.2, .2) and a cap at 1.5: r, A, c(r, A) by cause (unclipped, low, high, other), and which of low, high, other removed it
+TOKENS = [
+    (0.7, -1.0, (-0.7, 0.7, 0.0, 0.0), "low"),
+    (0.7, 2.0, (1.4, 0.0, 0.0, 0.0), None),
+    (1.0, 0.5, (0.5, 0.0, 0.0, 0.0), None),
+    (1.0, -0.5, (-0.5, 0.0, 0.0, 0.0), None),
+    (1.3, 0.5, (0.65, 0.0, -0.65, 0.0), "high"),
+    (1.3, 2.0, (2.6, 0.0, -2.6, 0.0), "high"),
+    (1.3, -2.0, (-2.6, 0.0, 0.0, 0.0), None),
+    (1.6, -1.0, (-1.6, 0.0, 0.0, 1.6), "other"),
+    (1.6, 1.0, (1.6, 0.0, -1.6, 0.0), "high"),
+    (0.7, 0.0, (0.0, 0.0, 0.0, 0.0), None),
+    (1.6, 0.0, (0.0, 0.0, 0.0, 0.0), None),
+]
+
+
+def test_what_each_bound_removes_of_single_tokens() -> None:
+    ratios, advantages = (np.array([token[k] for token in TOKENS]) for k in (0, 1))
+    removed = {name: [token[3] == name for token in TOKENS] for name in ("low", "high", "other")}
+    old = np.log(np.linspace(0.1, 0.5, len(TOKENS)))
+    new = old + np.log(ratios)
+    parts = sampled_parts(DualClip(0.2, 0.2, 1.5), new, old, advantages)
+    assert {name: getattr(parts, name).tolist() for name in removed} == removed
+    plain = masked_parts(new, old, advantages, parts.low, parts.high)
+    assert [plain.low.tolist(), plain.high.tolist()] == [removed["low"], removed["high"]]
+    assert not plain.other.any()
+    assert_identity(parts.ratio, ratios, ratios)
+    assert_identity(plain.ratio, ratios, ratios)
+    for k, cause in enumerate(CAUSES):
+        want = np.array([token[2][k] for token in TOKENS])
+        assert_identity(parts.weights[cause], want, 8 * np.abs(ratios * advantages))
+        if cause != "other":  # masks say nothing of a cap
+            assert_identity(plain.weights[cause], want, 8 * np.abs(ratios * advantages))
+    assert plain.weights.keys() == parts.weights.keys()
+    assert not plain.weights["other"].any()
 
 
 @pytest.mark.statistical

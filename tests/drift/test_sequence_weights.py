@@ -6,12 +6,15 @@ import itertools
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from entclip.drift.first_order import clip_set_stats
 from entclip.drift.sequences import SeenSequences, sequence_ratio
 from entclip.drift.weighing import BySequence
 from entclip.objectives.base import Change, Keep
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import log_softmax
+from entclip.rewards.advantage import AdvantageMoments, PairMoments
 from tests.tolerances import assert_identity
 
 V, N = 3, 4  # prefixes: the empty one, then each first token
@@ -98,3 +101,80 @@ def test_a_token_whose_ratio_is_no_float_does_not_move() -> None:
     seen = SeenSequences(TREE, new, OLD)
     assert seen.drawn(np.ones((2, V * V, 2)))[:, 0, 0].tolist() == [0.0, 0.0]
     assert np.all(np.isfinite(seen.mean(np.ones((2, V * V, 2)))))
+
+
+# The advantage given the reward of a sequence, which has one of two levels: values of A and their chances, for either unit.
+LEVELS = RNG.dirichlet([1.0, 1.0], V * V)  # chance of each level given the sequence
+VALUES, CHANCES = RNG.normal(size=(2, 2, 4)), RNG.dirichlet(np.ones(4), (2, 2))  # unit, level, value
+NAMES = ("plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth", "share_plus", "share_minus")
+
+
+def given_level(name: str) -> np.ndarray:
+    """E[A+^n | level], E[A-^n | level] or the chance of a sign, (2, 1, 2): units, an axis for prefixes, levels."""
+    size = np.maximum(VALUES if "plus" in name else -VALUES, 0)
+    power = {"sq": 2, "fourth": 4}.get(name.rpartition("_")[2], 1)
+    return np.sum(CHANCES * (size > 0 if name.startswith("share") else size**power), axis=-1)[:, None, :]
+
+
+PAIR = PairMoments(*RNG.random((10, 2, 2)))
+MOMENTS = AdvantageMoments(LEVELS, *map(given_level, NAMES), pair=PAIR)
+
+
+@pytest.mark.parametrize("keep", [None, Keep(0.8, 0.3)])
+def test_a_sample_is_a_sequence_of_the_old_policy(keep: Keep | None) -> None:
+    """What T5 and T8 need of it, summed over every sequence and every value of its advantage."""
+    change, (k_plus, k_minus) = Change.of(*GAINS, *SIDES), keep or (1.0, 1.0)
+    weighing = BySequence(change, keep, SEEN)
+    reach, mean, square, fourth, low, high = np.zeros((6, 2, N, V))
+    by_sign = {name: np.zeros((2, 2, N, V)) for name in ("plus", "minus")}  # level first
+    for u, y, a, b in WALK:
+        chance = np.exp(OLD[u, 0, a] + OLD[u, 1 + a, b])
+        for t, prefix, token in places(a, b):
+            at, (up, down) = (u, prefix, token), GAINS[:, u, y, t]
+            scale = ratio_of(u, a, b) / 2 / np.exp(NEW[at] - OLD[at])
+            reach[at] += chance
+            low[at] += chance * SIDES[0, u, y, t]
+            high[at] += chance * SIDES[1, u, y, t]
+            for level in range(2):
+                by_sign["plus"][level][at] += chance * LEVELS[y, level] * k_plus * scale * up
+                by_sign["minus"][level][at] += chance * LEVELS[y, level] * k_minus * scale * down
+                for value, of in zip(VALUES[u, level], CHANCES[u, level], strict=True):
+                    c, kept = scale * value * (up if value > 0 else down), k_plus if value > 0 else k_minus
+                    mean[at] += chance * LEVELS[y, level] * of * kept * c
+                    square[at] += chance * LEVELS[y, level] * of * kept * c**2
+                    fourth[at] += chance * LEVELS[y, level] * of * c**4
+    terms, sample = np.full(reach.shape, 100.0), weighing.of_a_sample(MOMENTS)
+    assert_identity(sample.mean, mean / reach, terms)
+    assert_identity(sample.square, square / reach, terms)
+    assert_identity(sum(weighing.expected(MOMENTS).values()), mean / reach, terms)
+    assert_identity(weighing.fourth_moment(MOMENTS), fourth / reach, 10 * terms)
+    assert sample.by_sign.keys() == by_sign.keys()
+    for name, levels in by_sign.items():
+        assert len(sample.by_sign[name]) == 2
+        for got, want in zip(sample.by_sign[name], levels, strict=True):
+            assert_identity(got, want / reach, terms)
+    for name, table in vars(PAIR).items():
+        assert getattr(sample.pair, name).tolist() == [table.tolist()]  # an axis for actions
+    for geometry in ("natural", "euclidean"):
+        masks = Change.of(*np.ones((2, 2, N, V)), low / reach, high / reach)
+        for got, want in zip(weighing.sets(NEW, geometry), clip_set_stats(masks, NEW, geometry), strict=True):
+            assert_identity(got, want, np.full(got.shape, 10.0))
+
+
+def test_of_independent_sequences_no_two_are_of_one_group() -> None:
+    moments = AdvantageMoments(LEVELS, *map(given_level, NAMES))
+    assert BySequence(Change.of(*GAINS, *SIDES), None, SEEN).of_a_sample(moments).pair is None
+
+
+def test_moments_of_one_context_have_no_axis_of_prefixes() -> None:
+    with_axis, without = (AdvantageMoments(LEVELS, *(given_level(x)[1][lead] for x in NAMES)) for lead in (slice(None), 0))
+    weighing = BySequence(Change.of(*GAINS, *SIDES), None, SEEN)
+    for got, want in zip(*(weighing.expected(m).values() for m in (without, with_axis)), strict=True):
+        assert np.array_equal(got, want)
+
+
+def test_positive_sequences_are_those_with_a_positive_advantage() -> None:
+    sums = SimpleNamespace(plus=ADVANTAGES[0], minus=ADVANTAGES[1])
+    only = SimpleNamespace(plus=ADVANTAGES[0], minus=0 * ADVANTAGES[1])
+    weighing = BySequence(Change.of(*GAINS, *SIDES), None, SEEN)
+    assert_identity(weighing.of_positive(sums, 1), weighing.realised(only, 1)[1], np.full((2, N, V), 10.0))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from entclip.drift.weighing import ByAction, ByLevel, BySequence, SeenLevels, weighing_of
-from entclip.objectives.base import Change, Keep, Objective, View
-from entclip.policies.softmax import log_softmax
+from entclip.objectives.base import Change, Keep, Objective, SignedGains, View
+from entclip.policies.softmax import Geometry, log_softmax
+from entclip.rewards.levels import LevelLaw
 from tests.tolerances import assert_identity
 
 VALUES = np.array([-1.5, 0.0, 0.5, 2.0])
@@ -73,6 +74,84 @@ def test_samples_weigh_what_each_of_them_does(extra: bool, keep: Keep | None, le
     assert_identity(parts["unclipped"], before, terms)
     for name, value in clipped.items():
         assert_identity(parts[name], value, terms)
+
+
+@pytest.mark.parametrize("extra", [False, True])
+@pytest.mark.parametrize("levels", [False, True])
+def test_the_positive_samples_weigh_what_each_of_them_does(extra: bool, levels: bool) -> None:
+    change, want = change_of(extra, (4, 3) if levels else (3,)), np.zeros(3)
+    weighing = ByLevel(change, None, SeenLevels(VALUES[:, None], CHANCES)) if levels else ByAction(change, None)
+    for a, level in SAMPLES:
+        if VALUES[level] > 0:
+            want[a] += one(change, VALUES[level], (level, a) if levels else (a,)) / B
+    assert_identity(weighing.of_positive(by_action(), B), want, np.full(3, 10.0))
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_bonus_stands_beside_the_samples(joint: bool) -> None:
+    """Its whole weight, whatever its causes; None where there is none."""
+    groups = (np.array([3, 0]), np.ones((2, 3)), np.ones((1, 2, 2))) if joint else ()
+    seen, change = SeenLevels(VALUES[:, None], CHANCES, None, *groups), change_of(True, (4, 3))
+    assert ByLevel(change, None, seen).of_a_sample(None).bonus is None
+    both = replace(change, bonus={"bonus": np.array([0.5, 1.0, -2.0]), "kl_term": np.array([0.25, 0.0, 1.0])})
+    sample = ByLevel(both, None, seen).of_a_sample(None)
+    assert sample.bonus.tolist() == [0.75, 1.0, -1.0]
+    assert sample.by_sign.keys() == ({"weight"} if joint else set())
+
+
+@pytest.mark.parametrize("geometry", ["natural", "euclidean"])
+def test_a_set_that_differs_by_value_has_each_value_by_its_chance(geometry: Geometry) -> None:
+    """pi of (value, action) in LOW, in HIGH, and their sum of pi kappa less its mean times pi of the set."""
+    log_p = log_softmax(np.array([0.4, -0.3, 0.8]))
+    p, low, high = np.exp(log_p), RNG.random((4, 3)) < 0.5, RNG.random((4, 3)) < 0.5
+    change = replace(change_of(False, (4, 3)), low=low, high=high)
+    found = ByLevel(change, None, SeenLevels(VALUES[:, None], CHANCES)).sets(log_p, geometry)
+    surprisal = -log_p
+    kappa = surprisal if geometry == "natural" else p * (surprisal - p @ surprisal)
+    for side, mass, value in ((low, found.pi_low, found.mass_low), (high, found.pi_high, found.mass_high)):
+        of = [(p[a] * CHANCES[k, a], kappa[a] - p @ kappa) for k in range(4) for a in range(3) if side[k, a]]
+        assert_identity(mass, sum(c for c, _ in of), 10.0)
+        assert_identity(value, sum(c * x for c, x in of), 10.0)
+
+
+def test_weights_are_of_the_dtype_of_the_values() -> None:
+    half = [x.astype(np.float32) for x in (VALUES[:, None], CHANCES)]
+    seen = SeenLevels(*half, None, np.array([3, 0]), np.ones((2, 3), np.float32), np.ones((1, 2, 2), np.float32))
+    change, ones = change_of(False, (4, 3)), np.ones((4, 3), np.float32)
+    change = replace(change, gains=SignedGains(ones, ones, ones, ones))
+    sums = SimpleNamespace(levels=ones)
+    assert {seen.by_action(name).dtype for name in ("plus", "share_plus", "minus_sq")} == {np.dtype("float32")}
+    assert {x.dtype for x in ByLevel(change, None, seen).counts(sums).values()} == {np.dtype("float32")}
+    with_extra = replace(change, extra_plus=ones, extra_minus=ones)
+    assert {x.dtype for x in ByLevel(with_extra, None, seen).of_a_sample(None).by_sign["weight"]} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("units", [(), ("values",), ("chances", "shares"), ("joint",), ("values", "chances", "shares", "joint")])
+@pytest.mark.parametrize("lead", [(2,), (2, 1)])
+def test_a_law_is_set_beside_the_policies(lead: tuple[int, ...], units: tuple[str, ...]) -> None:
+    """Value by value on a first axis, whether a table is one of two units' own or of both."""
+    shapes = {"values": (4,), "chances": (3, 4), "shares": (3, 5), "joint": (5, 5)}
+    tables = {name: RNG.random((2 if name in units else 1, *shape)) for name, shape in shapes.items()}
+    law = LevelLaw(**tables, rewards=np.array([0.0, 1.0, 2.0, 3.0]), index=np.arange(5))
+    seen, probs = SeenLevels.of(law, lead), np.zeros((4, *lead, 3))
+    assert np.broadcast_shapes(seen.values.shape, seen.chances.shape, probs.shape) == probs.shape
+    assert seen.rewards.reshape(4).tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert seen.rewards.shape == (4, *(1,) * len(lead), 1)
+    assert seen.index is law.index
+    values, chances = (np.broadcast_to(x, probs.shape).reshape(4, 2, 3) for x in (seen.values, seen.chances))
+    shares = np.broadcast_to(seen.shares, (5, *lead, 3)).reshape(5, 2, 3)
+    assert seen.joint.ndim == len(lead) + 3  # an axis for actions
+    joint = np.broadcast_to(seen.joint, (*lead, 1, 5, 5)).reshape(2, 5, 5)
+    for u in range(2):
+        of = {name: table[u if len(table) == 2 else 0] for name, table in tables.items()}
+        assert np.array_equal(values[:, u, 0], of["values"])
+        assert np.array_equal(chances[:, u], of["chances"].T)
+        assert np.array_equal(shares[:, u], of["shares"].T)
+        assert np.array_equal(joint[u], of["joint"])
+    alone = SeenLevels.of(LevelLaw(tables["values"], tables["chances"]), lead)
+    assert (alone.rewards, alone.index, alone.shares, alone.joint) == (None,) * 4
+    bare = SeenLevels(alone.values, alone.chances)
+    assert (bare.rewards, bare.index, bare.shares, bare.joint) == (None,) * 4
 
 
 @pytest.mark.parametrize("extra", [False, True])
