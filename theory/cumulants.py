@@ -13,17 +13,15 @@ ASSUMES = ("T1", "any step d with finite entries: the moment generating function
 
 
 def joint_cumulant(order: int, d: Action, *, with_l: bool) -> sp.Expr:
-    """kappa_order(d, ..., d), or kappa_order(l, d, ..., d), from moments: coefficients of log E exp(u l + t d)."""
-    t = sp.Symbol("t")
-    powers = order - 1 if with_l else order
-    moment = sp.Add(*(mean(d**k) * t**k / sp.factorial(k) for k in range(1, powers + 1)))
-    log_series = sp.Add(*((-1) ** (j + 1) * moment**j / j for j in range(1, powers + 1)))
-    if not with_l:
-        return sp.expand(log_series).coeff(t, order) * sp.factorial(order)
-    # d/du at u = 0 of log E exp(u l + t d) is E[l exp(t d)] / E[exp(t d)]
-    numerator = sp.Add(*(mean(l * d**k) * t**k / sp.factorial(k) for k in range(powers + 1)))
-    inverse = sp.Add(*((-moment) ** j for j in range(powers + 1)))
-    return sp.expand(numerator * inverse).coeff(t, powers) * sp.factorial(powers)
+    """kappa_order(d, ..., d), or kappa_order(l, d, ..., d), from moments, order by order.
+
+    M(t) = E exp(t d) and phi = log M: the coefficients of M' = phi' M give the first, those of E[l exp(t d)] = psi M the second.
+    """
+    found: list[sp.Expr] = []
+    for n in range(order):
+        rest = sp.Add(*(sp.binomial(n, k) * value * mean(d ** (n - k)) for k, value in enumerate(found)))
+        found.append(sp.expand((mean(l * d**n) if with_l else mean(d ** (n + 1))) - rest))
+    return found[-1]
 
 
 def prove(p: Proof) -> None:

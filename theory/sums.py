@@ -8,6 +8,7 @@ every value of the quantities; nothing else is assumed except what a proof state
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -23,6 +24,7 @@ __all__ = [
     "along",
     "at_size",
     "evaluate",
+    "has_sums",
     "l",
     "magnitude",
     "mean",
@@ -151,8 +153,18 @@ H = Entropy()
 
 def normal(expr: Any) -> sp.Expr:
     """The normal form: names replaced, expanded, sums rebuilt. 0 if and only if the algebra proves the expression 0."""
-    plain = sp.sympify(expr).replace(lambda e: isinstance(e, _Named), lambda e: e.meaning())
+    return sp.Add(*map(_normal_term, sp.Add.make_args(sp.sympify(expr))))
+
+
+@lru_cache(maxsize=10_000)  # a proof and its falsifiers meet the same terms again and again
+def _normal_term(term: sp.Expr) -> sp.Expr:
+    plain = term.replace(lambda e: isinstance(e, _Named), lambda e: e.meaning())
     return sp.expand(plain.replace(lambda e: isinstance(e, S), lambda e: S(*e.args)))
+
+
+def has_sums(expr: sp.Expr) -> bool:
+    """Whether sums over actions, or names that stand for them, are part of the expression."""
+    return bool(expr.atoms(S, _Named))
 
 
 def put(expr: Any, values: Mapping[sp.Symbol, Any]) -> sp.Expr:
@@ -225,18 +237,29 @@ def magnitude(expr: Any, values: Mapping[sp.Symbol, Any]) -> Any:
 def _evaluated(expr: Any, values: Mapping[sp.Symbol, Any], part: Callable[[Any], Any]) -> Any:
     import numpy as np
 
-    expr = normal(expr)
+    names, total = _with_names(sp.sympify(expr))
     arrays = {x: np.asarray(v, dtype=float) for x, v in values.items()}
     known = {x: v if isinstance(x, Action) or v.ndim == 0 else v[..., None] for x, v in arrays.items()}
     known.setdefault(size, np.asarray(next(v.shape[-1] for x, v in arrays.items() if isinstance(x, Action))))
-    sums = {atom: np.sum(part(_number(atom.args[0], known)), axis=-1, keepdims=True) for atom in expr.atoms(S)}
-    names = {atom: sp.Dummy() for atom in sums}
-    known |= {names[atom]: value for atom, value in sums.items()}
-    total = sum(part(_number(term.xreplace(names), known)) for term in sp.Add.make_args(expr))
-    total = np.asarray(total)
-    return total if _acts(expr.xreplace(names)) or total.ndim == 0 else total[..., 0]
+    known |= {name: np.sum(part(_number(inside, known)), axis=-1, keepdims=True) for inside, name in names.items()}
+    value = np.asarray(sum(part(_number(term, known)) for term in sp.Add.make_args(total)))
+    return value if _acts(total) or value.ndim == 0 else value[..., 0]
+
+
+@lru_cache(maxsize=1000)
+def _with_names(expr: sp.Expr) -> tuple[dict[sp.Expr, sp.Symbol], sp.Expr]:
+    """The normal form with a symbol for each of its sums, and the symbols by what is summed."""
+    expr = normal(expr)
+    names = {atom: sp.Dummy() for atom in expr.atoms(S)}
+    return {atom.args[0]: name for atom, name in names.items()}, expr.xreplace(names)
 
 
 def _number(expr: sp.Expr, values: Mapping[sp.Symbol, Any]) -> Any:
+    symbols, compiled = _compiled(expr)
+    return compiled(*(values[x] for x in symbols))
+
+
+@lru_cache(maxsize=10_000)
+def _compiled(expr: sp.Expr) -> tuple[list[sp.Symbol], Callable[..., Any]]:
     symbols = sorted(expr.free_symbols, key=str)
-    return sp.lambdify(symbols, expr, "numpy")(*(values[x] for x in symbols))
+    return symbols, sp.lambdify(symbols, expr, "numpy")
