@@ -9,7 +9,7 @@ from pathlib import Path
 
 from entclip.integrations.lint.detection import detect_library
 from entclip.integrations.lint.facts import Reader, TrainerConfig
-from entclip.integrations.lint.libraries import library_named
+from entclip.integrations.lint.libraries import LIBRARIES, library_named
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.source import Source, read_source
 
@@ -32,15 +32,26 @@ def read_config(path_or_text: str | Path, library: str | None = None) -> Trainer
 
     Raises: ValueError if it cannot be read, no library or more than one fits, or a value that decides has the wrong type.
     """
-    source = read_source(path_or_text)
+    source = _unwrapped(read_source(path_or_text))
     if library is None:
         return config_from(source, *detect_library(source))
     return config_from(source, library_named(library).name, "named by the caller")
 
 
+def _unwrapped(source: Source) -> Source:
+    """The settings of a file that has them under the name of what is trained, where none of them has the name of a group."""
+    blocks = {key.partition(".")[0] for key in source.values}
+    if source.entry is not None or len(blocks) != 1 or not all("." in key for key in source.values):
+        return source
+    inner = replace(source, values={key.partition(".")[2]: value for key, value in source.values.items()})
+    return source if any(library.owns(key) for library in LIBRARIES.values() for key in source.values) else inner
+
+
 def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
     """Return the facts of a source that belongs to a library."""
     library = library_named(name)
+    if (what := library.other_trainer(source.values, source.command)) is not None:
+        raise ValueError(f"this configures {what}: it is not read here.")
     renamed = tuple(key for key in source.values if key in library.older_keys and not library.knows(key))
     # What is passed on to another library is read under that library's names, and nothing else is.
     read = source.values if library.builds_on is None else {k: v for k, v in source.values.items() if library.knows(k)}

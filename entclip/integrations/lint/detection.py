@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.source import Source
@@ -20,6 +23,7 @@ def detect_library(source: Source) -> tuple[str, str]:
         raise ValueError(f"`{source.other_work}` is generation or evaluation, not training: there is no clip in it.")
     if source.entry is not None:
         return source.entry, f"the command runs {LIBRARIES[source.entry].title}'s trainer"
+    _refuse_blocks(source)
     ranked = sorted(LIBRARIES.values(), key=lambda library: _score(library, source), reverse=True)
     fitting = [library for library in ranked if _fits(library, source)]
     if not fitting:
@@ -38,6 +42,23 @@ def detect_library(source: Source) -> tuple[str, str]:
         )
     known = _known(first, source)
     return first.name, f"{len(known)} of {len(source.values)} keys are {first.title}'s, e.g. {_deciding(first, source)[0]}"
+
+
+def _refuse_blocks(source: Source) -> None:
+    """ValueError where a file has settings of several runs under their names, as files of tuned settings have."""
+    blocks: dict[str, dict[str, Any]] = {}
+    for key, value in source.values.items():
+        block, _, rest = key.partition(".")
+        blocks.setdefault(block, {})[rest] = value
+    if len(blocks) < 2 or any(_fits(library, source) for library in LIBRARIES.values()):
+        return
+    for library in LIBRARIES.values():
+        fitting = [name for name, values in blocks.items() if _fits(library, replace(source, values=values))]
+        if len(fitting) > len(blocks) / 2:
+            raise ValueError(
+                f"a file of {len(blocks)} configurations of {library.title} by name ({', '.join(fitting[:3])}, ...): give the "
+                "one that is run, its settings or its block alone."
+            )
 
 
 def _known(library: Library, source: Source) -> list[str]:

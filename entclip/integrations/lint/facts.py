@@ -38,7 +38,8 @@ class Updates:
 
     engine: why the ratio is to the sampling engine's probabilities, so that it is not 1 even on the first step; empty where it is
     not. stale: how much older than the step before a rollout may be; empty where it is not. mismatch_only: why nothing but the
-    mismatch between engine and trainer can move the ratio from 1; empty where learning does.
+    mismatch between engine and trainer can move the ratio from 1; empty where learning does. stop: the setting that ends a
+    rollout's updates once its KL divergence is beyond `stop_at` nats, so that `most` is the largest count and no count is known.
     """
 
     count: float | None
@@ -47,6 +48,16 @@ class Updates:
     stale: str = ""
     mismatch_only: str = ""
     least: float = 1.0
+    most: float | None = None
+    stop: str = ""
+    stop_at: float | None = None
+
+    def stopped(self, fact: Fact, factor: float, least: float = 1.0) -> Updates:
+        """Return these updates where a KL divergence beyond `factor` times the fact's value ends them, unless it is unset."""
+        if fact.value is None or (fact.unknown and not fact.explicit) or (self.count is not None and self.count <= 1):
+            return self
+        at = factor * fact.value if is_number(fact.value) else None
+        return replace(self, count=None, least=least, most=self.count, stop=f"{fact.key} = {shown(fact.value)}", stop_at=at)
 
 
 _NONE = Fact(None, "")

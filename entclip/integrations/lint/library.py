@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -32,6 +33,7 @@ class Library:
         package: the folder with `keys.txt`, the list of all its keys.
         deciding: keys, or beginnings of keys that end in a dot, which only a training with this library has.
         other_work: its commands that do not train, as a regular expression.
+        other_trainers: words of a command, or keys, of trainers of the library that are not read, and what they are.
         python_classes: classes whose keyword arguments are its configuration; python_modules: what a script imports that has
             them; python_calls: other calls, and which of their keyword arguments are settings.
         build: from a `facts.Reader` and the evidence for the library to a `facts.TrainerConfig`.
@@ -64,6 +66,7 @@ class Library:
     deciding: tuple[str, ...]
     entry: str = ""
     other_work: str = ""
+    other_trainers: Mapping[str, str] = field(default_factory=dict)
     python_classes: tuple[str, ...] = ()
     python_modules: tuple[str, ...] = ()
     python_calls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -141,6 +144,11 @@ class Library:
     def decides(self, key: str) -> bool:
         """Tell whether a key alone says that the configuration is this library's."""
         return key in self.deciding or key.startswith(tuple(d for d in self.deciding if d.endswith(".")))
+
+    def other_trainer(self, keys: Iterable[str], command: str) -> str | None:
+        """Return what a configuration of another trainer of the library is, None where it is the one that is read."""
+        words = {*keys, *re.findall(r"[A-Za-z]+", command)}
+        return next((text for word, text in self.other_trainers.items() if word in words), None)
 
     def closest(self, key: str) -> str | None:
         """Return the known key most like an unknown one, or None if nothing is near."""

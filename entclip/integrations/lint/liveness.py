@@ -88,6 +88,10 @@ def liveness(config: TrainerConfig) -> Liveness:
         )
     if updates.engine:
         return _against_engine(config)
+    if updates.stop:
+        at = "too large" if updates.stop_at is None else f"beyond {shown(updates.stop_at)} nats"
+        most = updates.formula if updates.most is None else f"{shown(updates.most)} ({updates.formula})"
+        return Liveness("yes", f"{updates.stop} ends a rollout's updates once their KL is {at}, at the latest after {most}.")
     if updates.count is None and updates.least > 1:
         return Liveness("yes", f"At least {shown(updates.least)} updates per rollout ({updates.formula}).")
     if updates.count is None:

@@ -210,6 +210,11 @@ def _certain(config: TrainerConfig) -> tuple[float, float, int]:
             raise SpecError(
                 f"predict --from: {fact.key} = {shown(fact.value)} is not in the configuration. Put its number there."
             )
+    if config.updates.stop:
+        raise SpecError(
+            f"predict --from: {config.updates.stop} ends a rollout's updates by their KL divergence, so that their number is in "
+            "the log and not in the configuration. Put the number of updates that ran there, and unset the stop."
+        )
     count = config.updates.count
     if count is None or count != int(count):
         raise SpecError(f"predict --from: updates per rollout must be a whole number, got {config.updates.formula}.")

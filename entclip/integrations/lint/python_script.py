@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["is_python", "keywords_of"]
+__all__ = ["cells_of", "is_python", "keywords_of"]
+
+
+def cells_of(data: Mapping[str, Any]) -> str | None:
+    """Return the code of a notebook, None where a table is none; what is no Python in it is left out."""
+    cells = data.get("cells")
+    if "nbformat" not in data or not isinstance(cells, list):
+        return None
+    out = []
+    for cell in cells:
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source", "")
+        text = "".join(map(str, source)) if isinstance(source, list) else str(source)
+        code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("%", "!")))
+        if _tree(code) is not None:
+            out.append(code)
+    return "\n".join(out)
 
 
 def is_python(text: str) -> bool:
     """Tell whether a text that was given without a name is Python: it parses, and it imports something."""
     if "import " not in text:
         return False
+    tree = _tree(text)
+    return tree is not None and any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
+
+
+def _tree(text: str) -> ast.Module | None:
     try:
-        tree = ast.parse(text)
+        return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
+        return None
 
 
 def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
@@ -54,12 +76,35 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    values: dict[str, Any] = {k.arg: _literal(k.value, constants) for k in call.keywords if k.arg is not None}
+    values: dict[str, Any] = {}
+    loose = []
+    for keyword in call.keywords:
+        given = {keyword.arg: keyword.value} if keyword.arg is not None else _settings(keyword.value, tree, constants)
+        if given is None:
+            loose.append(f"**{ast.unparse(keyword.value)}")
+        else:
+            values |= {name: _literal(value, constants) for name, value in given.items()}
     for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
         wanted = library.python_calls.get(_name(other.func), ())
         values |= {k.arg: _literal(k.value, constants) for k in other.keywords if k.arg in wanted}
-    loose = tuple(f"**{ast.unparse(k.value)}" for k in call.keywords if k.arg is None)
-    return library.name, values, loose
+    return library.name, values, tuple(loose)
+
+
+def _settings(node: ast.expr, tree: ast.Module, constants: dict[str, ast.expr]) -> dict[str, ast.expr] | None:
+    """The entries of a table that is given as `**table`: written out, or set once and never changed; None for any other."""
+    if isinstance(node, ast.Name):
+        used = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == node.id]
+        plain = {id(k.value) for n in ast.walk(tree) if isinstance(n, ast.Call) for k in n.keywords if k.arg is None}
+        # A name that is used otherwise than as **table may have been changed: table["epsilon"] = ..., table.update(...).
+        if node.id not in constants or sum(id(n) not in plain for n in used) != 1:
+            return None
+        node = constants[node.id]
+    if isinstance(node, ast.Call) and _name(node.func) == "dict" and not node.args:
+        return {k.arg: k.value for k in node.keywords if k.arg is not None} if all(k.arg for k in node.keywords) else None
+    if isinstance(node, ast.Dict):
+        names = [k.value if isinstance(k, ast.Constant) else None for k in node.keys]
+        return {str(k): v for k, v in zip(names, node.values, strict=True)} if all(isinstance(k, str) for k in names) else None
+    return None
 
 
 def _imported(tree: ast.Module) -> set[str]:

@@ -57,6 +57,7 @@ class Report:
             "clip_alive": self.liveness.alive,
             "reason": self.liveness.reason,
             "updates_per_rollout": config.updates.count,
+            "updates_at_most": config.updates.most,
             "objective": config.kind,
             "space": config.space,
             "level": _plain(config.level.value),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
-from entclip.integrations.lint.python_script import is_python, keywords_of
+from entclip.integrations.lint.python_script import cells_of, is_python, keywords_of
 from entclip.integrations.lint.tables import flat_keys, parse_table, resolved, texts_in
 from entclip.support.bounded import exists
 
@@ -54,6 +54,9 @@ def read_source(path_or_text: str | Path) -> Source:
     if kind == "shell":
         return _from_commands(text)
     data = parse_table(text, kind)
+    if (script := cells_of(data)) is not None:
+        library, values, loose = keywords_of(script)
+        return Source(values, "python", library, f"{library} in a notebook", arguments=loose)
     # A job's file (SkyPilot, Kubernetes, Slurm in YAML) keeps a command in one of its texts.
     wrapped = [inner for inner in texts_in(data) if starts_trainer(inner)]
     if wrapped:

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from entclip.integrations.lint.values import Unresolved
@@ -14,6 +15,7 @@ from entclip.integrations.lint.values import Unresolved
 __all__ = ["flat_keys", "leaf", "parse_table", "resolved", "texts_in"]
 
 _REFERENCE = re.compile(r"^\$\{([A-Za-z_][\w.]*)\}$")
+_OVERRIDE = re.compile(r"^\+{0,2}[A-Za-z_][\w@/.-]*=")
 MAX_LEAVES = 20_000  # values of a table, aliases of YAML followed: the longest known configuration has 2,000
 
 
@@ -31,6 +33,9 @@ def parse_table(text: str, kind: str) -> dict[str, Any]:
         raise ValueError(f"the configuration is not valid {kind.upper()}: {error}.") from None
     except RecursionError:
         raise ValueError(f"the {kind} text is nested too deeply to be a configuration.") from None
+    if isinstance(data, list) and data and all(isinstance(item, str) and _OVERRIDE.match(item) for item in data):
+        # What hydra keeps in .hydra/overrides.yaml.
+        data = {key.lstrip("+"): value for key, _, value in (item.partition("=") for item in data)}
     if not isinstance(data, dict):
         raise ValueError(f"a configuration is a table of keys and values, but this {kind.upper()} is a {type(data).__name__}.")
     return _unwrapped(data)
@@ -43,10 +48,26 @@ def _parse_yaml(text: str) -> Any:
     except ImportError:
         raise ImportError("reading YAML needs PyYAML: install it with `pip install 'pyyaml>=6'`.") from None
     try:
-        # The loader in C reads ten times as fast.
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, Loader=_loader(yaml))
     except yaml.YAMLError as error:
         raise ValueError(f"the configuration is not valid YAML: {' '.join(str(error).split())}.") from None
+
+
+@cache
+def _loader(yaml: Any) -> Any:
+    """PyYAML's safe loader, which also takes an OrderedDict, as rl_zoo3 saves its settings, for the table that it is."""
+    # The loader in C reads ten times as fast.
+    loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+
+    def table(self: Any, node: Any) -> dict[Any, Any]:
+        try:
+            (pairs,) = self.construct_sequence(node, deep=True)
+            return dict(pairs)
+        except (TypeError, ValueError):
+            raise yaml.YAMLError("an OrderedDict that is no list of pairs") from None
+
+    loader.add_constructor("tag:yaml.org,2002:python/object/apply:collections.OrderedDict", table)
+    return loader
 
 
 def _count(data: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, sqrt
 from typing import Literal
 
 from entclip.integrations.lint.facts import TrainerConfig, stated
@@ -189,6 +189,23 @@ def _sawtooth(config: TrainerConfig) -> str | None:
     return (
         f"{shown(config.updates.count)} updates per rollout: the first never clips (its ratio is 1) and later ones clip more, "
         "so the logged clip fraction is a sawtooth. An average over the rollout hides it: report it by inner step."
+    )
+
+
+@rule("kl-stop", "info")
+def _kl_stop(config: TrainerConfig) -> str | None:
+    updates, width = config.updates, config.low.value
+    if not updates.stop:
+        return None
+    if updates.stop_at is None or not updates.stop_at > 0:
+        return f"{updates.stop}: a rollout's updates end once its KL divergence is beyond that, before their count is reached."
+    rms = sqrt(2 * updates.stop_at)
+    beside = f" beside a width of {shown(width)}" if is_number(width) else ""
+    return (
+        f"A rollout's updates end once its KL divergence is beyond {shown(updates.stop_at)} nats ({updates.stop}): log-ratios "
+        f"then have an rms of about {rms:.2g}{beside}. The stop bounds the same thing as the clip, so that a tighter stop leaves "
+        "the clip less to do; and as the number of updates varies, a clip share averaged over them is not comparable between "
+        "rollouts."
     )
 
 

@@ -112,7 +112,7 @@ def test_every_fixture_converts_or_says_why_not(name, to):
 
 
 def test_convert_refuses_unknown_targets():
-    with pytest.raises(ValueError, match=r"choose one of trl, verl, openrlhf, .*, sb3, cleanrl, entclip"):
+    with pytest.raises(ValueError, match=r"choose one of trl, verl, openrlhf, .*, sb3, cleanrl, trl-ppo, entclip"):
         convert(Clip(), "rllib")
 
 

@@ -35,6 +35,46 @@ def test_updates_per_rollout(text, count, alive):
         assert "$M" in got.liveness.reason or "processes" in got.liveness.reason
 
 
+_STOP = "early_stopping: true\nbatch_size: 64\nmini_batch_size: 16\nppo_epochs: 2\ncliprange: 0.2\ntarget_kl: 0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most", "at"),
+    [
+        ("clip_range: 0.2\nn_epochs: 4\nn_steps: 64\nbatch_size: 24\nn_envs: 1\ntarget_kl: 0.02", 1, 12, 0.03),
+        ("clip_coef: 0.2\nupdate_epochs: 4\nnum_minibatches: 8\ntarget_kl: 0.02\nexp_name: ppo", 8, 32, 0.02),
+        ("clip_coef: 0.2\nupdate_epochs: 4\nnum_minibatches: 8\ntarget_kl: ${T}\nexp_name: ppo", 8, 32, None),
+        (_STOP, 1, 8, 0.1 * 1.5),
+    ],
+)
+def test_a_stop_by_kl_leaves_no_count(text, least, most, at):
+    got = lint(read_config(text))
+    updates = got.config.updates
+    assert (updates.count, updates.least, updates.most) == (None, least, most)
+    assert updates.stop_at == (at if at is None else pytest.approx(at))
+    assert got.liveness.alive == "yes"
+    assert f"at the latest after {most} " in got.liveness.reason
+    assert got.to_json()["updates_at_most"] == most
+    found = {f.id for f in got.findings}
+    assert "kl-stop" in found
+    assert "sawtooth" not in found  # the count that it would state is not known
+
+
+def test_a_stop_that_is_off_or_cannot_come_is_none():
+    for text in (
+        _STOP.replace("true", "false"),
+        "clip_range: 0.2\nn_epochs: 1\nn_steps: 64\nbatch_size: 64\nn_envs: 1\ntarget_kl: 1",
+    ):
+        assert lint(read_config(text)).config.updates.stop == ""
+
+
+def test_a_pass_ends_with_a_smaller_minibatch():
+    """8 steps of one environment in batches of 256: one update a pass, and no thirtieth of one."""
+    for steps, batch, count in ((8, 256, 10), (100, 64, 20), (128, 64, 20), (130, 64, 30)):
+        text = f"clip_range: 0.2\nn_epochs: 10\nn_steps: {steps}\nbatch_size: {batch}\nn_envs: 1"
+        assert lint(read_config(text)).config.updates.count == count
+
+
 @pytest.mark.parametrize(
     ("text", "alive"),
     [

@@ -123,6 +123,7 @@ REFUSED = {
     "updates": ("epsilon: 0.2\ngeneration_batch_size: 512", "no answer without a guess"),
     "width": ("epsilon: ${EPS}\nnum_iterations: 2", "is not in the configuration"),
     "half": ("epsilon: 0.2\nsteps_per_generation: 6\ngradient_accumulation_steps: 4", "must be a whole number"),
+    "stop": ("clip_coef: 0.2\nupdate_epochs: 4\nnum_minibatches: 4\ntarget_kl: 0.02\nexp_name: ppo", "target_kl = 0.02 ends"),
     "cispo": ("loss_type: cispo\nepsilon_high: 5.0\nnum_iterations: 2", "is no clip of the ratio"),
     "engine": (
         "algorithm.rollout_correction.bypass_mode=True actor_rollout_ref.actor.clip_ratio_low=0.2",

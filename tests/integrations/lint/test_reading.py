@@ -238,3 +238,72 @@ def test_key_lists_hold_every_default(name):
 def test_open_groups_accept_any_key():
     assert library_named("verl").knows("actor_rollout_ref.rollout.engine_kwargs.vllm.anything")
     assert not library_named("verl").knows("actor_rollout_ref.rollout.anything")
+
+
+def _notebook(*cells):
+    body = [{"cell_type": "code", "source": cell} for cell in cells]
+    return json.dumps({"nbformat": 4, "cells": [{"cell_type": "markdown", "source": "epsilon = 9"}, *body]})
+
+
+def test_a_notebook_is_its_code():
+    """Lines for the shell, and cells that are no Python, hold no settings; lists of lines and texts are the same."""
+    config = "cfg = GRPOConfig(num_iterations=3,\n                 epsilon=0.1)"
+    for cells in (
+        ["from trl import GRPOConfig", config],
+        [["!pip install trl\n", "from trl import GRPOConfig"], "%%bash\nls -l", config],
+    ):
+        got = lint(read_config(_notebook(*cells)))
+        assert (got.config.library.name, got.config.updates.count, got.config.low.value) == ("trl", 3, 0.1)
+    with pytest.raises(ValueError, match="builds no configuration known here"):
+        read_config(_notebook("print(1)"))
+
+
+@pytest.mark.parametrize(
+    ("before", "call", "known"),
+    [
+        ("s = dict(num_iterations=3)", "**s", True),
+        ("s = {'num_iterations': 3}", "epsilon=0.1, **s", True),
+        ("", "**{'num_iterations': 3}", True),
+        ("", "**dict(num_iterations=3)", True),
+        ("s = {'num_iterations': 2}\ns['num_iterations'] = 3", "**s", False),
+        ("s = {}\ns.update(num_iterations=3)", "**s", False),
+        ("s = read('x')", "**s", False),
+        ("s = {**other}", "**s", False),
+        ("s = dict(other, num_iterations=3)", "**s", False),
+    ],
+)
+def test_a_table_of_arguments_is_read_where_it_cannot_have_changed(before, call, known):
+    got = lint(read_config(f"from trl import GRPOConfig\n{before}\nc = GRPOConfig({call})"))
+    assert got.liveness.alive == ("yes" if known else "unknown")
+    assert got.config.updates.count == (3 if known else 1)
+
+
+def test_settings_under_the_name_of_what_is_trained():
+    block = "  policy: M\n  n_steps: 64\n  batch_size: 32\n  n_epochs: 2\n  clip_range: 0.1\n  n_timesteps: 1e5\n"
+    got = lint(read_config(f"Maze-v1:\n{block}"))
+    assert (got.config.library.name, got.config.updates.count) == ("sb3", 4)
+    with pytest.raises(ValueError, match=r"2 configurations of Stable-Baselines3 by name \(Maze-v1, Cart-v2, ...\)"):
+        read_config(f"Maze-v1:\n{block}Cart-v2:\n{block}")
+    ordered = "!!python/object/apply:collections.OrderedDict\n- - [n_epochs, 2]\n  - [clip_range, 0.1]\n"
+    assert lint(read_config(ordered)).config.low.value == 0.1
+    for broken in ("- 3\n", "- - [1, 2, 3]\n", "- - 3\n"):
+        with pytest.raises(ValueError, match="YAML"):
+            read_config(f"!!python/object/apply:collections.OrderedDict\n{broken}")
+    with pytest.raises(ValueError, match="YAML"):
+        read_config("!!python/object/apply:os.system\n- ls\n")
+
+
+def test_what_another_trainer_of_a_library_reads_is_refused():
+    for text in ("epsilon: 0.2\nnum_iterations: 2\nnormalize_advantages: true", "trl rloo --epsilon 0.2 --num_iterations 2"):
+        for library in (None, "trl"):
+            with pytest.raises(ValueError, match="product of its tokens' ratios"):
+                read_config(text, library)
+
+
+def test_a_script_is_no_library_s_by_a_common_name():
+    """Anybody's trainer may be ppo_something.py: its keys decide."""
+    assert (
+        lint(read_config("python ppo_mine.py --cliprange 0.2 --ppo_epochs 4 --init_kl_coef 0.1")).config.library.name == "trl-ppo"
+    )
+    with pytest.raises(ValueError, match="not recognised"):
+        read_config("python ppo_mine.py --gamma 0.9 --lr 1e-4")

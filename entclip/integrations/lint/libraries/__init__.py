@@ -16,6 +16,7 @@ from entclip.integrations.lint.libraries.sb3 import SB3
 from entclip.integrations.lint.libraries.skyrl import SKYRL
 from entclip.integrations.lint.libraries.slime import SLIME
 from entclip.integrations.lint.libraries.trl import TRL
+from entclip.integrations.lint.libraries.trl_ppo import TRL_PPO
 from entclip.integrations.lint.libraries.unsloth import UNSLOTH
 from entclip.integrations.lint.libraries.verl import VERL
 from entclip.integrations.lint.library import Library
@@ -41,6 +42,7 @@ LIBRARIES = {
         UNSLOTH,
         SB3,
         CLEANRL,
+        TRL_PPO,
     )
 }
 

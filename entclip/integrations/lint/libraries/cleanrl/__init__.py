@@ -13,7 +13,8 @@ CLEANRL = Library(
     title="CleanRL",
     version="of 2026-04-20",
     defaults=DEFAULTS,
-    entry=r"(cleanrl/)?ppo(_\w+)?\.py",
+    # A script that is only called ppo.py, or ppo_ and something else, may be anybody's.
+    entry=r"(cleanrl/ppo(_\w+)?|ppo_(atari(_\w+)?|continuous_action|procgen|rnd_envpool))\.py",
     package=__name__,
     build=build,
     write=Notation("clip_coef", "clip_coef", form="--{key} {value}", dashes=True).write,

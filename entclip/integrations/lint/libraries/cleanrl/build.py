@@ -42,6 +42,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     else:  # another script, or a fork: its defaults are not known
         own = {key: Unresolved(f"the default of {script or 'the script'}") for key in DEFAULTS}
     read = replace(read, library=replace(read.library, defaults=own))
-    return one_width(
-        read, evidence, read.bound("clip_coef"), read("norm_adv"), read.updates(("num_minibatches", "update_epochs"))
-    )
+    updates = read.updates(("num_minibatches", "update_epochs"))
+    # Looked at after each pass over the rollout, so that the first one is whole.
+    updates = updates.stopped(read.number("target_kl", optional=True), 1.0, read.count("num_minibatches") or 1.0)
+    return one_width(read, evidence, read.bound("clip_coef"), read("norm_adv"), updates)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 2.8.0: PPO(...) in a Python script."""
+"""Stable-Baselines3 2.8.0: PPO(...) in a Python script, or settings of rl_zoo3 2.9.2 in YAML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SB3 = Library(
     build=build,
     write=Notation("clip_range", "clip_range", form="{key}={value}").write,
     losses=("ppo",),
-    deciding=("clip_range", "clip_range_vf", "n_epochs", "normalize_advantage"),
+    deciding=("clip_range", "clip_range_vf", "n_epochs"),  # A2C has normalize_advantage, too
     python_classes=("PPO",),
     python_modules=("stable_baselines3",),
     python_calls={"make_vec_env": ("n_envs",)},
