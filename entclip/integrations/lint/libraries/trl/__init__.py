@@ -19,7 +19,7 @@ TRL = Library(
     other_trainers=dict.fromkeys(
         ("rloo", "normalize_advantages", "reward_clip_range", "rloo_k"),
         "TRL's RLOO trainer: its ratio is that of a whole sequence, the product of its tokens' ratios, so that nothing "
-        "that holds for GRPO's widths does for its",
+        "that holds for GRPO's widths holds for its own",
     ),
     package=__name__,
     build=build,
