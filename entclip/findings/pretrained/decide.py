@@ -102,7 +102,22 @@ def decide(experiment: Experiment, records: Mapping[Key, Record]) -> dict[str, A
                 name: [float(np.mean(values(arm, name, [k]))) for k in rollouts] for name in ("entropy", *scores)
             }
         out["arms"][arm] = found | parts_of(own, len(pairs))
+    if not signs_of(experiment)[1:]:
+        out["alone"] = _alone(experiment, records, set(pairs))
     return out
+
+
+def _alone(experiment: Experiment, records: Mapping[Key, Record], whole: set[int]) -> dict[str, dict[str, list[float]]]:
+    """Return by arm, rollout by rollout, the first run that is done of a unit whose other arms are not: a look, no evidence."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs_of(experiment):
+        own = [records.get(Key(*run, k)) for k in range(experiment.update.rollouts)]
+        done = [record for record in own if record is not None]
+        if run.pair not in whole and run.arm not in found and len(done) == len(own):
+            names = [name for name in done[0] if name.startswith("pass_at_")]
+            found[run.arm] = {name: [record[name] for record in done] for name in ("entropy", *names)}
+            found[run.arm]["entropy"].insert(0, done[0]["entropy_before"])
+    return found
 
 
 def pooled(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

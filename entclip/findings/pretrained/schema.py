@@ -149,6 +149,12 @@ class _Beside(_Part):
         return self
 
 
+class _Alone(_Part):
+    entropy: Annotated[list[FiniteFloat], Field(min_length=2)]
+    pass_at_1: Annotated[list[_Share], Field(min_length=1)]
+    pass_at_8: Annotated[list[_Share], Field(min_length=1)]
+
+
 class _Decided(_Part):
     """What `decide` says of an experiment over its finished pairs."""
 
@@ -184,6 +190,8 @@ def _decided(name: str) -> Any:
     judged = experiment_named(name).rollout_rules.reward != "random"
     arm: Any = _AccountedArm if accounted(name) else _ScoredArm if judged else _Arm
     fields: dict[str, Any] = {"experiment": (Literal[name], ...), "arms": (dict[str, arm], ...)}
+    if judged:
+        fields["alone"] = (dict[str, _Alone], ...)
     return create_model("_Decided", __base__=_Decided, **fields)
 
 
