@@ -173,12 +173,12 @@ def _true(found: Mapping[str, Any]) -> str:
             (f"`{name}`", *(f"{run[score][0]:.2f} to {run[score][-1]:.2f}" for score in ("entropy", "pass_at_1", "pass_at_8")))
             for name, run in found["alone"].items()
         ]
-        head = ("arm", "entropy, nats", "pass@1", "pass@8")
+        columns = ("arm", "entropy, nats", "pass@1", "pass@8")
         return (
             "Sums of one digit, twenty rollouts. No unit is finished with all its arms; of these arms one run is, with the same "
             "random numbers. One run has no interval: whether a clip holds entropy is not decided by it. Entropy before and "
             "after; pass@1 (the mean over the eight responses to a prompt) and pass@8 (whether one of them is right) in the "
-            f"first and last rollout, of sixteen prompts each.\n\n{markdown_table(head, rows)}"
+            f"first and last rollout, of sixteen prompts each.\n\n{markdown_table(columns, rows)}"
         )
     if not found["pairs"]:
         return (
