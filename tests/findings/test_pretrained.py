@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -82,11 +83,18 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_numbers(whole, tmp_p
     assert "Nothing is left to do." in _said(capsys, arguments(tmp_path, "--left"))
 
 
-def test_a_folder_holds_records_of_one_device_and_dtype(whole):
-    """The whole measurement was in float64: float32 would draw other responses for what is missing of a pair."""
-    with pytest.raises(SpecError, match="measured on cpu in float64; this is cpu in float32"):
-        measure.main(arguments(whole[0]))
-    assert decide(load(SHIPPED, TINY), whole[1])["machines"] == ["cpu in float64"]
+def test_a_pair_is_of_one_device_and_dtype(whole, tmp_path):
+    """Pairs that are whole stay; one that lacks a record is finished in its own dtype: another draws other responses."""
+    shutil.copytree(whole[0], tmp_path / "records")
+    (tmp_path / "records" / Key(1, "both", True).file).unlink()
+    with pytest.raises(SpecError, match="a pair was begun on cpu in float64; this is cpu in float32"):
+        measure.main(arguments(tmp_path / "records"))
+    for path in (tmp_path / "records").glob("pair-01-*"):
+        path.unlink()
+    measure.main(arguments(tmp_path / "records"))
+    found = read(tmp_path / "records", load(SHIPPED, TINY))
+    assert {(key.pair, record["dtype"]) for key, record in found.items()} == {(0, "float64"), (1, "float32")}
+    assert decide(load(SHIPPED, TINY), found)["machines"] == ["cpu in float32", "cpu in float64"]
 
 
 def _said(capsys, words):

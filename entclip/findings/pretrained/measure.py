@@ -149,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = read(out, experiment)
     print(f"{experiment.name}: {_left(experiment, found, options.jobs)}", flush=True)
     if not options.left:
-        refuse_others(found.values(), machine)
         pairs = sorted({key.pair for key in missing(experiment, found)})
+        refuse_others((record for key, record in found.items() if key.pair in pairs), machine)
         with folder_lock(out):
             _all(out, experiment, by_cause, pairs, options.jobs, machine)
     decided = decide(experiment, read(out, experiment))

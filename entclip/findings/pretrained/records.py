@@ -118,7 +118,7 @@ class _AccountedRecord(_Record):
 
 
 def refuse_others(records: Iterable[Mapping[str, Any]], machine: Machine) -> None:
-    """Raise SpecError for records of another machine than this.
+    """Raise SpecError for records, of pairs that lack some, of another machine than this.
 
     Devices draw different random numbers: the arms of a pair that was begun on one and ended on the other would not share their
     rollout, and their difference would hold the walk that pairs are made to cancel.
@@ -126,8 +126,8 @@ def refuse_others(records: Iterable[Mapping[str, Any]], machine: Machine) -> Non
     for record in records:
         if (other := Machine.of(record)) != machine:
             raise SpecError(
-                f"the folder holds records measured on {' in '.join(other)}; this is {' in '.join(machine)}, which draws other "
-                "responses: choose another folder with --out, or the same --device and --dtype."
+                f"a pair was begun on {' in '.join(other)}; this is {' in '.join(machine)}, which draws other responses: "
+                "finish it with the same --device and --dtype, delete its records, or choose another folder with --out."
             )
 
 
