@@ -7,6 +7,7 @@
     logs       diagnose on logs of 1 MB and 100 MB: seconds and memory
     llm        a language model's updates and generation against TRL and transformers
     ledger     training with TRL with the ledger inside against training without it
+    batches    the loss inside verl against verl's own, and the reading of saved batches
 
 Each is a module with options of its own: python -m benchmarks.kernels --help.
 """
@@ -17,7 +18,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("sampled", "kernels", "reduced", "head", "logs", "llm", "ledger")
+NAMES = ("sampled", "kernels", "reduced", "head", "logs", "llm", "ledger", "batches")
 ON_DEVICE = ("kernels", "head")
 
 
