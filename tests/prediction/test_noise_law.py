@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +225,19 @@ def test_noise_beyond_all_numbers_is_refused() -> None:
     for law, rms in (("flat", 100.0), ("sqrt", 60.0), ("inv_sqrt", 40.0)):
         with pytest.raises(SpecError, match=rf"{law}:{rms:g} gives actions of pi_old .* over the limit of 350"):
             predict_noise(spec, law, rms)
-    with pytest.raises(SpecError, match="noise table gives actions"):
-        predict_noise(spec, NoiseTable(np.array([0.04, 0.5]), np.array([1e3, 0.1])))
+    for law, rms in (("flat", 1e300), ("sqrt", 1e200), ("inv_sqrt", 1e155)):  # their squares are no numbers
+        with pytest.raises(
+            SpecError, match=rf"{re.escape(f'{law}:{rms:g}')} gives actions log-ratios of .* over the limit of 350"
+        ):
+            predict_noise(spec, law, rms)
+    prob = np.array([0.04, 0.5])
+    for first in (1e3, 1e200):
+        with pytest.raises(SpecError, match="noise table gives actions"):
+            predict_noise(spec, NoiseTable(prob, np.array([first, 0.1])))
+    with pytest.raises(SpecError, match=r"log-ratios of up to 362, over"):  # a shift adds to noise
+        predict_noise(spec, NoiseTable(prob, np.array([300.1, 300.1]), mean=np.array([-300.0, -300.0])))
+    with pytest.raises(SpecError, match=r"noise table gives probabilities that add up to .* or more"):
+        predict_noise(spec, NoiseTable(prob, np.array([5.0, 5.0]), mean=np.array([5.0, 5.0])))
     for law in ("flat", "sqrt", "inv_sqrt"):  # just below the limit of the likeliest or rarest action
         row = predict_noise(spec, law, 10.0).arms["both"].rows[-1]
         assert all(math.isfinite(v) for v in row.values() if isinstance(v, float))

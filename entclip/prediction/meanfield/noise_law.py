@@ -40,6 +40,7 @@ _LARGEST_TERMS = 0.25  # terms that add up to more of the entropy over a rollout
 _LARGEST_SPREAD = 0.25  # log sum_b pi_b e^x_b is taken to be a number; this is the most that it may scatter
 _ROUNDING = 1e-9  # an action whose probability is that of a table's end up to rounding is not beyond it
 _LARGEST_LOG_RATIO = 350.0  # the ratio of a larger one has no square in float64
+_LARGEST_TOTAL = 10.0  # of pi: another engine or temperature, or a table of another policy, leaves it near 1
 _NO_NOISE = 1e-12  # width in nats of a lattice that stands for one point
 # These columns depend on how the policy moves, which is not modelled here.
 _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
@@ -118,14 +119,25 @@ def _refuse_beyond_numbers(
     name: str, kinds: list[tuple[float, Nodes]], law: NoiseLaw | NoiseTable, rms: float | None, tail: Tail
 ) -> None:
     """Raise SpecError for noise whose largest ratios cannot be computed with."""
+    limit = f"over the limit of {_LARGEST_LOG_RATIO:g} where ratios are numbers: use a smaller rms, or another law."
+    largest = float(law.rms.max()) if isinstance(law, NoiseTable) else rms or 0.0
+    if largest > _LARGEST_LOG_RATIO:  # its square may be no number either
+        raise SpecError(f"--noise: {name} gives actions log-ratios of {largest:.3g} and more, {limit}")
     for _, nodes in kinds:
-        sd = np.sqrt(variance_of(nodes, law, rms))
-        at = int(np.argmax(sd))
-        if tail.reach * sd[at] > _LARGEST_LOG_RATIO:
-            raise SpecError(
-                f"--noise: {name} gives actions of pi_old = {nodes.prob[at]:.2g} log-ratios of up to {tail.reach * sd[at]:.3g}, "
-                f"over the limit of {_LARGEST_LOG_RATIO:g} where ratios are numbers: use a smaller rms, or another law."
-            )
+        reach = tail.reach * np.sqrt(variance_of(nodes, law, rms))
+        if isinstance(law, NoiseTable) and law.mean is not None:
+            mean = law.mean_at(nodes.log_prob)
+            reach += np.abs(mean)
+            # By Jensen's inequality at most sum_a pi_a.
+            total = float(np.sum(nodes.count * nodes.prob * np.exp(np.minimum(mean, _LARGEST_LOG_RATIO))))
+            if total > _LARGEST_TOTAL:
+                raise SpecError(
+                    f"--noise: {name} gives probabilities that add up to {total:.3g} or more: mean is that of log(pi/pi_old)."
+                )
+        at = int(np.argmax(reach))
+        if reach[at] > _LARGEST_LOG_RATIO:
+            where = f"actions of pi_old = {nodes.prob[at]:.2g}"
+            raise SpecError(f"--noise: {name} gives {where} log-ratios of up to {reach[at]:.3g}, {limit}")
 
 
 def _too_large(
