@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tests.robustness.fuzz import arrays, experiments, folders, options, readers, terminal
+from tests.robustness.fuzz import arrays, experiments, folders, options, published, readers, terminal
 from tests.robustness.sandbox import Case
 
 Generator = Callable[[random.Random], Case]
@@ -27,6 +27,7 @@ KINDS: dict[str, Generator] = {
     "bytes": readers.damage,
     "terminal": terminal.terminal,
     "language": options.language,
+    "published": published.published,
 }
 
 
