@@ -85,6 +85,7 @@ class Diagnosis:
             "lines": [int(log.lines[0]), int(log.lines[-1])] if log.rows else [],
             "skipped": log.skipped,
             "superseded": log.superseded,
+            "other_ranks": log.other_ranks,
             "updates_per_rollout": self.updates,
             "rollouts": self.rollouts,
             "config": self.config,
@@ -99,6 +100,7 @@ class Diagnosis:
         log = self.log
         skipped = f", {log.skipped} unreadable" if log.skipped else ""
         skipped += f", {log.superseded} left out as a later start repeats their steps" if log.superseded else ""
+        skipped += f", {log.other_ranks} left out as other processes wrote them" if log.other_ranks else ""
         spans = f", {self.rollouts:.0f} rollout{'s' if round(self.rollouts) != 1 else ''}" if self.rollouts is not None else ""
         updates = f", {self.updates} update{'s' if self.updates > 1 else ''} each" if self.updates else ""
         config = f"; {self.config}" if self.config else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from io import BufferedReader
 
@@ -12,6 +13,7 @@ from entclip.support.errors import SpecError
 __all__ = ["looks_like_csv", "rows"]
 
 _MOST_COLUMNS = 20_000
+_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?%?")
 
 
 def _delimiter(header: str) -> str:
@@ -24,11 +26,18 @@ def looks_like_csv(text: str) -> bool:
     if not lines or lines[0][0] in "{[":
         return False
     mark = _delimiter(lines[0])
-    parsed = list(_parse(lines, mark))
+    parsed = [_pointed(cells, mark) for cells in _parse(lines, mark)]
     header = parsed[0]
     if any(number_of(name) is not None for name in header) or (len(header) == 1 and not header[0].strip().isidentifier()):
         return False
     return len(parsed) == 1 or (len(parsed[1]) == len(header) and any(number_of(value) is not None for value in parsed[1]))
+
+
+def _pointed(values: list[str], mark: str) -> list[str]:
+    """The values of a row, decimal commas as points: what a spreadsheet writes between semicolons where the comma is one."""
+    if mark != ";" or any("." in value for value in values):
+        return values
+    return [f"{value.replace(',', '.')}" if _COMMA.fullmatch(value.strip()) else value for value in values]
 
 
 def _parse(lines: list[str], mark: str) -> Iterator[list[str]]:
@@ -56,7 +65,7 @@ def rows(file: BufferedReader, one: OneRun, skipped: list[int]) -> Iterator[tupl
     for number, line in lines:
         if not line.strip():
             continue
-        values = next(_parse([line], mark), [])
+        values = _pointed(next(_parse([line], mark), []), mark)
         if len(values) != len(names):
             skipped[0] += 1
             continue

@@ -70,7 +70,8 @@ def check_header(names: Iterable[str]) -> None:
 class OneRun:
     """The rows of one run, of a table in which a column says whose a row is."""
 
-    COLUMNS = ("case", "arm", "run", "run_name", "run_id")
+    # The last three: W&B's, MLflow's and Ray's tables of runs, of which each row is another.
+    COLUMNS = ("case", "arm", "run", "run_name", "run_id", "Name", "Run ID", "trial_id")
 
     def __init__(self, wanted: str | None) -> None:
         """wanted: whose rows to keep; None: those of the only run that there is."""
@@ -86,7 +87,10 @@ class OneRun:
         if len(self._seen) < _MOST_RUNS:
             self._seen[name] = None
         if self.wanted is None and len(self._seen) > 1:
-            raise SpecError(f"the table has rows of several runs ({', '.join(self._seen)}, ...): choose one with --run NAME.")
+            raise SpecError(
+                f"the table has rows of several runs ({', '.join(self._seen)}, ...): choose one with --run NAME. If each row "
+                "is a run of its own, with its last values, no history is here: give the log of one run."
+            )
         return self.wanted in (None, name)
 
     def check(self, rows: int) -> None:

@@ -16,6 +16,7 @@ MOST_NUMBERS = 12_000_000  # kept of one log: 96 MB
 _MOST_NAMES = 5_000
 _LARGEST = 1e15  # a count of tokens is below it, and no metric is above
 _MISSING = float("nan")
+_RANKS = ("rank", "global_rank", "local_rank", "process_index", "process_rank")  # which process wrote a row
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Log:
         unknown: names that no library's table here has, not kept.
         skipped: lines that look like rows and cannot be read.
         superseded: rows that were left out because a later row goes back to their step or before it, as a resumed run does.
+        other_ranks: rows that were left out because another process than that of the first row wrote them.
         infinite: how often the number of a name is NaN, infinite or over 1e15 in the log itself.
     """
 
@@ -40,6 +42,7 @@ class Log:
     skipped: int = 0
     infinite: Mapping[str, int] = field(default_factory=dict)
     superseded: int = 0
+    other_ranks: int = 0
 
     @property
     def rows(self) -> int:
@@ -58,7 +61,8 @@ class Table:
         self._unknown: dict[str, None] = {}
         self._infinite: dict[str, int] = {}
         self._numbers = 0
-        self.skipped = 0
+        self._rank: float | None = None
+        self.skipped = self.other_ranks = 0
 
     def add(self, line: int, row: Mapping[str, float]) -> None:
         """Append a row; one without any metric (evaluations, timings) is left out.
@@ -69,6 +73,13 @@ class Table:
             if len(self._unknown) < _MOST_NAMES:
                 self._unknown |= {name: None for name in row if not self._known(name)}
             return
+        # Processes that each write their share of a step's numbers are no updates of one rollout.
+        rank = next((row[name] for name in _RANKS if name in row), None)
+        if rank is not None:
+            self._rank = rank if self._rank is None else self._rank
+            if rank != self._rank:
+                self.other_ranks += 1
+                return
         for name, value in row.items():
             column = self._columns.get(name)
             if column is None:
@@ -96,4 +107,4 @@ class Table:
             column.extend([_MISSING] * (rows - len(column)))
             columns[name] = np.frombuffer(column, dtype=np.float64)
         lines = np.frombuffer(self._lines, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
-        return Log(columns, lines, source, form, tuple(self._unknown), self.skipped, dict(self._infinite))
+        return Log(columns, lines, source, form, tuple(self._unknown), self.skipped, dict(self._infinite), 0, self.other_ranks)

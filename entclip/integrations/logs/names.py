@@ -92,6 +92,8 @@ CAVEATS: dict[str, str] = {
     "loss-mode-entropy": "is aggregated as the loss is (loss_agg_mode): with a sum over tokens it is about entropy times length",
     "mean-of-responses": "is a mean over responses of their own means, unless calculate_per_token_loss is set: short responses "
     "weigh as much as long ones",
+    "sampled-entropy": "is estimated from the sampled tokens alone, each weighed by the ratio to the sampling engine: it "
+    "scatters more than an entropy of whole distributions, and engine mismatch is in it",
     "entropy-temperature": "is taken at temperature 1 before version 0.11.2, log-probabilities at the sampling temperature",
     "probability-mask": "is the share of a mask on changes of probability, not of a ratio clip: it acts on frequent tokens",
     "last-epoch": "is a mean over the last epoch only, the one farthest from the old policy",

@@ -192,7 +192,7 @@ def test_noise_is_found_within_a_factor(case):
     """Half of the tokens move by sigma: rms sigma / sqrt(2); the law's own mixture of tokens is another one."""
     found = answered(case.name)
     if "noise" not in found:
-        assert "prime" in case.name
+        assert {"prime", "nemo"} & {*case.name.split(".")}
         return
     truth = case.truth.sigma * math.sqrt((1 - case.truth.sure) * case.truth.updates / max(case.truth.updates - 1, 1))
     for number in re.findall(r"([\d.]+) by", found["noise"].answer):

@@ -134,6 +134,35 @@ def test_a_table_of_several_runs_asks_which(tmp_path):
         read_log(path, run="c")
 
 
+@pytest.mark.parametrize("column", ["Name", "Run ID", "trial_id", "run_id"])
+def test_a_table_with_a_row_for_each_run_is_no_history(tmp_path, column):
+    """A tracker's table of runs was read as one run whose entropy collapsed, from the first run to the last."""
+    rows = "\n".join(f"{name},finished,{0.9 - 0.1 * i},0.02" for i, name in enumerate(("calm", "dry", "wet", "old")))
+    path = written(tmp_path, "runs.csv", f"{column},State,entropy,clip_fraction_low\n{rows}\n")
+    with pytest.raises(SpecError, match="If each row is a run of its own"):
+        read_log(path)
+
+
+def test_rows_of_other_processes_are_left_out(tmp_path):
+    """Each process wrote its share of a step: four rows of one update were four updates of a rollout."""
+    rows = [{"rank": rank, "step": step, "entropy": step + rank / 10} for step in (1, 2) for rank in (2, 0, 1)]
+    log = read_log(written(tmp_path, "ranks.jsonl", "\n".join(map(json.dumps, rows))))
+    assert log.columns["entropy"].tolist() == [1.2, 2.2]
+    assert log.other_ranks == 4
+    alone = read_log(written(tmp_path, "lora.jsonl", '{"rank": 16, "entropy": 0.5}\n{"rank": 16, "entropy": 0.4}\n'))
+    assert (alone.rows, alone.other_ranks) == (2, 0)
+
+
+def test_a_decimal_comma_is_a_point_between_semicolons(tmp_path):
+    path = written(tmp_path, "de.csv", "step;entropy;clip_fraction_low\n1,0;0,5;1,5e-3\n2,0;-0,25;2,5%\n")
+    log = read_log(path)
+    assert log.columns["entropy"].tolist() == [0.5, -0.25]
+    assert log.columns["clip_fraction_low"].tolist() == pytest.approx([0.0015, 0.025])
+    # Beside a point the comma groups thousands: no number here.
+    grouped = read_log(written(tmp_path, "en.csv", "step;entropy;clip_fraction_low\n1;1,234;0.5\n2;0.3;0.4\n"))
+    assert np.isnan(grouped.columns["entropy"][0])
+
+
 def test_a_folder_is_joined_by_step(tmp_path):
     written(tmp_path, "entropy.csv", "Step,r - entropy\n1,.5\n2,.4\n")
     written(tmp_path, "clip.csv", "Step,r - clip_ratio/low_mean\n2,.02\n1,.01\n")
@@ -259,6 +288,9 @@ def test_names_are_known_quantities_and_caveats():
         (["clip_fraction", "kl_approx", "ESS"], "torchrl"),
         (["train/pg_clipfrac", "train/ppo_kl", "train/entropy_loss"], "slime"),
         (["actor/pg_clipfrac_higher", "actor/entropy_loss"], "verl"),
+        (["policy/policy_entropy", "policy/loss_metrics/clip_ratio"], "skyrl"),
+        (["policy/policy_entropy", "policy/ppo_clip_ratio", "policy/policy_loss"], "skyrl"),
+        (["train/probs_ratio", "train/approx_entropy", "train/loss"], "nemo-rl"),
         (["entropy", "clip_fraction_low"], "plain"),
         # Names that several libraries have decide nothing.
         (["entropy", "clip_fraction", "approx_kl", "step"], "plain"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from entclip.integrations.logs.libraries.cleanrl import CLEANRL
+from entclip.integrations.logs.libraries.nemo_rl import NEMO_RL
 from entclip.integrations.logs.libraries.openrlhf import OPENRLHF
 from entclip.integrations.logs.libraries.plain import PLAIN
 from entclip.integrations.logs.libraries.prime_rl import PRIME_RL
 from entclip.integrations.logs.libraries.sb3 import SB3
+from entclip.integrations.logs.libraries.skyrl import SKYRL
 from entclip.integrations.logs.libraries.slime import SLIME
 from entclip.integrations.logs.libraries.torchrl import TORCHRL
 from entclip.integrations.logs.libraries.trl import TRL
@@ -15,7 +17,7 @@ from entclip.integrations.logs.names import LogLibrary, plain_name
 
 __all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
 
-LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SB3, CLEANRL, TORCHRL, PLAIN)
+LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SKYRL, NEMO_RL, SB3, CLEANRL, TORCHRL, PLAIN)
 KNOWN = frozenset(alias.name for library in LIBRARIES for alias in library.aliases)
 
 STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity == "step")

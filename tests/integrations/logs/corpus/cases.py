@@ -70,7 +70,18 @@ _ALWAYS: dict[str, dict[str, Labels]] = {
     "trlcispo": {"clip": ("held",), "names": ("held-weight", "reference-kl"), "flat-groups": ("few",)},
     "trllast": {"clip": ("unknown",), "names": ("reference-kl",), "flat-groups": ("few",)},
 }
-_ALWAYS |= {"verlagain": _ALWAYS["verl"], "cleanrlepisodes": _ALWAYS["cleanrl"]}
+_ALWAYS |= {
+    "verlagain": _ALWAYS["verl"],
+    "cleanrlepisodes": _ALWAYS["cleanrl"],
+    "skyrl": {"clip": ("merged",), "inner-steps": ("averaged",), "names": _MERGED},
+    "nemo": {"clip": ("unknown",), "names": ("sampled-entropy", "engine-kl")},
+    "trlranks": _ALWAYS["trl"],
+    "plainranks": _ALWAYS["plain"],
+    "verlvalidated": _ALWAYS["verl"],
+    "commas": _ALWAYS["plain"],
+    "trl3": _ALWAYS["trl4"],
+}
+_ALWAYS["skyrlearlier"] = _ALWAYS["skyrl"]
 UP, DOWN = ("lower-high", "raise-low"), ("raise-high", "lower-low")
 _BASE = Situation(rollouts=24)
 _NO_ENTROPY_LAW = ("sb3", "cleanrl")  # actions are no tokens: nothing bounds what the clip did
@@ -90,9 +101,10 @@ def case(
     moved = situation.end / situation.start
     entropy = "steady" if moved == 1 else "rises" if moved > 1 else "collapses" if moved < 0.45 else "falls"
     found: dict[str, Labels] = {"entropy": (entropy,), "differences": ("refused",), **_ALWAYS[library]}
-    if library not in ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl") or entropy == "steady":
+    known = ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl", "skyrl", "commas")
+    if library not in known or entropy == "steady":
         found["cause"] = () if entropy == "steady" else ("unbounded",)
-    if library != "prime":
+    if library not in ("prime", "nemo"):  # without a clip share nothing is advised
         found["change"] = {"steady": ("nothing",), "rises": UP}.get(entropy, DOWN)
     return Case(name, situation, config, {**found, **(right or {})}, change)
 
@@ -119,6 +131,12 @@ def _broken(rows: Rows) -> Rows:
 
 def _dipped(rows: Rows) -> Rows:
     return [row | {"entropy": row["entropy"] * (0.3 if 0.35 < i / len(rows) < 0.65 else 1)} for i, row in enumerate(rows)]
+
+
+def _late(rows: Rows) -> Rows:
+    """A first half in which no ratio leaves the band, as in a warm-up of the learning rate."""
+    none = {"clip_low": 0.0, "clip_high": 0.0, "clip_any": 0.0}
+    return [row | (none if i < len(rows) / 2 else {}) for i, row in enumerate(rows)]
 
 
 def _density(rows: Rows) -> Rows:
@@ -176,6 +194,19 @@ CASES: tuple[Case, ...] = (
     case("episodes.cleanrlepisodes.tfevents"),
     case("again.verlagain.log", end=0.35, sigma=0.06, rollouts=30, right=_TOO_SMALL),
     case("swift.trl.jsonl", _SWIFT),
+    case("alive.skyrl.jsonl"),
+    case("alive.skyrlearlier.jsonl"),
+    case("collapse.skyrl.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
+    case("alive.nemo.jsonl"),
+    case("alive.nemo.csv"),
+    case("falls.nemo.jsonl", start=0.8, end=0.5),
+    case("alive.trlranks.jsonl"),
+    case("alive.plainranks.csv"),
+    case("alive.verlvalidated.log", rollouts=30),
+    case("alive.commas.csv"),
+    case("rises.commas.csv", end=1.4, sigma=0.08, right={"clip": ("high",), "cause": _SMALL_FALL, "change": (*UP, "not-enough")}),
+    case("alive.trl3.jsonl"),
+    case("late.trl.jsonl", None, _late),
     # A configuration that says what the share is of
     case("engine.verl.jsonl", f"{_VERL_K4} algorithm.rollout_correction.bypass_mode=True", first=0.1, right=_ENGINE),
     case(

@@ -1,22 +1,29 @@
-"""Rows of a simulated run as each library logs them: its names, its averaging, its form."""
+"""Rows of a simulated run as each library logs them: its names and its averaging; forms.py writes them down."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import struct
 from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["WRITERS"]
+from tests.integrations.logs.corpus.forms import (
+    Rows,
+    announced,
+    barred,
+    boxes,
+    commas,
+    dashed,
+    events,
+    lines,
+    numbered,
+    percents,
+    printed,
+    state,
+    table,
+    validated,
+)
 
-Rows = list[dict[str, float]]
-
-
-def short(x: float) -> float:
-    return float(f"{x:.5g}")
+__all__ = ["WRITERS", "Rows"]
 
 
 def by_rollout(rows: Rows) -> Rows:
@@ -178,69 +185,53 @@ def plain(rows: Rows) -> Rows:
     ]
 
 
-def lines(rows: Rows) -> bytes:
-    return "".join(json.dumps({key: short(value) for key, value in row.items()}) + "\n" for row in rows).encode()
-
-
-def table(rows: Rows, run: str = "") -> bytes:
-    out = io.StringIO()
-    names = list(rows[0])
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([f"{run} - {name}" if run and i else name for i, name in enumerate(names)])
-    writer.writerows([[short(row[name]) for name in names] for row in rows])
-    return out.getvalue().encode()
-
-
-def state(rows: Rows) -> bytes:
-    history = [{key: short(value) for key, value in row.items()} for row in rows]
-    return json.dumps(
-        {"best_metric": None, "global_step": len(rows), "is_world_process_zero": True, "log_history": history}
-    ).encode()
-
-
-def dashed(rows: Rows) -> bytes:
-    """verl's console, with what else a console holds."""
-    out = ["INFO 11-02 vllm engine ready", "\x1b[36m(TaskRunner pid=4711)\x1b[0m step:0 - val-core/acc/mean@1:0.31"]
-    for row in rows:
-        rest = " - ".join(f"{key}:{short(value)}" for key, value in row.items() if key != "step")
-        out += [
-            f"\x1b[36m(TaskRunner pid=4711)\x1b[0m step:{row['step']:.0f} - {rest} - timing_s/gen:31.2",
-            "Training Progress:  3%|x",
-        ]
-    return "\n".join(out).encode()
-
-
-def printed(rows: Rows) -> bytes:
-    return "\n".join(str({key: short(value) for key, value in row.items()}) for row in rows).encode()
-
-
-def announced(rows: Rows) -> bytes:
-    out = []
-    for row in rows:
-        values = {key: short(value) for key, value in row.items() if key != "global_step"}
-        out.append(f"INFO ppo_trainer.py:210] Global step {row['global_step']:.0f}: {values}")
-    return "\n".join(out).encode()
-
-
-def numbered(rows: Rows) -> bytes:
-    """slime's console: a line for each rollout's rewards, one for each update."""
-    out = []
-    for i, row in enumerate(rows):
-        if i % 4 == 0:
-            out.append(
-                f"(RolloutManager pid=8) [2026-03-01 10:00:00] rollout.py:88 - rollout {i // 4}: {{'rollout/raw_reward': 0.4}}"
-            )
-        values = {key: short(value) for key, value in row.items()}
-        out.append(f"(MegatronTrainRayActor pid=77) [2026-03-01 10:00:01] model.py:512 - step {i}: {values}")
-    return "\n".join(out).encode()
-
-
-def percents(rows: Rows) -> bytes:
-    """A table whose shares are written as percentages."""
-    lines_ = [
-        f"{i},{row['entropy']:.3f},{100 * row['clip_low']:.2f}%,{100 * row['clip_high']:.2f} %" for i, row in enumerate(rows)
+def skyrl(rows: Rows) -> Rows:
+    return [
+        {
+            "trainer/global_step": i + 1,
+            "policy/final_loss": 0.02,
+            "policy/policy_entropy": row["entropy"],
+            "policy/policy_lr": 1e-6,
+            "policy/loss_metrics/clip_ratio": row["clip_low"] + row["clip_high"],
+            "reward/avg_raw_reward": row["reward"],
+            "generate/avg_num_tokens": row["length"],
+        }
+        for i, row in enumerate(by_rollout(rows))
     ]
-    return "\n".join(["step,entropy,clip_fraction_low,clip_fraction_high", *lines_]).encode()
+
+
+def earlier_skyrl(rows: Rows) -> Rows:
+    return [
+        {("policy/ppo_clip_ratio" if name == "policy/loss_metrics/clip_ratio" else name): value for name, value in row.items()}
+        for row in skyrl(rows)
+    ]
+
+
+def nemo(rows: Rows) -> Rows:
+    return [
+        {
+            "train/loss": 0.01,
+            "train/probs_ratio": row["ratio"],
+            "train/probs_ratio_clamped": 0.5 + row["ratio"] / 2,
+            "train/gen_kl_error": 0.001,
+            "train/token_mult_prob_error": 1.02,
+            "train/approx_entropy": row["entropy"],
+            "train/reward": row["reward"],
+            "step": i + 1,
+        }
+        for i, row in enumerate(by_rollout(rows))
+    ]
+
+
+def of_each_rank(rows: Rows) -> Rows:
+    """Four processes write every row, each its own share of the numbers."""
+    rng = np.random.default_rng(4)
+    return [
+        {"rank": rank}
+        | {name: value if name.endswith("step") else value * (1 + 0.05 * rng.standard_normal()) for name, value in row.items()}
+        for row in rows
+        for rank in range(4)
+    ]
 
 
 def with_episodes(rows: Rows) -> Rows:
@@ -251,52 +242,6 @@ def with_episodes(rows: Rows) -> Rows:
         out += [{"global_step": step - 400 + 90 * k, "charts/episodic_return": 20.0 + k} for k in range(4)]
         out.append({key: value for key, value in row.items() if key != "charts/episodic_return"})
     return out
-
-
-def barred(rows: Rows) -> bytes:
-    return "\n".join(
-        f"10:31:02 SUCCESS Step {row['step']:.0f} | Time: 21.3s | Loss: 0.01 | Entropy: {row['entropy/all/mean']:.5f} | "
-        f"Mismatch KL: {row['mismatch_kl/all/mean']:.6f} | Grad. Norm: 0.1 | LR: 1e-06"
-        for row in rows
-    ).encode()
-
-
-def boxes(rows: Rows) -> bytes:
-    out = []
-    for row in rows:
-        out.append("-" * 44)
-        group = ""
-        for key, value in row.items():
-            head, _, name = key.partition("/")
-            if head != group:
-                group = head
-                out.append(f"| {head + '/':<26} | {'':<11} |")
-            out.append(f"|    {name:<23} | {short(value):<11} |")
-        out.append("-" * 44)
-    return "\n".join(out).encode()
-
-
-def events(rows: Rows) -> bytes:
-    """An event file, checksums left 0."""
-
-    def varint(x: int) -> bytes:
-        out = b""
-        while x > 127:
-            out, x = out + bytes([x & 127 | 128]), x >> 7
-        return out + bytes([x])
-
-    def bytes_field(number: int, data: bytes) -> bytes:
-        return varint(number << 3 | 2) + varint(len(data)) + data
-
-    records = [b"\x09" + struct.pack("<d", 1e9) + bytes_field(3, b"brain.Event:2")]
-    for row in rows:
-        (step, *_), scalars = row.values(), list(row.items())[1:]
-        for name, value in scalars:
-            scalar = bytes_field(1, name.encode()) + b"\x15" + struct.pack("<f", value)
-            records.append(
-                b"\x09" + struct.pack("<d", 1e9) + b"\x10" + varint(int(step)) + bytes_field(5, bytes_field(1, scalar))
-            )
-    return b"".join(struct.pack("<Q", len(r)) + b"\0\0\0\0" + r + b"\0\0\0\0" for r in records)
 
 
 WRITERS: dict[str, Callable[[Rows], bytes]] = {
@@ -328,4 +273,13 @@ WRITERS: dict[str, Callable[[Rows], bytes]] = {
     "cleanrl.csv": lambda rows: table(cleanrl(rows), "seed 1"),
     "torchrl.jsonl": lambda rows: lines(torchrl(rows)),
     "plain.csv": lambda rows: table(plain(rows)),
+    "skyrl.jsonl": lambda rows: lines(skyrl(rows)),
+    "skyrlearlier.jsonl": lambda rows: lines(earlier_skyrl(rows)),
+    "nemo.jsonl": lambda rows: lines(nemo(rows)),
+    "nemo.csv": lambda rows: table(nemo(rows)),
+    "trlranks.jsonl": lambda rows: lines(of_each_rank(trl(rows))),
+    "plainranks.csv": lambda rows: table(of_each_rank(plain(rows))),
+    "verlvalidated.log": lambda rows: validated(verl(rows)),
+    "commas.csv": lambda rows: commas(plain(rows)),
+    "trl3.jsonl": lambda rows: lines(trl(rows, 3)),
 }
