@@ -1,7 +1,8 @@
 """Findings are data: TOML files say what is run, what a paper claims of it, and what would contradict the claim.
 
-`runs.toml` lists the runs; `paper.toml` and `disagreements.toml` the findings, each with its contrasts. A contrast is one number
-of one run, or a sum over its arms, with a predicted sign or size. Nothing here computes: verdicts.py has the one rule.
+`runs.toml` lists the runs; `paper.toml`, `disagreements.toml` and `family.toml` the findings, each with its contrasts. A contrast
+is one number of one run, or a sum over its arms, with a predicted sign or size. Nothing here computes: verdicts.py has the one
+rule.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from entclip.engines.registry import DEFAULT
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.load import load
 from entclip.findings.exact import EXACT
+from entclip.findings.family.experiments import FAMILY, family_experiment
 from entclip.findings.pretrained.kin import experiment_named
 from entclip.support.errors import SpecError
 
 __all__ = ["Catalogue", "Contrast", "Finding", "RunSpec", "Term", "Within", "load_catalogue"]
 
 Text = Annotated[str, Field(min_length=1)]
-_FILES = ("runs.toml", "paper.toml", "disagreements.toml")
+_FILES = ("runs.toml", "paper.toml", "disagreements.toml", "family.toml")
 
 
 class _Part(BaseModel):
@@ -32,8 +34,8 @@ class _Part(BaseModel):
 
 
 class RunSpec(_Part):
-    """One run: a shipped experiment on an engine with its overrides in either mode, an exact computation by name, or the pairs of
-    the pretrained model, which take hours: `make smollm2` measures them.
+    """One run: a shipped experiment on an engine with its overrides in either mode, an exact computation by name, objectives side
+    by side (`family`), or the pairs of the pretrained model, which take hours: `make smollm2` measures them.
 
     regime: policy, steps and size in words. quick_skip: why --quick leaves it out (empty: it does not).
     """
@@ -42,6 +44,7 @@ class RunSpec(_Part):
     regime: Text
     experiment: str | None = None
     exact: str | None = None
+    family: str | None = None
     pretrained: str | None = None
     engine: str = DEFAULT
     dtype: str = "float64"
@@ -51,8 +54,10 @@ class RunSpec(_Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> RunSpec:
-        if [self.experiment, self.exact, self.pretrained].count(None) != 2:
-            raise ValueError(f"run {self.name}: give one of experiment, exact and pretrained.")
+        if [self.experiment, self.exact, self.family, self.pretrained].count(None) != 3:
+            raise ValueError(f"run {self.name}: give one of experiment, exact, family and pretrained.")
+        if self.family is not None and self.family not in FAMILY:
+            raise ValueError(f"run {self.name}: family = {self.family!r} is not one of {', '.join(FAMILY)}.")
         if self.exact is not None and self.exact not in EXACT:
             raise ValueError(f"run {self.name}: exact = {self.exact!r} is not one of {', '.join(EXACT)}.")
         return self
@@ -65,6 +70,8 @@ class RunSpec(_Part):
         """Return the experiment as it is run in that mode; not for exact computations."""
         if self.pretrained is not None:
             return experiment_named(self.pretrained)
+        if self.family is not None:
+            return family_experiment(self.family, quick)
         assert self.experiment is not None
         return load(self.experiment, self.overrides(quick))
 
@@ -90,8 +97,9 @@ class Contrast(_Part):
     case: a pattern (*, ?) over the run's cases, one contrast for each that matches.
     arm: the arm; or terms: a sum of arms of the same case (with "/" in a name: of the case before it).
     column: a column of the summary, or clips (clip_low + clip_high), total (the control-variate mean or the raw one, whichever
-        has the smaller standard error), residual_COLUMN (measured minus theory along the path); of the pretrained model also
-        minus_ARM (the change minus that of another arm, pair by pair).
+        has the smaller standard error), residual_COLUMN (measured minus theory along the path); of the pretrained model and of
+        objectives side by side also minus_ARM (the change minus that of another arm, unit by unit), and of the latter own
+        (clip_low + clip_high + other).
     sign: +1, -1, or "gap": the sign that T6 gives, that of gap_low, or minus that of gap_high.
     regime: the row of the figure and of the table, where the run's own is too coarse.
     """
@@ -154,11 +162,13 @@ class Finding(_Part):
 
 
 class Catalogue(_Part):
-    """All runs, findings of the paper, disagreements between papers, and what cannot be settled here."""
+    """All runs, findings of the paper, disagreements between papers, claims about published objectives, and what cannot be
+    settled here."""
 
     run: tuple[RunSpec, ...]
     paper: tuple[Finding, ...]
     disagreement: tuple[Finding, ...]
+    family: tuple[Finding, ...] = ()
     unsettled: tuple[dict[str, str], ...] = ()
 
     @cached_property
@@ -167,7 +177,7 @@ class Catalogue(_Part):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return (*self.paper, *self.disagreement)
+        return (*self.paper, *self.disagreement, *self.family)
 
     @model_validator(mode="after")
     def _refers(self) -> Catalogue:

@@ -12,6 +12,7 @@ import numpy as np
 
 from entclip.drift.first_order import expected_first_order
 from entclip.drift.noise import noise_drift
+from entclip.findings.family.own_drift import members_own_drift
 from entclip.policies.laws import dirichlet, peaked, snapshot, uniform, zipf
 from entclip.policies.softmax import Geometry, SoftmaxPolicy, centered_kappa, entropy, kappa
 from entclip.rewards.advantage import Independent
@@ -134,4 +135,5 @@ EXACT: dict[str, Callable[[], Columns]] = {
     "quadrants": quadrants,
     "dropped_baseline": dropped_baseline,
     "advantage_halves": advantage_halves,
+    "own_drift": members_own_drift,
 }

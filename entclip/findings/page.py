@@ -94,9 +94,10 @@ def render(catalogue: Catalogue, results: Results) -> str:
     """Write the page as Markdown: what was run, and one sentence on what was not."""
     verdicts = {f.id: judge_finding(catalogue.contrasts(f), results) for f in catalogue.findings}
     seen = [j for judged in verdicts.values() for j in _seen(judged)]
-    paper, disagreement = ([f for f in group if _seen(verdicts[f.id])] for group in (catalogue.paper, catalogue.disagreement))
-    judged = [f for f in (*paper, *disagreement) if not f.identity]
-    identities = [f for f in (*paper, *disagreement) if f.identity]
+    groups = (catalogue.paper, catalogue.disagreement, catalogue.family)
+    paper, disagreement, family = ([f for f in group if _seen(verdicts[f.id])] for group in groups)
+    judged = [f for f in (*paper, *disagreement, *family) if not f.identity]
+    identities = [f for f in (*paper, *disagreement, *family) if f.identity]
     drawn = {(j.contrast.run, j.label, j.contrast.column) for j in seen if j.se is not None and j.contrast.sign is not None}
     kinds = sorted(finding_verdict(verdicts[f.id]) for f in judged)
     quick = {data.get("mode") for data in results.values()} == {"quick"}
@@ -114,6 +115,7 @@ def render(catalogue: Catalogue, results: Results) -> str:
         identities=len(identities),
         paper_overview=overview([f for f in paper if not f.identity]),
         disagreement_overview=overview([f for f in disagreement if not f.identity]),
+        family_overview=overview([f for f in family if not f.identity]),
         identity_overview=overview(identities),
         unsettled=markdown_table(("question", "why not"), [(u["question"], u["why"]) for u in catalogue.unsettled]),
         contrasts=len(seen),
@@ -121,5 +123,6 @@ def render(catalogue: Catalogue, results: Results) -> str:
         false=f"{(1 - LEVEL) * len(drawn):.0f}",
         paper="\n\n".join(_finding(catalogue, f, verdicts[f.id], whole) for f in paper),
         disagreements="\n\n".join(_finding(catalogue, f, verdicts[f.id], whole) for f in disagreement),
+        family="\n\n".join(_finding(catalogue, f, verdicts[f.id], whole) for f in family),
         runs=_runs(catalogue, results),
     )

@@ -20,6 +20,8 @@ from entclip.engines.named import engine_named
 from entclip.engines.registry import DEFAULT, facts_of
 from entclip.findings.data import Catalogue, RunSpec
 from entclip.findings.exact import EXACT
+from entclip.findings.family.experiments import AGAINST
+from entclip.findings.family.paired import paired_arms
 from entclip.findings.pretrained.arms import arms_of
 from entclip.findings.pretrained.decide import decide
 from entclip.findings.pretrained.kin import HEADLINE
@@ -66,7 +68,7 @@ class Item:
 
 def command_of(spec: RunSpec, quick: bool) -> str:
     """Return what a reader types to make this run alone."""
-    if spec.exact is not None:
+    if spec.exact is not None or spec.family is not None:
         return f"entclip reproduce {spec.name}{' --quick' if quick else ''}"
     if spec.pretrained is not None:
         return "make smollm2" if spec.pretrained == HEADLINE else f"make smollm2 ARGS='--experiment {spec.pretrained}'"
@@ -92,6 +94,20 @@ def _kept_arms(summary: dict[str, Any]) -> dict[str, Any]:
     # The ledger of a model in training counts clipped tokens in units of a response: those are no events.
     columns = _KEPT if facts_of(summary["engine"]).trains_models else (*_KEPT, *_EVENTS)
     return {name: {c: arm[c] for c in columns if c in arm} for name, arm in summary["arms"].items()}
+
+
+def _side_by_side(spec: RunSpec, quick: bool, progress: Progress | None, versions: dict[str, str] | None) -> Item:
+    """Run objectives beside each other; what is compared unit by unit is in no folder of a run, so that none is kept."""
+    assert spec.family is not None
+    experiment, start = spec.spec(quick), time.perf_counter()
+    ledger = run(experiment, spec.engine, progress=progress)
+    arms = paired_arms(ledger, AGAINST[spec.family])
+    columns = (*_KEPT, *_EVENTS, "own", "own_se", "other", "policy_reward")
+    kept = {n: {c: arm[c] for c in arm if c in columns or c.startswith("minus_")} for n, arm in arms.items()}
+    about = {"experiment": experiment.name, "engine": spec.engine, "dtype": spec.dtype, "digest": experiment.digest}
+    made = {"wall_s": round(time.perf_counter() - start, 1), "versions": versions or {}}
+    data = _data_of(spec, quick, kept, seed=experiment.seed, rollouts=experiment.update.rollouts, **about, **made)
+    return Item(spec.name, command_of(spec, quick), "run", "", data)
 
 
 def _data_of(spec: RunSpec, quick: bool, arms: dict[str, Any], **about: Any) -> dict[str, Any]:
@@ -201,6 +217,8 @@ def make(
         seconds = time.perf_counter() - start
         data = _data_of(spec, quick, arms, engine="exact computation", digest="none", wall_s=round(seconds, 1), versions=versions)
         return Item(spec.name, command_of(spec, quick), "run", "", data)
+    if spec.family is not None:
+        return _side_by_side(spec, quick, progress(spec), versions)
     experiment = spec.spec(quick)
     if spec.pretrained is not None:
         return _of_pairs(spec, quick, decide(experiment, read(Path("results") / spec.pretrained, experiment)))

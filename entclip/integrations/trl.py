@@ -18,6 +18,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from entclip.support.extras import not_installed
+
+try:  # before what needs them, too, and would say less
+    import torch
+    import trl
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise ImportError(not_installed("the ledger inside TRL", "trl", "trl")) from error
+
 from entclip.integrations.recording.history import History
 from entclip.integrations.torch import EntropyLedger as TorchLedger
 from entclip.objectives.base import Objective
@@ -26,13 +35,6 @@ from entclip.objectives.clip import Clip
 from entclip.objectives.dual_clip import DualClip
 from entclip.objectives.sapo import Sapo
 from entclip.support.errors import SpecError
-from entclip.support.extras import not_installed
-
-try:
-    import torch
-    from transformers import TrainerCallback
-except ImportError as error:
-    raise ImportError(not_installed("the ledger inside TRL", "trl", "trl")) from error
 
 __all__ = ["EntropyLedger"]
 
@@ -263,7 +265,6 @@ def _logits(model: Any, block: Mapping[str, Any]) -> Any:
 
 def _refuse_unknown(trainer: Any) -> None:
     """SpecError for what the ledger would not see, or would see wrongly."""
-    import trl
     from trl import GRPOTrainer
 
     version = trl.__version__

@@ -22,7 +22,7 @@ from entclip.runs.runner import run
 from entclip.support.errors import SpecError
 from entclip.support.workers import in_threads
 
-__all__ = ["Comparison", "Contender", "Difference", "compare"]
+__all__ = ["Comparison", "Contender", "Difference", "compare", "paired_units", "units_of"]
 
 _CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # nats; exact engines have no error but this
@@ -81,7 +81,7 @@ class Comparison:
         value = a.change - b.change
         if not len(a.units) or not len(b.units):
             return Difference(value, None, 0.0)
-        x, y = _pooled(a.units, b.units)
+        x, y = paired_units(a.units, b.units)
         half = self.experiment.antithetic
         se, count = standard_error(x - y, half), len(x) // (2 if half else 1)
         if se is None:
@@ -184,14 +184,14 @@ def compare(
         ledger.arms[name], start, end = result
         arm = ledger.judged(ledger.arms[name])
         change = arm["measured"] if arm["measured_cv"] is None else arm["measured_cv"]
-        contenders.append(Contender(name, objectives[name], arm, _units(ledger.arms[name], arm), change, start, end))
+        contenders.append(Contender(name, objectives[name], arm, units_of(ledger.arms[name], arm), change, start, end))
     if not contenders:
         raise SpecError(f"none of the objectives could be run: {next(iter(failed.values()))}")
     return Comparison(whole, ledger, tuple(contenders), failed)
 
 
-def _units(books: ArmLedger, arm: Mapping[str, Any]) -> np.ndarray:
-    """The entropy change of each independent unit, without the noise of the parts that have an expectation."""
+def units_of(books: ArmLedger, arm: Mapping[str, Any]) -> np.ndarray:
+    """Return the entropy change of each independent unit, without the noise of the parts that have an expectation, nats."""
     if not books.totals:
         return np.zeros(0)
     parts = [part for part in PARTS if arm[f"expected_{part}"] is not None]
@@ -199,8 +199,8 @@ def _units(books: ArmLedger, arm: Mapping[str, Any]) -> np.ndarray:
     return value
 
 
-def _pooled(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two runs' units as equally many: where one has contexts for units and the other replicas, contexts are averaged."""
+def paired_units(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two runs' units as equally many: where one has contexts for units and the other replicas, contexts are averaged."""
     count = min(len(a), len(b))
     first, second = (x.reshape(count, -1).mean(axis=1) for x in (a, b))
     return first, second

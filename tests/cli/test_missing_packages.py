@@ -79,3 +79,10 @@ def test_a_library_that_announces_a_change_is_not_heard_unless_asked_for(monkeyp
         with pytest.raises(SystemExit, match="0"):
             app.main()
     assert bool(heard) is shown
+
+
+def test_the_ledger_of_a_plain_loop_needs_torch_alone():
+    """The extra that its page names has no transformers."""
+    code = "import sys; sys.modules['transformers'] = None; from entclip.integrations.torch import EntropyLedger"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

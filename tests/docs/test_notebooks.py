@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from notebooks.build import FOLDER, cleaned, execute, names, script
 ROOT = FOLDER.parent
 NAMES = names()
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+EXTRA = {"09_inside_trl": "trl"}  # what a notebook is about, where that is a package that need not be there
 MOST = 600_000  # bytes of a notebook with its outputs
 
 
@@ -61,6 +63,8 @@ def test_committed_notebook_is_its_script_executed(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs(name: str, tmp_path: Path) -> None:
+    if name in EXTRA:
+        pytest.importorskip(EXTRA[name], reason=f"needs the {EXTRA[name]} extra")
     # Only entclip is on the path, as where it is installed: a notebook that needs more of the repository must find it by itself.
     (tmp_path / "entclip").symlink_to(ROOT / "entclip")
     notebook = script(name)
@@ -124,10 +128,26 @@ def test_without_widgets_a_slider_cell_prints_one_line(
     assert capsys.readouterr().out.splitlines() == ["The sliders need ipywidgets: pip install '.[notebooks]'"]
 
 
+def test_without_trl_a_notebook_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that imports the ledger is the first that needs TRL or transformers."""
+    source = code(script("09_inside_trl"))[0].source
+    line = "from entclip.integrations.trl import EntropyLedger"
+    first = next(
+        text
+        for text in source.splitlines()
+        if re.match(r"(from|import) (entclip\.integrations\.trl|trl|transformers|torch)", text)
+    )
+    assert first.startswith(line)
+    monkeypatch.setitem(sys.modules, "trl", None)
+    monkeypatch.delitem(sys.modules, "entclip.integrations.trl", raising=False)
+    with pytest.raises(ImportError, match=r"pip install '\.\[trl\]'"):
+        exec(line, {})
+
+
 def test_readme_lists_every_notebook() -> None:
     text = (FOLDER / "README.md").read_text()
     assert re.findall(r"\]\((\d\d_\w+)\.ipynb\)", text) == NAMES
-    assert len(NAMES) == 7
+    assert len(NAMES) == 9
 
 
 # ---- falsifiers: what is wrong must be seen ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from scipy import stats
 from entclip.experiments.load import load
 from entclip.findings import runs as making
 from entclip.findings.data import Catalogue, Contrast, RunSpec, load_catalogue
+from entclip.findings.family.experiments import AGAINST
 from entclip.findings.figures import draw
 from entclip.findings.page import render
 from entclip.findings.runs import make, read_data, reusable, write_data
@@ -170,6 +171,8 @@ def test_contrasts_refer_to_arms_and_columns_that_exist(run):
     arms = {quick: names_of(run, quick) for quick in (False, True)}
     if run.pretrained is not None:
         known = {"total", *(f"minus_{arm}" for arm in arms[False])}
+    if run.family is not None:
+        known |= {"own", *(f"minus_{arm}" for arm in AGAINST[run.family])}
     for finding in CATALOGUE.findings:
         for contrast in finding.contrast:
             if contrast.run == run.name:
@@ -182,7 +185,8 @@ def test_every_experiment_that_bears_on_a_sign_is_listed():
     for finding, side, off in (("clip-low-raises", "low", 1.0), ("clip-high-lowers", "high", math.inf)):
         (chosen,) = (f for f in CATALOGUE.findings if f.id == finding)
         for run in CATALOGUE.run:
-            if run.exact is not None or run.name == "knob":  # knob moves the widths of policies and steps that sign_map has
+            # knob moves the widths of policies and steps that sign_map has; objectives side by side are judged as such
+            if run.exact is not None or run.family is not None or run.name == "knob":
                 continue
             spec = run.spec(False)
             random = spec.reward.kind != "table" and spec.rollout_rules.reward == "random"
@@ -207,7 +211,7 @@ def test_every_shipped_experiment_is_run_or_says_nothing_about_a_clip():
         (lambda d: d["paper"][0]["contrast"][0].update(sign=None), "either sign or within"),
         (lambda d: d["paper"][0]["contrast"][0].update(column="total", sign="gap"), "is about clip_low or clip_high"),
         (lambda d: d["paper"].append(d["paper"][0]), "two of the findings"),
-        (lambda d: d["run"][1].update(experiment=None), "give one of experiment, exact and pretrained"),
+        (lambda d: d["run"][1].update(experiment=None), "give one of experiment, exact, family and pretrained"),
     ],
 )
 def test_a_wrong_catalogue_is_refused(change, message):

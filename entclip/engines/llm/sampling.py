@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from entclip.engines.llm.language import Language
 from entclip.policies.decoding import decode
 from entclip.support.errors import SpecError
+
+if TYPE_CHECKING:  # it needs transformers, and a plain training loop may have none
+    from entclip.engines.llm.language import Language
 
 __all__ = ["Sequences", "generate", "grouped_log_probs", "pad_prompts", "response_log_probs"]
 
