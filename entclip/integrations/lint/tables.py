@@ -51,6 +51,11 @@ def _parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_loader(yaml))
     except yaml.YAMLError as error:
         raise ValueError(f"the configuration is not valid YAML: {' '.join(str(error).split())}.") from None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        # PyYAML lets out what its constructors run into.
+        raise ValueError(
+            "the configuration is not valid YAML: a value is not of the type that its tag says (!!float, !!int), or is no date."
+        ) from None
 
 
 @cache

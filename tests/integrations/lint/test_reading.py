@@ -307,3 +307,11 @@ def test_a_script_is_no_library_s_by_a_common_name():
     )
     with pytest.raises(ValueError, match="not recognised"):
         read_config("python ppo_mine.py --gamma 0.9 --lr 1e-4")
+
+
+@pytest.mark.parametrize(
+    "value", ["!!float", "!!float x", "!!int x", "!!int", "!!bool maybe", "!!timestamp x", "2026-13-45", "!!set 3"]
+)
+def test_a_value_that_is_not_what_its_tag_says_is_refused(value):
+    with pytest.raises(ValueError, match="not valid YAML"):
+        read_source(f"epsilon: {value}\nnum_generations: 8\n")
