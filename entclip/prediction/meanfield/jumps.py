@@ -61,19 +61,31 @@ def poisson_quantile(z: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """
     from scipy.special import ndtr
 
-    root = np.sqrt(mean)
-    out = mean + root * z + (z**2 - 1) / 6 + (z - z**3) / (72 * np.maximum(root, 1e-9))
-    columns = np.flatnonzero(mean.max(axis=0, initial=0.0) <= _MANY)
-    if len(columns):
-        level, few = ndtr(z[:, columns]), mean[:, columns]
-        chance = np.exp(-few)
-        below, number = chance.copy(), np.zeros_like(few)
-        for k in range(1, int(_MANY + 12 * np.sqrt(_MANY))):
-            beyond = level > below
-            if not beyond.any():
-                break
-            number += beyond
-            chance *= few / k
-            below += chance
-        out[:, columns] = number
+    out, few = np.empty(np.broadcast_shapes(z.shape, mean.shape)), mean.max(axis=0, initial=0.0) <= _MANY
+    out[:, few] = _counts(ndtr(z[:, few]).ravel(), mean[:, few].ravel()).reshape(len(z), -1)
+    out[:, ~few] = _expanded(z[:, ~few], mean[:, ~few])
     return out
+
+
+def _expanded(z: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Cornish and Fisher's quantiles of Poisson laws, from their first four cumulants."""
+    root = np.sqrt(mean)
+    out: np.ndarray = mean + root * z + (z**2 - 1) / 6 + (z - z**3) / (72 * np.maximum(root, 1e-9))
+    return out
+
+
+def _counts(level: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The smallest whole numbers whose chance of not being exceeded reaches the level.
+
+    Most of them are 0 or nearly so: only entries that are still beyond go on.
+    """
+    number, chance = np.zeros_like(mean), np.exp(-mean)
+    below, beyond = chance.copy(), np.flatnonzero(level > chance)
+    for k in range(1, int(_MANY + 12 * np.sqrt(_MANY))):
+        if not len(beyond):
+            break
+        number[beyond] = k
+        chance[beyond] *= mean[beyond] / k
+        below[beyond] += chance[beyond]
+        beyond = beyond[level[beyond] > below[beyond]]
+    return number
