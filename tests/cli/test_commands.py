@@ -9,13 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from tests.called import entclip
+
 SMALL = ["--vocab", "8", "--contexts", "8", "--batch", "32", "--minibatches", "3", "--rollouts", "2"]
-
-
-def entclip(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "entclip", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
-    )
 
 
 def test_import_is_light():
@@ -38,7 +34,8 @@ def test_public_names_are_what_they_say():
 
 
 def test_drift_json_has_every_documented_key(tmp_path):
-    done = entclip("drift", *SMALL, "--json", "--out", tmp_path)
+    words = [sys.executable, "-m", "entclip", "drift", *SMALL, "--json", "--out", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # an interpreter of its own, as a user has it
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert {"experiment", "digest", "engine", "seed", "rollouts", "arms"} <= set(value)

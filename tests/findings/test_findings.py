@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from entclip.findings.runs import make, read_data, reusable, write_data
 from entclip.findings.tables import contrasts_csv, tally
 from entclip.findings.verdicts import Judged, expand, finding_verdict, judge_contrast
 from entclip.support.errors import SpecError
+from tests.called import entclip
 
 DOCS = Path(__file__).parents[2] / "docs"
 CATALOGUE = load_catalogue()
@@ -301,14 +300,12 @@ SMALL = ("policy.contexts=4", "update.minibatches=3", "update.rollouts=2", "upda
 TINY = RunSpec(name="tiny", regime="x", experiment="headline", full=SMALL, quick=SMALL)
 
 
-def entclip(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "entclip", "reproduce", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+def reproduce(*arguments):
+    return entclip("reproduce", *arguments)
 
 
 def test_reproduce_end_to_end_and_again(tmp_path):
-    first = entclip("theorem1", "dropped_baseline", "--quick", "--out", tmp_path, "--json")
+    first = reproduce("theorem1", "dropped_baseline", "--quick", "--out", tmp_path, "--json")
     assert first.returncode == 0, first.stderr
     manifest = json.loads(first.stdout)
     assert manifest == json.loads((tmp_path / "manifest.json").read_text())
@@ -324,7 +321,7 @@ def test_reproduce_end_to_end_and_again(tmp_path):
     page = (tmp_path / "findings.md").read_text()
     assert "Theorem 1" in page
     assert "Not run here" in page  # what was not asked for is named
-    again = entclip("theorem1", "--quick", "--out", tmp_path)
+    again = reproduce("theorem1", "--quick", "--out", tmp_path)
     assert again.returncode == 0, again.stderr
     assert "theorem1: kept" in again.stderr
     assert "Not run, and so not judged: " in again.stdout
@@ -335,14 +332,14 @@ def test_reproduce_end_to_end_and_again(tmp_path):
 
 
 def test_list_and_bad_input(tmp_path):
-    listed = entclip("--list", "--json")
+    listed = reproduce("--list", "--json")
     assert {f["finding"] for f in json.loads(listed.stdout)["findings"]} == {f.id for f in CATALOGUE.findings}
     for arguments, message in (
         (("nonsense", "--out", tmp_path), "no finding or run named 'nonsense'"),
         ((), "give one with --out"),
         (("--out", tmp_path, "--reuse", tmp_path), "holds no summary of a run"),
     ):
-        done = entclip(*arguments)
+        done = reproduce(*arguments)
         assert done.returncode == 2
         assert message in done.stderr
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from entclip.ledger.manifest import MANIFEST
 from entclip.ledger.schema import type_of
 from entclip.prediction.noise_table import ledger_rms
 from entclip.support.errors import DamagedFileError, SpecError
+from tests.called import entclip
 from tests.folders import relist, small, write_run
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -330,7 +329,7 @@ def test_commands_exit_with_2_and_one_line(folder, arguments):
         (folder / "summary.json").write_text("null")
     relist(folder)
     words = [word.replace("RUN", str(folder)) for word in arguments]
-    done = subprocess.run([sys.executable, "-m", "entclip", *words], capture_output=True, text=True, timeout=120, check=False)
+    done = entclip(*words)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"error: {folder}/")
     assert done.stderr.count("\n") == 1

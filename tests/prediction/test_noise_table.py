@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.noise_table import NoiseTable, read_noise_table
 from entclip.prediction.noise_words import POWERS, Gauss, Mixture, StudentT, noise_words
 from entclip.support.errors import DamagedFileError, SpecError
+from tests.called import entclip
 from tests.prediction.wide import experiment
 
 
@@ -164,21 +163,17 @@ def test_words_for_noise(tmp_path: Path) -> None:
 def test_the_commands(tmp_path: Path) -> None:
     """noise writes what predict --noise reads; bad options exit with 2 and one line."""
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "entclip", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     small = ["--set", "policy.contexts=40", "--set", "update.rollouts=1", "--set", "update.minibatches=4"]
-    made = call("noise", "headline", *small, "--out", str(tmp_path / "table.csv"))
+    made = entclip("noise", "headline", *small, "--out", str(tmp_path / "table.csv"))
     assert made.returncode == 0, made.stderr
     assert "slope of log rms in log pi_old: -0." in made.stdout
-    forecast = call("predict", "headline", *small, "--noise", str(tmp_path / "table.csv"), "--json")
+    forecast = entclip("predict", "headline", *small, "--noise", str(tmp_path / "table.csv"), "--json")
     assert forecast.returncode == 0, forecast.stderr
     assert json.loads(forecast.stdout)["arms"]["both"]["expected_clip_low"] > 0
     log_probs, (old, new) = np.log(np.full((50, 4), 0.25)), (str(tmp_path / f"{n}.npy") for n in ("old", "new"))
     np.save(old, log_probs)
     np.save(new, log_probs - 0.1)
-    arrays = call("noise", "--old", old, "--new", new, "--json")
+    arrays = entclip("noise", "--old", old, "--new", new, "--json")
     assert np.allclose(json.loads(arrays.stdout)["rms"], [0.1])
     for bad, message in (
         (["noise", "--old", old], "go together"),
@@ -187,7 +182,7 @@ def test_the_commands(tmp_path: Path) -> None:
         (["predict", "--noise", "flat:much"], "not a number"),
         (["predict", "--length", "100"], "needs the noise of a token"),
     ):
-        found = call(*bad)
+        found = entclip(*bad)
         assert found.returncode == 2, found.stderr
         assert message in found.stderr
         assert "Traceback" not in found.stderr
