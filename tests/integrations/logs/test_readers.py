@@ -290,6 +290,8 @@ def test_names_are_known_quantities_and_caveats():
         (["actor/pg_clipfrac_higher", "actor/entropy_loss"], "verl"),
         (["policy/policy_entropy", "policy/loss_metrics/clip_ratio"], "skyrl"),
         (["policy/policy_entropy", "policy/ppo_clip_ratio", "policy/policy_loss"], "skyrl"),
+        (["ppo/policy/clipfrac", "objective/kl", "objective/entropy"], "trl-ppo"),
+        (["policy/clipfrac_avg", "policy/entropy_avg", "loss/policy_avg"], "trl-ppo"),
         (["train/probs_ratio", "train/approx_entropy", "train/loss"], "nemo-rl"),
         (["entropy", "clip_fraction_low"], "plain"),
         # Names that several libraries have decide nothing.

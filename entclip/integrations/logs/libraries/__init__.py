@@ -12,12 +12,13 @@ from entclip.integrations.logs.libraries.skyrl import SKYRL
 from entclip.integrations.logs.libraries.slime import SLIME
 from entclip.integrations.logs.libraries.torchrl import TORCHRL
 from entclip.integrations.logs.libraries.trl import TRL
+from entclip.integrations.logs.libraries.trl_ppo import TRL_PPO
 from entclip.integrations.logs.libraries.verl import VERL
 from entclip.integrations.logs.names import LogLibrary, plain_name
 
 __all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
 
-LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SKYRL, NEMO_RL, SB3, CLEANRL, TORCHRL, PLAIN)
+LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SKYRL, NEMO_RL, TRL_PPO, SB3, CLEANRL, TORCHRL, PLAIN)
 KNOWN = frozenset(alias.name for library in LIBRARIES for alias in library.aliases)
 
 STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity == "step")

@@ -75,6 +75,8 @@ _ALWAYS |= {
     "cleanrlepisodes": _ALWAYS["cleanrl"],
     "skyrl": {"clip": ("merged",), "inner-steps": ("averaged",), "names": _MERGED},
     "nemo": {"clip": ("unknown",), "names": ("sampled-entropy", "engine-kl")},
+    "trlppo": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "reference-kl")},
+    "trlppolater": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "reference-kl", "padding")},
     "trlranks": _ALWAYS["trl"],
     "plainranks": _ALWAYS["plain"],
     "verlvalidated": _ALWAYS["verl"],
@@ -101,7 +103,7 @@ def case(
     moved = situation.end / situation.start
     entropy = "steady" if moved == 1 else "rises" if moved > 1 else "collapses" if moved < 0.45 else "falls"
     found: dict[str, Labels] = {"entropy": (entropy,), "differences": ("refused",), **_ALWAYS[library]}
-    known = ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl", "skyrl", "commas")
+    known = ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl", "skyrl", "commas", "trlppo")
     if library not in known or entropy == "steady":
         found["cause"] = () if entropy == "steady" else ("unbounded",)
     if library not in ("prime", "nemo"):  # without a clip share nothing is advised
@@ -197,6 +199,9 @@ CASES: tuple[Case, ...] = (
     case("alive.skyrl.jsonl"),
     case("alive.skyrlearlier.jsonl"),
     case("collapse.skyrl.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
+    case("alive.trlppo.jsonl"),
+    case("alive.trlppolater.json"),
+    case("collapse.trlppo.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
     case("alive.nemo.jsonl"),
     case("alive.nemo.csv"),
     case("falls.nemo.jsonl", start=0.8, end=0.5),

@@ -223,6 +223,34 @@ def nemo(rows: Rows) -> Rows:
     ]
 
 
+def trl_ppo(rows: Rows) -> Rows:
+    return [
+        {
+            "step": i,
+            "objective/kl": 0.4,
+            "objective/entropy": row["entropy"] * row["length"],
+            "ppo/policy/entropy": row["entropy"],
+            "ppo/policy/clipfrac": row["clip_low"] + row["clip_high"],
+            "ppo/policy/policykl": row["kl"],
+            "env/reward_mean": row["reward"],
+        }
+        for i, row in enumerate(by_rollout(rows))
+    ]
+
+
+def later_trl_ppo(rows: Rows) -> Rows:
+    return [
+        {
+            "objective/kl": 12.0,
+            "policy/clipfrac_avg": row["clip_low"] + row["clip_high"],
+            "policy/entropy_avg": row["entropy"],
+            "objective/scores": row["reward"],
+            "episode": 512 * (i + 1),
+        }
+        for i, row in enumerate(by_rollout(rows))
+    ]
+
+
 def of_each_rank(rows: Rows) -> Rows:
     """Four processes write every row, each its own share of the numbers."""
     rng = np.random.default_rng(4)
@@ -276,6 +304,8 @@ WRITERS: dict[str, Callable[[Rows], bytes]] = {
     "skyrl.jsonl": lambda rows: lines(skyrl(rows)),
     "skyrlearlier.jsonl": lambda rows: lines(earlier_skyrl(rows)),
     "nemo.jsonl": lambda rows: lines(nemo(rows)),
+    "trlppo.jsonl": lambda rows: lines(trl_ppo(rows)),
+    "trlppolater.json": lambda rows: state(later_trl_ppo(rows)),
     "nemo.csv": lambda rows: table(nemo(rows)),
     "trlranks.jsonl": lambda rows: lines(of_each_rank(trl(rows))),
     "plainranks.csv": lambda rows: table(of_each_rank(plain(rows))),
