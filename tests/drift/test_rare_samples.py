@@ -136,3 +136,37 @@ def test_a_prefix_that_is_visited_half_the_time_has_eight_times_the_variance():
         log_probs, log_probs, entropy(log_probs), fourth_moment(change, moments), visits=np.array([0.5]), **of
     )
     assert_identity(half, 8 * whole, 64 * whole)
+
+
+def of_steps(log_probs, **more):
+    change = NoClip().change(View.of(log_probs, log_probs))
+    moments = Independent().moments(Rademacher(), np.exp(log_probs))
+    of = {"learning_rate": 0.1, "batch": 4} | more
+    return rare_sample_variance(log_probs, log_probs, entropy(log_probs), fourth_moment(change, moments), **of)
+
+
+def test_it_falls_with_the_cube_of_the_batch_and_grows_with_the_fourth_power_of_the_step():
+    log_probs = log_softmax(np.array([[0.3, -0.2, -1.0]]))
+    one = of_steps(log_probs, batch=1)
+    assert_identity(27 * of_steps(log_probs, batch=3), one, 64 * one)
+    assert_identity(of_steps(log_probs, batch=1, learning_rate=0.3), 81 * one, 81 * 64 * one)
+
+
+def test_an_entry_that_stands_for_no_action_adds_nothing():
+    log_probs = log_softmax(np.array([[0.3, -0.2, -1.0]]))
+    more = np.concatenate([log_probs, [[-9.0]]], axis=-1)  # its own would be the largest by far
+    change = NoClip().change(View.of(more, more))
+    fourth = fourth_moment(change, Independent().moments(Rademacher(), np.exp(more)))
+    of = {"learning_rate": 0.1, "batch": 4}
+    got = rare_sample_variance(more, more, entropy(log_probs), fourth, **of, number=np.array([[1.0, 1.0, 1.0, 0.0]]))
+    assert_identity(got, of_steps(log_probs), 64 * got)
+    twice = rare_sample_variance(more, more, entropy(log_probs), fourth, **of, number=np.array([[2.0, 2.0, 2.0, 0.0]]))
+    assert_identity(twice, 2 * got, 64 * twice)
+
+
+def test_a_context_does_not_hide_another():
+    """Their sizes are 1e310 apart: as shares of the largest, the others are no floats."""
+    contexts = [log_softmax(np.array(x)) for x in ([0.0, -0.2], [0.0, -700.0], [0.0, -20.0])]
+    together = of_steps(np.stack(contexts))
+    for got, alone in zip(together, contexts, strict=True):
+        assert_identity(got, of_steps(alone), 64 * got)

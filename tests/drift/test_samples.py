@@ -59,19 +59,20 @@ def test_enumerated_over_actions_they_add_up_to_the_covariance(objective, geomet
     assert seen == (4 if isinstance(objective, DualClip) else 3)
 
 
-# Clip(.2, .2) and a cap at 1.5: r, A, c(r, A) by cause (unclipped, low, high, other), and which of low, high, other removed it
+# Clip(.2, .4) and a cap at 1.3: r, A, c(r, A) by cause (unclipped, low, high, other), and which of low, high, other removed it
 TOKENS = [
     (0.7, -1.0, (-0.7, 0.7, 0.0, 0.0), "low"),
     (0.7, 2.0, (1.4, 0.0, 0.0, 0.0), None),
     (1.0, 0.5, (0.5, 0.0, 0.0, 0.0), None),
     (1.0, -0.5, (-0.5, 0.0, 0.0, 0.0), None),
-    (1.3, 0.5, (0.65, 0.0, -0.65, 0.0), "high"),
-    (1.3, 2.0, (2.6, 0.0, -2.6, 0.0), "high"),
-    (1.3, -2.0, (-2.6, 0.0, 0.0, 0.0), None),
-    (1.6, -1.0, (-1.6, 0.0, 0.0, 1.6), "other"),
-    (1.6, 1.0, (1.6, 0.0, -1.6, 0.0), "high"),
+    (1.5, 0.5, (0.75, 0.0, -0.75, 0.0), "high"),
+    (1.5, 2.0, (3.0, 0.0, -3.0, 0.0), "high"),
+    (1.2, -2.0, (-2.4, 0.0, 0.0, 0.0), None),
+    (1.35, -1.0, (-1.35, 0.0, 0.0, 1.35), "other"),
+    (1.35, 0.5, (0.675, 0.0, 0.0, 0.0), None),
+    (1.5, -1.0, (-1.5, 0.0, 0.0, 1.5), "other"),
     (0.7, 0.0, (0.0, 0.0, 0.0, 0.0), None),
-    (1.6, 0.0, (0.0, 0.0, 0.0, 0.0), None),
+    (1.5, 0.0, (0.0, 0.0, 0.0, 0.0), None),
 ]
 
 
@@ -80,7 +81,7 @@ def test_what_each_bound_removes_of_single_tokens() -> None:
     removed = {name: [token[3] == name for token in TOKENS] for name in ("low", "high", "other")}
     old = np.log(np.linspace(0.1, 0.5, len(TOKENS)))
     new = old + np.log(ratios)
-    parts = sampled_parts(DualClip(0.2, 0.2, 1.5), new, old, advantages)
+    parts = sampled_parts(DualClip(0.2, 0.4, 1.3), new, old, advantages)
     assert {name: getattr(parts, name).tolist() for name in removed} == removed
     plain = masked_parts(new, old, advantages, parts.low, parts.high)
     assert [plain.low.tolist(), plain.high.tolist()] == [removed["low"], removed["high"]]
