@@ -103,7 +103,7 @@ class EntropyLedger:
         logits: Callable[[Any, Any], Any],
         probe: Sequence[Any] | None = None,
         temperature: float = 1.0,
-        every: int = 11,
+        every: int = 17,
         positions: int | None = None,
         bonus: bool = False,
         out: str | Path | None = None,

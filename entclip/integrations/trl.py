@@ -65,7 +65,7 @@ class EntropyLedger(TrainerCallback):
         self,
         out: str | Path | None = None,
         *,
-        every: int = 11,
+        every: int = 17,
         probes: int = 8,
         positions: int | None = None,
         probe: Sequence[Mapping[str, Any]] | None = None,
