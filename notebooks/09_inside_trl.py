@@ -85,7 +85,7 @@ trainer = GRPOTrainer(model=model, args=settings, processing_class=tokenizer, re
 trainer.remove_callback(PrinterCallback)  # a line of numbers for every update, which are looked at below
 
 # %% [markdown]
-# The ledger. `every=1` accounts for every update; the default, one in eleven, costs next to nothing ([what it
+# The ledger. `every=1` accounts for every update; the default, one in seventeen, costs little ([what it
 # costs](../docs/in-trl.md#what-it-costs)).
 
 # %%
