@@ -22,6 +22,7 @@ __all__ = ["run_command"]
 BAD_INPUT, INTERNAL, STORAGE, INTERRUPTED, CLOSED_PIPE = 2, 70, 74, 130, 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _PATIENCE = 0.5  # seconds that an interrupt leaves to running threads for ending at their next step
+_ALARM = getattr(signal, "SIGALRM", None)  # Windows has none
 _ASCII = {"±": "+-", "→": "->", "…": "...", "─": "-", "━": "-", "–": "-"}
 _NO_ROOM = ("allocate memory", "out of memory", "can't start new thread", "failed to map segment")
 _LONGEST = 200  # characters of a word in a message: a path or a name that somebody gave
@@ -40,6 +41,8 @@ def run_command(app: typer.Typer) -> NoReturn:
         code = _invoke(app)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        if _interrupted:  # swallowed in the last step
+            _leave_interrupted()
     except BaseException as error:
         # A module that was interrupted while it was imported may have turned the interrupt into another error.
         if _interrupted:
@@ -116,6 +119,9 @@ def _on_interrupt(signum: int, frame: object) -> None:
     if _interrupted:  # whoever asks twice does not want to wait
         _leave_interrupted()
     _interrupted = True
+    if _ALARM is not None:  # compiled code may swallow the error (numpy 1.26 does) and go on: the alarm asks again
+        signal.signal(_ALARM, _on_interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 2 * _PATIENCE)
     raise KeyboardInterrupt
 
 
@@ -126,7 +132,8 @@ def _leave_interrupted() -> NoReturn:
     is just being written.
     """
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for signum in (signal.SIGINT, _ALARM or signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
         _flush(sys.stderr)
         os.write(2, b"interrupted. A run with --out goes on from its last whole rollout when the same command is given again.\n")
         until = time.monotonic() + _PATIENCE

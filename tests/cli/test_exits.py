@@ -168,6 +168,17 @@ class Slow(io.RawIOBase):
 sys.stderr = io.TextIOWrapper(io.BufferedWriter(Slow()))
 sys.stderr.write("progress")
 sys.stderr.flush()""",
+    "compiled code that goes on swallows it": """
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    time.sleep(250)
+raise ValueError("it went on to its end")""",
+    "compiled code swallows it in the last step": """
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    pass""",
     "another error is made of it": """
 try:
     signal.raise_signal(signal.SIGINT)
@@ -179,7 +190,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("moment", _MOMENTS.values(), ids=_MOMENTS)
 def test_an_interrupt_has_its_code_at_any_moment(moment):
     script = f"""
-import io, signal, sys, threading, typer
+import io, signal, sys, threading, time, typer
 from entclip.cli.exits import run_command
 app = typer.Typer()
 @app.command()
