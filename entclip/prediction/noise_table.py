@@ -161,10 +161,7 @@ def noise_law_of(old_log_probs: ArrayLike, log_probs: ArrayLike, *, per_decade: 
         raise ValueError(
             f"old_log_probs has shape {old.shape}, log_probs {new.shape}: they must be equal, with at least one axis."
         )
-    if not 1e-3 <= per_decade <= _MOST_PER_DECADE:
-        raise ValueError(
-            f"per_decade must be from 0.001 to {_MOST_PER_DECADE:g}, got {per_decade}: it is the number of bins per factor of 10."
-        )
+    _refuse_bins(per_decade)
     old, new = old.reshape(len(old), -1), new.reshape(len(new), -1)
     if np.any(np.isnan(old) != np.isnan(new)):
         raise ValueError("old_log_probs and log_probs are NaN at different places: padding must be NaN in both.")
@@ -199,6 +196,14 @@ def noise_law_of(old_log_probs: ArrayLike, log_probs: ArrayLike, *, per_decade: 
     return NoiseTable(centre[keep], rms, square_se[keep] / (2 * rms), count[keep], mean[keep], mean_se[keep], beyond[keep])
 
 
+def _refuse_bins(per_decade: float) -> None:
+    """Raise SpecError for a number of bins that is none, or more than log-ratios can fill."""
+    if not 1e-3 <= per_decade <= _MOST_PER_DECADE:
+        raise SpecError(
+            f"per_decade must be from 0.001 to {_MOST_PER_DECADE:g}, got {per_decade}: it is the number of bins per factor of 10."
+        )
+
+
 def noise_of_files(old: Path, new: Path, per_decade: float = 2.0) -> NoiseTable:
     """Measure the noise law from two .npy files of log-probabilities: `noise_law_of` what they hold.
 
@@ -229,13 +234,14 @@ def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: 
 
     Units are contexts x replicas, of a language model its replicas: contexts of one model move together. With the seed of a saved
     run this is that run's own first rollout, as its unclipped arm has it. `progress` is called after each of its updates.
-    Raises: SpecError for a grid, a perturbation, or sequences.
+    Raises: SpecError for a number of bins out of range, a grid, a perturbation, or sequences.
     """
     from entclip.engines.base import Directive
     from entclip.engines.named import engine_named
     from entclip.engines.registry import usual_engine
     from entclip.runs.foresight import refuse_too_large
 
+    _refuse_bins(per_decade)
     if experiment.grid:
         raise SpecError("noise: the experiment has a grid; choose one of its cases by --set.")
     if experiment.perturbation is not None:
