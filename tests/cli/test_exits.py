@@ -172,7 +172,7 @@ sys.stderr.flush()""",
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
-    time.sleep(250)
+    time.sleep(1000)
 raise ValueError("it went on to its end")""",
     "compiled code swallows it in the last step": """
 try:
