@@ -30,7 +30,8 @@ class ClipCov(Objective):
     :True reward: up: what it drops lowers entropy.
     :Traps: the code drops max(1, floor(ratio N)) of N samples without replacement, here each by a coin of its own: the same mean.
         Its bounds are for advantages of unit size, and of a micro-batch. verl's pg_clipfrac is then the dropped share. Rare
-        actions with a bad advantage have a positive covariance, too. With "batch" there are no expectations.
+        actions with a bad advantage have a positive covariance, too. With "batch" what is dropped depends on the samples that
+        are drawn: there are no expectations, and the exact engine, which drops before it lists a minibatch, refuses it.
     """
 
     ratio: float = 2e-4
