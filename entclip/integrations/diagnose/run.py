@@ -72,7 +72,8 @@ class Run:
         run = cls(log, library, config)
         telling = [name for alias, name in run.present if alias.quantity in OF_UPDATES]
         numbered = run.has("step") and not any(run.has(quantity) for quantity in ("inner_step", "rollout", "batch"))
-        return cls(of_updates(log, telling, run.name("step") if numbered else None), library, config)
+        order = [run.name(quantity) for quantity in ("rollout", "inner_step") if run.has(quantity)]
+        return cls(of_updates(log, telling, run.name("step") if numbered else None, order), library, config)
 
     @cached_property
     def _columns(self) -> dict[str, tuple[Alias, str]]:

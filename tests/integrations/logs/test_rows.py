@@ -125,3 +125,31 @@ def test_a_sawtooth_is_no_scatter():
     assert side_shares(noisy).error == pytest.approx(mean_and_error(whole)[1])
     # The rows themselves scatter far more.
     assert mean_and_error(noisy.shares)[1] > 2 * side_shares(noisy).error
+
+
+def test_rows_are_taken_in_the_order_of_their_steps():
+    """A table with its newest row first was a run that gained entropy where it had lost it."""
+    backwards = of_updates(table(step=[4, 3, 2, 1], entropy=[0.1, 0.2, 0.3, 0.4]), ["entropy"], "step")
+    assert backwards.columns["entropy"].tolist() == [0.4, 0.3, 0.2, 0.1]
+    assert (backwards.lines.tolist(), backwards.superseded) == ([4, 3, 2, 1], 0)
+    numbered = table(rollout=[1, 1, 0, 0], inner_step=[1, 0, 1, 0], entropy=[4, 3, 2, 1])
+    assert of_updates(numbered, ["entropy"], None, ("rollout", "inner_step")).columns["entropy"].tolist() == [1, 2, 3, 4]
+    # Nothing tells the order of rows that share a number.
+    assert of_updates(table(rollout=[1, 1, 0, 0], entropy=[4, 3, 2, 1]), ["entropy"], None, ("rollout",)).lines.tolist() == [
+        1,
+        2,
+        3,
+        4,
+    ]
+
+
+def test_steps_that_every_epoch_counts_anew_are_no_restarts():
+    step, entropy = [*range(30)] * 3, [*range(90)]
+    assert of_updates(table(step=step, entropy=entropy), ["entropy"], "step").superseded == 0
+    epoch = [k // 30 for k in range(90)]
+    again = [*range(30), *range(30), *range(12, 42)]
+    assert of_updates(table(step=again, entropy=entropy, epoch=epoch), ["entropy"], "step").superseded == 0
+    # Of another length each, or without an epoch that grows: started again.
+    assert of_updates(table(step=again, entropy=entropy), ["entropy"], "step").superseded > 0
+    resumed = [0] * 60 + [0] * 30
+    assert of_updates(table(step=again, entropy=entropy, epoch=resumed), ["entropy"], "step").superseded > 0

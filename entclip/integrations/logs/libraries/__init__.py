@@ -15,6 +15,7 @@ from entclip.integrations.logs.libraries.trl import TRL
 from entclip.integrations.logs.libraries.trl_ppo import TRL_PPO
 from entclip.integrations.logs.libraries.verl import VERL
 from entclip.integrations.logs.names import LogLibrary, plain_name
+from entclip.integrations.logs.updates import EPOCHS
 
 __all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
 
@@ -26,7 +27,7 @@ STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.alias
 
 def known(name: str) -> bool:
     """Tell whether some library logs a name."""
-    return plain_name(name) in KNOWN
+    return plain_name(name) in KNOWN or plain_name(name) in EPOCHS
 
 
 def metric(name: str) -> bool:

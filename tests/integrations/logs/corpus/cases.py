@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 
 from entclip.integrations.diagnose import Diagnosis, diagnose
+from tests.integrations.logs.corpus.always import ALWAYS, Labels
 from tests.integrations.logs.corpus.truth import Situation, updates_of
 from tests.integrations.logs.corpus.writers import WRITERS, Rows
 
 __all__ = ["CASES", "FOLDER", "Case", "answered"]
 
 FOLDER = Path(__file__).parent / "files"
-Labels = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,50 +40,6 @@ class Case:
         return WRITERS[self.writer](self.change(rows) if self.change else rows)
 
 
-_MERGED = ("merged-sides", "means-of-means")
-# What a library's log always has.
-_ALWAYS: dict[str, dict[str, Labels]] = {
-    "trl": {"clip": ("both",), "inner-steps": ("sawtooth", "4"), "names": ("reference-kl",), "flat-groups": ("few",)},
-    "trl4": {"clip": ("both",), "inner-steps": ("averaged",), "names": ("reference-kl",), "flat-groups": ("few",)},
-    "verl": {
-        "clip": ("merged",),
-        "inner-steps": ("averaged",),
-        "names": (*_MERGED, "dual-clip-name", "loss-mode-entropy", "truncation-share"),
-    },
-    "openrlhf": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "entropy-temperature", "reference-kl")},
-    "prime": {"clip": ("mask",), "inner-steps": ("engine",), "names": ("probability-mask", "engine-kl")},
-    "sb3": {
-        "clip": ("ungated",),
-        "inner-steps": ("averaged",),
-        "names": ("merged-sides", "ungated", "negated-entropy", "last-epoch"),
-    },
-    "cleanrl": {"clip": ("ungated",), "inner-steps": ("averaged",), "names": ("merged-sides", "ungated", "last-minibatch")},
-    "torchrl": {"clip": ("ungated",), "inner-steps": ("sawtooth", "4"), "names": ("merged-sides", "ungated", "padding")},
-    "plain": {"clip": ("both",), "inner-steps": ("sawtooth", "4")},
-    "percent": {"clip": ("both",), "inner-steps": ("sawtooth", "4")},
-    "script": {"clip": ("merged",), "inner-steps": ("unknown",), "names": ("merged-sides", "gate-unknown")},
-    "slime": {
-        "clip": ("merged",),
-        "inner-steps": ("sawtooth", "4"),
-        "names": ("merged-sides", "reference-kl", "mean-of-responses"),
-    },
-    "trlcispo": {"clip": ("held",), "names": ("held-weight", "reference-kl"), "flat-groups": ("few",)},
-    "trllast": {"clip": ("unknown",), "names": ("reference-kl",), "flat-groups": ("few",)},
-}
-_ALWAYS |= {
-    "verlagain": _ALWAYS["verl"],
-    "cleanrlepisodes": _ALWAYS["cleanrl"],
-    "skyrl": {"clip": ("merged",), "inner-steps": ("averaged",), "names": _MERGED},
-    "nemo": {"clip": ("unknown",), "names": ("sampled-entropy", "engine-kl")},
-    "trlppo": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "reference-kl")},
-    "trlppolater": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "reference-kl", "padding")},
-    "trlranks": _ALWAYS["trl"],
-    "plainranks": _ALWAYS["plain"],
-    "verlvalidated": _ALWAYS["verl"],
-    "commas": _ALWAYS["plain"],
-    "trl3": _ALWAYS["trl4"],
-}
-_ALWAYS["skyrlearlier"] = _ALWAYS["skyrl"]
 UP, DOWN = ("lower-high", "raise-low"), ("raise-high", "lower-low")
 _BASE = Situation(rollouts=24)
 _NO_ENTROPY_LAW = ("sb3", "cleanrl")  # actions are no tokens: nothing bounds what the clip did
@@ -102,8 +58,8 @@ def case(
     library = name.partition(".")[2].partition(".")[0]
     moved = situation.end / situation.start
     entropy = "steady" if moved == 1 else "rises" if moved > 1 else "collapses" if moved < 0.45 else "falls"
-    found: dict[str, Labels] = {"entropy": (entropy,), "differences": ("refused",), **_ALWAYS[library]}
-    known = ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl", "skyrl", "commas", "trlppo")
+    found: dict[str, Labels] = {"entropy": (entropy,), "differences": ("refused",), **ALWAYS[library]}
+    known = ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl", "skyrl", "commas", "trlppo", "plainreversed")
     if library not in known or entropy == "steady":
         found["cause"] = () if entropy == "steady" else ("unbounded",)
     if library not in ("prime", "nemo"):  # without a clip share nothing is advised
@@ -202,6 +158,16 @@ CASES: tuple[Case, ...] = (
     case("alive.trlppo.jsonl"),
     case("alive.trlppolater.json"),
     case("collapse.trlppo.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
+    # The newest row first; steps that are counted anew in every epoch
+    case("alive.trlreversed.jsonl"),
+    case(
+        "rises.plainreversed.csv",
+        end=1.4,
+        sigma=0.08,
+        right={"clip": ("high",), "cause": _SMALL_FALL, "change": (*UP, "not-enough")},
+    ),
+    case("collapse.epochs.csv", start=0.8, end=0.2, rollouts=60, right={"cause": ("clip-could", "open", "side-unknown")}),
+    case("collapse.epochsalone.csv", start=0.8, end=0.2, rollouts=60, right={"cause": ("clip-could", "open", "side-unknown")}),
     case("alive.nemo.jsonl"),
     case("alive.nemo.csv"),
     case("falls.nemo.jsonl", start=0.8, end=0.5),

@@ -162,6 +162,12 @@ def script(rows: Rows) -> Rows:
     ]
 
 
+def in_epochs(rows: Rows) -> Rows:
+    """A script's rows, with the step counted anew in each of three epochs."""
+    own, count = script(rows), -(-len(by_rollout(rows)) // 3)
+    return [{"epoch": i // count} | row | {"step": i % count} for i, row in enumerate(own)]
+
+
 def torchrl(rows: Rows) -> Rows:
     return [
         {"step": i, "loss_objective": 0.0, "clip_fraction": row["clip_any"], "kl_approx": row["kl"], "entropy": row["entropy"]}
@@ -301,6 +307,10 @@ WRITERS: dict[str, Callable[[Rows], bytes]] = {
     "cleanrl.csv": lambda rows: table(cleanrl(rows), "seed 1"),
     "torchrl.jsonl": lambda rows: lines(torchrl(rows)),
     "plain.csv": lambda rows: table(plain(rows)),
+    "trlreversed.jsonl": lambda rows: lines(trl(rows)[::-1]),
+    "plainreversed.csv": lambda rows: table(plain(rows)[::-1]),
+    "epochs.csv": lambda rows: table(in_epochs(rows)),
+    "epochsalone.csv": lambda rows: table([{k: v for k, v in row.items() if k != "epoch"} for row in in_epochs(rows)]),
     "skyrl.jsonl": lambda rows: lines(skyrl(rows)),
     "skyrlearlier.jsonl": lambda rows: lines(earlier_skyrl(rows)),
     "nemo.jsonl": lambda rows: lines(nemo(rows)),
