@@ -15,6 +15,8 @@ install = $(BIN)/python $(PIP) -c $(LOCK) hatchling editables && \
 
 # More workers, or more threads in each, are slower: the arrays in the tests are small.
 PYTEST_WORKERS ?= $(shell test "$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1)
+# Neighbours stay on one worker, which makes what their modules share once.
+SHARED := -n $(PYTEST_WORKERS) --dist worksteal
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -29,7 +31,7 @@ drift: $(VENV)/.core ## simulate random-reward drift with theory beside it, into
 	$(BIN)/entclip drift --out results/drift $(ARGS)
 
 test: $(VENV)/.test ## run all tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --durations=40 $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED) --durations=40 $(ARGS)
 
 notebooks: $(VENV)/.test ## run every notebook and write it with its outputs (two minutes)
 	$(ONE_THREAD) $(BIN)/python -m notebooks.build $(ARGS)
@@ -84,7 +86,7 @@ lock: $(BIN)/python ## write constraints/lock.txt again (ARGS=--upgrade: with th
 	  --custom-compile-command 'make lock' -c constraints/torch.txt -o $(LOCK) $(ARGS) pyproject.toml constraints/tools.in
 
 # Here third parties' deprecations are reported and never fail a test. torch stays: another version is gigabytes to fetch.
-CANARY := -n $(PYTEST_WORKERS) -W default::DeprecationWarning -W default::PendingDeprecationWarning -W default::FutureWarning
+CANARY := $(SHARED) -W default::DeprecationWarning -W default::PendingDeprecationWarning -W default::FutureWarning
 
 latest: .venv-latest/bin/python ## run all tests with the newest releases that pyproject.toml allows, in .venv-latest
 	@echo 'Installing the newest releases into .venv-latest ...'

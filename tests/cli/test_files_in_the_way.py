@@ -102,7 +102,7 @@ def full(limit: int, *words: str) -> subprocess.CompletedProcess[str]:
         (12_000, ["run", "headline", *SMALL, "--out", "OUT"]),
         (10_000, ["report", "RUN", "--out", "OUT"]),
         (10_000, ["ledger", "RUN", "--out", "OUT"]),
-        (10, ["predict", "headline", "--set", "policy.contexts=3", "--out", "OUT"]),
+        (10, ["predict", "headline", *SMALL[:6], "--out", "OUT"]),  # at their own batch, which a forecast needs
         (10, ["noise", "headline", "--set", "policy.contexts=40", "--set", "update.minibatches=4", "--out", "OUT/noise.csv"]),
     ],
 )
