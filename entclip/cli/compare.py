@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from entclip.cli.execute import unheld
 from entclip.cli.named import named_tables
 from entclip.cli.options import AsJson, Csv, Device, Dtype, EngineName, Quiet, Set
 from entclip.cli.output import Output
@@ -29,6 +30,15 @@ def compare(
             show_default="two runs",
         ),
     ] = None,
+    controllers: Annotated[
+        str | None,
+        typer.Option(
+            "--controllers",
+            metavar="NAME,NAME",
+            help='Rules that move the first objective, or the clip: "pi,predictive(sides=both)".',
+            show_default="none",
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every published objective that the engine serves.")] = False,
     engine: EngineName = "sampled",
     device: Device = "cpu",
@@ -41,17 +51,20 @@ def compare(
     csv: Csv = None,
     quiet: Quiet = False,
 ) -> None:
-    """Set objectives side by side on one experiment, or two finished runs: differences with their standard errors."""
-    if objectives is None and not every:
+    """Set objectives and controllers side by side on one experiment, or two finished runs: differences with their standard
+    errors."""
+    if objectives is None and controllers is None and not every:
         _two_runs(first, second, quiet)
         return
     if second is not None:
-        raise SpecError(f"--objectives and --all compare on one experiment, not two, {first} and {second}: leave one out.")
+        raise SpecError(
+            f"--objectives, --controllers and --all compare on one experiment, not two, {first} and {second}: leave one out."
+        )
     if objectives is not None and every:
         raise SpecError("--objectives and --all exclude each other: leave one out.")
     output = Output(as_json, csv, quiet)
-    chosen = None if objectives is None else _named(objectives)
-    _contest(first, chosen, (engine, device, dtype), set_ or [], out, output)
+    chosen = None if every else _named(objectives or "clip")
+    _contest(first, chosen, named_tables("--controllers", controllers or ""), (engine, device, dtype), set_ or [], out, output)
 
 
 def _two_runs(first: str, second: Path | None, quiet: bool) -> None:
@@ -93,6 +106,7 @@ def _served(engine: str, experiment: Experiment) -> tuple[dict[str, Objective], 
 def _contest(
     name: str,
     named: dict[str, Objective] | None,
+    rules: dict[str, dict[str, Any]],
     machine: tuple[str, str, str],
     set_: list[str],
     out: Path | None,
@@ -113,8 +127,11 @@ def _contest(
     if out is not None:
         prepare_folder(out, ("comparison.json", "comparison.png"))
     per_arm = updates_of(experiment) // len(experiment.arm)
-    with output.progress(experiment.name, per_arm * len(chosen), f"{len(chosen)} objectives") as advance:
-        found = compare(experiment, chosen, engine, device=device, dtype=dtype, progress=lambda arm, done, of: advance())
+    number = len(chosen) + len(rules)
+    with output.progress(experiment.name, per_arm * number, f"{number} objectives") as advance:
+        found = compare(
+            experiment, chosen, engine, controllers=rules, device=device, dtype=dtype, progress=lambda arm, done, of: advance()
+        )
     summary = found.summary()
     if out is not None:
         write_atomic(out / "comparison.json", to_json(summary).encode())
@@ -122,6 +139,7 @@ def _contest(
     if output.machine(lambda: summary, lambda: pd.DataFrame(summary["comparison"])):
         return
     output.show(contest_grid(summary), causes_grid(summary))
+    output.warn(unheld(summary))
     output.warn(f"{name} is not in the tables: {why}" for name, why in {**found.failed, **unfit}.items())
     if out is not None:
         output.say(f"comparison.json and comparison.png are in {out}")

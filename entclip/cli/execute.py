@@ -10,13 +10,15 @@ import typer
 from entclip.cli.output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from entclip.experiments.experiment import Experiment
     from entclip.runs.result import Ledger
     from entclip.runs.runner import Progress
 
-__all__ = ["Machine", "arms_frame", "execute", "show_run", "simulate"]
+__all__ = ["Machine", "arms_frame", "execute", "show_run", "simulate", "unheld"]
 
 Machine = tuple[str, str, str]  # engine, device, dtype
 _EXIT = {"agree": 0, "reject": 1, "inconclusive": 3}
@@ -83,6 +85,13 @@ def arms_frame(summary: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame([{"arm": name} | {key: plain(v) for key, v in arm.items()} for name, arm in summary["arms"].items()])
 
 
+def unheld(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each arm whose controller found no width in some rollouts."""
+    for name, arm in summary["arms"].items():
+        if count := arm.get("unheld"):
+            yield f"{name}: in {count} of {summary['rollouts']} rollouts no width had the drift that its controller wanted."
+
+
 def show_run(summary: dict[str, Any], output: Output) -> None:
     """Print the tables of a run, what collapsed, and which parts could not be judged."""
     from entclip.report.grid import causes_grid, clips_grid
@@ -94,11 +103,7 @@ def show_run(summary: dict[str, Any], output: Output) -> None:
         for name, arm in summary["arms"].items()
         if arm["collapses"]
     )
-    output.warn(
-        f"{name}: in {arm['unheld']} of {summary['rollouts']} rollouts no width had the drift that its controller wanted."
-        for name, arm in summary["arms"].items()
-        if arm.get("unheld")
-    )
+    output.warn(unheld(summary))
     output.warn(
         f"{name}: no verdict on {key.removeprefix('why_').replace('_', ' ')}: {why}"
         for name, arm in summary["arms"].items()

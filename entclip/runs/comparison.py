@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from entclip.controllers.base import Controller
 from entclip.engines.accounting import RunawayError
 from entclip.engines.base import State
 from entclip.engines.reach import Reach, reach
@@ -136,36 +137,43 @@ def compare(
     objectives: Mapping[str, Objective],
     engine: str = "sampled",
     *,
+    controllers: Mapping[str, Controller | Mapping[str, Any]] | None = None,
     device: str = "cpu",
     dtype: str = "float64",
     jobs: int = 2,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
-    """Run one experiment with each objective in place of its arms, on the same random numbers.
+    """Run one experiment with each objective, and with each controller, in place of its arms, on the same random numbers.
 
     Args:
         objectives: by the names that they have in the result; the first is what the others are compared with.
+        controllers: rules that move the first objective between rollouts; each is a contender FIRST-NAME of its own.
         engine, device, dtype, jobs, progress: as for `run`.
     Raises: SpecError for what cannot be run with any objective, and for an experiment with more than one case.
     """
-    if len(objectives) < 2:
-        raise SpecError("compare needs at least two objectives: there is nothing to set one beside.")
+    moved = controllers or {}
+    if not objectives or len(objectives) + len(moved) < 2:
+        raise SpecError("compare needs at least two objectives, or one and a controller: there is nothing to set one beside.")
+    first = next(iter(objectives))
+    chosen = dict(objectives) | {f"{first}-{label}": objectives[first] for label in moved}
     if len(experiment.cases()) > 1:
         raise SpecError(
             f"{experiment.name} has {len(experiment.cases())} cases, and compare takes one: choose it with --set, and drop the "
             "others with --set 'grid={}'."
         )
     data = {k: v for k, v in experiment.cases()[0][1].model_dump(exclude_none=True).items() if k != "grid"}
+    rules = {f"{first}-{label}": {"controller": rule} for label, rule in moved.items()}
+    arms = {name: {"name": name, "objective": one} | rules.get(name, {}) for name, one in chosen.items()}
+    whole = parse_experiment(data | {"arm": list(arms.values())})
     lock, failed = threading.Lock(), {}
 
-    def one(item: tuple[str, Objective]) -> tuple[ArmLedger, Reach | None, Reach | None] | None:
-        name, objective = item
+    def one(name: str) -> tuple[ArmLedger, Reach | None, Reach | None] | None:
         seen: list[Reach | None] = []
 
         def inspect(arm: str, state: State) -> None:
             seen.append(reach(state))
 
-        own = parse_experiment(data | {"arm": [{"name": name, "objective": objective}]})
+        own = parse_experiment(data | {"arm": [arms[name]]})
         try:
             ledger = run(own, engine, device=device, dtype=dtype, jobs=1, progress=progress, inspect=inspect)
         except RunawayError as error:
@@ -174,9 +182,8 @@ def compare(
             return None
         return ledger.arms[name], seen[0], seen[-1]
 
-    whole = parse_experiment(data | {"arm": [{"name": n, "objective": o} for n, o in objectives.items()]})
     ledger = Ledger(whole, engine, device, dtype)
-    found = dict(zip(objectives, in_threads(one, objectives.items(), jobs), strict=True))
+    found = dict(zip(chosen, in_threads(one, chosen, jobs), strict=True))
     contenders = []
     for name, result in found.items():
         if result is None:
@@ -184,7 +191,7 @@ def compare(
         ledger.arms[name], start, end = result
         arm = ledger.judged(ledger.arms[name])
         change = arm["measured"] if arm["measured_cv"] is None else arm["measured_cv"]
-        contenders.append(Contender(name, objectives[name], arm, units_of(ledger.arms[name], arm), change, start, end))
+        contenders.append(Contender(name, chosen[name], arm, units_of(ledger.arms[name], arm), change, start, end))
     if not contenders:
         raise SpecError(f"none of the objectives could be run: {next(iter(failed.values()))}")
     return Comparison(whole, ledger, tuple(contenders), failed)

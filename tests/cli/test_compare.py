@@ -77,6 +77,32 @@ def test_a_bonus_is_part_of_what_is_predicted() -> None:
     assert rows["bonus"]["predicted"] == pytest.approx(rows["bonus"]["change"], abs=1e-4)  # all but third order
 
 
+def test_controllers_are_contenders_that_move_the_first_objective() -> None:
+    """The arm of a controller is that of a run of its own, on the same random numbers: its first rollout is the clip's."""
+    rules = {"pi": {"kind": "pi", "k_p": 5.0}, "both": {"kind": "predictive", "sides": "both"}}
+    found = compare(parse_experiment(SPEC), {"clip": THREE["clip"]}, controllers=rules)
+    assert [c.name for c in found.contenders] == ["clip", "clip-pi", "clip-both"]
+    arm = {"name": "clip-pi", "objective": THREE["clip"], "controller": rules["pi"]}
+    alone = run(parse_experiment(SPEC | {"arm": [arm]})).summary()["arms"]["clip-pi"]
+    assert found.contenders[1].arm["measured"] == alone["measured"]
+    first = [found.ledger.arms[c.name].summaries[0]["entropy"] for c in found.contenders]
+    assert len(set(first)) == 1
+    last = [found.ledger.arms[c.name].summaries[1]["entropy"] for c in found.contenders]
+    assert len(set(last)) == 3
+
+
+def test_controllers_by_name(file: str) -> None:
+    done = invoke("compare", file, "--controllers", "pi(k_p=5),predictive(sides=both)", "--json", "--quiet")
+    assert done.exit_code == 0, done.output
+    rows = {row["objective"]: row for row in json.loads(done.stdout)["comparison"]}
+    assert set(rows) == {"clip", "clip-pi-k_p-5", "clip-predictive-sides-both"}
+    assert rows["clip"]["difference"] == 0
+    unfit = invoke("compare", file, "--objectives", "clip,none", "--controllers", "adaptive_bonus")
+    assert "the objective 'clip' has no coefficient" in str(unfit.exception)
+    unknown = invoke("compare", file, "--controllers", "sliding")
+    assert "sliding" in str(unknown.exception)
+
+
 def test_exact_engines_have_no_error() -> None:
     spec = SPEC | {
         "policy": {"kind": "zipf", "vocab": 3},
