@@ -13,6 +13,7 @@ __all__ = ["Advance", "progress"]
 Advance = Callable[[], None]
 _EVERY = 60.0  # seconds between plain lines
 _FIRST = 5.0  # seconds until the first estimate of a plain line, and between what is said before any part is done
+_BAR = 16  # columns
 _SILENT = 2.0  # seconds without a part, after which a bar says what is going on
 
 
@@ -40,26 +41,34 @@ def progress(title: str, total: int, *, first: str = "", quiet: bool = False) ->
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    if first:  # too long for the line of the bar
+        console.print(f"{title}: {first}")
+    room = max(8, console.width - _BAR - 29)
+
+    def shown(text: str) -> str:
+        """The text in what the bar and the times leave of a line: rich would cut those first."""
+        return text if len(text) <= room else f"{text[: room - 1]}…"
+
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_BAR),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"{title}: {first}" if first else title, total=total)
+        task = bar.add_task(shown(title), total=total)
         moved = time.monotonic()
 
         def advance() -> None:
             nonlocal moved
             moved = time.monotonic()
-            bar.update(task, advance=1, description=title)
+            bar.update(task, advance=1, description=shown(title))
 
         def note(text: str) -> None:
             if time.monotonic() - moved > _SILENT:
-                bar.update(task, description=text)
+                bar.update(task, description=shown(text))
 
         with _listening(note):
             yield advance

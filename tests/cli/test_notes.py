@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
@@ -65,3 +66,20 @@ def test_a_bar_says_it_too(clock: list[float], capsys: pytest.CaptureFixture[str
     err = capsys.readouterr().err
     assert "[generating]" in err  # no markup
     assert "[soon]" not in err
+
+
+def test_a_bar_keeps_its_times_in_80_columns(
+    clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rich cuts the times first: a long description left nothing of them."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "what takes a while to say, and is more than a line of a terminal has room for, in so many words"
+    with progress("headline (natural)", 3, first=long):
+        clock[0] = 104
+        LOG.info(long)  # the last thing shown
+    lines = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).strip() for line in re.split(r"[\r\n]+", capsys.readouterr().err)]
+    bars = [line for line in lines if "%" in line]
+    assert " ".join(line for line in lines if line and "%" not in line) == f"headline (natural): {long}"
+    assert any(line.startswith("what takes a while to say") for line in bars)
+    assert all(re.search(r" left [-\d]+:[-\d]+:[-\d]+$", line) and len(line) <= 80 for line in bars), bars
