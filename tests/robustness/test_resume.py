@@ -19,7 +19,7 @@ _EXACT = """\
 name = "exact"
 [policy]
 kind = "zipf"
-vocab = 3
+vocab = 2
 contexts = 2
 [update]
 batch = 1
