@@ -1,4 +1,5 @@
-"""Rows in what a trainer prints: `step:1 - name:value - ...`, a dictionary, `Step 1 | Name: value | ...`, boxes of values."""
+"""Rows in what a trainer prints: `step:1 - name:value - ...`, a dictionary, `Step 1 | Name: value | ...`, boxes of values,
+`step 1: name=value ...`."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ _DASHED = re.compile(r"(?:^|[\s)\]])step:(\d{1,12}) - ")
 _BARRED = re.compile(r"(?:^|[\s)\]])Step (\d{1,12}) \| ")
 _PRINTED = re.compile(r"(?:^|\b(?:[Ss]tep (\d{1,12})|rollout \d{1,12}): )\s*(\{'.*)")
 _PAIR = re.compile(rf"'([^']{{1,120}})':\s*(?:np\.float\d+\(|tensor\()?'?({NUMBER})\b")
+_ASSIGNED = re.compile(rf"(?<![\w.=/-])([A-Za-z_][\w/.-]{{0,80}}) ?= ?({NUMBER})(?![\w.])")
+_STEP = re.compile(r"(?:^|[\s\[(])(?:global_)?step[ :=] ?(\d{1,12})\b", re.IGNORECASE)
 _BOXED = re.compile(r"^\|\s{1,8}(\S.{0,60}?)\s*\|\s*(\S.{0,40}?)?\s*\|$")
 _EDGE = re.compile(r"^-{10,}$")
 _RAY = re.compile(r"^\([\w. ]{1,60}(?:pid=\d+)?[^)]{0,60}\)\s?")
@@ -66,6 +69,9 @@ def _row_of(line: str) -> dict[str, float] | None:
         if row and found[1]:
             row.setdefault("step", float(found[1]))
         return row or None
+    if line.count("=") > 1 and (found := _STEP.search(line)) is not None:
+        row = {name: float(value) for name, value in _ASSIGNED.findall(line)}
+        return {"step": float(found[1])} | row if len(row) > 1 else None
     return None
 
 

@@ -140,7 +140,7 @@ class LogLibrary:
 def plain_name(name: str) -> str:
     """Return a logged name in lower case and without the prefix that a tracker puts before it."""
     name = name.strip().lower()
-    return name.removeprefix("train/")
+    return name.removeprefix("train/").removeprefix("metrics/")
 
 
 def aliases(quantity: str, *names: str, caveats: Iterable[str] = (), scale: float = 1.0) -> tuple[Alias, ...]:

@@ -6,6 +6,7 @@ array([0.5])
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
@@ -28,6 +29,7 @@ LARGEST = 2 * 2**30  # bytes of a file
 _HEAD = 1 << 16
 _MOST_FILES = 400
 _DEEPEST = 4
+_METRICS, _COMPARED = 8, 2_000  # metrics and steps of a file that are compared with those of others in its folder
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".log", ".out", ".txt", ".parquet")
 _STATE = "trainer_state.json"
 Row = tuple[int, Mapping[str, float]]
@@ -135,7 +137,13 @@ def _folder(folder: Path, run: str | None) -> Log:
         raise SpecError(f"folder {_short(folder)} has no log: looked for {', '.join(_ENDINGS)} and event files.")
     states = [path for path in paths if path.name == _STATE]
     if states:
-        return max((_file(path, run) for path in states), key=lambda log: (log.rows, log.source))
+        histories: dict[Path, Log] = {}
+        for path in states:
+            owner = path.parent.parent if path.parent.name.startswith("checkpoint-") else path.parent
+            log = _file(path, run)
+            histories[owner] = max(histories.get(owner, log), log, key=lambda log: (log.rows, log.source))
+        _refuse_several_runs(folder, list(histories.values()))
+        return max(histories.values(), key=lambda log: (log.rows, log.source))
     logs, refused = [], []
     for path in paths:
         try:
@@ -166,10 +174,50 @@ def _candidates(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
+def _refuse_several_runs(folder: Path, logs: list[Log]) -> None:
+    """SpecError where two files have other numbers of one metric at most of their steps: they are of two runs.
+
+    Event files that lie together are of one run, as TensorBoard has it; a job that was started again repeats a few steps only.
+    """
+    seen: dict[tuple[str, float], tuple[float, Log]] = {}
+    counts: dict[int, int] = {}
+    for log in logs:
+        numbers = list(_numbers(log))
+        counts[id(log)] = len({step for _, step, _ in numbers})
+        others: dict[int, tuple[Log, set[float]]] = {}
+        for name, step, value in numbers:
+            before, source = seen.setdefault((name, step), (value, log))
+            if not math.isclose(value, before, rel_tol=1e-5, abs_tol=1e-12) and not _events_of_one(source, log):
+                others.setdefault(id(source), (source, set()))[1].add(step)
+        for source, steps in others.values():
+            if len(steps) > min(counts[id(log)], counts[id(source)]) / 2:
+                names = " and ".join(_short(Path(x.source).relative_to(folder)) for x in (source, log))
+                raise SpecError(
+                    f"folder {_short(folder)} has several runs: {names} have other numbers at the same steps. Give the folder or "
+                    "the file of one run."
+                )
+
+
+def _events_of_one(first: Log, second: Log) -> bool:
+    both = first.form == second.form == "TensorBoard events"
+    return both and Path(first.source).parent == Path(second.source).parent
+
+
+def _numbers(log: Log) -> Iterator[tuple[str, float, float]]:
+    """Name, step and number of a log's metrics, as many as tell runs apart: one alone may be 0 in all of them."""
+    step = next((column for name, column in log.columns.items() if plain_name(name) in STEPS), None)
+    if step is None:
+        return
+    for name in sorted(name for name in log.columns if metric(name))[:_METRICS]:
+        for i in np.flatnonzero(np.isfinite(step) & np.isfinite(log.columns[name]))[:_COMPARED]:
+            yield name, float(step[i]), float(log.columns[name][i])
+
+
 def _joined(folder: Path, logs: list[Log]) -> Log:
     """One log with a row for each training step; where two files have the same number of a step the later file's counts."""
     if len(logs) == 1:
         return logs[0]
+    _refuse_several_runs(folder, logs)
     merged: dict[float, dict[str, float]] = {}
     for log in logs:
         step = next((log.columns[name] for name in log.columns if plain_name(name) in STEPS), None)

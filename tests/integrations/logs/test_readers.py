@@ -163,21 +163,23 @@ def test_a_decimal_comma_is_a_point_between_semicolons(tmp_path):
     assert np.isnan(grouped.columns["entropy"][0])
 
 
-def test_a_folder_is_joined_by_step(tmp_path):
-    written(tmp_path, "entropy.csv", "Step,r - entropy\n1,.5\n2,.4\n")
-    written(tmp_path, "clip.csv", "Step,r - clip_ratio/low_mean\n2,.02\n1,.01\n")
-    written(tmp_path, "notes.txt", "nothing to see")
-    log = read_log(tmp_path)
-    assert log.columns["entropy"].tolist() == [0.5, 0.4]
-    assert log.columns["clip_ratio/low_mean"].tolist() == [0.01, 0.02]
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-05-01 10:00:00 INFO [step 3] entropy=0.5 clip_fraction_low=2e-3 lr=1e-06",
+        "step=3 entropy = 0.5, clip_fraction_low = 0.002",
+        "(Worker pid=7) Step: 3 | entropy=0.5 | clip_fraction_low=.002",
+    ],
+)
+def test_assignments_of_a_step_are_a_row(tmp_path, line):
+    log = read_log(written(tmp_path, "a.log", f"Namespace(entropy=0.1, seed=4)\nloading\n{line}\nstep 4 took time=3\n"))
+    assert [log.columns[name].tolist() for name in ("step", "entropy", "clip_fraction_low")] == [[3.0], [0.5], [0.002]]
 
 
-def test_of_checkpoints_the_longest_history_counts(tmp_path):
-    for step in (1, 2):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        written(folder, "trainer_state.json", json.dumps({"log_history": ROWS[:step]}))
-    assert values(tmp_path) == [0.5, 0.4]
+def test_metrics_may_stand_in_a_table_of_their_own(tmp_path):
+    path = written(tmp_path, "a.jsonl", '{"step": 1, "metrics": {"entropy": 0.5}}\n{"step": 2, "metrics": {"entropy": 0.4}}\n')
+    assert library_of(list(read_log(path).columns)) is not None
+    assert values(path, "metrics/entropy") == [0.5, 0.4]
 
 
 # What is no log
