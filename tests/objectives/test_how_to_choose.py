@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from entclip import load, run
 from entclip.experiments.experiment import parse_experiment
@@ -72,6 +73,27 @@ def test_what_the_page_says_of_the_true_reward_is_in_the_data() -> None:
         if abs(a["change"] - b["change"]) > 0.02 and abs(a["reward_end"] - b["reward_end"]) > 0.02
     ]
     assert sum(pairs) / len(pairs) > 0.98
+
+
+def test_what_is_said_of_the_runs_of_findings() -> None:
+    """Advice that goes by `family_true` and its like: numbers as they are kept."""
+    kept = {
+        name: json.loads((DOCS / "data" / "findings" / f"{name}.json").read_text("utf-8"))["arms"]
+        for name in ("headline", "family_true", "family_euclidean")
+    }
+    true = kept["family_true"]
+    clip, higher = (kept["headline"][arm]["measured_cv"] for arm in ("both", "clip_higher"))
+    assert round(higher - clip, 4) == 0.0172
+    assert round(true["clip"]["minus_clip_higher"], 4) == 0.0741
+    half = stats.t.ppf(0.995, true["clip"]["units"] - 1) * true["clip"]["minus_clip_higher_se"]
+    assert f"{half:.4f}" == "0.0019"
+    assert [round(true[arm]["policy_reward"], 3) for arm in ("clip", "clip_higher")] == [0.554, 0.605]
+    assert round(kept["family_euclidean"]["clip"]["minus_clip_higher"], 4) == 0.0075
+    assert kept["family_euclidean"]["clip"]["gap_high"] < 0
+    assert round(true["steer"]["minus_clip_higher"], 4) == 0.0136
+    assert round(true["clip_higher"]["policy_reward"] - true["steer"]["policy_reward"], 4) == 0.0076
+    for arms in (true, kept["family_euclidean"]):
+        assert arms["clip_cov_0.2"]["minus_clip_higher"] < 0 < arms["clip_cov_0.0002"]["minus_none"]
 
 
 @pytest.mark.parametrize(("name", "member"), [("headline", "abc_grpo"), ("true_reward", "qae"), ("true_reward", "leave_one_out")])
