@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from entclip.drift.samples import euclidean_value, masked_parts, natural_value, sampled_parts
-from entclip.objectives.base import CAUSES
+from entclip.objectives.base import CAUSES, Change, Objective, View
 from entclip.objectives.clip import Clip
 from entclip.objectives.dual_clip import DualClip
 from entclip.policies.softmax import SoftmaxPolicy, centered_kappa, entropy, log_softmax
@@ -94,7 +96,25 @@ def test_what_each_bound_removes_of_single_tokens() -> None:
         if cause != "other":  # masks say nothing of a cap
             assert_identity(plain.weights[cause], want, 8 * np.abs(ratios * advantages))
     assert plain.weights.keys() == parts.weights.keys()
-    assert not plain.weights["other"].any()
+    assert plain.weights["other"].tolist() == [0.0] * len(TOKENS)
+
+
+@dataclass
+class NoPositive(Objective):
+    """Drops every sample with A > 0 and says of none that a bound did it."""
+
+    def change(self, view: View) -> Change:
+        one, never = np.ones(view.ratio.shape), np.zeros(view.ratio.shape, bool)
+        return Change.of(0 * one, one, never, never)
+
+
+def test_what_no_bound_removes_is_other() -> None:
+    log_probs = np.log([0.2, 0.2, 0.2, 0.2])
+    parts = sampled_parts(NoPositive(), log_probs, log_probs, np.array([2.0, 0.5, -0.5, 0.0]))
+    assert parts.other.tolist() == [True, True, False, False]
+    assert not parts.low.any()
+    assert not parts.high.any()
+    assert parts.weights["other"].tolist() == [-2.0, -0.5, 0.0, 0.0]
 
 
 @pytest.mark.statistical
