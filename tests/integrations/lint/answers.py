@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 
 from entclip.integrations.lint.config import read_config
+from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.report import Report, lint
 
-__all__ = ["ALL", "EXPECTED", "FIXTURES", "ROOT", "A", "message", "report"]
+__all__ = ["ALL", "EXPECTED", "FIXTURES", "ROOT", "A", "config", "message", "report"]
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -17,8 +19,15 @@ EXPECTED = {name: answer for name, answer in ALL.items() if "refused" not in ans
 A = "actor_rollout_ref.actor."
 
 
+@cache
+def config(name: str) -> TrainerConfig:
+    """A fixture as it is read: frozen, so that all tests can look at one."""
+    return read_config(FIXTURES / name)
+
+
+@cache
 def report(name: str) -> Report:
-    return lint(read_config(FIXTURES / name))
+    return lint(config(name))
 
 
 def message(text: str, rule: str) -> str:

@@ -16,7 +16,7 @@ from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.dual_clip import DualClip
 from entclip.objectives.none import NoClip
 from entclip.objectives.sapo import Sapo
-from tests.integrations.lint.answers import EXPECTED, FIXTURES
+from tests.integrations.lint.answers import EXPECTED, FIXTURES, config
 
 SETTINGS = [
     Clip(0.2, 0.28),
@@ -98,12 +98,12 @@ def test_sequence_level_survives_conversion():
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("to", ["trl", "verl", "openrlhf", "prime-rl", "entclip"])
 def test_every_fixture_converts_or_says_why_not(name, to):
-    config = read_config(FIXTURES / name)
-    if any(fact.unknown for fact in (config.low, config.high, config.cap)):
+    given = config(name)
+    if any(fact.unknown for fact in (given.low, given.high, given.cap)):
         with pytest.raises(ValueError, match=r"cannot convert: .* is not in the configuration"):
-            convert(config, to)
+            convert(given, to)
         return
-    text = convert(config, to)
+    text = convert(given, to)
     if "Not expressible" not in text:
         if to == "entclip":
             Arm.model_validate(tomllib.loads(text)["arm"][0])
