@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
@@ -69,15 +69,10 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         lines = ", ".join(str(call.lineno) for call, _ in calls)
         raise ValueError(f"the script builds {len(calls)} configurations (lines {lines}): give one at a time.")
     call, library = calls[0]
-    constants = {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    constants = _constants(tree)
     values: dict[str, Any] = {}
-    loose = []
+    # Of positional arguments the first two are a folder, or a policy and its environment.
+    loose = [ast.unparse(value)[:40] for value in call.args[2:]]
     for keyword in call.keywords:
         given = {keyword.arg: keyword.value} if keyword.arg is not None else _settings(keyword.value, tree, constants)
         if given is None:
@@ -87,7 +82,51 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
         wanted = library.python_calls.get(_name(other.func), ())
         values |= {k.arg: _literal(k.value, constants) for k in other.keywords if k.arg in wanted}
+    for attribute, value in _set_later(tree, call):
+        if not library.knows(attribute):
+            continue
+        if value is None:
+            loose.append(f"a later {attribute} = ...")
+        else:
+            values[attribute] = _literal(value, constants)
     return library.name, values, tuple(loose)
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """Names that a script sets once, at its top level, outside of functions and conditions, with what they are set to."""
+    todo, stored = list[ast.AST](tree.body), list[str]()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            stored += [name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names]
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            stored.append(node.id)
+        todo.extend(ast.iter_child_nodes(node))
+    plain = [n for n in tree.body if isinstance(n, ast.Assign) and len(n.targets) == 1]
+    plain = [n for n in plain if isinstance(n.targets[0], ast.Name) and stored.count(n.targets[0].id) == 1]
+    return {n.targets[0].id: n.value for n in plain if isinstance(n.targets[0], ast.Name)}
+
+
+def _set_later(tree: ast.Module, call: ast.Call) -> Iterator[tuple[str, ast.expr | None]]:
+    """Attributes of what a call made that are set afterwards, `config.epsilon = 0.3`; None for a value that not every run has."""
+    assigned = [n for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AnnAssign) and n.value is call]
+    made = {target.id for n in assigned for target in _targets(n) if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        for target in _targets(node):
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in made:
+                yield target.attr, node.value if isinstance(node, ast.Assign) and node in tree.body else None
+        if isinstance(node, ast.Call) and _name(node.func) == "setattr" and len(node.args) == 3:
+            of, attribute, _ = node.args
+            if isinstance(of, ast.Name) and of.id in made:
+                yield str(getattr(attribute, "value", "")), None
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    """What a statement sets, nothing where it is no assignment."""
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
 
 
 def _settings(node: ast.expr, tree: ast.Module, constants: dict[str, ast.expr]) -> dict[str, ast.expr] | None:

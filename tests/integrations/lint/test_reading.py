@@ -315,3 +315,25 @@ def test_a_script_is_no_library_s_by_a_common_name():
 def test_a_value_that_is_not_what_its_tag_says_is_refused(value):
     with pytest.raises(ValueError, match="not valid YAML"):
         read_source(f"epsilon: {value}\nnum_generations: 8\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "count", "alive"),
+    [
+        ("c = GRPOConfig(num_iterations=2)\nc.num_iterations = 5", 5, "yes"),
+        ("c = GRPOConfig(num_iterations=2)\nif big:\n    c.num_iterations = 5", 2, "unknown"),
+        ("c = GRPOConfig(num_iterations=2)\nc.num_iterations *= 2", 2, "unknown"),
+        ("c = GRPOConfig(num_iterations=2)\nsetattr(c, 'num_iterations', 5)", 2, "unknown"),
+        ("c = GRPOConfig(num_iterations=2)\nc.my_own_note = 5\nd = other()\nd.num_iterations = 9", 2, "yes"),
+        ("def make():\n    c = GRPOConfig(num_iterations=2)\n    c.num_iterations = 5\n    return c", 2, "unknown"),
+        ("N = 2\nc = GRPOConfig(num_iterations=N)", 2, "yes"),
+        ("N = 2\nif big:\n    N = 5\nc = GRPOConfig(num_iterations=N)", None, "unknown"),
+        ("N = 2\nN += 1\nc = GRPOConfig(num_iterations=N)", None, "unknown"),
+        ("N = 2\ndef grow():\n    global N\n    N = 5\nc = GRPOConfig(num_iterations=N)", None, "unknown"),
+        ("N = 2\ndef other():\n    N = 5\nc = GRPOConfig(num_iterations=N)", 2, "yes"),
+        ("c = GRPOConfig('out', False, True, num_iterations=2)", 2, "unknown"),
+    ],
+)
+def test_a_setting_is_the_one_that_the_script_ends_with(script, count, alive):
+    got = lint(read_config(f"from trl import GRPOConfig\n{script}"))
+    assert (got.config.updates.count, got.liveness.alive) == (count, alive)
