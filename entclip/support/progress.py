@@ -94,23 +94,31 @@ def _listening(note: Callable[[str], None]) -> Iterator[None]:
 
 
 class _Lines:
-    """The plain lines: one at once, one when the time that is left can be told, then one a minute."""
+    """The plain lines: one at once, one after a long first part, one when the time left can be told, then one a minute."""
 
     def __init__(self, title: str, total: int, first: str) -> None:
         self.title, self.total, self.done = title, total, 0
         self.start, self.due, self.lock = time.monotonic(), _FIRST, threading.Lock()
-        self.moved = self.said = 0.0  # seconds after the start
+        self.moved = self.said = self.begun = 0.0  # seconds after the start; begun: when the first part was done
         _say(f"{title}: {first}" if first else title)
 
     def advance(self) -> None:
         with self.lock:
             self.done += 1
             self.moved = taken = time.monotonic() - self.start
+            if self.done == 1:
+                # It may have loaded a model, and threads end their first parts together: the others are measured from here.
+                self.begun, self.due = taken, max(self.due, taken)
             if taken < self.due or self.done == self.total:
                 return
-            self.due, self.said = taken + _EVERY, taken
-            left = taken * (self.total - self.done) / self.done
-            _say(f"{self.title}: {self.done:,} of {self.total:,} in {_words(taken)}, about {_words(left)} left")
+            words, since = f"{self.title}: {self.done:,} of {self.total:,} in {_words(taken)}", taken - self.begun
+            if since >= _FIRST:
+                words += f", about {_words(since * (self.total - self.done) / (self.done - 1))} left"
+            elif self.done > 1:
+                self.due = self.begun + _FIRST
+                return
+            self.said, self.due = taken, taken + (_EVERY if since else _FIRST)
+            _say(words)
 
     def note(self, text: str) -> None:
         """Say what is going on while no part gets done: after five seconds, then ever less often, down to once a minute."""

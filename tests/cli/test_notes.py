@@ -39,9 +39,30 @@ def test_plain_lines_say_what_is_going_on_until_parts_get_done(clock: list[float
         "llm: b (11 s so far)",
         "llm: c (1 min 20 s so far)",
         "llm: e (2 min 13 s so far)",
-        "llm: 1 of 3 in 2 min 20 s, about 4 min 40 s left",
+        "llm: 1 of 3 in 2 min 20 s",
         "llm: g (3 min 21 s so far)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        # A model is loaded in the first part: the others take a second each.
+        ([16.0, 17.0, 18.0, 21.0], ["1 of 9 in 16 s", "4 of 9 in 21 s, about 8 s left"]),
+        # Two threads, 20 seconds a part.
+        ([20.0, 20.1, 40.0, 40.1], ["1 of 9 in 20 s", "3 of 9 in 40 s, about 1 min 0 s left"]),
+        # Parts of a second from the start on.
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], ["6 of 9 in 6 s, about 3 s left"]),
+    ],
+)
+def test_the_time_left_is_measured_from_the_end_of_the_first_part(
+    clock: list[float], capsys: pytest.CaptureFixture[str], moments: list[float], said: list[str]
+) -> None:
+    with progress("llm", 9) as advance:
+        for moment in moments:
+            clock[0] = 100 + moment
+            advance()
+    assert capsys.readouterr().err.splitlines() == ["llm", *(f"llm: {words}" for words in said)]
 
 
 def test_quiet_is_quiet_and_the_log_is_left_as_it_was(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

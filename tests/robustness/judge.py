@@ -23,7 +23,7 @@ _LONG = re.compile(r"about ([\d,.e+]+) (minute|hour|day|year)s?\b(?! left)")
 _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0, "year": 31_557_600.0}
 _LARGE = re.compile(r"about [\d,.e+]+ [GT]iB of memory")
 _LEFT = re.compile(r" in (?:\d+ h )?(?:\d+ min )?(?:\d+ s)?, about (\d+) s left$", re.MULTILINE)
-_STEP = re.compile(r"^.*: ([\d,]+ of [\d,]+ in .*, about .* left|.* so far\))$", re.MULTILINE)
+_STEP = re.compile(r"^.*: ([\d,]+ of [\d,]+ in .*|.* so far\))$", re.MULTILINE)
 _NUMBER = re.compile(r"(?<![\w.\"'/=:-])(nan|[+-]inf)(?![\w.\"'/])", re.IGNORECASE)
 _IN_A_LOG = re.compile(r"is\s+NaN,\s+infinite")  # what is said of a log that was read
 
