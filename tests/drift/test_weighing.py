@@ -148,6 +148,11 @@ def test_a_law_is_set_beside_the_policies(lead: tuple[int, ...], units: tuple[st
         assert np.array_equal(chances[:, u], of["chances"].T)
         assert np.array_equal(shares[:, u], of["shares"].T)
         assert np.array_equal(joint[u], of["joint"])
+    own = SeenLevels.of(LevelLaw(tables["values"], tables["chances"], law.rewards), lead)
+    view = own.seen_by(View.of(np.zeros(3), np.zeros(3)))
+    for found in ((own.values, own.chances, own.rewards), (view.advantage, view.chances, view.rewards)):
+        assert all(map(np.array_equal, found, (seen.values, seen.chances, seen.rewards)))
+    assert (own.index, own.shares, own.joint) == (None,) * 3
     alone = SeenLevels.of(LevelLaw(tables["values"], tables["chances"]), lead)
     assert (alone.rewards, alone.index, alone.shares, alone.joint) == (None,) * 4
     bare = SeenLevels(alone.values, alone.chances)
@@ -188,6 +193,9 @@ def test_two_samples_of_a_group_join_by_their_values() -> None:
         want = [kept[a] * one(change, VALUES[level], (level, a)) * shares[k, a] for a in range(3)]
         assert_identity(sample.by_sign["weight"][k], np.array(want), np.full(3, 10.0))
     assert sample.pair.joint is joint
+    apart = ByLevel(change, KEEP, SeenLevels(VALUES[:, None], CHANCES)).of_a_sample(None)  # of one sample a group says nothing
+    assert np.array_equal(sample.mean, apart.mean)
+    assert np.array_equal(sample.square, apart.square)
 
 
 def test_counts_are_those_of_the_samples_that_a_side_acts_on() -> None:
