@@ -63,8 +63,8 @@ def experiment_of(case: str) -> Experiment:
     arms = [{"name": n, "low": 0.2, "high": 0.2} | ({} if rule is None else {"controller": rule}) for n, rule in RULES.items()]
     if case == "language model":
         data = load("llm").model_dump(exclude_none=True)
-        data |= {"replicas": 2, "arm": [arm for arm in arms if arm["name"] in ("fixed", "thermostat", "predictive")]}
-        data["update"] |= {"rollouts": 5}
+        data |= {"arm": arms}
+        data["update"] |= {"rollouts": 9}
         del data["ledger"]
         return parse_experiment(data)
     given = CASES[case]

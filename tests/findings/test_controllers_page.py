@@ -19,10 +19,26 @@ def test_the_page_has_the_table() -> None:
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_predictive_holds_within_two_per_cent_and_at_half_the_distance(case: str) -> None:
+def test_predictive_holds_within_two_per_cent(case: str) -> None:
+    assert errors(DATA[case]["predictive"])[1] < 0.02
+
+
+def test_in_the_language_model_it_falls_short_as_the_page_says() -> None:
+    """Within 2 % for five rollouts, 3.9 % after the seventh, 3.8 % at the end; 8.1 % without it or with another rule."""
+    arms = DATA["language model"]
+    off = {name: [h / arm["target"] - 1 for h in arm["entropy"]] for name, arm in arms.items()}
+    held = [abs(x) < 0.02 for x in off["predictive"]]
+    assert held[:5] == [True] * 5
+    assert [f"{100 * off['predictive'][k]:.1f}" for k in (5, 6, 8)] == ["2.3", "3.9", "3.8"]
+    assert {round(100 * off[name][-1]) for name in ("fixed", "thermostat", "pi")} == {8}
+    assert set(arms["predictive"]["can_hold"]) == {1.0}
+    assert errors(arms["predictive-low"])[0] > errors(arms["fixed"])[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_predictive_is_at_half_the_distance(case: str) -> None:
     arms = DATA[case]
-    mean, largest = errors(arms["predictive"])
-    assert largest < 0.02
+    mean, _ = errors(arms["predictive"])
     for other in ("fixed", "thermostat", "pi"):
         assert mean <= errors(arms[other])[0] / 2, other
 
