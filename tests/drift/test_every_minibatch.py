@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from entclip.drift.second_order import expected_curvature, expected_step_variance
+from entclip.drift.second_order import expected_curvature, expected_step_variance, pair_sum
 from entclip.objectives.base import Change, Keep
 from entclip.policies.softmax import log_softmax
-from entclip.rewards.advantage import GroupRelative
+from entclip.rewards.advantage import GroupRelative, PairMoments
 from entclip.rewards.reward import TableReward
 from tests.tolerances import assert_identity
 
@@ -92,3 +92,18 @@ def test_the_second_order_is_the_mean_over_every_minibatch(
     ):
         apart, together = (enumerated(change, FORMS[form], keep, visits, geometry == "natural", one) for one in (False, True))
         assert_identity(got, (1 - shared) * apart + shared * together, 200.0)
+
+
+def test_two_of_a_larger_group_may_both_be_above_its_mean() -> None:
+    """Every pair of signs by hand, which a group of two does not have: E[c_i c_j u'M v] over levels, M = 0.7."""
+    tables, up, down, x, y = RNG.random((10, 2, 2)), *RNG.normal(size=(4, 2))
+    pair, want = PairMoments(*tables), 0.0
+    for i, j in itertools.product(range(2), repeat=2):
+        pp, mm, pm, plus_plus, plus_minus, minus_plus, minus_minus, both, neither, opposite = tables[:, i, j]
+        want += pp * up[i] * up[j] + mm * down[i] * down[j] - 2 * pm * up[i] * down[j]
+        want += 2 * (
+            plus_plus * up[i] * x[j] + plus_minus * up[i] * y[j] - minus_plus * down[i] * x[j] - minus_minus * down[i] * y[j]
+        )
+        want += both * x[i] * x[j] + neither * y[i] * y[j] + 2 * opposite * x[i] * y[j]
+    steps = {"plus": up, "minus": down, "extra_plus": x, "extra_minus": y}
+    assert_identity(pair_sum(pair, steps, lambda u, v: 0.7 * u * v), 0.7 * want, 100.0)
