@@ -11,6 +11,7 @@ from entclip.engines.llm.causes import TokenWeights
 from entclip.engines.llm.columns import update_columns
 from entclip.engines.llm.optimizers import LINEAR, MOMENT, step_by_cause
 from entclip.engines.llm.probe import curvature_along, entropy_gradient, probe_log_probs
+from entclip.integrations.recording.fingerprint import fingerprint
 from entclip.integrations.recording.probe import UserProbe, evaluating
 from entclip.objectives.base import CAUSES, Objective
 from entclip.support.errors import SpecError
@@ -87,7 +88,7 @@ class Watch:
         self.linear = type(self.optimizer) in LINEAR and not any(p.dtype in _HALF for p in self.trained)
         self._raw: list[Any] = [None] * len(self.trained)
         self._before: _Before | None = None
-        self._known: tuple[tuple[float, ...], list[Any], list[Any]] | None = None
+        self._known: tuple[tuple[int, ...], list[Any], list[Any]] | None = None
         self._armed, self._checked = False, False
         self._hooks = [
             p.register_post_accumulate_grad_hook(lambda p, place=place: self._see(p, place))
@@ -107,7 +108,7 @@ class Watch:
 
     def look(self) -> list[Any]:
         """Return log pi of each block of the probe set."""
-        if self._known is not None and self._known[0] == self._sums():
+        if self._known is not None and self._known[0] == self._print():
             return self._known[1]
         with evaluating(self.model):
             return probe_log_probs(self.model, self.probe)  # type: ignore[arg-type]
@@ -195,15 +196,16 @@ class Watch:
         if self._armed:
             self._raw[place] = parameter.grad.detach().clone()
 
-    def _sums(self) -> tuple[float, ...]:
-        return tuple(torch.stack([torch.sum(p.detach(), dtype=torch.float64) for p in self.trained]).tolist())
+    def _print(self) -> tuple[int, ...]:
+        """Of all that the model's answers depend on, trained by this optimiser or not."""
+        return fingerprint((*self.model.parameters(), *self.model.buffers()))
 
     def _slope(self) -> tuple[list[Any], list[Any]]:
         """Log pi on the probe set and the gradient of H; of weights that have not moved since, those of the last time."""
-        sums = self._sums()
-        if self._known is None or self._known[0] != sums:
+        now = self._print()
+        if self._known is None or self._known[0] != now:
             with evaluating(self.model):
-                self._known = (sums, *entropy_gradient(self.model, self.probe, self.trained))  # type: ignore[arg-type]
+                self._known = (now, *entropy_gradient(self.model, self.probe, self.trained))  # type: ignore[arg-type]
         return self._known[1], self._known[2]
 
 
