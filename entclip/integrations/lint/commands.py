@@ -29,6 +29,7 @@ class Options:
     or the script that is run.
     other_work: what a library's command does instead of training (generation, evaluation), empty if it trains. loose: words such
     as "$EXTRA" that could hold further settings. defaults: "NAME=value" read from ${NAME:-value}.
+    passes_on: whether the script hands its own arguments on.
     """
 
     values: dict[str, Any]
@@ -37,6 +38,7 @@ class Options:
     other_work: str
     loose: tuple[str, ...]
     defaults: tuple[str, ...]
+    passes_on: bool
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def options_of(text: str) -> Options:
             inner = read_script(document)
             trained += _trained(inner)
             script.defaults.update(inner.defaults)
+            script.passes_on |= inner.passes_on
     working = [one for one in trained if not _other_work(one)]
     if len(working) > 1:
         names = ", ".join(one.library for one in working)
@@ -96,7 +99,7 @@ def _options(
         else:
             values[key] = value
     defaults = tuple(f"{name}={value}" for name, value in script.defaults.items())
-    return Options(values, entry, command, other_work, tuple(loose), defaults)
+    return Options(values, entry, command, other_work, tuple(loose), defaults, script.passes_on)
 
 
 def _nested(command: Command) -> list[Command]:

@@ -72,6 +72,7 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
         renamed=renamed,
         elsewhere=(*files, *source.arguments),
         shell_defaults=source.shell_defaults,
+        passes_on=source.passes_on,
     )
 
 

@@ -70,7 +70,8 @@ class TrainerConfig:
     low, high: widths, interval [1 - low, 1 + high]; low 1 and high inf are off; None: the objective has no such bound. Their
     meaning follows `space`: ratio, log_ratio, probability (a difference pi - pi_old), divergence, none or unknown.
     renamed: flags of an older version. elsewhere: files and shell arguments that are not read here
-    but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}.
+    but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}. passes_on: whether
+    a script hands its own arguments on, as "$@": they can change every setting.
     cap: bound on the ratio of tokens with A < 0 (dual clip), None if off. level: token or sequence. unread: keys of bounds that
     the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
     not known here and may decide what the clip does. alone: what the library makes of a group of one, where that is set. A fact
@@ -105,6 +106,7 @@ class TrainerConfig:
     renamed: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
+    passes_on: bool = False
 
     def get(self, key: str) -> Fact:
         """Return a key's value as configured, or the library's default."""

@@ -80,7 +80,17 @@ def _from_config(config: TrainerConfig) -> Setting:
     for fact in (low, high, cap):
         if fact.unknown:
             raise ValueError(f"cannot convert: {fact.key} = {fact.value} is not in the configuration. Put its number there.")
+    hidden = (*config.elsewhere, *config.doubtful)
+    resting = [fact.key for fact in (low, high) if fact.key and not fact.explicit]
+    if hidden and resting:
+        raise ValueError(
+            f"cannot convert: {', '.join(hidden)} may hold settings and cannot be read here, and "
+            f"{' and '.join(resting)} would be the "
+            "library's default. Put the numbers there."
+        )
     notes = []
+    if config.passes_on:
+        notes.append('Read without what the script hands on as "$@", which can change all of it.')
     if config.kind == "clip_cov":
         notes.append("Clip-Cov's covariance rule is not converted, only the ratio clip beside it.")
     if config.updates.engine and kind in ("clip", "dppo_tv"):

@@ -310,6 +310,8 @@ def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | 
         )
     if config.assumed:
         out.append(config.assumed)
+    if config.passes_on:
+        out.append('the script is run without arguments of its own, which its "$@" would pass on')
     return tuple(out)
 
 

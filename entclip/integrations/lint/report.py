@@ -66,6 +66,7 @@ class Report:
             "findings": [{"id": f.id, "severity": f.severity, "message": f.message, "link": f.link} for f in self.findings],
             "unresolved": {key: str(value) for key, value in config.values.items() if isinstance(value, Unresolved)},
             "shell_defaults": list(config.shell_defaults),
+            "passes_arguments_on": config.passes_on,
             "unknown_keys": [{"key": key, "closest": closest} for key, closest in config.unknown_keys],
             "bias": {"clip_low": self.bias.low, "clip_high": self.bias.high, "net": self.bias.net, "text": self.bias.text},
         }
@@ -95,7 +96,7 @@ class Report:
             evidence = f"({config.evidence.partition(', e.g. ')[0]})"
         answer = [
             *_cut(f"{config.library.release} {evidence}", width, 1),
-            *_cut(f"Clip alive: {self.liveness.alive}. {self.liveness.reason}", width, 2),
+            *_cut(f"Clip alive: {self._alive}. {self.liveness.reason}", width, 2),
             *_cut(_bounds_in_short(config), width, 2),
             *_cut(f"On entropy: {_first_sentence(self.bias.text)}", width, 2),
         ]
@@ -110,12 +111,17 @@ class Report:
         more = f"{left} more finding{'s' if left != 1 else ''}, " if left else ""
         return [*answer, *unknown, f"{more}each in full, every setting and how to read the signs: --all"]
 
+    @property
+    def _alive(self) -> str:
+        """The answer, and what it takes for granted."""
+        return self.liveness.alive + (', if nothing is given for "$@"' if self.config.passes_on else "")
+
     def _everything(self) -> list[str]:
         config = self.config
         lines = [
             f"{config.library.release} ({config.evidence})",
             "",
-            f"Clip alive: {self.liveness.alive}",
+            f"Clip alive: {self._alive}",
             f"  {self.liveness.reason}",
             "",
             f"Bounds, if {config.library.title}'s own loss runs" if config.doubtful else "Bounds",

@@ -47,11 +47,12 @@ class Command:
 @dataclass
 class Script:
     """commands, in order. documents: texts of here-documents. defaults: `NAME=value` taken from `${NAME:-value}`, which the
-    environment may override."""
+    environment may override. passes_on: whether a command takes the script's own arguments, as "$@"."""
 
     commands: list[Command] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
     defaults: dict[str, str] = field(default_factory=dict)
+    passes_on: bool = False
 
 
 def read_script(text: str) -> Script:
@@ -140,7 +141,7 @@ class _Reader:
         self.variables: dict[str, str | None] = {}
         self.arrays: dict[str, list[str]] = {}
         self.script = Script()
-        self.depth = 0
+        self.depth = self.functions = 0
         self.expanded = 0
 
     def read(self) -> Script:
@@ -164,7 +165,9 @@ class _Reader:
         elif kind in _CONDITIONAL:
             for name in (c for c in node.children if c.type == "variable_name"):
                 self.variables[_text(name)] = None  # a loop's own
+            self.functions += kind == "function_definition"
             self._under_condition(node.named_children)
+            self.functions -= kind == "function_definition"
         elif kind not in ("string", "raw_string", "word", "comment"):
             for child in node.named_children:
                 self._statement(child)
@@ -218,6 +221,9 @@ class _Reader:
             self._count(items)
             return items
         if _ARGUMENTS.match(source):
+            if self.functions:  # those of its calls, which stand in the script and are not put in
+                return [source]
+            self.script.passes_on = True
             return []
         words: list[str] = []
         current: str | None = None

@@ -31,6 +31,7 @@ class Source:
 
     command: the words that name that trainer, or the script that is run. other_work: what the command does instead of training.
     arguments: words such as "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
+    passes_on: whether a script hands its own arguments on, as "$@".
     """
 
     values: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Source:
     other_work: str = ""
     arguments: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
+    passes_on: bool = False
 
 
 def read_source(path_or_text: str | Path) -> Source:
@@ -69,7 +71,9 @@ def read_source(path_or_text: str | Path) -> Source:
 
 def _from_commands(text: str) -> Source:
     found = options_of(text)
-    return Source(found.values, "shell", found.entry, found.command, found.other_work, found.loose, found.defaults)
+    return Source(
+        found.values, "shell", found.entry, found.command, found.other_work, found.loose, found.defaults, found.passes_on
+    )
 
 
 def _load(path_or_text: str | Path) -> tuple[str, str]:
