@@ -38,7 +38,7 @@ from entclip.integrations.recording.record import About, Record
 from entclip.integrations.recording.step import Gathered, Watch, agreed, unwrapped
 from entclip.ledger.columns import COLUMNS
 from entclip.objectives.base import Objective
-from entclip.objectives.clip import Clip
+from entclip.objectives.given import objective_of
 from entclip.objectives.needs import refuse_unserved
 from entclip.support.errors import SpecError
 
@@ -114,7 +114,7 @@ class EntropyLedger:
         packages: tuple[str, ...] = ("torch",),
         history: History | None = None,
     ) -> None:
-        self._objective: Objective = Clip(*clip) if isinstance(clip, tuple | list) else clip
+        self._objective: Objective = objective_of(clip)
         refuse_unserved(self._objective, frozenset(), "a ledger inside a training loop")
         for key, value in (("every", every), ("positions", positions)):
             if value is not None and value < 1:

@@ -85,6 +85,8 @@ class EntropyLedger(TrainerCallback):
         computed elsewhere, as Unsloth's is.
         """
         _refuse_unknown(trainer)
+        if self._trainer is not None or isinstance(getattr(trainer._compute_loss, "__self__", None), EntropyLedger):
+            raise SpecError("attach() was called before, for this ledger or this trainer: make one ledger for each trainer.")
         self._trainer = trainer
         self._loss, self._generate = trainer._compute_loss, trainer._generate_and_score_completions
         self._log_probs = trainer._get_per_token_logps_and_entropies

@@ -10,7 +10,7 @@ from entclip.drift.cumulants import directional_derivatives, entropy_gradient, l
 from entclip.drift.first_order import clip_set_stats
 from entclip.ledger.batch import Rows, read_batch
 from entclip.objectives.base import CAUSES, Objective, View, clip_events, split_by_cause
-from entclip.objectives.clip import Clip
+from entclip.objectives.given import objective_of
 from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import SoftmaxPolicy, centered_kappa
 
@@ -60,7 +60,7 @@ def ledger_from_arrays(
     """
     import pandas as pd
 
-    objective = Clip(*clip) if isinstance(clip, tuple | list) else clip
+    objective = objective_of(clip)
     refuse_unserved(objective, frozenset(), "ledger_from_arrays")
     batch = read_batch(logits_before, logits_after, old_log_probs, actions, advantages, mask, weights)
     parts = [

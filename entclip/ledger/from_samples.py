@@ -11,7 +11,7 @@ import numpy as np
 from entclip.drift.samples import SampledParts, euclidean_value, natural_value, sampled_parts
 from entclip.ledger.batch_values import finite, not_positive, numbers, spacing
 from entclip.objectives.base import CAUSES, Objective
-from entclip.objectives.clip import Clip
+from entclip.objectives.given import objective_of
 from entclip.objectives.needs import refuse_unserved
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def ledger_from_samples(
     Raises: ValueError if shapes disagree, values are not finite where the mask is 1, a log-probability is positive, or an entropy
         negative.
     """
-    objective = Clip(*clip) if isinstance(clip, tuple | list) else clip
+    objective = objective_of(clip)
     refuse_unserved(objective, frozenset(), "ledger_from_samples")
     sums = dict(zip(_SUMS, (entropy, sum_pi_sq, sum_pi_sq_log_pi), strict=True))
     given = {"log_probs": log_probs, "old_log_probs": old_log_probs, "advantages": advantages, "mask": mask}

@@ -156,6 +156,16 @@ def test_training_is_the_same_with_a_ledger_and_without(tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_trainer_takes_one_ledger_once(tmp_path):
+    trainer, ledger = tiny_trainer(tmp_path), EntropyLedger()
+    ledger.attach(trainer)
+    for again in (ledger, EntropyLedger()):
+        with pytest.raises(SpecError, match=r"attach\(\) was called before"):
+            again.attach(trainer)
+    with pytest.raises(SpecError, match=r"attach\(\) was called before"):
+        ledger.attach(tiny_trainer(tmp_path))
+
+
 def test_penalties_and_bonuses_have_a_line_and_frozen_weights_none(tmp_path):
     tiny_model().save_pretrained(tmp_path / "start")  # TRL reads the reference policy of the KL penalty from a folder
     model = LlamaForCausalLM.from_pretrained(tmp_path / "start")

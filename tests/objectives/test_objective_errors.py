@@ -8,16 +8,22 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
+from entclip.integrations.torch import EntropyLedger
+from entclip.ledger.from_arrays import ledger_from_arrays
+from entclip.ledger.from_samples import ledger_from_samples
 from entclip.objectives.catalogue import objective
 from entclip.objectives.ce_gppo import CeGppo
 from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip
 from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.given import objective_of
 from entclip.objectives.sapo import Sapo
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.reward import Bernoulli, Gaussian, TableReward
+from entclip.support.errors import SpecError
 
 
 @pytest.mark.parametrize("objective", [Clip, DualClip, Cispo, CeGppo])
@@ -114,3 +120,18 @@ def test_too_many_distinct_group_sums() -> None:
     table = TableReward(tuple(np.sqrt(np.arange(2, 112)).tolist()))  # no common grid: sums do not merge
     with pytest.raises(ValueError, match="distinct sums with 110 distinct"):
         GroupRelative(8).moments(table, np.full(110, 1 / 110))
+
+
+@pytest.mark.parametrize("clip", [0.2, "0.2,0.28", None, (0.2, 0.28, 3.0), (0.2,)])
+def test_a_clip_that_is_neither_two_widths_nor_an_objective_is_refused_wherever_one_is_given(clip):
+    model = torch.nn.Embedding(3, 2)
+    calls = (
+        lambda: objective_of(clip),
+        lambda: ledger_from_samples([[-1.0]], [[-1.0]], [1.0], [[1]], clip),
+        lambda: ledger_from_arrays([[[0.0, 1.0]]], [[[0.0, 1.0]]], [[-1.0]], [[0]], [1.0], None, clip),
+        lambda: EntropyLedger(model, torch.optim.SGD(model.parameters(), 0.1), clip=clip, logits=lambda m, c: m(c)),
+    )
+    for call in calls:
+        with pytest.raises(SpecError, match=r"clip = .*: give two widths, clip=\(0.2, 0.28\)"):
+            call()
+    assert objective_of([0.2, 0.28]) == objective_of((0.2, 0.28)) == objective_of(Clip(0.2, 0.28)) == Clip(0.2, 0.28)

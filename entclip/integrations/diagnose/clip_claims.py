@@ -68,11 +68,13 @@ def _clip(run: Run) -> Finding | None:
             confidence="medium",
             reason="read from the configuration, not measured",
         )
+    unread = [name for name in run.log.unknown if "clip" in name.lower()]
+    names = f"No name of a clip share is known here ({', '.join(unread[:4])})" if unread else "The log has no clip share"
     return Finding(
         "clip",
         ("unknown",),
         "warn",
-        "The log has no clip share: whether the clip acts cannot be read from it.",
+        f"{names}: whether the clip acts cannot be read from it.",
         confidence="low",
         reason="no metric; --config FILE would tell whether it can act",
         change="Log the share of clip events, low and high side apart, as sums over tokens.",

@@ -379,3 +379,17 @@ def test_another_width_under_the_same_noise(power):
     # The law's own share is the log's here: the side alone sets the size.
     assert at_other_high(effect, 0.5, 0.2, 0.28, 8, power) == pytest.approx(wider.high, rel=1e-4)
     assert wider.high < effect.high
+
+
+@pytest.mark.parametrize("words", [("clipfrac_low", "clipfrac_high"), ("clip_frac_low", "clip_frac_high")])
+def test_spelt_out_shares_that_are_all_zero_are_a_clip_that_never_acted(words):
+    rows = [{"step": k, "entropy": 0.5 + 0.003 * k, words[0]: 0.0, words[1]: 0.0} for k in range(60)]
+    assert diagnose(rows)["clip"].answer.startswith("No: every share is 0 in all 60 rows")
+
+
+def test_names_of_clip_shares_that_are_not_known_are_named():
+    """To say that the log has none would be wrong, and nobody could find out why it is said."""
+    rows = [{"step": k, "entropy": 0.5 - 0.003 * k, "clip_low_pct": 2.5, "clip_high_pct": 1.4} for k in range(60)]
+    assert diagnose(rows)["clip"].answer.startswith("No name of a clip share is known here (clip_low_pct, clip_high_pct):")
+    bare = [{name: value for name, value in row.items() if "clip" not in name} for row in rows]
+    assert diagnose(bare)["clip"].answer.startswith("The log has no clip share:")
