@@ -174,14 +174,16 @@ def _from_config(
     chosen = {"kind": "snapshot"} | ({"name": name} if name else {}) if kind == "snapshot" else {"kind": "file", "path": policy}
     used = None if policy is None else chosen
     measured = None if log is None else logged(read, log)
-    if measured is not None:
-        found = outlook(read, "flat", measured.shares, policy=used, length=length)
-        bounds = measured.bounds() or ()
-        around = [outlook(read, "flat", each, policy=used, widths=near(found)) for each in bounds]
-    elif noise is not None:
-        table = noise.endswith((".csv", ".npy"))
-        law = (read_noise_table(Path(noise)),) if table else _law(noise)
-        found, around = outlook(read, *law, policy=used, length=length), []
+    # A snapshot's contexts under many pairs of widths: half a minute and more.
+    with output.progress(f"{config.name}: predicting", 1, "both geometries, one after the other"):
+        if measured is not None:
+            found = outlook(read, "flat", measured.shares, policy=used, length=length)
+            bounds = measured.bounds() or ()
+            around = [outlook(read, "flat", each, policy=used, widths=near(found)) for each in bounds]
+        elif noise is not None:
+            table = noise.endswith((".csv", ".npy"))
+            law = (read_noise_table(Path(noise)),) if table else _law(noise)
+            found, around = outlook(read, *law, policy=used, length=length), []
     rows = [{"geometry": g, "eps_high": h} | dataclasses.asdict(x) for g, h, x in found.rows()]
     most = None if measured is None else measured.most(found.high, found.other_high)
     told = dataclasses.asdict(found) | {"decided": found.decided}

@@ -8,6 +8,7 @@ units of eta M (T6), and the eps_low at which they cancel. Where the geometry's 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from entclip.support.errors import SpecError
 __all__ = ["Outlook", "Sides", "near", "outlook"]
 
 GEOMETRIES = ("natural", "euclidean")
+_FEW = 16  # widths that are all looked at
 _GRID = np.geomspace(0.01, 1.0, 49)  # of eps_low, from the least of `neutral` to off: steps of a tenth
 _ABOUT = np.geomspace(0.02, 50.0, 65)  # the same about the width that is set, for ratios of sequences, which have no usual size
 _RATE = 1e-6  # of the step that is divided out again: small, so that no condition of a step's size speaks
@@ -142,14 +144,16 @@ def outlook(
         # The step from .2 to .28, at the size that the widths of sequences have.
         usual = high if math.isfinite(high) else low
         other, widths = float(f"{1.4 * usual:.2g}"), np.minimum(_ABOUT * usual, 1.0)
-    pairs = [(low, high), (low, other), *((x, high) for x in widths)]
+    # Of tokens every eighth width first: a pair of widths takes a second or more on a snapshot.
+    rough = widths if length is not None or len(widths) <= _FEW else np.unique([*widths[::8], widths[-1]])
+    pairs = [(low, high), (low, other), *((x, high) for x in rough)]
     base: dict[str, Any] = {
         "name": "configuration",
         "policy": policy or {"kind": "snapshot"},
         "reward": {"kind": "bernoulli", "p": 0.5},
         "advantage": {"kind": "group", "size": group, "scale": "std" if scaled else "none"} if group else {"kind": "independent"},
         "update": {"learning_rate": _RATE, "batch": _BATCH - _BATCH % (group or 1), "minibatches": updates, "rollouts": 1},
-        "arm": [{"name": f"arm{i}", "low": min(x, 1.0), "high": y} for i, (x, y) in enumerate(pairs)],
+        "arm": _arms(pairs),
     }
     now, wider, neutral, outside = {}, {}, {}, []
     if isinstance(rms, Shares):
@@ -157,14 +161,21 @@ def outlook(
         inverted = rms_of_shares(parse_experiment(base | {"arm": base["arm"][:1]}), law, rms, tail)
         rms, outside = inverted.rms, [*inverted.outside]
     for geometry in GEOMETRIES:
-        spec = parse_experiment(base | {"update": base["update"] | {"geometry": geometry}})
+        case = base | {"update": base["update"] | {"geometry": geometry}}
         if length is None:
-            found, reasons = _sides(spec, law, rms, tail)
+            (now[geometry], wider[geometry], *along), reasons = _sides(case, pairs, law, rms, tail)
+            found = _neutral(along, rough)
+            if found is not None and len(rough) < len(widths):
+                # Its neighbours of all the widths: the terms of the others need not be known.
+                k = int(np.searchsorted(rough, found)) - 1
+                fine = widths[(widths >= rough[k]) & (widths <= rough[k + 1])]
+                along, _ = _sides(case, [(x, high) for x in fine], law, rms, tail)
+                found = _neutral(along, fine)
         else:
             assert isinstance(rms, float)
-            found, reasons = _sequence_sides(spec, pairs, rms, length), []
-        now[geometry], wider[geometry], *along = found
-        neutral[geometry] = _neutral(along, widths)
+            (now[geometry], wider[geometry], *along), reasons = _sequence_sides(parse_experiment(case), pairs, rms, length), []
+            found = _neutral(along, widths)
+        neutral[geometry] = found
         outside += reasons
     return Outlook(
         _carried(config, updates),
@@ -250,8 +261,16 @@ def _sequence_sides(spec: Experiment, pairs: list[tuple[float, float]], rms: flo
     return [Sides(share.low, share.high, *term) for share, term in zip(shares, terms, strict=True)]
 
 
-def _sides(spec: Experiment, law: NoiseLaw | NoiseTable, rms: float | None, tail: Tail | None) -> tuple[list[Sides], list[str]]:
-    """What each arm's sides do, and the conditions of validity that the first, as configured, does not meet."""
+def _arms(pairs: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    """The arms of an experiment for pairs of widths."""
+    return [{"name": f"arm{i}", "low": min(x, 1.0), "high": y} for i, (x, y) in enumerate(pairs)]
+
+
+def _sides(
+    case: Mapping[str, Any], pairs: list[tuple[float, float]], law: NoiseLaw | NoiseTable, rms: float | None, tail: Tail | None
+) -> tuple[list[Sides], list[str]]:
+    """What the sides do by pair of widths, and the conditions of validity that the first does not meet."""
+    spec = parse_experiment(dict(case) | {"arm": _arms(pairs)})
     arms = list(predict_noise(spec, law, rms, tail).summary()["arms"].values())
     unit = spec.update.learning_rate * sample_law(spec.reward, spec.advantage).moment("plus")  # eta M, M = E|A|/2
     sides = [

@@ -62,6 +62,14 @@ def test_the_sides_are_those_of_the_same_clip() -> None:
     assert found.wider["natural"].low == found.now["natural"].low
 
 
+def test_a_rough_look_first_finds_the_same_neutral_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every eighth width and then those about the turn, bit for bit what all of them give."""
+    rough = [seen(CONFIG, rms).neutral for rms in (0.2, 0.3)]
+    monkeypatch.setattr("entclip.integrations.lint.outlook._FEW", 99)
+    assert [seen(CONFIG, rms).neutral for rms in (0.2, 0.3)] == rough
+    assert None not in rough[0].values()
+
+
 def test_it_says_what_it_took_and_what_it_left() -> None:
     found = seen(CONFIG)
     said = {name: "\n".join(getattr(found, name)) for name in ("carried", "assumed", "left_out")}
@@ -147,7 +155,7 @@ def test_the_command(tmp_path: Any) -> None:
     assert table.exit_code == 0
     assert "Carried over: eps_low = 0.2 (epsilon)" in table.output
     assert "Not expressed: the learning rate" in table.output
-    as_json = json.loads(CliRunner().invoke(app, [*call, "--noise", "flat:.2", "--json"]).output)
+    as_json = json.loads(CliRunner().invoke(app, [*call, "--noise", "flat:.2", "--json"]).stdout)
     assert as_json["now"]["natural"]["share_low"] == pytest.approx(seen_from(tmp_path)["share_low"])
     (tmp_path / "gspo.yaml").write_text(GSPO)
     whole = [*call[:2], str(tmp_path / "gspo.yaml"), *call[3:], "--noise", "kl:.0005", "--length", "1500"]
@@ -170,11 +178,11 @@ def test_the_log_says_how_large_the_noise_is(tmp_path: Any) -> None:
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     low, high = (float(np.mean([row[f"clip_ratio/{side}_mean"] for row in rows])) for side in ("low", "high"))
     call = ["predict", "--from", str(tmp_path / "run.yaml"), "--policy", str(tmp_path / "logits.npy")]
-    found = json.loads(CliRunner().invoke(app, [*call, "--log", str(tmp_path / "log.jsonl"), "--json"]).output)
+    found = json.loads(CliRunner().invoke(app, [*call, "--log", str(tmp_path / "log.jsonl"), "--json"]).stdout)
     assert found["shares"] == pytest.approx({"low": low, "high": high})
     now = found["now"]["natural"]
     assert now["share_low"] + now["share_high"] == pytest.approx(low + high, rel=1e-4)
-    given = json.loads(CliRunner().invoke(app, [*call, "--noise", f"shares:{low}:{high}", "--json"]).output)
+    given = json.loads(CliRunner().invoke(app, [*call, "--noise", f"shares:{low}:{high}", "--json"]).stdout)
     assert given["neutral"] == pytest.approx(found["neutral"])
     # A wider high side clips less of what lowers entropy.
     assert found["most_change"] > 0
