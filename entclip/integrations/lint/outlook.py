@@ -153,12 +153,12 @@ def outlook(
         "reward": {"kind": "bernoulli", "p": 0.5},
         "advantage": {"kind": "group", "size": group, "scale": "std" if scaled else "none"} if group else {"kind": "independent"},
         "update": {"learning_rate": _RATE, "batch": _BATCH - _BATCH % (group or 1), "minibatches": updates, "rollouts": 1},
-        "arm": _arms(pairs),
+        "arm": _arms(pairs[:1]),
     }
     now, wider, neutral, outside = {}, {}, {}, []
     if isinstance(rms, Shares):
         assert not isinstance(law, NoiseTable)
-        inverted = rms_of_shares(parse_experiment(base | {"arm": base["arm"][:1]}), law, rms, tail)
+        inverted = rms_of_shares(parse_experiment(base), law, rms, tail)
         rms, outside = inverted.rms, [*inverted.outside]
     for geometry in GEOMETRIES:
         case = base | {"update": base["update"] | {"geometry": geometry}}

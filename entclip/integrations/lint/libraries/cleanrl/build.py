@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from entclip.integrations.lint.facts import Reader, TrainerConfig
-from entclip.integrations.lint.one_width import one_width
+from entclip.integrations.lint.one_width import one_width, scaled_by_batch
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["DEFAULTS", "build"]
@@ -45,4 +45,5 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     updates = read.updates(("num_minibatches", "update_epochs"))
     # Looked at after each pass over the rollout, so that the first one is whole.
     updates = updates.stopped(read.number("target_kl", optional=True), 1.0, read.count("num_minibatches") or 1.0)
-    return one_width(read, evidence, read.bound("clip_coef"), read("norm_adv"), updates)
+    facts = one_width(read, evidence, read.bound("clip_coef"), scaled_by_batch(read("norm_adv")), updates)
+    return replace(facts, entropy_coef=read.number("ent_coef"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from entclip.integrations.lint.facts import Reader, TrainerConfig, Updates
-from entclip.integrations.lint.one_width import one_width
+from entclip.integrations.lint.one_width import one_width, scaled_by_batch
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["DEFAULTS", "build"]
@@ -32,7 +32,8 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     width = replace(width, value=Unresolved(str(width.value))) if isinstance(width.value, str) else read.bound("clip_range")
     # Looked at before each update but the first, whose ratio is 1; beyond 1.5 times the target.
     updates = _updates(read).stopped(read.number("target_kl", optional=True), 1.5)
-    return one_width(read, evidence, width, read("normalize_advantage"), updates)
+    facts = one_width(read, evidence, width, scaled_by_batch(read("normalize_advantage")), updates)
+    return replace(facts, entropy_coef=read.number("ent_coef"))
 
 
 def _updates(read: Reader) -> Updates:

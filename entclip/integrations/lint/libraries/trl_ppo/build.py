@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from entclip.integrations.lint.facts import Fact, Reader, TrainerConfig, Updates
+from entclip.integrations.lint.one_width import one_width
 
 __all__ = ["DEFAULTS", "build"]
 
@@ -42,18 +44,9 @@ _EARLIER = frozenset(
 def build(read: Reader, evidence: str) -> TrainerConfig:
     """Return what PPO computes from its arguments: one width for both sides, advantages whitened over the tokens of a rollout."""
     earlier = not _EARLIER.isdisjoint(read.values)
-    width = read.bound("cliprange")
-    return TrainerConfig(
-        library=read.library,
-        evidence=evidence,
-        objective=Fact("ppo", width.key, width.explicit),
-        kind="clip",
-        space="ratio",
-        level=Fact("token", width.key),
-        low=width,
-        high=width,
-        updates=_earlier_updates(read) if earlier else read.updates(("num_mini_batches", "num_ppo_epochs")),
-        advantage=Fact("batch", "advantages"),
+    updates = _earlier_updates(read) if earlier else read.updates(("num_mini_batches", "num_ppo_epochs"))
+    return replace(
+        one_width(read, evidence, read.bound("cliprange"), Fact("batch", "advantages"), updates),
         kl_coef=read.number("init_kl_coef" if earlier else "kl_coef"),
         temperature=Fact(1.0, "") if earlier else read.number("temperature"),
     )
