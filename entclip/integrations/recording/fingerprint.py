@@ -19,12 +19,12 @@ def fingerprint(tensors: Iterable[Any]) -> tuple[int, ...]:
     A sum of the values would not do: a step of logits adds up to 0 over the actions, so that it leaves that sum as it was. These
     change with a shift between two weights (the second one does) and with an exchange of two (the first).
     """
-    sums = []
+    sums: dict[Any, list[Any]] = {}  # by device: each of them is waited for once
     for tensor in tensors:
         flat = tensor.detach().contiguous().reshape(-1)
         bits = flat.view(_WHOLE[min(flat.element_size(), 8)])  # a complex number of 16 bytes is two
         for start in range(0, len(bits), _CHUNK):
             part = bits[start : start + _CHUNK].long()
             place = 2 * torch.arange(start, start + len(part), device=part.device) + 1
-            sums += [(part * place).sum(), (part * part).sum()]
-    return tuple(torch.stack([x.cpu() for x in sums]).tolist()) if sums else ()
+            sums.setdefault(part.device, []).extend(((part * place).sum(), (part * part).sum()))
+    return tuple(number for found in sums.values() for number in torch.stack(found).tolist())
