@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
 from entclip.ledger.columns import EXPECTED, OPTIONAL_CAUSES, PARTS, SUMMED
-from entclip.support.schema import checked_json
+from entclip.support.schema import Count, checked_json
 
 __all__ = ["parse_summary"]
 
 _Number = FiniteFloat | Literal["inf", "-inf"] | None
-_Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class _Arm(BaseModel):
@@ -21,10 +20,10 @@ class _Arm(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, _Number]
 
-    updates: Annotated[_Count, Field(ge=1)]
-    skipped: _Count
-    collapses: _Count
-    units: Annotated[_Count, Field(ge=1)] | None = None  # an exact engine has none
+    updates: Annotated[Count, Field(ge=1)]
+    skipped: Count
+    collapses: Count
+    units: Annotated[Count, Field(ge=1)] | None = None  # an exact engine has none
     measured_median: FiniteFloat | None = None
     verdict: Literal["agree", "reject", "inconclusive"]
 
@@ -68,7 +67,7 @@ class _Summary(BaseModel):
     device: str
     dtype: str
     seed: int
-    rollouts: _Count
+    rollouts: Count
     arms: Annotated[dict[str, _WholeArm], Field(min_length=1)]
 
 

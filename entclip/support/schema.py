@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from entclip.support.rewording import reworded, shown
 
-__all__ = ["checked_json"]
+__all__ = ["Count", "Part", "checked_json"]
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # a whole number that other readers of JSON take as it is
+
+
+class Part(BaseModel):
+    """A table of such a file: a number in a text is none."""
+
+    model_config = ConfigDict(strict=True)
 
 
 def checked_json(data: bytes, model: type[BaseModel]) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model, model_validator
+from pydantic import Field, FiniteFloat, create_model, model_validator
 
 from entclip.experiments.experiment import Experiment
 from entclip.findings.pretrained.kin import accounted
 from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import open_file, to_json, write_atomic
-from entclip.support.schema import checked_json
+from entclip.support.schema import Count, Part, checked_json
 
 __all__ = ["Key", "Machine", "Record", "Run", "missing", "pairs_of", "read", "refuse_others", "runs_of", "signs_of", "write"]
 
@@ -65,26 +65,21 @@ class Machine(NamedTuple):
         return cls(*(record.get(name, cls._field_defaults[name]) for name in cls._fields))
 
 
-_Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Tokens = Annotated[FiniteFloat, Field(ge=0)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Step(_Part):
+class _Step(Part):
     count_plus: _Tokens
     count_minus: _Tokens
     clip_count_low: _Tokens
     clip_count_high: _Tokens
 
 
-class _Record(_Part):
-    pair: _Count
+class _Record(Part):
+    pair: Count
     arm: str
     mirror: bool
-    rollout: _Count = 0  # records did not say it while all measurements had one
+    rollout: Count = 0  # records did not say it while all measurements had one
     digest: str
     seconds: FiniteFloat
     device: str = Machine().device
@@ -101,7 +96,7 @@ _BOOKS |= dict.fromkeys(OPTIONAL_CAUSES, (FiniteFloat, Field(default=None)))
 _AccountedStep = create_model("_AccountedStep", __base__=_Step, **_BOOKS)
 
 
-class _Bin(_Part):
+class _Bin(Part):
     prob: Annotated[FiniteFloat, Field(gt=0)]
     rms: FiniteFloat
 

@@ -7,44 +7,39 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model, model_validator
+from pydantic import BaseModel, Field, FiniteFloat, create_model, model_validator
 
 from entclip.findings.pretrained.kin import accounted, experiment_named, names
 from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
 from entclip.support.errors import DamagedFileError
 from entclip.support.files import open_file
-from entclip.support.schema import checked_json
+from entclip.support.schema import Count, Part, checked_json
 
 __all__ = ["read_beside", "read_published"]
 
-_Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 _Positive = Annotated[FiniteFloat, Field(gt=0)]
-_Two = Annotated[list[_Count], Field(min_length=2, max_length=2)]
+_Two = Annotated[list[Count], Field(min_length=2, max_length=2)]
 _ABSENT: Any = Field(default=None)  # a key that may be left out, but is no null
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Contrast(_Part):
+class _Contrast(Part):
     mean: FiniteFloat
-    pairs: _Count
+    pairs: Count
     values: Annotated[list[FiniteFloat], Field(min_length=1)]
     se: FiniteFloat | None
     half_99: FiniteFloat | None
     verdict: Literal["raises", "lowers", "undecided"]
-    pairs_needed: _Count | None
+    pairs_needed: Count | None
 
 
-class _Last(_Part):
+class _Last(Part):
     log_ratio_rms: FiniteFloat
     low: _Share = Field(alias="low_0.2")
     high: _Share = Field(alias="high_0.2")
 
 
-class _Arm(_Part):
+class _Arm(Part):
     measured: _Contrast
     minus_none: _Contrast | None
     tokens: Annotated[FiniteFloat, Field(ge=0)]
@@ -62,7 +57,7 @@ class _Arm(_Part):
         return frozenset()
 
 
-class _Score(_Part):
+class _Score(Part):
     last: _Contrast
     minus_none: _Contrast | None
 
@@ -77,13 +72,13 @@ class _ScoredArm(_Arm):
             yield from (found.values for found in (score.last, score.minus_none) if found is not None)
 
 
-class _Update(_Part):
+class _Update(Part):
     first: FiniteFloat
     curvature: FiniteFloat
     measured: FiniteFloat
 
 
-class _Noise(_Part):
+class _Noise(Part):
     prob: _Positive
     rms: FiniteFloat
     least: FiniteFloat
@@ -92,9 +87,9 @@ class _Noise(_Part):
 
 _SUMS: dict[str, Any] = {name: (FiniteFloat, ...) for name in SUMMED if name != "measured"}
 _SUMS |= dict.fromkeys(OPTIONAL_CAUSES, (FiniteFloat, _ABSENT))
-_Sums = create_model("_Sums", __base__=_Part, **_SUMS)
+_Sums = create_model("_Sums", __base__=Part, **_SUMS)
 _LISTS: dict[str, Any] = {name: (list[FiniteFloat], default) for name, (_, default) in _SUMS.items()}
-_ByPair = create_model("_ByPair", __base__=_Part, **_LISTS)
+_ByPair = create_model("_ByPair", __base__=Part, **_LISTS)
 
 
 class _AccountedArm(_Arm):
@@ -116,7 +111,7 @@ class _AccountedArm(_Arm):
         return frozenset(self.parts.model_fields_set)
 
 
-class _Predicted(_Part):
+class _Predicted(Part):
     clip_low: FiniteFloat
     clip_high: FiniteFloat
     clip_fraction_low: _Share
@@ -126,18 +121,18 @@ class _Predicted(_Part):
 class _Simulated(_Predicted):
     clip_low_se: FiniteFloat
     clip_high_se: FiniteFloat
-    units: Annotated[_Count, Field(ge=2)]
+    units: Annotated[Count, Field(ge=2)]
 
 
-class _Law(_Part):
+class _Law(Part):
     arms: dict[str, _Predicted]
 
 
-class _Simulator(_Part):
+class _Simulator(Part):
     arms: dict[str, _Simulated]
 
 
-class _Beside(_Part):
+class _Beside(Part):
     table: _Simulator
     head: _Simulator
     law: _Law = _ABSENT
@@ -149,20 +144,20 @@ class _Beside(_Part):
         return self
 
 
-class _Alone(_Part):
+class _Alone(Part):
     entropy: Annotated[list[FiniteFloat], Field(min_length=2)]
     pass_at_1: Annotated[list[_Share], Field(min_length=1)]
     pass_at_8: Annotated[list[_Share], Field(min_length=1)]
 
 
-class _Decided(_Part):
+class _Decided(Part):
     """What `decide` says of an experiment over its finished pairs."""
 
     experiment: str
     digest: str
     machines: list[str]
-    pairs: list[_Count]
-    planned: _Count
+    pairs: list[Count]
+    planned: Count
     arms: dict[str, _Arm]
 
     @model_validator(mode="after")
@@ -199,7 +194,7 @@ def _decided(name: str) -> Any:
 def _published() -> type[BaseModel]:
     """Return the schema of the whole file."""
     decided: dict[str, Any] = {name: (_decided(name), _ABSENT) for name in names()}
-    return create_model("_Published", __base__=_Part, **decided, beside=(_Beside, _ABSENT))
+    return create_model("_Published", __base__=Part, **decided, beside=(_Beside, _ABSENT))
 
 
 def read_published(path: Path) -> dict[str, Any]:
