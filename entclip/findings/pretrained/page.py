@@ -167,19 +167,24 @@ def _kin(data: Data) -> str:
     return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows)
 
 
+def _single(alone: Mapping[str, Any]) -> str:
+    """Write the runs that are done of a unit whose others are not, and that they decide nothing."""
+    rows = [
+        (f"`{name}`", *(f"{run[score][0]:.2f} to {run[score][-1]:.2f}" for score in ("entropy", "pass_at_1", "pass_at_8")))
+        for name, run in alone.items()
+    ]
+    columns = ("arm", "entropy, nats", "pass@1", "pass@8")
+    return (
+        "Sums of one digit, twenty rollouts. No unit is finished with all its arms; of these arms one run is, with the same "
+        "random numbers. One run has no interval: whether a clip holds entropy is not decided by it. Entropy before and "
+        "after; pass@1 (the mean over the eight responses to a prompt) and pass@8 (whether one of them is right) in the "
+        f"first and last rollout, of sixteen prompts each.\n\n{markdown_table(columns, rows)}"
+    )
+
+
 def _true(found: Mapping[str, Any]) -> str:
     if not found["pairs"] and found["alone"]:
-        rows = [
-            (f"`{name}`", *(f"{run[score][0]:.2f} to {run[score][-1]:.2f}" for score in ("entropy", "pass_at_1", "pass_at_8")))
-            for name, run in found["alone"].items()
-        ]
-        columns = ("arm", "entropy, nats", "pass@1", "pass@8")
-        return (
-            "Sums of one digit, twenty rollouts. No unit is finished with all its arms; of these arms one run is, with the same "
-            "random numbers. One run has no interval: whether a clip holds entropy is not decided by it. Entropy before and "
-            "after; pass@1 (the mean over the eight responses to a prompt) and pass@8 (whether one of them is right) in the "
-            f"first and last rollout, of sixteen prompts each.\n\n{markdown_table(columns, rows)}"
-        )
+        return _single(found["alone"])
     if not found["pairs"]:
         return (
             "No run is finished: whether a clip holds entropy under the true reward, and what it costs in pass@1 and pass@8, is "
