@@ -7,7 +7,7 @@ from typing import Any
 
 from entclip.experiments.experiment import Experiment, parse_experiment
 
-__all__ = ["AGAINST", "FAMILY", "family_experiment"]
+__all__ = ["AGAINST", "FAMILY", "WEIGHTED", "family_experiment"]
 
 _POLICY = {"kind": "dirichlet", "vocab": 64, "alpha": 2.0, "floor": 0.5, "contexts": 32}
 _RANDOM = {"kind": "rademacher"}
@@ -28,17 +28,19 @@ def _bounded(name: str, low: float, high: float) -> dict[str, Any]:
 
 
 _OFF = {"low": 1.0, "high": float("inf")}
-_WEIGHTS = (
-    _arm("abc_grpo", "abc_grpo"),
-    _arm("cispo", "cispo"),
-    _arm("cispo_trl", "cispo_trl"),
-    _arm("sapo_equal", "sapo", tau_pos=1.0, tau_neg=1.0),
-    _arm("steer_bare", "steer", cap=float("inf"), **_OFF),
-    _arm("steer", "steer"),
-    _arm("gppo", "gppo"),
-    _arm("ce_gppo", "ce_gppo"),
-    _arm("ce_gppo_quarter", "ce_gppo", beta_low=0.25),
-)
+# Objectives whose part of the drift is asked for, by name: kind and parameters.
+WEIGHTED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "abc_grpo": ("abc_grpo", {}),
+    "cispo": ("cispo", {}),
+    "cispo_trl": ("cispo_trl", {}),
+    "sapo_equal": ("sapo", {"tau_pos": 1.0, "tau_neg": 1.0}),
+    "steer_bare": ("steer", {"cap": float("inf"), **_OFF}),
+    "steer": ("steer", {}),
+    "gppo": ("gppo", {}),
+    "ce_gppo": ("ce_gppo", {}),
+    "ce_gppo_quarter": ("ce_gppo", {"beta_low": 0.25}),
+}
+_WEIGHTS = tuple(_arm(name, kind, **parameters) for name, (kind, parameters) in WEIGHTED.items())
 _COVARIANCE = tuple(_arm(f"clip_cov_{share:g}", "clip_cov", ratio=share) for share in (2e-4, 2e-2, 0.2))
 _BASE = (_arm("none", "none"), _bounded("clip", 0.2, 0.2), _bounded("clip_higher", 0.2, 0.28))
 _MASKS = (

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from entclip.drift.expected import DriftTerms, expected_entropy_drift
+from entclip.findings.family.experiments import WEIGHTED
 from entclip.objectives.base import Objective
 from entclip.objectives.catalogue import objective
 from entclip.objectives.clip import Clip
@@ -24,17 +25,9 @@ GEOMETRIES: tuple[Geometry, ...] = ("natural", "euclidean")
 NOISE = 0.3  # standard deviation of log pi/pi_old of an action: half as much again as the usual clip widths
 MEMBERS: dict[str, Objective] = {
     "clip": objective("clip"),
-    "abc_grpo": objective("abc_grpo"),
-    "cispo": objective("cispo"),
-    "cispo_trl": objective("cispo_trl"),
+    **{name: objective(kind, **parameters) for name, (kind, parameters) in WEIGHTED.items()},
     "cispo_torchrl": objective("cispo_torchrl"),
-    "sapo_equal": objective("sapo", tau_pos=1.0, tau_neg=1.0),
     "sapo": objective("sapo"),
-    "steer_bare": objective("steer", low=1.0, high=math.inf, cap=math.inf),
-    "steer": objective("steer"),
-    "gppo": objective("gppo"),
-    "ce_gppo": objective("ce_gppo"),
-    "ce_gppo_quarter": objective("ce_gppo", beta_low=0.25),
     "gppo_half_high": objective("ce_gppo", beta_low=1.0, beta_high=0.5),
 }
 _LISTED: dict[str, Callable[[], SoftmaxPolicy]] = {
