@@ -46,6 +46,10 @@ class Mutant:
     def key(self) -> tuple[str, str, str, str]:
         return self.file, self.where, self.was, self.now
 
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.where}"
+
 
 @cache
 def settings() -> dict[str, Any]:
