@@ -122,8 +122,15 @@ def in_turn(jobs: int, works: Iterator[tuple[str, Callable[[], int]]], done: Cal
         wait()
 
 
+def import_heavy() -> None:
+    """Import once what every forked process would import for itself (but for hypothesis: pytest must import that)."""
+    for heavy in ("pytest", "numpy", "scipy.stats", "scipy.integrate", "pydantic.dataclasses", "torch", "array_api_compat.torch"):
+        importlib.import_module(heavy)
+
+
 def session(tests: Sequence[str], loop: Callable[[Any], None]) -> int:
     """Collect tests and hand pytest's session to `loop` in the place of running them."""
+    import_heavy()
     import pytest
 
     class Loop:
@@ -247,8 +254,7 @@ class _Swapped(importlib.machinery.SourceFileLoader, importlib.abc.MetaPathFinde
 
 def run_imported(mutants: list[Mutant], plan: Plan, done: Callable[[str, str], None]) -> None:
     """Run the mutants of what is run at import, each in a process that imports the package anew."""
-    for heavy in ("pytest", "numpy", "scipy.stats", "scipy.integrate", "pydantic.dataclasses", "torch", "array_api_compat.torch"):
-        importlib.import_module(heavy)  # once here, not in every child (but for hypothesis: pytest must import that itself)
+    import_heavy()
     assert not any(name.partition(".")[0] == "entclip" for name in sys.modules), "a child must import its own entclip"
 
     killers = Killers()

@@ -47,6 +47,7 @@ def test_kappa_from_its_definition(geometry: str) -> None:
     centred = centered_kappa(policy.log_probs, geometry)
     assert_identity(centred, want - np.sum(p * want, axis=-1, keepdims=True), 2 * s + 10)
     assert_identity(np.sum(p * centred, axis=-1), np.zeros(3), np.full(3, 10.0))
+    assert_identity(centered_kappa(policy.log_probs[0], geometry), centred[0], 2 * s[0] + 10)  # one context without an axis
 
 
 def test_named_laws() -> None:
