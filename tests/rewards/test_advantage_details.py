@@ -35,6 +35,16 @@ def test_groups_are_on_the_last_axis_whatever_comes_before() -> None:
             assert_identity(whole[i, j], want, np.full(4, 20.0))
 
 
+def test_what_rounding_leaves_of_a_tie_with_the_mean_is_no_advantage() -> None:
+    """.2 - (.1 + .2 + .3)/3 is -3e-17 in floats. How little is rounding is judged group by group, at any unit of the rewards."""
+    units = np.array([[1.0, 2.0**-40, 2.0**40], [2.0**-60, 1.0, 3.0]])
+    rewards = np.array([0.1, 0.2, 0.3]) * units[..., None]
+    plain = GroupRelative(3).of_rewards(rewards)
+    assert np.all(plain[..., 1] != 0)
+    got = GroupRelative(3).of_rewards(rewards, ties=True)
+    np.testing.assert_array_equal(got, plain * [1.0, 0.0, 1.0])
+
+
 def moments_of(value: AdvantageMoments) -> list[np.ndarray]:
     pair = [] if value.pair is None else [getattr(value.pair, f.name) for f in fields(value.pair)]
     return [value.level_probs, *(getattr(value, name) for name in get_args(Moment)), *pair]
@@ -43,6 +53,7 @@ def moments_of(value: AdvantageMoments) -> list[np.ndarray]:
 def test_a_reward_that_ignores_the_action_has_one_level() -> None:
     """(1, 1) tables of ones, (1,) moments: what by_action and the pair form rely on, for Gaussian and finite rewards alike."""
     for advantage in (Independent(), GroupRelative(4), GroupRelative(4, "std", eps=0.1)):
+        assert advantage.size == (1 if advantage.kind == "independent" else 4)
         for reward in (Gaussian(0.0, 2.0), Bernoulli(0.3), Rademacher()):
             got = advantage.moments(reward, np.full(5, 0.2))
             assert not got.action_dependent
@@ -80,6 +91,11 @@ def test_moments_given_the_action_sum_over_its_levels() -> None:
     for name, table in zip(get_args(Moment), tables, strict=True):
         want = [[math.fsum(share[a] * row) for a in range(3)] for row in table]
         assert_identity(got.by_action(name), np.array(want), np.full((2, 3), 10.0))
+    # Chances that differ from unit to unit, the second unit's the other way round.
+    units = AdvantageMoments(np.stack([share, share[::-1]]), *tables)
+    for name in get_args(Moment):
+        of_unit = got.by_action(name)
+        assert_identity(units.by_action(name), np.stack([of_unit[0], of_unit[1, ::-1]]), np.full((2, 3), 10.0))
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.05, 1.0, 2.0])
@@ -144,6 +160,7 @@ def test_no_other_member_has_the_sum_zero() -> None:
 
 def test_the_limit_of_distinct_sums_is_the_last_number_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three other rewards of {0, 1} have the sums 0, 1, 2, 3."""
+    assert GroupRelative(4096).size == 4096, "the largest group that is allowed"
     assert entclip.rewards.advantage._MAX_GROUP_SUMS == 200_000, "the number that docs/decisions.md promises"
     monkeypatch.setattr(entclip.rewards.advantage, "_MAX_GROUP_SUMS", 4)
     GroupRelative(4).moments(Bernoulli(0.5), np.full(2, 0.5))
@@ -191,6 +208,19 @@ def test_a_nearly_equal_group_is_not_an_equal_one(eps: float) -> None:
     assert_identity(got.by_action("plus"), want[0], np.full(2, 1e8))
     assert_identity(got.by_action("minus"), want[1], np.full(2, 1e8))
     assert got.by_action("plus")[1] > 1e-6
+
+
+def test_rounding_is_not_taken_for_a_sign_at_any_unit() -> None:
+    """The middle reward of (.1, .2, .3) ties with the mean when all three are drawn: neither share counts it."""
+    probs = np.array([0.2, 0.3, 0.5])
+    plain = GroupRelative(3).moments(TableReward((0.1, 0.2, 0.3)), probs)
+    # A middle reward is above the mean beside (.1, .1) or (.1, .2), below it beside (.2, .3) or (.3, .3).
+    assert_identity(plain.share_plus[1], 0.2**2 + 2 * 0.2 * 0.3, 1.0)
+    assert_identity(plain.share_minus[1], 0.5**2 + 2 * 0.3 * 0.5, 1.0)
+    for unit in (2.0**-60, 2.0**40):
+        scaled = GroupRelative(3).moments(TableReward((0.1 * unit, 0.2 * unit, 0.3 * unit)), probs)
+        np.testing.assert_array_equal(scaled.share_plus, plain.share_plus)
+        np.testing.assert_array_equal(scaled.share_minus, plain.share_minus)
 
 
 def test_an_offset_of_the_rewards_changes_nothing() -> None:

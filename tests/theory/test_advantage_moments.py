@@ -197,6 +197,7 @@ def test_t7_gaussian_closed_forms(size: int) -> None:
     none = summary(GroupRelative(g).moments(Gaussian(4.0, sd), ANY))
     assert_identity(none["plus"], sd * math.sqrt((g - 1) / (2 * math.pi * g)), 2 * sd)
     assert_identity(none["plus_sq"] + none["minus_sq"], sd**2 * (g - 1) / g, sd**2)
+    assert_identity(none["fourth"], 3 * sd**4 * ((g - 1) / g) ** 2, 3 * sd**4)
     m = math.sqrt(g - 1) * math.gamma((g - 1) / 2) / (2 * math.sqrt(math.pi) * math.gamma(g / 2))
     rho = -1 / (g - 1)
     for ddof, shrink in ((0, 1.0), (1, (g - 1) / g)):
@@ -208,6 +209,27 @@ def test_t7_gaussian_closed_forms(size: int) -> None:
         assert_identity(got["pp"], shrink * (root + rho * (math.pi - math.acos(rho))) / (2 * math.pi), 4.0)
         assert_identity(got["mm"], got["pp"], 4.0)
         assert_identity(got["pm"], shrink * (root - rho * math.acos(rho)) / (2 * math.pi), 4.0)
+
+
+@pytest.mark.parametrize(("size", "agree", "alike"), [(2, 0.0, 0.0), (3, 1 / 4, 1 / 6)])
+def test_t7_signs_of_normal_rewards_by_geometry(size: int, agree: float, alike: float) -> None:
+    """Two of a group of two have opposite advantages. Three centred rewards are the cosines of three angles 120 degrees apart,
+    uniform on the circle: two are both positive on an arc of 60 degrees, where one of them goes from cos 30 to cos 90 degrees,
+    whose integral is 1/2 of the 2 that it has over all 180 degrees where it is positive: a quarter."""
+    for group in (GroupRelative(size), GroupRelative(size, "std", 0), GroupRelative(size, "std", 1, eps=0.3)):
+        moments = group.moments(Gaussian(0.3, 1.7), ANY)
+        m, pair = moments.plus.item(), moments.pair
+        assert pair is not None
+        for value, want in (
+            (pair.plus_if_plus, m * agree),
+            (pair.minus_if_minus, m * agree),
+            (pair.plus_if_minus, m * (1 - agree)),
+            (pair.minus_if_plus, m * (1 - agree)),
+            (pair.both_plus, alike),
+            (pair.both_minus, alike),
+            (pair.opposite, 1 / 2 - alike),
+        ):
+            assert_identity(value.item(), want, 2.0)
 
 
 def gaussian_sample(group: GroupRelative, sd: float, groups: int) -> tuple[dict[str, float], dict[str, float]]:
