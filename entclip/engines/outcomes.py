@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from entclip.engines.samples import Sums, _level_values, _sums_of_counts, sums_of_levels
-from entclip.engines.tabular.facts import MAX_OUTCOMES, multisets
+from entclip.engines.tabular.branches import MAX_OUTCOMES, multisets
 from entclip.experiments.experiment import Experiment
 from entclip.objectives.base import Keep
 from entclip.rewards.advantage import GroupRelative, Independent
@@ -79,11 +79,12 @@ def _one_group(
             added = np.array([max(value, 0.0), max(-value, 0.0), value > 0, value < 0])
             if which is not None:
                 added = np.eye(kinds)[which[row, member]]
-            jumps = np.kron(added[None], np.eye(size)[:, None, :]).reshape(size, -1)
-            chance = probs * given[:, level]
+            able = np.flatnonzero(given[:, level])  # actions that can have this reward
+            jumps = np.kron(added[None], np.eye(size)[able, None, :]).reshape(len(able), -1)
+            chance = probs[:, able] * given[able, level]
             if keep is not None:  # a sample that does not survive adds nothing
                 survives = keep.plus if value > 0 else keep.minus
-                kept = chance * (survives if which is None else survives[which[row, member]])  # type: ignore[index]
+                kept = chance * (survives if which is None else survives[which[row, member]])[:, able]  # type: ignore[index]
                 lost = np.sum(chance - kept, axis=1, keepdims=True)
                 jumps, chance = np.append(jumps, np.zeros((1, kinds * size)), axis=0), np.append(kept, lost, axis=1)
             support, law = _add_one(support, law, jumps, chance)

@@ -102,6 +102,22 @@ def _check(entry: Entry, rounding: np.ndarray) -> None:
         )
 
 
+def _by_context(entry: Entry) -> list[dict[str, Any]]:
+    """One row per unit; of an engine that lists outcomes one per context: the mean over its branches, or the largest."""
+    names = [name for name in entry.columns if not name.startswith("_")]
+    table = np.stack([entry.columns[name] for name in names])
+    if entry.drawn:
+        places = [{"replica": int(r), "context": int(c)} for r, c in zip(entry.replica, entry.context, strict=True)]
+        return [place | dict(zip(names, own, strict=True)) for place, own in zip(places, table.T.tolist(), strict=True)]
+    rows = []
+    for context in np.unique(entry.context):
+        own = entry.context == context
+        values = weighted_mean(table[:, own], entry.weight[own])
+        largest = {n: float(x.max()) for n, x in zip(names, table[:, own], strict=True) if column_named(n).units == "max"}
+        rows.append({"replica": 0, "context": int(context)} | dict(zip(names, values.tolist(), strict=True)) | largest)
+    return rows
+
+
 class ArmLedger:
     """Rows and running totals of one arm. gaps: any update may turn out to have no row."""
 
@@ -165,9 +181,7 @@ class ArmLedger:
         self._add_totals(entry, state, names)
         if self.experiment.ledger.detail == "context":
             keys = {k: row[k] for k in ("schema_version", "case", "arm", "seed", "rollout", "step", "inner_step")}
-            for u in range(len(entry.weight)):
-                own = {n: float(c[n][u]) for n in c if not n.startswith("_")}
-                self.details.append(keys | {"replica": int(entry.replica[u]), "context": int(entry.context[u])} | own)
+            self.details += [keys | own for own in _by_context(entry)]
 
     def skip(self) -> None:
         """Take an update that was not accounted: entropy moved, and no row says how."""

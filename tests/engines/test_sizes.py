@@ -98,7 +98,6 @@ def test_what_ships_is_possible(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ("sampled", {"update__batch": 200_000, "policy__contexts": 100, "advantage": GROUPS}),
         ("sampled", {"policy": {"kind": "autoregressive", "vocab": 8, "length": 4, "contexts": 400}}),
         ("sampled", {"update__minibatch": "shuffled", "update__batch": 10_000, "policy__contexts": 100}),
-        ("exact", {"policy__vocab": 8, "policy__contexts": 1, "update__batch": 5}),
         ("reduced", {"policy__contexts": 2000, "policy__vocab": 20_000, "update__batch": 16}),
         ("reduced", {"policy": {"kind": "zipf", "vocab": 10**6, "contexts": 60, "exponent": 0.5}, "update__batch": 2000}),
     ],
@@ -111,6 +110,39 @@ def test_estimates_are_of_the_size_of_what_happens(engine: str, changes: dict[st
     tracemalloc.stop()
     assert peak > 10 * 2**20
     assert peak / FACTOR < foresee(spec, engine).memory < FACTOR * peak
+
+
+def exact(vocab: int, contexts: int, batch: int, minibatches: int = 1, **changes: Any) -> dict[str, Any]:
+    policy = {"kind": "zipf", "vocab": vocab, "contexts": contexts}
+    return {"policy": policy, "update__batch": batch, "update__minibatches": minibatches, **changes}
+
+
+VALUES = {"kind": "table", "values": [0, 1, 0.5, 0.25]}
+PREVIOUS = {"arm": [{"name": "a", "objective": {"kind": "kl_cov", "source": "previous"}}]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        exact(6, 1, 5),  # the list of outcomes is the largest
+        exact(5, 200, 2),
+        exact(4, 2, 3, 3, reward=VALUES),  # branches of branches
+        exact(4, 60, 3, reward=VALUES, advantage={"kind": "group", "size": 3, "scale": "std"}),
+        exact(4, 6, 4, advantage={"kind": "group", "size": 4}),
+        exact(2, 100, 2, policy={"kind": "autoregressive", "vocab": 2, "length": 2, "contexts": 100}),
+        exact(3, 2, 2, **PREVIOUS),  # contexts branch together
+    ],
+)
+def test_the_exact_engine_holds_no_more_than_is_foreseen(changes: dict[str, Any]) -> None:
+    """Where no branches meet the bound is tight, too."""
+    spec = parse_experiment(small("exact", **{"update__rollouts": 1, **changes}))
+    run(spec, "exact")  # what the first run loads stays
+    tracemalloc.start()
+    run(spec, "exact")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    foreseen = foresee(spec, "exact").memory
+    assert peak < foreseen < 2 * peak
 
 
 def test_cases_arms_and_jobs_add_up() -> None:

@@ -14,8 +14,10 @@ import numpy as np
 from entclip.engines.base import Directive, Minibatch
 from entclip.engines.minibatches import entry_of, take_moments
 from entclip.engines.outcomes import enumerate_all
+from entclip.engines.samples import Sums
 from entclip.engines.statistics import after_update, before_update
-from entclip.engines.tabular.facts import EXACT, MAX_OUTCOMES
+from entclip.engines.tabular.branches import MAX_OUTCOMES
+from entclip.engines.tabular.facts import EXACT
 from entclip.engines.tabular.table import (
     TabularBooks,
     TabularRollout,
@@ -30,6 +32,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
+from entclip.support.random import chunk_size
 
 __all__ = ["ExactEngine"]
 
@@ -71,27 +74,30 @@ class ExactEngine(TabularBooks):
         own, keep = state.origin, survival_of(state, slice(None))
         if keep is not None:  # which depends on where a branch has come
             rows, own = state.origin, np.arange(len(state.origin))
-        values = None if state.levels is None or keep is None else state.levels
-        if state.levels is not None and keep is None:
-            values = rollout.levels
+        values = None if rollout.levels is None else rollout.levels.take(rows)
         sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs[rows], keep, values)
         size = _joint(state)
         parent, outcome, chance = _branches(law[own], size)
-        origin = state.origin[parent]
-        flat = sums.map(lambda x: np.broadcast_to(x, (len(law), *x.shape[1:]))[own[parent], outcome])
         branched = _take(state, parent, state.weight[parent] * chance, size)
 
+        def drawn(units: slice) -> Sums:
+            """The samples of some of the branches' units."""
+            whose, which = own[parent[units]], outcome[units]
+            return sums.map(lambda x: np.broadcast_to(x, (len(law), *x.shape[1:]))[whose, which])
+
         def made(samples: bool) -> dict[str, np.ndarray]:
-            return statistics_of(branched, flat)
+            return statistics_of(branched, drawn(slice(None)))
 
         if state.objective.source == "batch":
             branched = before_update(branched, made)
-        wide = dataclasses.replace(
-            rollout,
-            old_sequence_probs=rollout.old_sequence_probs[origin],
-            moments=take_moments(rollout.moments, origin),
-        )
-        new, columns = update_block(branched, wide, minibatch, flat, slice(None), directive)
+        new = np.empty_like(branched.log_probs)
+        columns: dict[str, np.ndarray] = {}
+        for block in _blocks(len(new), size, rollout.old_sequence_probs.shape[1], new[0].size):
+            part = _take(branched, np.arange(len(new))[block], branched.weight[block], size)
+            begun = dataclasses.replace(rollout, moments=take_moments(rollout.moments, part.origin))
+            new[block], found = update_block(part, begun, minibatch, drawn(block), slice(None), directive)
+            for name, value in found.items():
+                columns.setdefault(name, np.empty(len(new)))[block] = value
         entry = entry_of(branched, minibatch, columns, drawn=self.facts.drawn)
         return _merged(dataclasses.replace(after_update(branched, made), log_probs=new), size), entry
 
@@ -99,6 +105,12 @@ class ExactEngine(TabularBooks):
 def _joint(state: TabularState) -> int:
     """How many contexts branch together: all of them where a statistic of the objective joins them, else each by itself."""
     return len(np.unique(state.context)) if state.shared else 1
+
+
+def _blocks(units: int, size: int, actions: int, row: int) -> list[slice]:
+    """Units that are updated together, whole branches: what an update makes on its way is then held for few at a time."""
+    step = size * max(1, chunk_size(max(actions, row)) // size)
+    return [slice(a, min(a + step, units)) for a in range(0, units, step)]
 
 
 def _branches(law: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -132,7 +144,6 @@ def _take(state: TabularState, rows: np.ndarray, weight: np.ndarray, size: int) 
         context_weight=state.context_weight[rows],
         origin=state.origin[rows],
         visits=None if state.visits is None else state.visits[rows],
-        levels=None if state.levels is None else state.levels.take(rows),
         statistics={name: value[rows] for name, value in state.statistics.items()},
         weight=weight,
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from entclip.engines.facts import TABLES, EngineFacts, updates_of
+from entclip.engines.tabular.branches import MAX_OUTCOMES, branches_of, outcomes_of
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.shape import shape_of
 from entclip.rewards.advantage import Independent
@@ -14,14 +13,16 @@ from entclip.rewards.reward import TableReward
 from entclip.support.foresight import Size
 from entclip.support.random import chunk_size
 
-__all__ = ["EXACT", "MAX_OUTCOMES", "SAMPLED", "multisets"]
+__all__ = ["EXACT", "SAMPLED"]
 
-MAX_OUTCOMES = 1_000_000
 _SERVES = frozenset(
     {"entropy", "statistics", "reference", "penalty", "survival", "bonus", "levels", "advantage", "sequence", "prefixes"}
 )
 _TEMPORARIES = 60  # arrays of a chunk that live at the same time
 _ELEMENT, _SAMPLE = 1e-6, 1e-7  # seconds for an action of a unit in an update, for a sample drawn one by one
+_BRANCHED = 3e-6  # seconds for an action of a branch in an update
+_BRANCH, _ROWS = 80, 9  # numbers and tables of its policy that are held of a branch, its columns included
+_MADE, _PAIRS = 40, 20  # arrays that an update of some branches makes on its way, and tables by the rewards of two samples
 
 
 def _sampled(experiment: Experiment, device: str, dtype: str) -> Size:
@@ -54,24 +55,33 @@ def rewards_held(experiment: Experiment, units: int, actions: int) -> dict[str, 
     return {f"{levels:,} distinct rewards x {actions:,} actions": 8.0 * 3 * levels * actions + 8.0 * 8 * units * levels}
 
 
-def multisets(kinds: int, size: int) -> float:
-    """Count the multisets of a size of so many kinds, C(size + kinds - 1, size); infinite beyond float64."""
-    value = math.lgamma(size + kinds) - math.lgamma(size + 1) - math.lgamma(kinds)
-    return math.exp(value) if value < 700 else math.inf
-
-
 def _exact(experiment: Experiment, device: str, dtype: str) -> Size:
+    """An upper bound of the memory: branches that will turn out to have reached the same policies are counted apart."""
     shape, u = shape_of(experiment), experiment.update
     actions, row = shape.outcomes, shape.prefixes * shape.vocab
-    count = multisets(2 * actions, u.batch)
-    outcomes = count if count <= MAX_OUTCOMES else 1.0  # beyond its limit the engine says so itself, at once
+    objectives = [arm.build() for arm in experiment.arm]
+    needs = frozenset().union(*(objective.needs for objective in objectives))
+    listed = outcomes_of(experiment, actions, drops="survival" in needs)
+    branches = branches_of(listed.outcomes, shape.contexts, u.rollouts * u.minibatches, joint="statistics" in needs)
+    starts, last = branches[-u.minibatches - 1], branches[-1]  # of the last rollout; after its last update
+    partial = min(listed.partial, MAX_OUTCOMES, 64 * MAX_OUTCOMES / starts)
+    chunk = min(last, chunk_size(max(actions, row)))
+    each = _BRANCH + _ROWS * row
+    if any(objective.source == "previous" for objective in objectives):  # the samples of all branches at once
+        each += 4 * actions + 8 * row
+    listing = {f"{partial:,.0f} partial outcomes x {listed.columns:,} sums": 8.0 * partial * (5 * listed.columns + 3 * starts)}
+    branching = {
+        f"up to {last:,.0f} branches x {row:,} actions": 8.0 * last * each,
+        f"{_MADE} arrays of {chunk:,.0f} branches x {row:,} actions": 8.0 * _MADE * chunk * max(actions, row),
+        f"{chunk:,.0f} branches x {listed.pairs:,} pairs of rewards": 8.0 * _PAIRS * chunk * listed.pairs,
+    }
     held = {
         f"the policies of {shape.contexts:,} contexts x {row:,} actions": 8.0 * 6 * shape.contexts * row,
-        f"{outcomes:,.0f} outcomes x {2 * actions:,} actions and rewards": 8.0 * 6 * outcomes * 2 * actions,
+        **max(listing, branching, key=lambda stage: sum(stage.values())),  # one after the other
     } | rewards_held(experiment, shape.contexts, actions)
     updates = updates_of(experiment)
-    seconds = updates * _ELEMENT * min(shape.contexts * outcomes, MAX_OUTCOMES) * row
-    return Size(held, seconds, f"{updates:,} updates of {outcomes:,.0f} outcomes in {shape.contexts:,} contexts")
+    seconds = _BRANCHED * (len(experiment.arm) * sum(branches[1:]) * row + updates * partial * listed.columns)
+    return Size(held, seconds, f"{updates:,} updates of {listed.outcomes:,.0f} outcomes in {shape.contexts:,} contexts")
 
 
 SAMPLED = EngineFacts(

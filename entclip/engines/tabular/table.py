@@ -57,7 +57,7 @@ class TabularState(State):
     old_log_probs: np.ndarray
     origin: np.ndarray  # row of each unit in the arrays of its rollout: branches share their parent's
     visits: np.ndarray | None = None  # d(s) of the prefixes under pi_old, (U, N); None for single tokens
-    levels: LevelLaw | None = None  # the law of a rollout's advantages, if the objective goes by their values
+    levels: LevelLaw | None = None  # of the rollout's advantages, by `origin`, if the objective goes by their values
     reference: np.ndarray | None = None  # log-probabilities of the start policy, (contexts, N, V), if the objective looks at it
 
     @property
@@ -237,7 +237,7 @@ def _levels(state: TabularState, rows: slice | np.ndarray) -> SeenLevels | None:
     """The values of the advantage beside the policies (u, 1, V) of some units."""
     if state.levels is None:
         return None
-    law = state.levels.take(rows)
+    law = state.levels.take(state.origin[rows])
     return SeenLevels.of(law, (max(len(law.values), len(law.chances)), 1))
 
 

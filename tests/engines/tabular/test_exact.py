@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from entclip.engines.outcomes import enumerate_all
+from entclip.engines.tabular.branches import outcomes_of
 from entclip.experiments.experiment import parse_experiment
 from entclip.ledger.columns import PARTS, SUMMED
 from entclip.runs.runner import run
@@ -93,3 +95,27 @@ def test_refusals_name_the_limit():
     big = big.model_copy(update={"update": big.update.model_copy(update={"batch": 64})})
     with pytest.raises(SpecError, match="1,000,000"):
         run(big, "exact")
+
+
+def test_rewards_that_an_action_cannot_have_are_not_listed():
+    """Three actions with a reward each: the 10 groups of three samples, less two that have equal rewards as well."""
+    update = {"batch": 3, "minibatches": 1, "rollouts": 1}
+    spec = _experiment("natural", {"kind": "group", "size": 3}, TABLE, update=update)
+    _, law = enumerate_all(spec, np.array([[0.5, 0.3, 0.2]]))
+    assert law.shape == (1, 8)
+    assert np.all(law > 0)
+    assert law.sum() == pytest.approx(1, abs=1e-15)
+    assert outcomes_of(spec, 3, drops=False).outcomes == pytest.approx(8)
+
+
+def test_a_context_has_one_row_for_all_its_branches():
+    update = {"learning_rate": 0.3, "batch": 2, "minibatches": 2, "rollouts": 1}
+    policy = {"kind": "zipf", "vocab": 3, "contexts": 2}
+    spec = _experiment("natural", GROUP, TABLE, policy=policy, update=update, ledger={"detail": "context"})
+    ledger = run(spec, "exact")
+    rows, contexts = ledger.to_frame(), ledger.to_frame("contexts")
+    assert list(contexts["context"]) == [0, 1, 0, 1]
+    for name in ("measured", "clip_low", "expected_curvature"):
+        means = contexts.groupby("step")[name].mean()
+        assert np.allclose(means, rows[name], rtol=0, atol=1e-15), name
+    assert list(contexts.groupby("step")["ratio_max"].max()) == list(rows["ratio_max"])
