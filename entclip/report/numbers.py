@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["finite", "fixed", "half_width", "plain", "value_of", "with_error"]
+__all__ = ["finite", "fixed", "half_width", "plain", "plus_minus", "signed", "value_of", "with_error"]
 
 _MAX_DECIMALS = 6
 
@@ -70,6 +70,24 @@ def with_error(value: float | None, se: float | None, *, sign: bool = True) -> s
     digits = round(se * 10.0**-exponent)
     shown = str(digits) if se < 1 else f"{se:.{-exponent}f}"
     return f"{fixed(value, -exponent, sign)}({shown})"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a change with its sign in so many significant digits; none is 0, without a sign.
+
+    >>> signed(0.0312), signed(-0.0)
+    ('+0.031', '0')
+    """
+    return f"{value:+.{digits}g}" if value else "0"
+
+
+def plus_minus(error: float | None, digits: int = 2) -> str:
+    """Write an error behind its number; nothing where there is none, or where the numbers do not scatter.
+
+    >>> plus_minus(0.0123), plus_minus(0.0), plus_minus(None)
+    (' +- 0.012', '', '')
+    """
+    return f" +- {error:.{digits}g}" if error else ""
 
 
 def half_width(arm: Mapping[str, Any], key: str) -> float | None:

@@ -167,7 +167,7 @@ def _merged(run: Run, quantity: str, label: str) -> Finding:
         "clip",
         (label,),
         "info",
-        f"Yes: {_share(evidence.value)} of the tokens{about} are beyond a bound, but the log does not tell on which side.",
+        f"Yes: {_share(evidence.value)} of the {run.actions}{about} are beyond a bound, but the log does not tell on which side.",
         (evidence,),
         reason=f"{run.name(quantity)} {CAVEATS['merged-sides']}",
         change="Log the two sides apart (entclip's registered loss and EntropyLedger do): what clips low raises entropy, what "
@@ -279,7 +279,7 @@ def _names(run: Run) -> Finding | None:
         "names",
         labels,
         level,
-        "; ".join([*wrong, *texts]) + ".",
+        " ".join(f"{text}." for text in (*wrong, *texts)),
         reason=f"names as of {run.library.title} {run.library.version}".rstrip(),
     )
 
@@ -299,8 +299,11 @@ def _impossible(run: Run) -> list[str]:
         wrong.append(
             f"{run.name('entropy')} is {x[negative[0]]:.4g} at line {run.log.lines[negative[0]]}, and no entropy is negative"
         )
-    for name, count in run.log.infinite.items():
-        wrong.append(f"{name} is NaN, infinite or over 1e15 {count} times")
+    for name, at in run.log.infinite.items():
+        lines = at if run.broken is None else at[np.isin(at, run.log.lines)]  # after it broke all of them may be
+        if lines.size:
+            count = "once" if lines.size == 1 else f"{lines.size} times"
+            wrong.append(f"{name} is NaN, infinite or over 1e15 {count}, first at line {lines.min()}")
     return wrong
 
 

@@ -7,25 +7,27 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 # The claims register themselves when their files are imported, in this order.
-from entclip.integrations.diagnose import clip_claims, entropy_claims, noise_claims  # noqa: F401
+from entclip.integrations.diagnose import change_claim, clip_claims, entropy_claims, noise_claims  # noqa: F401
 from entclip.integrations.diagnose.finding import LEVELS, Finding, Level, claims
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import Log, read_log, read_rows
+from entclip.report.numbers import plus_minus
 from entclip.support.errors import SpecError
+from entclip.support.sentences import leading, wrapped
 
 __all__ = ["ORDER", "Diagnosis", "diagnose"]
 
 # What a reader asks first comes first.
 ORDER = (
+    "broken",
     "clip",
     "inner-steps",
     "entropy",
@@ -39,7 +41,7 @@ ORDER = (
     "names",
     "differences",
 )
-_LINES = {"cause": 6, "change": 4, "names": 3}  # of a short answer; 2 of every other
+_LINES = {"broken": 3, "cause": 7, "change": 5, "names": 4, "noise": 5}  # of a short answer; 2 of every other
 
 
 @dataclass(frozen=True)
@@ -110,42 +112,39 @@ class Diagnosis:
 
     def to_text(self, width: int = 80, *, everything: bool = False) -> str:
         """Write the answers for people in lines of at most `width` characters: one page, or with reasons and evidence."""
-        lines = [textwrap.shorten(self.heading, 2 * width, placeholder=" ...")]
+        lines = wrapped(self.heading, width, rest="  ")
         for finding in self.findings:
-            lines += _full(finding) if everything else [_short(finding, width)]
+            lines += _full(finding, width) if everything else _short(finding, width)
         if not everything:
-            lines.append("Each in full, with rows, reasons and what to change: --all")
-        return "\n".join(_wrapped(line, width) for line in lines)
+            lines += wrapped("Each in full, with rows, reasons and what to change: --all", width)
+        return "\n".join(lines)
 
 
-def _short(finding: Finding, width: int) -> str:
+def _short(finding: Finding, width: int) -> list[str]:
+    """As many whole sentences of the answer as it has room for."""
     doubt = ", low confidence" if finding.confidence == "low" and finding.level != "info" else ""
     doubt = "[low confidence] " if finding.confidence == "low" and finding.level == "info" else doubt
     mark = doubt if finding.level == "info" else f"[{finding.level}{doubt}] "
     text = f"{finding.claim}: {mark}{finding.answer}"
-    return textwrap.shorten(text, _LINES.get(finding.claim, 2) * (width - 6), placeholder=" ...")
+    return leading(text, width, _LINES.get(finding.claim, 2), rest="  ")
 
 
-def _full(finding: Finding) -> list[str]:
+def _full(finding: Finding, width: int) -> list[str]:
     lines = ["", f"{finding.claim} ({', '.join(finding.labels)}; {finding.level}; confidence {finding.confidence})"]
     lines.append(f"  {finding.answer}")
     if finding.change:
         lines.append(f"  Change: {finding.change}")
     for e in finding.evidence:
-        error = f" +- {e.error:.2g}" if e.error is not None else ""
         where = f" (lines {e.first} to {e.last}, {e.rows} rows)" if e.last else f" ({e.rows} rows)" if e.rows else ""
-        lines.append(f"  - {e.metric}: {e.value:.4g}{error}{where}")
+        lines.append(f"  - {e.metric}: {e.value:.4g}{plus_minus(e.error)}{where}")
     if finding.reason:
         lines.append(f"  Because: {finding.reason}")
-    return lines
+    return [part for line in lines for part in (_wrapped(line, width) if line else [""])]
 
 
-def _wrapped(line: str, width: int) -> str:
+def _wrapped(line: str, width: int) -> list[str]:
     indent = line[: len(line) - len(line.lstrip())]
-    rest = indent + "  " if not indent or line.lstrip().startswith("- ") else indent
-    return textwrap.fill(
-        line.lstrip(), width, initial_indent=indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
+    return wrapped(line.lstrip(), width, indent, indent + "  " if not indent or line.lstrip().startswith("- ") else indent)
 
 
 def diagnose(

@@ -9,9 +9,18 @@ from functools import lru_cache
 import numpy as np
 
 from entclip.integrations.diagnose.law import MOST_ENTROPY, POWERS, ClipEffect, clip_effect
-from entclip.integrations.diagnose.run import Run
+from entclip.integrations.diagnose.run import Run, above_rounding
 
-__all__ = ["ASSUMED_UPDATES", "Course", "SideShares", "course", "effects", "logged_entropy", "side_shares"]
+__all__ = [
+    "ASSUMED_UPDATES",
+    "Course",
+    "SideShares",
+    "course",
+    "effects",
+    "logged_entropy",
+    "pooled_shares",
+    "side_shares",
+]
 
 _ENDS = 0.2  # of the rows, at either end
 ASSUMED_UPDATES = 16
@@ -52,22 +61,34 @@ class Course:
 def side_shares(run: Run) -> SideShares | None:
     """Return the shares of clip events; None where the log has none, or they are no shares."""
     sides: list[float | None] = [None, None]
-    if not run.counts_bounds:
-        return None
-    if run.has("clip_low") and run.has("clip_high"):
-        x = run.get("clip_low") + run.get("clip_high")
-        sides = [run.averaged(run.get(side))[0] for side in ("clip_low", "clip_high")]
-    elif run.has("clip_merged"):
-        x = run.get("clip_merged")
-    elif run.has("clip_any"):
-        x = run.get("clip_any") / 2
-    else:
+    x = _total(run)
+    if x is None:
         return None
     finite = x[np.isfinite(x)]
     if finite.size == 0 or finite.min() < 0 or finite.max() > 1:
         return None
+    if run.has("clip_low") and run.has("clip_high"):
+        sides = [run.averaged(run.get(side))[0] for side in ("clip_low", "clip_high")]
     mean, error = run.averaged(x)
     return SideShares(sides[0], sides[1], mean, error, int(finite.size))
+
+
+def pooled_shares(run: Run) -> np.ndarray | None:
+    """Return the share of both sides by rollout where rows are updates of one, else by row; None where the log has none."""
+    x = _total(run)
+    return None if x is None else run.rollout_means(x)
+
+
+def _total(run: Run) -> np.ndarray | None:
+    """Sign-gated share of both sides, by row."""
+    if not run.counts_bounds:
+        return None
+    if run.has("clip_low") and run.has("clip_high"):
+        both: np.ndarray = run.get("clip_low") + run.get("clip_high")
+        return both
+    if run.has("clip_merged"):
+        return run.get("clip_merged")
+    return run.get("clip_any") / 2 if run.has("clip_any") else None
 
 
 def logged_entropy(run: Run) -> np.ndarray | None:
@@ -86,8 +107,8 @@ def course(run: Run) -> Course | None:
     start, end = float(x[:ends].mean()), float(x[-ends:].mean())
     between = [float(part.mean()) for part in np.array_split(x, round(1 / _ENDS))[1:-1] if part.size]
     away = max(between, key=lambda mean: min(abs(mean - start), abs(mean - end)), default=start)
-    error = max(_jumps(x, ends), _bends(x, ends)) * math.sqrt(2 / ends)
-    return Course(start, end, end - start, error, away, not run.library.tokens and float(x.min()) < 0)
+    error = above_rounding(max(_jumps(x, ends), _bends(x, ends)) * math.sqrt(2 / ends), x)
+    return Course(start, end, above_rounding(end - start, x), error, away, not run.library.tokens and float(x.min()) < 0)
 
 
 def _jumps(x: np.ndarray, ends: int) -> float:

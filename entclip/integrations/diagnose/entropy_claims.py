@@ -1,81 +1,50 @@
-"""Where entropy went, how much of it the clip can have caused, whether differences of rows mean anything, and what to change."""
+"""Whether the run broke, where entropy went, how much of it the clip can have caused, whether differences of rows are read."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, course, effects, logged_entropy, side_shares
+from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
+from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, logged_entropy, side_shares
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, Level, claim
-from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.diagnose.run import Run, mean_and_error, rounding
 from entclip.integrations.lint.values import is_number
+from entclip.report.numbers import plus_minus, signed
 
 __all__: list[str] = []
 
-_COLLAPSE = 0.5  # of the entropy at the start
-_SMALL = 0.03  # of the entropy: a change that nobody asks about
-_AWAY = 0.2  # of the entropy at the start: how far it must have been in between to have gone and returned
-_TOKEN = 12.5  # nats: no entropy of one token is larger
-
-
-@dataclass(frozen=True)
-class Most:
-    """What each side can have done over the whole log, nats, from the least to the most of the stated laws, each two standard
-    errors of the logged share further out.
-
-    The low side can only raise entropy by it, the high side lower it, where their gaps are positive (T6).
-    """
-
-    low: tuple[float, float]
-    high: tuple[float, float]
-    rollouts: float
-    merged: bool
-
-
-def _most(run: Run) -> Most | None:
-    found, shares = effects(run), side_shares(run)
-    if not found or shares is None:
-        return None
-    # Of a merged share either side may have all of it.
-    merged = shares.low is None
-    rollouts = run.rollouts if run.rollouts is not None else run.log.rows * run.stride / ASSUMED_UPDATES
-    times = rollouts * (2 if merged else 1)
-    low, high = ([getattr(effect, side) * times for effect in found] for side in ("low", "high"))
-    wide = min(2 * (shares.error or 0.0) / shares.total, 1.0)
-    ends = [(min(side) * (1 - wide), max(side) * (1 + wide)) for side in (low, high)]
-    return Most(ends[0], ends[1], rollouts, merged)
-
-
-def _moved(course: Course) -> str:
-    size = max(abs(course.start), 1.0) if course.density else abs(course.start)
-    small = _SMALL * size
-    if abs(course.change) < small and course.error < 2 * small:
-        gone = min(abs(course.away - course.start), abs(course.away - course.end))
-        return "returns" if gone > max(_AWAY * size, 5 * course.error) else "steady"
-    if not course.certain:
-        return "unclear"
-    if course.change > 0:
-        return "rises"
-    return "collapses" if not course.density and course.end < _COLLAPSE * course.start else "falls"
+_MUCH = 2.0  # times the entropy at the start, or nats above it: entropy that rises by more is worth a warning
 
 
 def _level(label: str, course: Course, run: Run) -> Level:
     """A collapse is an error where actions are tokens; elsewhere an entropy of which no value is negative may be a density's."""
     if label == "collapses":
         return "error" if run.library.tokens else "warn"
-    more = label == "rises" and not course.density and course.end > max(course.start / _COLLAPSE, course.start + _COLLAPSE)
+    more = label == "rises" and not course.density and course.end > max(course.start * _MUCH, course.start + 1 / _MUCH)
     return "warn" if more or label == "returns" else "info"
 
 
-def _course(run: Run) -> Course | None:
-    """The course of an entropy per token."""
-    x = logged_entropy(run)
-    if x is None or np.nanmedian(x) > _TOKEN:
+@claim("broken")
+def _broken(run: Run) -> Finding | None:
+    """A number that updates make is none from some row on: what comes before it is the run, and what broke it the question."""
+    if run.broken is None:
         return None
-    return course(run)
+    name, line, rows = run.broken.name, run.broken.line, run.broken.rows
+    stretch = f"in {rows} rows, to the last one" if rows > 1 else "in the last row"
+    return Finding(
+        "broken",
+        ("no-number",),
+        "error",
+        f"The run broke: {name} is NaN, infinite or over 1e15 from line {line} on, {stretch}. All that follows is about the "
+        f"{run.log.rows} row{'s' if run.log.rows != 1 else ''} before.",
+        (Evidence(f"{name}, last number", float(run.log.columns[name][-1]), first=line, last=line, rows=rows),),
+        reason="a policy with such a number is lost, and nothing that is logged later is about a clip",
+        change="Look at the rows just before: gradient norm, learning rate, log-probabilities of -inf (a mask, a padded token), "
+        "and go back to a checkpoint before that line.",
+    )
 
 
 @claim("entropy")
@@ -83,10 +52,10 @@ def _entropy(run: Run) -> Finding | None:
     """Up, down, or neither."""
     if not run.has("entropy"):
         return Finding("entropy", ("unlogged",), "info", "The log has no entropy.", change="Log it, as a mean over tokens.")
-    found = _course(run)
+    found = course_per_token(run)
     if found is None:
         return None
-    label = _moved(found)
+    label = moved(found)
     words = {
         "steady": "is steady",
         "returns": "is where it began, and was not in between",
@@ -96,12 +65,13 @@ def _entropy(run: Run) -> Finding | None:
         "collapses": "collapses",
     }[label]
     between = f"{found.away:.3g} in between, " if label == "returns" else ""
+    rows = "the rows" if run.broken is None else "these rows"
     return Finding(
         "entropy",
         (label,),
         _level(label, found, run),
-        f"Entropy {words}: {found.start:.3g} in the first fifth of the rows, {between}{found.end:.3g} in the last "
-        f"({found.change:+.2g} +- {found.error:.2g}).",
+        f"Entropy {words}: {found.start:.3g} in the first fifth of {rows}, {between}{found.end:.3g} in the last "
+        f"({signed(found.change)}{plus_minus(found.error)}).",
         (run.evidence("entropy"),),
         "low" if label == "unclear" else "medium" if label == "collapses" and not run.library.tokens else "high",
         "scatter of the rows at both ends"
@@ -117,10 +87,10 @@ def _entropy(run: Run) -> Finding | None:
 @claim("cause")
 def _cause(run: Run) -> Finding | None:
     """How much of the change the clip can have caused at most (T6), and what the rest must be."""
-    found = _course(run)
+    found = course_per_token(run)
     if found is None:
         return None
-    label, most, shares = _moved(found), _most(run), side_shares(run)
+    label, most, shares = moved(found), most_of(run), side_shares(run)
     if label in ("steady", "unclear", "returns"):
         return None
     if shares is not None and shares.total == 0:
@@ -148,20 +118,22 @@ def _cause(run: Run) -> Finding | None:
     sign = "+" if label == "rises" else "-"
     if size == "clip-could":
         text = (
-            f"The {side} side can have caused all of the {found.change:+.2g}: its bound, {sign}{with_it[1]:.2g}, is larger. So "
-            f"can {_text(run, label)}."
+            f"The {side} side can have caused all of the {signed(found.change)}, or none: its bound is above that, so this log "
+            f"does not decide it. What else can have is {_text(run, label)}."
         )
     else:
         text = (
-            f"Of the {found.change:+.2g} the {side} side can have caused {sign if with_it[1] else ''}{with_it[1]:.2g} at most "
+            f"Of the {signed(found.change)} the {side} side can have caused {sign if with_it[1] else ''}{with_it[1]:.2g} at most "
             f"({_percent(share[0])} to {_percent(share[1])} by the noise law); the rest is {_text(run, label)}."
         )
     if label != "rises" and shares is not None and (shares.low or 0) > (shares.high or 0):
         labels.append("low-side-holds-up")
-        largest = most.low[1]
+        up, further = "", "further, by how much this log does not bound"
+        if most.tells("low", found.change):
+            up, further = f" (by at most {most.low[1]:.2g})", f"by up to {most.low[1]:.2g} more"
         text = (
-            f"Not the low side: clipping there holds entropy up (by at most {largest:.2g}); a wider low bound (raising "
-            f"eps_low) would clip less, and entropy would fall by up to {largest:.2g} more. {text}"
+            f"Not the low side: clipping there holds entropy up{up}; a wider low bound (raising eps_low) would clip less, and "
+            f"entropy would fall {further}. {text}"
         )
     if most.merged:
         labels.append("side-unknown")
@@ -173,8 +145,10 @@ def _cause(run: Run) -> Finding | None:
         "info",
         text,
         (
-            Evidence("clip at the low bound, nats at most", most.low[1]),
-            Evidence("clip at the high bound, nats at most", -most.high[1]),
+            *(
+                Evidence(f"clip at the {each} bound, nats at most{_vacuous(most, each, found.change)}", value)
+                for each, value in (("low", most.low[1]), ("high", -most.high[1]))
+            ),
             Evidence("entropy change", found.change, found.error),
             Evidence("rollouts", most.rollouts),
         ),
@@ -184,6 +158,10 @@ def _cause(run: Run) -> Finding | None:
         f"token's push at most its own random walk; {run.updates or f'{ASSUMED_UPDATES} (assumed)'} updates per rollout, widths "
         f"from {run.widths.source if run.widths else '-'}; the other side's effect, of opposite sign, is not taken off",
     )
+
+
+def _vacuous(most: Most, side: str, change: float) -> str:
+    return "" if most.tells(side, change) else " (no less than the change: it decides nothing)"
 
 
 def _percent(x: float) -> str:
@@ -238,14 +216,15 @@ def _differences(run: Run) -> Finding | None:
             "differences",
             ("refused",),
             "info",
-            "Differences of consecutive rows are not read: rows are different batches, so a difference mixes the update with the "
-            "change of batch (in a test with TRL 3 of 7 had the wrong sign).",
+            "Differences of consecutive rows are not read, as each row is another batch. A difference mixes the update with the "
+            "change of batch: in a test with TRL 3 of 7 had the wrong sign.",
             reason="no two rows are known to be the same states",
             change="Evaluate the same states before and after a step (EntropyLedger), or log a batch number.",
         )
     steps = np.diff(x)[same]
+    steps[np.abs(steps) <= rounding(x)] = 0.0
     mean, error = mean_and_error(steps)
-    text = f"{mean:+.2g}{f' +- {error:.1g}' if error is not None else ''} per update"
+    text = f"{signed(mean)}{plus_minus(error, 1)} per update"
     return Finding(
         "differences",
         ("read",),
@@ -276,48 +255,3 @@ def _same_states(run: Run) -> np.ndarray | None:
     place = inner if inner is not None else np.arange(run.log.rows) % passes
     after: np.ndarray = place[1:] % passes > 0
     return after
-
-
-@claim("change")
-def _change(run: Run) -> Finding | None:
-    """What a change of a width would do, with the sign, the size and both readings."""
-    shares, found = side_shares(run), _course(run)
-    if shares is None or found is None or shares.total == 0 or run.ratio_to != "old":
-        return None
-    label, most = _moved(found), _most(run)
-    if label in ("unclear", "returns"):
-        return None
-    if label == "steady":
-        return Finding(
-            "change", ("nothing",), "info", "Entropy is steady: nothing has to change.", confidence="medium", reason="no trend"
-        )
-    per = {side: getattr(most, side)[1] / most.rollouts for side in ("low", "high")} if most is not None else {}
-    size = {side: f", by up to {x:.1g} nats a rollout" if x > 0 else "" for side, x in per.items()}
-    if label == "rises":
-        labels: tuple[str, ...] = ("lower-high", "raise-low")
-        text = (
-            "To hold entropy down: *lower* eps_high (more is clipped there, and clipping at the high bound lowers entropy), or "
-            "*raise* "
-            f"eps_low (less is clipped there, and clipping at the low bound raises entropy{size.get('low', '')})."
-        )
-    else:
-        labels = ("raise-high", "lower-low")
-        text = (
-            f"To hold entropy up: *raise* eps_high (less is clipped there, and clipping at the high bound lowers entropy"
-            f"{size.get('high', '')}), or *lower* eps_low (more is clipped there, and clipping at the low bound raises "
-            f"entropy). Do not widen "
-            "the low bound."
-        )
-    small = most is not None and (most.low if label == "rises" else most.high)[1] < 0.5 * abs(found.change)
-    if small:
-        labels = (*labels, "not-enough")
-        text += " Widths alone cannot undo this change: it is mostly not the clip's."
-    return Finding(
-        "change",
-        labels,
-        "info",
-        text,
-        confidence="medium",
-        reason="signs hold where the clipped tokens have above-average entropy value (positive gaps, T6), which a log cannot "
-        "show",
-    )

@@ -16,6 +16,7 @@ import numpy as np
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.law import POWERS, at_other_high
 from entclip.integrations.diagnose.noise import ceiling
+from entclip.integrations.diagnose.noise_sizes import MEASURES
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import read_log
@@ -24,7 +25,6 @@ from entclip.support.errors import SpecError
 
 __all__ = ["Logged", "logged"]
 
-_MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
 _FEW = 1e-7  # of the tokens
 
 
@@ -47,7 +47,7 @@ class Logged:
     def source(self) -> str:
         """Say what was measured."""
         total = self.shares.low + self.shares.high
-        error = "" if self.error is None else f" +- {100 * self.error:.1g} %"
+        error = "" if not self.error else f" +- {100 * self.error:.1g} %"
         how = "by side" if self.split else "merged in the log, halved between the sides"
         low, high = (f"{100 * share:.3g} %" for share in (self.shares.low, self.shares.high))
         return f"clip shares {low} low and {high} high, {how}: {100 * total:.3g} %{error} in {self.rows} rows"
@@ -95,7 +95,7 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
         raise SpecError(
             f"--log {path}: no token is clipped in {shares.rows} rows: the noise is too small for these widths to see."
         )
-    if not shares.total < _MEASURES * ceiling(run.updates):
+    if not shares.total < MEASURES * ceiling(run.updates):
         raise SpecError(
             f"--log {path}: {100 * shares.total:.3g} % of the tokens are clipped, near the most that can be "
             f"({100 * ceiling(run.updates):.3g} %): such a share does not tell the size of the noise. Give it by --noise."

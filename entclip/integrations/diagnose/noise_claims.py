@@ -6,87 +6,77 @@ import math
 
 import numpy as np
 
-from entclip.integrations.diagnose import noise
-from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, effects, logged_entropy, side_shares
+from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, logged_entropy
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
+from entclip.integrations.diagnose.noise_sizes import Comparison, by_kl, by_share, compared
 from entclip.integrations.diagnose.run import Run
 
 __all__: list[str] = []
 
-_MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
 _LARGE = 0.5  # rms: half of the tokens' probabilities change by a half in a rollout
-_AGREE = 2.0
+_TELLS = 1.25  # bounds of a ratio that are no further than this from their middle tell sizes apart
+_HARDLY = 2.0  # bounds further than this hardly do
 _CERTAIN = 4.0  # standard errors
-_LATE = {"last-minibatch", "last-epoch"}
 _FLAT = 0.5
 
 
 @claim("noise")
 def _noise(run: Run) -> Finding | None:
     """The rms of the log-ratio at the end of a rollout."""
-    by_share, law, evidence = _by_share(run)
-    by_kl, kl_evidence = _by_kl(run)
-    direct = run.evidence("log_ratio_rms")
+    share, kl, direct = by_share(run), by_kl(run), run.evidence("log_ratio_rms")
     parts, labels = [], []
-    if by_share is not None:
-        guess = f", if the widths are {run.widths.low:g}" if run.widths is not None and run.widths.assumed else ""
-        parts.append(f"{by_share:.2g} by the clip shares ({law}{guess})")
+    guessed = run.widths is not None and run.widths.assumed
+    if share is not None and run.widths is not None:
+        guess = f", if the widths are {run.widths.low:g}" if guessed else ""
+        parts.append(f"{share.rms:.2g} by the clip shares ({share.words}{guess})")
         labels.append("shares")
-    if by_kl is not None:
-        parts.append(f"{by_kl:.2g} by {kl_evidence[0].metric}")
+    if kl is not None:
+        parts.append(f"{kl.rms:.2g} by {kl.words}")
         labels.append("kl")
     if direct.rows:
         parts.append(f"{direct.value:.2g} logged as {direct.metric}")
         labels.append("logged")
     if not parts:
         return None
-    text = f"Log-ratio rms at the end of a rollout: {', '.join(parts)}"
+    text = f"Log-ratio rms at the end of a rollout: {', '.join(parts)}."
     confidence: Confidence = "medium"
-    if by_share is not None and by_kl is None and by_share > _LARGE and run.widths is not None and run.widths.assumed:
-        text += ": so large that the widths are hardly those (widths of a sequence's ratio are near 3e-4); give --config"
+    reasons: list[str] = []
+    if share is not None and kl is None and share.rms > _LARGE and guessed:
+        text += " That is so large that the widths are hardly those (widths of a sequence's ratio are near 3e-4): give --config."
         confidence = "low"
-    if by_share is not None and by_kl is not None and by_kl > 0:
-        ratio = by_share / by_kl
-        agree = 1 / _AGREE < ratio < _AGREE
-        labels.append("agree" if agree else "disagree")
-        if agree:
-            text += ": they agree"
-            confidence = "high" if not (run.widths and run.widths.assumed) else "medium"
-        elif ratio > 1:
-            text += ": they disagree; few tokens move far more than a normal law has it, or the widths are not those assumed"
+    if share is not None and kl is not None:
+        found = compared(run, share, kl)
+        if found is None:
+            text, confidence = f"{text} Whether they agree cannot be told: a mean has no error in so few rows.", "low"
         else:
-            text += ": they disagree; the KL holds more than learning (mismatch, staleness), or the widths are wider"
+            label, verdict, confidence = _verdict(found, guessed, run.updates is None)
+            labels.append(label)
+            text = f"{text} {verdict}"
+            reasons.append(found.reason)
     sizes = "widths from " + run.widths.source if run.widths else "no widths of a ratio"
     count = f"{run.updates} updates per rollout" if run.updates else f"{ASSUMED_UPDATES} updates per rollout assumed"
-    return Finding("noise", tuple(labels), "info", text + ".", (*evidence, *kl_evidence), confidence, f"{sizes}, {count}")
+    evidence = tuple(size.evidence for size in (share, kl) if size is not None)
+    return Finding("noise", tuple(labels), "info", text, evidence, confidence, "; ".join([f"{sizes}, {count}", *reasons]))
 
 
-def _by_share(run: Run) -> tuple[float | None, str, tuple[Evidence, ...]]:
-    """The rms that the shares imply: on the policy law at the logged entropy if there is one, else one law for all tokens."""
-    shares, widths = side_shares(run), run.widths
-    if shares is None or widths is None or not 0 < shares.total < _MEASURES * noise.ceiling(run.updates):
-        return None, "", ()
-    evidence = (Evidence("clip share, both sides", shares.total, shares.error, rows=shares.rows),)
-    found = effects(run)
-    if found is not None:
-        return found[0].sigma, "on SmolLM2's policy at your entropy", evidence
-    sigma = noise.sigma_of(shares.total, widths.low, widths.high, run.updates or ASSUMED_UPDATES, run.ratio_to == "old")
-    return sigma, "one normal law for all tokens", evidence
-
-
-def _by_kl(run: Run) -> tuple[float | None, tuple[Evidence, ...]]:
-    for quantity in ("kl_old_k3", "kl_old"):
-        if run.has(quantity):
-            evidence = run.evidence(quantity)
-            if not evidence.value > 0:
-                return None, ()
-            # Metrics of the last minibatch or epoch have nearly the whole variance; means over a rollout have half of it.
-            last = any(_LATE & set(alias.caveats) for alias, _ in run.present if alias.quantity == quantity)
-            updates = run.updates or ASSUMED_UPDATES
-            share = (updates - 1) / updates if last else noise.mean_square_share(updates, run.ratio_to == "old")
-            return (noise.from_kl(evidence.value) / math.sqrt(share) if share > 0 else None), (evidence,)
-    return None, ()
+def _verdict(found: Comparison, guessed: bool, counted: bool) -> tuple[str, str, Confidence]:
+    """Label, sentence and confidence: wide bounds show little by being kept, and guessed widths little at all."""
+    span = f"{found.low:.2g} to {found.high:.2g}"
+    if found.agrees:
+        confidence: Confidence = "high" if found.room < _TELLS else "medium" if found.room < _HARDLY else "low"
+        confidence = "medium" if confidence == "high" and (guessed or counted) else confidence
+        hardly = ", though bounds so wide show little" if confidence == "low" else ""
+        return "agree", f"Their ratio of {found.ratio:.2g} is within {span}, as for one noise: they agree{hardly}.", confidence
+    widths = ", or the widths are not those assumed" if guessed else ""
+    why = (
+        "more is clipped than this KL explains (a bias, or a KL of other updates than those that clip)"
+        if found.ratio > found.high
+        else "the KL holds more than learning (mismatch, staleness)"
+    )
+    outside = found.low / found.ratio if found.ratio < found.low else found.ratio / found.high
+    confidence = "low" if guessed else "high" if outside > _TELLS and not counted else "medium"
+    return "disagree", f"Their ratio of {found.ratio:.2g} is outside {span}, as for one noise: {why}{widths}.", confidence
 
 
 _CAUSES = (

@@ -8,8 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from entclip.integrations.diagnose.broken import Broken, before_it_broke
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.liveness import NEVER
 from entclip.integrations.lint.values import is_number
 from entclip.integrations.logs.libraries import library_of
@@ -17,13 +19,16 @@ from entclip.integrations.logs.log import Log
 from entclip.integrations.logs.names import OF_UPDATES, Alias, LogLibrary, plain_name
 from entclip.integrations.logs.updates import of_updates
 
-__all__ = ["Run", "Widths", "mean_and_error"]
+__all__ = ["Run", "Widths", "above_rounding", "mean_and_error", "rounding"]
 
 _FEWEST = 4  # rollouts whose means have an error
 _BATCHES = 20  # of rows, whose means are taken for independent
 _LONGEST_CYCLE = 64
 _MOST_UPDATES = 100_000  # of a rollout
 _CHANCE = 1e-4  # that zeros fall on one place of a cycle by chance
+_ROUNDING = 1e-12  # of the largest number: what is left of a difference below it is rounding
+# Numbers that an update makes, whatever the rollout had: the policy is broken where one of them is no number to the end.
+_MADE = frozenset(("entropy", "loss", "kl_old", "kl_old_k3", "ratio_mean", "log_ratio_rms", "log_ratio_mean"))
 SIDES = ("low", "high")
 
 
@@ -52,16 +57,30 @@ def mean_and_error(x: np.ndarray) -> tuple[float, float | None]:
     means = np.array([part.mean() for part in parts])
     mean = float(x.mean())
     variance = float(np.sum(weights * (means - mean) ** 2) / np.sum(weights)) / (len(parts) - 1)
-    return mean, math.sqrt(variance)
+    return mean, above_rounding(math.sqrt(variance), x)
+
+
+def above_rounding(value: float, x: np.ndarray) -> float:
+    """Return a difference of numbers of a column, or 0 where it is what rounding leaves of equal ones."""
+    return value if abs(value) > rounding(x) else 0.0
+
+
+def rounding(x: np.ndarray) -> float:
+    """Return the size below which a difference of numbers of a column is nothing but rounding."""
+    finite = x[np.isfinite(x)]
+    return _ROUNDING * float(np.max(np.abs(finite), initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)  # by identity, so that what is worked out once can be kept
 class Run:
-    """A log's updates, the library whose names it has, and the configuration beside it if there is one."""
+    """A log's updates, the library whose names it has, the configuration beside it if there is one, and where the run broke.
+
+    Of a run that broke only the rows before are here."""
 
     log: Log
     library: LogLibrary
     config: TrainerConfig | None = None
+    broken: Broken | None = None
 
     @classmethod
     def of(cls, log: Log, config: TrainerConfig | None = None) -> Run | None:
@@ -73,7 +92,9 @@ class Run:
         telling = [name for alias, name in run.present if alias.quantity in OF_UPDATES]
         numbered = run.has("step") and not any(run.has(quantity) for quantity in ("inner_step", "rollout", "batch"))
         order = [run.name(quantity) for quantity in ("rollout", "inner_step") if run.has(quantity)]
-        return cls(of_updates(log, telling, run.name("step") if numbered else None, order), library, config)
+        updates = of_updates(log, telling, run.name("step") if numbered else None, order)
+        rows, broken = before_it_broke(updates, [name for alias, name in run.present if alias.quantity in _MADE])
+        return cls(rows, library, config, broken)
 
     @cached_property
     def _columns(self) -> dict[str, tuple[Alias, str]]:
@@ -114,14 +135,22 @@ class Run:
         """
         mean, error = mean_and_error(x)
         if self.inner is not None:
-            whole = self._rollout_means(x)
+            whole = self.rollout_means(x)
             error = mean_and_error(whole)[1] if whole.size >= _FEWEST else error
         return mean, error
 
-    def _rollout_means(self, x: np.ndarray) -> np.ndarray:
-        """Means over the rollouts of which every update has a number, the incomplete ones at either end left out."""
+    @property
+    def actions(self) -> str:
+        """Name what the policy takes: tokens of a language model, or actions."""
+        return "tokens" if self.library.tokens else "actions"
+
+    def rollout_means(self, x: np.ndarray) -> np.ndarray:
+        """Return means over the rollouts of which every update has a number; rows as they are where each is a mean already.
+
+        The incomplete ones at either end are left out."""
         inner = self.inner
-        assert inner is not None
+        if inner is None:
+            return x[np.isfinite(x)]
         places = int(inner.max()) + 1
         rollout = np.cumsum(inner == 0)
         sums = np.bincount(rollout, np.where(np.isfinite(x), x, 0.0))
@@ -167,6 +196,13 @@ class Run:
         if any(alias.quantity in ("mask", "mask_low", "mask_high") for alias, _ in self.present):
             return None
         return Widths(0.2, 0.2, "the libraries' default", True)
+
+    @property
+    def one_width(self) -> str:
+        """Return the trainer's key of the only width where one stands for both sides, empty where each can have its own."""
+        if self.config is not None:
+            return self.config.one_width
+        return LIBRARIES[self.library.configs[0]].one_width if self.library.configs else ""
 
     # Updates of a rollout, and which of them a row is
 

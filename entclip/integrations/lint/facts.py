@@ -108,6 +108,11 @@ class TrainerConfig:
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
 
+    @property
+    def one_width(self) -> str:
+        """Return the key of the only width where one stands for both sides, empty where each side can have its own."""
+        return self.library.one_width or (self.low.key if self.assumed and self.low.key == self.high.key else "")
+
     def get(self, key: str) -> Fact:
         """Return a key's value as configured, or the library's default."""
         if key in self.values:

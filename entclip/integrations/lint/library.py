@@ -46,6 +46,7 @@ class Library:
         sapo_keys: keys of SAPO's steepness for A > 0 and for A < 0.
         precise: how to get log-probabilities that are not rounded to bfloat16.
         clip_metric: the name of its clip metric, and what is wrong with it: "merged" sides, or "ungated" by the sign of A.
+        one_width: the key of its only width, which stands for both sides; empty where each side can have its own.
         kl_to_sampler: whether its KL term penalises the log-ratio to the policy that sampled, not to a reference.
         cap_note: what to know about switching its third bound off.
         open_groups: groups that users extend with keys of their own.
@@ -78,6 +79,7 @@ class Library:
     sapo_keys: tuple[str, str] | None = None
     precise: str = ""
     clip_metric: tuple[str, str] | None = None
+    one_width: str = ""
     kl_to_sampler: bool = False
     cap_note: str = ""
     open_groups: frozenset[str] = frozenset()

@@ -31,7 +31,7 @@ class Log:
         skipped: lines that look like rows and cannot be read.
         superseded: rows that were left out because a later row goes back to their step or before it, as a resumed run does.
         other_ranks: rows that were left out because another process than that of the first row wrote them.
-        infinite: how often the number of a name is NaN, infinite or over 1e15 in the log itself.
+        infinite: lines at which the number of a name is NaN, infinite or over 1e15 in the log itself.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -40,7 +40,7 @@ class Log:
     form: str
     unknown: tuple[str, ...] = ()
     skipped: int = 0
-    infinite: Mapping[str, int] = field(default_factory=dict)
+    infinite: Mapping[str, np.ndarray] = field(default_factory=dict)
     superseded: int = 0
     other_ranks: int = 0
 
@@ -59,7 +59,7 @@ class Table:
         self._columns: dict[str, array[float]] = {}
         self._lines: array[int] = array("q")
         self._unknown: dict[str, None] = {}
-        self._infinite: dict[str, int] = {}
+        self._infinite: dict[str, array[int]] = {}
         self._numbers = 0
         self._rank: float | None = None
         self.skipped = self.other_ranks = 0
@@ -89,7 +89,7 @@ class Table:
                     continue
                 column = self._columns[name] = array("d")
             if not -_LARGEST < value < _LARGEST:  # NaN, too
-                self._infinite[name] = self._infinite.get(name, 0) + 1
+                self._infinite.setdefault(name, array("q")).append(line)
                 value = _MISSING
             column.extend([_MISSING] * (len(self._lines) - len(column)))
             column.append(value)
@@ -107,4 +107,5 @@ class Table:
             column.extend([_MISSING] * (rows - len(column)))
             columns[name] = np.frombuffer(column, dtype=np.float64)
         lines = np.frombuffer(self._lines, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
-        return Log(columns, lines, source, form, tuple(self._unknown), self.skipped, dict(self._infinite), 0, self.other_ranks)
+        infinite = {name: np.frombuffer(at, dtype=np.int64) for name, at in self._infinite.items()}
+        return Log(columns, lines, source, form, tuple(self._unknown), self.skipped, infinite, 0, self.other_ranks)

@@ -74,8 +74,7 @@ OF_UPDATES = frozenset(QUANTITIES) - frozenset(
 
 # What is said where a name misleads.
 CAVEATS: dict[str, str] = {
-    "merged-sides": "adds the two sides, whose effects on entropy are opposite: it cannot tell a run that gains entropy from one "
-    "that loses it",
+    "merged-sides": "adds the two sides, whose effects on entropy are opposite",
     "dual-clip-name": "is the share of the dual clip (A < 0 and a ratio above the cap), not of the low side",
     "ungated": "counts every ratio outside the band, also where the sign of the advantage keeps the gradient: about twice the "
     "share that loses it",

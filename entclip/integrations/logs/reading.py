@@ -219,6 +219,7 @@ def _joined(folder: Path, logs: list[Log]) -> Log:
         return logs[0]
     _refuse_several_runs(folder, logs)
     merged: dict[float, dict[str, float]] = {}
+    infinite: dict[str, set[float]] = {}
     for log in logs:
         step = next((log.columns[name] for name in log.columns if plain_name(name) in STEPS), None)
         if step is None:
@@ -226,14 +227,17 @@ def _joined(folder: Path, logs: list[Log]) -> Log:
         for i in np.flatnonzero(np.isfinite(step)):
             row = merged.setdefault(float(step[i]), {"step": float(step[i])})
             row.update({name: float(column[i]) for name, column in log.columns.items() if column[i] == column[i]})
+        for name, at in log.infinite.items():
+            infinite.setdefault(name, set()).update(step[np.isin(log.lines, at) & np.isfinite(step)].tolist())
     if not merged:
         raise SpecError(
             f"folder {_short(folder)} has {len(logs)} logs and none has a step to join them by: give one of the files."
         )
     table = Table(known, metric)
-    for number, step_ in enumerate(sorted(merged), 1):
+    steps = sorted(merged)
+    for number, step_ in enumerate(steps, 1):
         table.add(number, merged[step_])
     whole = table.log(os.fspath(folder), f"{len(logs)} files, joined by step")
     unknown = tuple(dict.fromkeys(name for log in logs for name in log.unknown))
-    infinite = {name: count for log in logs for name, count in log.infinite.items()}
-    return Log(whole.columns, whole.lines, whole.source, whole.form, unknown, sum(log.skipped for log in logs), infinite)
+    numbers = {name: np.searchsorted(steps, sorted(at)) + 1 for name, at in infinite.items()}
+    return Log(whole.columns, whole.lines, whole.source, whole.form, unknown, sum(log.skipped for log in logs), numbers)

@@ -41,6 +41,7 @@ class Case:
 
 
 UP, DOWN = ("lower-high", "raise-low"), ("raise-high", "lower-low")
+_ONE_WIDTH = ("sb3", "cleanrl", "cleanrlepisodes", "trlppo", "trlppolater")  # one setting is the width of both sides
 _BASE = Situation(rollouts=24)
 _NO_ENTROPY_LAW = ("sb3", "cleanrl")  # actions are no tokens: nothing bounds what the clip did
 
@@ -63,12 +64,14 @@ def case(
     if library not in known or entropy == "steady":
         found["cause"] = () if entropy == "steady" else ("unbounded",)
     if library not in ("prime", "nemo"):  # without a clip share nothing is advised
-        found["change"] = {"steady": ("nothing",), "rises": UP}.get(entropy, DOWN)
+        up, down = (("lower-width",), ("raise-width",)) if library in _ONE_WIDTH else (UP, DOWN)
+        found["change"] = {"steady": ("nothing",), "rises": up}.get(entropy, down)
     return Case(name, situation, config, {**found, **(right or {})}, change)
 
 
 _K16 = {"updates": 16, "rollouts": 12, "tokens": 4000}
 _TOO_SMALL = {"cause": ("clip-too-small", "covariance", "side-unknown"), "change": (*DOWN, "not-enough")}
+_COULD: Labels = ("clip-could", "open", "side-unknown")
 _NOT_ENTROPY: dict[str, Labels] = {"entropy": (), "entropy-size": ("summed",), "change": (), "cause": ()}
 _SMALL_FALL: Labels = ("clip-too-small", "covariance")
 _NOT = {"change": (*DOWN, "not-enough")}
@@ -85,6 +88,12 @@ def _summed(rows: Rows) -> Rows:
 
 def _broken(rows: Rows) -> Rows:
     return [row | ({"entropy": float("nan")} if i % 7 == 3 else {}) for i, row in enumerate(rows)]
+
+
+def _broke(rows: Rows) -> Rows:
+    """A policy that is lost two thirds of the way: no metric of an update is a number from there on."""
+    lost = {name: float("nan") for name in ("entropy", "clip_low", "clip_high", "clip_any", "dual", "kl", "kl3", "ratio")}
+    return [row | (lost if i >= len(rows) * 2 / 3 else {}) for i, row in enumerate(rows)]
 
 
 def _dipped(rows: Rows) -> Rows:
@@ -157,7 +166,14 @@ CASES: tuple[Case, ...] = (
     case("collapse.skyrl.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
     case("alive.trlppo.jsonl"),
     case("alive.trlppolater.json"),
-    case("collapse.trlppo.jsonl", start=0.9, end=0.2, sigma=0.07, rollouts=10, right=_TOO_SMALL),
+    case(
+        "collapse.trlppo.jsonl",
+        start=0.9,
+        end=0.2,
+        sigma=0.07,
+        rollouts=10,
+        right={**_TOO_SMALL, "change": ("raise-width", "not-enough")},
+    ),
     # The newest row first; steps that are counted anew in every epoch
     case("alive.trlreversed.jsonl"),
     case(
@@ -330,6 +346,10 @@ CASES: tuple[Case, ...] = (
     # Metrics that are not what they say
     case("summed.verl.log", None, _summed, right=_NOT_ENTROPY),
     case("summed.verl.csv", None, _summed, start=0.7, end=0.2, right=_NOT_ENTROPY),
+    case("broke.trl.jsonl", None, _broke, right={"broken": ("no-number",)}),
+    case("broke.verl.log", None, _broke, start=0.8, end=0.5, right={"broken": ("no-number",), "cause": _COULD}),
+    case("broke.plainreversed.csv", None, _broke, right={"broken": ("no-number",)}),
+    case("broke.sb3.csv", None, _broke, right={"broken": ("no-number",)}),
     case("nan.trl.jsonl", None, _broken, right={"names": ("reference-kl", "impossible")}),
     case(
         "percent.trl.jsonl",

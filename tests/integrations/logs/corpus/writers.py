@@ -33,7 +33,7 @@ def by_rollout(rows: Rows) -> Rows:
         own = [row for row in rows if row["rollout"] == number]
         out.append(
             {key: float(np.mean([row[key] for row in own])) for key in own[0]}
-            | {"last_kl": own[-1]["kl"], "last_kl3": own[-1]["kl3"]}
+            | {"last_kl": own[-1]["kl"], "last_kl3": own[-1]["kl3"], "updates": float(len(own))}
         )
     return out
 
@@ -113,7 +113,7 @@ def sb3(rows: Rows) -> Rows:
             "train/clip_fraction": row["clip_any"],
             "train/clip_range": 0.2,
             "train/entropy_loss": -row["entropy"],
-            "train/n_updates": 10 * (i + 1),
+            "train/n_updates": row["updates"] * (i + 1),  # epochs, each of one minibatch
         }
         for i, row in enumerate(by_rollout(rows))
     ]

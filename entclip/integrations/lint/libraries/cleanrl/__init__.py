@@ -22,5 +22,6 @@ CLEANRL = Library(
     deciding=("clip_coef", "clip_vloss", "update_epochs", "norm_adv"),
     more_updates="raise --num-minibatches or --update-epochs",
     std_offset="ddof 1, +1e-8, over the minibatch",
+    one_width="clip_coef",
     clip_metric=("losses/clipfrac", "ungated"),
 )

@@ -23,5 +23,6 @@ SB3 = Library(
     python_calls={"make_vec_env": ("n_envs",)},
     more_updates="raise n_epochs, or n_steps x n_envs above batch_size",
     std_offset="ddof 1, +1e-8, over the minibatch",
+    one_width="clip_range",
     clip_metric=("train/clip_fraction", "ungated"),
 )

@@ -25,5 +25,6 @@ TRL_PPO = Library(
     python_modules=("trl",),
     more_updates="raise ppo_epochs or num_ppo_epochs, or take more minibatches",
     std_offset="ddof 1, +1e-8 on the variance, over all tokens of a rollout",
+    one_width="cliprange",
     clip_metric=("ppo/policy/clipfrac, later policy/clipfrac_avg,", "merged"),
 )

@@ -1,0 +1,171 @@
+"""How large the log-ratio's noise is by clip shares and by KL, and between which bounds their ratio lies if both have one noise.
+
+For one and the same noise the two sizes differ by four things, each stated here and none fitted to the log:
+
+- the law of who moves: one normal law for a share m of the actions, m from 1 to 1/10, the others not moving. Of language
+  models the law on SmolLM2's policy was off by up to 1.4 in the runs where both sizes were measured (docs/llm.md): that, too;
+- the number of updates, where it is not known: from 2 (or the epochs that the log counts) to 64;
+- the sampling errors of both means, two standard errors of each;
+- a noise that changes over the log. The mean of shares weighs its noisiest rows most, the mean of KL does not: the size by
+  shares is therefore the root mean square over stretches of rows.
+
+Both estimates of KL are sigma^2/2 for noise with E[r] = 1. A bias b of the log-ratio adds -b to the mean of log(pi_old/pi) and
+only b^2/2 to that of r - 1 - log r, which is therefore read where a log has both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from entclip.integrations.diagnose import noise
+from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, effects, pooled_shares, side_shares
+from entclip.integrations.diagnose.evidence import Evidence
+from entclip.integrations.diagnose.run import Run
+
+__all__ = ["MEASURES", "OFF_BY", "Comparison", "Size", "by_kl", "by_share", "compared"]
+
+OFF_BY = 1.4  # of the law on SmolLM2's policy, in measured runs: tests/integrations/logs/test_noise.py
+_MOVING = (1.0, 0.5, 0.25, 0.1)  # of the actions
+MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
+_MOST_UPDATES = 64  # beyond it nothing changes
+_ERRORS = 2.0
+_STRETCHES = 20
+
+
+@dataclass(frozen=True)
+class Size:
+    """rms of the log-ratio at the end of a rollout; error: relative standard error, None where there is none; words: whence."""
+
+    rms: float
+    error: float | None
+    words: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """ratio: size by shares over size by KL; low, high: between which it lies for one noise; reason: what they consist of."""
+
+    ratio: float
+    low: float
+    high: float
+    reason: str
+
+    @property
+    def agrees(self) -> bool:
+        return self.low <= self.ratio <= self.high
+
+    @property
+    def room(self) -> float:
+        """Return the factor from the middle of the bounds to either."""
+        return math.sqrt(self.high / self.low)
+
+
+def by_share(run: Run) -> Size | None:
+    """Return the rms that the shares imply: on the policy law at the logged entropy if there is one, else one law for all."""
+    shares, widths = side_shares(run), run.widths
+    if shares is None or widths is None or not 0 < shares.total < MEASURES * noise.ceiling(run.updates):
+        return None
+    found, updates = effects(run), run.updates or ASSUMED_UPDATES
+    plain = _plain(run, shares.total, updates)
+    sigma = found[0].sigma if found is not None else plain
+    if sigma is None or plain is None:
+        return None
+    further = None if shares.error is None else _plain(run, shares.total + shares.error, updates)
+    error = None if further is None else math.log(further / plain)
+    words = "on SmolLM2's policy at your entropy" if found is not None else f"one normal law for all {run.actions}"
+    evidence = Evidence("clip share, both sides", shares.total, shares.error, rows=shares.rows)
+    return Size(sigma * _unevenness(run, plain, updates), error, words, evidence)
+
+
+def by_kl(run: Run) -> Size | None:
+    """Return the rms that the mean KL to the old policy implies."""
+    quantity = next((q for q in ("kl_old_k3", "kl_old") if run.has(q)), None)
+    if quantity is None:
+        return None
+    evidence, share = run.evidence(quantity), _kl_share(run, run.updates or ASSUMED_UPDATES)
+    if not evidence.value > 0 or not share > 0:
+        return None
+    error = None if evidence.error is None else evidence.error / (2 * evidence.value)
+    return Size(noise.from_kl(evidence.value) / math.sqrt(share), error, evidence.metric, evidence)
+
+
+def compared(run: Run, share: Size, kl: Size) -> Comparison | None:
+    """Compare the two sizes; None where a mean has no error, or the share is too large for any law."""
+    shares = side_shares(run)
+    if share.error is None or kl.error is None or shares is None:
+        return None
+    laws = _laws(run, shares.total)
+    counts = _updates(run, shares.total)
+    spread = _ERRORS * math.hypot(share.error, kl.error)
+    low, high = (pick(laws) * pick(counts) * math.exp(sign * spread) for pick, sign in ((min, -1), (max, 1)))
+    law = f"the law (x {min(laws):.3g} to {max(laws):.3g})"
+    unknown = f", {_fewest(run)} to {_MOST_UPDATES} updates (x {min(counts):.3g} to {max(counts):.3g})" if len(counts) > 1 else ""
+    errors = f"{_ERRORS:g} standard errors (x {math.exp(-spread):.3g} to {math.exp(spread):.3g})"
+    return Comparison(share.rms / kl.rms, low, high, f"for one noise the ratio is 1 up to {law}{unknown} and {errors}")
+
+
+def _plain(run: Run, total: float, updates: int, moving: float = 1.0) -> float | None:
+    """rms if a share of the actions moves by one normal law and the others do not."""
+    widths = run.widths
+    assert widths is not None
+    sigma = noise.sigma_of(total / moving, widths.low, widths.high, updates, run.ratio_to == "old")
+    return None if sigma is None else sigma * math.sqrt(moving)
+
+
+def _laws(run: Run, total: float) -> list[float]:
+    """The size by the law that is taken, over that by each of the others."""
+    updates, found = run.updates or ASSUMED_UPDATES, effects(run)
+    sizes = [_plain(run, total, updates, moving) for moving in _MOVING]
+    taken = sizes[0] if found is None else found[0].sigma
+    assert taken is not None
+    return [*(taken / size for size in sizes if size is not None), *(() if found is None else (1 / OFF_BY, OFF_BY))]
+
+
+def _kl_share(run: Run, updates: int) -> float:
+    """Mean square of the noise where KL is taken, over that at the end of a rollout."""
+    # Metrics of the last minibatch or epoch have nearly the whole variance; means over a rollout have half of it.
+    caveats = {c for alias, _ in run.present if alias.quantity in ("kl_old", "kl_old_k3") for c in alias.caveats}
+    if not caveats & {"last-minibatch", "last-epoch"}:
+        return noise.mean_square_share(updates, run.ratio_to == "old")
+    epochs = updates if "last-minibatch" in caveats else min(_epochs(run) or updates, updates)
+    return 1 - (1 / epochs + 1 / updates) / 2
+
+
+def _epochs(run: Run) -> int:
+    """Epochs of a rollout, 0 where the log does not count them."""
+    epochs = np.diff(run.get("epochs_done"))
+    epochs = epochs[np.isfinite(epochs) & (epochs > 0)]
+    return int(np.median(epochs)) if epochs.size else 0
+
+
+def _fewest(run: Run) -> int:
+    """Updates that a rollout has at least: an epoch of it takes one."""
+    return min(max(_epochs(run), 2), _MOST_UPDATES)
+
+
+def _updates(run: Run, total: float) -> list[float]:
+    """What the ratio of the sizes is multiplied by when 16 updates are taken and others are true."""
+    if run.updates is not None:
+        return [1.0]
+
+    def ratio(updates: int) -> float | None:
+        size = _plain(run, total, updates)
+        return None if size is None else size * math.sqrt(_kl_share(run, updates))
+
+    usual = ratio(ASSUMED_UPDATES)
+    found = [ratio(updates) for updates in (_fewest(run), ASSUMED_UPDATES, _MOST_UPDATES)]
+    return [usual / each for each in found if usual is not None and each is not None] or [1.0]
+
+
+def _unevenness(run: Run, plain: float, updates: int) -> float:
+    """Root mean square of the size over stretches of rows, over the size of the mean share; 1 where a stretch has no events."""
+    pooled = pooled_shares(run)
+    if pooled is None or len(pooled) < 2:
+        return 1.0
+    sizes = [_plain(run, float(part.mean()), updates) for part in np.array_split(pooled, min(_STRETCHES, len(pooled) // 2))]
+    known = [size for size in sizes if size is not None]
+    return math.sqrt(sum(size**2 for size in known) / len(known)) / plain if len(known) == len(sizes) else 1.0
