@@ -112,6 +112,8 @@ def _contest(
     out: Path | None,
     output: Output,
 ) -> None:
+    from dataclasses import replace
+
     import pandas as pd
 
     from entclip.engines.facts import updates_of
@@ -120,7 +122,9 @@ def _contest(
     from entclip.report.grid import causes_grid
     from entclip.report.style import write_figure
     from entclip.runs.comparison import compare
+    from entclip.runs.foresight import foresee
     from entclip.support.files import prepare_folder, to_json, write_atomic
+    from entclip.support.foresight import announced
 
     experiment, (engine, device, dtype) = load(name, set_), machine
     chosen, unfit = _served(engine, experiment) if named is None else (named, {})
@@ -128,7 +132,10 @@ def _contest(
         prepare_folder(out, ("comparison.json", "comparison.png"))
     per_arm = updates_of(experiment) // len(experiment.arm)
     number = len(chosen) + len(rules)
-    with output.progress(experiment.name, per_arm * number, f"{number} objectives") as advance:
+    size = foresee(experiment, engine, device, dtype)
+    about = announced(replace(size, seconds=size.seconds * number / len(experiment.arm)))
+    first = ", ".join(filter(None, (f"{number} objectives, {per_arm:,} updates each", about)))
+    with output.progress(experiment.name, per_arm * number, first) as advance:
         found = compare(
             experiment, chosen, engine, controllers=rules, device=device, dtype=dtype, progress=lambda arm, done, of: advance()
         )

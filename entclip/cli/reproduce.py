@@ -103,6 +103,8 @@ def _progress(
     chosen: list[RunSpec], quick: bool, output: Output
 ) -> Iterator[tuple[Callable[[RunSpec], Progress | None], Callable[[Any], None]]]:
     """Show progress over the updates of all runs, and a line when each of them is done."""
+    from entclip.runs.foresight import foresee
+    from entclip.support.foresight import Size, announced
 
     def updates(spec: RunSpec) -> int:
         if spec.experiment is None:  # an exact computation has no updates
@@ -110,7 +112,14 @@ def _progress(
         cases = [case for _, case in spec.spec(quick).cases()]
         return sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for c in cases)
 
-    with output.progress("all runs", sum(map(updates, chosen))) as advance:
+    seconds = sum(
+        foresee(spec.spec(quick), spec.engine, dtype=spec.dtype).seconds
+        for spec in chosen
+        if spec.exact is None and spec.pretrained is None and not (quick and spec.quick_skip)
+    )
+    number = f"{len(chosen)} run{'' if len(chosen) == 1 else 's'}"
+    first = ", ".join(filter(None, (number, announced(Size({}, seconds, "")))))
+    with output.progress("reproduce", sum(map(updates, chosen)), first) as advance:
 
         def report(spec: RunSpec) -> Progress:
             return lambda arm, done, of: advance()

@@ -5,16 +5,39 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-__all__ = ["Advance", "progress"]
+__all__ = ["Advance", "followed", "progress"]
 
+T = TypeVar("T")
 Advance = Callable[[], None]
+Note = Callable[[str, float | None], None]  # what is going on, and which share of the part under way is done
+_LOG = logging.getLogger(__name__)
 _EVERY = 60.0  # seconds between plain lines
 _FIRST = 5.0  # seconds until the first estimate of a plain line, and between what is said before any part is done
 _BAR = 16  # columns
 _SILENT = 2.0  # seconds without a part, after which a bar says what is going on
+_STEP = 1.0  # seconds between two words on the blocks of one part
+
+
+def followed(blocks: Iterable[T], what: str, *, part: bool = False) -> Iterator[T]:
+    """Yield blocks of work one by one, and log once a second how many are done: `progress` shows it while a part is long.
+
+    Args:
+        what: the work that they are blocks of, in a few words.
+        part: whether it is a whole part of what `progress` counts, so that the time left can be told from its blocks.
+    """
+    listed = list(blocks)
+    told = time.monotonic()
+    for index, block in enumerate(listed):
+        now = time.monotonic()
+        if now - told >= _STEP:
+            told = now
+            share = index / len(listed) if part else None
+            _LOG.info("%s, block %s of %s", what, f"{index + 1:,}", f"{len(listed):,}", extra={"share": share})
+        yield block
 
 
 @contextmanager
@@ -58,29 +81,31 @@ def progress(title: str, total: int, *, first: str = "", quiet: bool = False) ->
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(shown(title), total=total)
+        task, done = bar.add_task(shown(title), total=total), _Done()
         moved = time.monotonic()
 
         def advance() -> None:
             nonlocal moved
             moved = time.monotonic()
-            bar.update(task, advance=1, description=shown(title))
+            done.end()
+            bar.update(task, completed=done.count, description=shown(title))
 
-        def note(text: str) -> None:
+        def note(text: str, share: float | None) -> None:
+            done.note(share)
             if time.monotonic() - moved > _SILENT:
-                bar.update(task, description=shown(text))
+                bar.update(task, completed=done.count, description=shown(text))
 
         with _listening(note):
             yield advance
 
 
 @contextmanager
-def _listening(note: Callable[[str], None]) -> Iterator[None]:
+def _listening(note: Note) -> Iterator[None]:
     """Pass on what the package logs as information."""
 
     class _Notes(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
+            note(record.getMessage(), getattr(record, "share", None))
 
     log, handler = logging.getLogger("entclip"), _Notes()
     level = log.level
@@ -93,41 +118,73 @@ def _listening(note: Callable[[str], None]) -> Iterator[None]:
         log.setLevel(level)
 
 
+class _Done:
+    """How many parts are done, with the shares of those that threads are at."""
+
+    def __init__(self) -> None:
+        self.whole, self.shares = 0, dict[int, float]()
+
+    @property
+    def count(self) -> float:
+        return self.whole + sum(self.shares.values())
+
+    def end(self) -> None:
+        self.whole += 1
+        self.shares.pop(threading.get_ident(), None)
+
+    def note(self, share: float | None) -> None:
+        if share is not None:
+            self.shares[threading.get_ident()] = share
+
+
 class _Lines:
     """The plain lines: one at once, one after a long first part, one when the time left can be told, then one a minute."""
 
     def __init__(self, title: str, total: int, first: str) -> None:
-        self.title, self.total, self.done = title, total, 0
+        self.title, self.total, self.done = title, total, _Done()
         self.start, self.due, self.lock = time.monotonic(), _FIRST, threading.Lock()
-        self.moved = self.said = self.begun = 0.0  # seconds after the start; begun: when the first part was done
+        self.moved = self.said = 0.0  # seconds after the start
+        self.base: tuple[float, float] | None = None  # when counting began, and what was done then
         _say(f"{title}: {first}" if first else title)
+
+    def _left(self, taken: float) -> float | None:
+        """Seconds that remain, once five of them tell."""
+        if self.base is None or taken - self.base[0] < _FIRST or self.done.count <= self.base[1]:
+            return None
+        return (taken - self.base[0]) * (self.total - self.done.count) / (self.done.count - self.base[1])
 
     def advance(self) -> None:
         with self.lock:
-            self.done += 1
+            self.done.end()
             self.moved = taken = time.monotonic() - self.start
-            if self.done == 1:
+            first = self.base is None
+            if self.base is None:
                 # It may have loaded a model, and threads end their first parts together: the others are measured from here.
-                self.begun, self.due = taken, max(self.due, taken)
-            if taken < self.due or self.done == self.total:
+                self.base, self.due = (taken, self.done.count), max(self.due, taken)
+            if taken < self.due or self.done.whole == self.total:
                 return
-            words, since = f"{self.title}: {self.done:,} of {self.total:,} in {_words(taken)}", taken - self.begun
-            if since >= _FIRST:
-                words += f", about {_words(since * (self.total - self.done) / (self.done - 1))} left"
-            elif self.done > 1:
-                self.due = self.begun + _FIRST
+            left = self._left(taken)
+            if left is None and not first:
+                self.due = self.base[0] + _FIRST
                 return
-            self.said, self.due = taken, taken + (_EVERY if since else _FIRST)
-            _say(words)
+            self.said, self.due = taken, taken + (_FIRST if left is None else _EVERY)
+            _say(f"{self.title}: {self.done.whole:,} of {self.total:,} in {_words(taken)}{_ahead(left)}")
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, share: float | None) -> None:
         """Say what is going on while no part gets done: after five seconds, then ever less often, down to once a minute."""
         with self.lock:
             taken = time.monotonic() - self.start
-            least = _EVERY if self.done else min(max(_FIRST, taken / 8), _EVERY)
+            self.done.note(share)
+            if share is not None and self.base is None:
+                self.base = (taken, self.done.count)
+            least = _EVERY if self.done.whole else min(max(_FIRST, taken / 8), _EVERY)
             if taken - max(self.said, self.moved) >= least:
                 self.said = taken
-                _say(f"{self.title}: {text} ({_words(taken)} so far)")
+                _say(f"{self.title}: {text} ({_words(taken)} so far{_ahead(self._left(taken))})")
+
+
+def _ahead(left: float | None) -> str:
+    return "" if left is None else f", about {_words(left)} left"
 
 
 def _say(line: str) -> None:

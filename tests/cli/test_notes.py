@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import re
 
 import pytest
 
 from entclip.support import progress as module
-from entclip.support.progress import progress
+from entclip.support.progress import followed, progress
 
 LOG = logging.getLogger("entclip.somewhere")
 
@@ -104,3 +106,34 @@ def test_a_bar_keeps_its_times_in_80_columns(
     assert " ".join(line for line in lines if line and "%" not in line) == f"headline (natural): {long}"
     assert any(line.startswith("what takes a while to say") for line in bars)
     assert all(re.search(r" left [-\d]+:[-\d]+:[-\d]+$", line) and len(line) <= 80 for line in bars), bars
+
+
+@pytest.mark.parametrize("seconds", [0.0625, 0.5, 3.0])
+def test_blocks_of_a_long_part_tell_the_time_left(clock: list[float], capsys: pytest.CaptureFixture[str], seconds: float) -> None:
+    """Parts of 200 blocks each: a line after five seconds, the time left by then, later one a minute; short parts say nothing."""
+    with progress("drift", 3, first="3 updates") as advance:
+        for _ in range(3):
+            for _ in followed(range(200), "an update", part=True):
+                clock[0] += seconds
+            advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "drift: 3 updates"
+    if seconds < 0.1:
+        assert lines[1:] == [
+            "drift: an update, block 81 of 200 (5 s so far)",
+            "drift: an update, block 161 of 200 (10 s so far, about 27 s left)",
+            "drift: 1 of 3 in 12 s, about 25 s left",
+        ]
+        return
+    assert lines[1] == f"drift: an update, block {1 + math.ceil(5 / seconds)} of 200 ({6 if seconds == 3 else 5} s so far)"
+    left = [_seconds(line.split("about ")[1]) for line in lines if "left" in line]
+    assert len(left) > 3
+    assert left == sorted(left, reverse=True)
+    told = [(_seconds(re.search(r"(?:in |\()((?:\d+ \w+ ?)+)", line).group(1)), line) for line in lines[2:]]
+    for (before, _), (after, line) in itertools.pairwise(told):
+        assert after - before <= 63
+        assert abs(_seconds(line.split("about ")[1]) - (600 * seconds - after)) <= 0.02 * 600 * seconds, line
+
+
+def _seconds(words: str) -> int:
+    return sum(int(n) * {"s": 1, "min": 60, "h": 3600}[unit] for n, unit in re.findall(r"(\d+) (s|min|h)", words))

@@ -42,6 +42,7 @@ from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
 from entclip.support.means import weighted_mean
+from entclip.support.progress import followed
 
 __all__ = ["HeadEngine"]
 
@@ -211,7 +212,8 @@ def _unit(value: Tensor) -> np.ndarray:
 
 
 def _old_probs(state: HeadState) -> Iterator[tuple[slice, Tensor]]:
-    return ((rows, block_of(state, rows).old_log_probs.exp()) for rows in blocks(state.vocab, state.width))
+    parts = followed(blocks(state.vocab, state.width), "drawing samples")
+    return ((rows, block_of(state, rows).old_log_probs.exp()) for rows in parts)
 
 
 def _settled(state: HeadState) -> HeadState:

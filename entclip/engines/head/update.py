@@ -26,6 +26,7 @@ from entclip.objectives.base import Change, Keep, Objective, View
 from entclip.objectives.drop import surviving
 from entclip.policies.softmax import importance_ratio, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
+from entclip.support.progress import followed
 
 __all__ = ["BlockSums", "block_sums", "update"]
 
@@ -61,7 +62,7 @@ def update(
         curvature = ExpectedCurvature(state, gradient, rate, moments, _mean_gains(state, gradient, keep), shared_group)
     path: PathSums | None = None
     sums: Columns = {}
-    for rows in blocks(state.vocab, state.width):
+    for rows in followed(blocks(state.vocab, state.width), "an update", part=True):
         logits, displaced = old_logits(state, rows), displacement(state, state.moved, rows)
         chosen = gradient.contexts
         of_minibatch = block_from(logits[:, chosen], displaced[:, chosen], state.old_log_z[:, chosen], state.log_z[:, chosen])
@@ -162,7 +163,7 @@ def _mean_gains(state: HeadState, gradient: Gradient, keep: Keep | None) -> Mean
     """The mean gains of a minibatch's contexts, in a pass of their own over blocks: n d V products beside T d V."""
     chosen, means = gradient.contexts, MeanGains()
     some = dataclasses.replace(state, hidden=state.hidden[chosen])
-    for rows in blocks(state.vocab, state.width):
+    for rows in followed(blocks(state.vocab, state.width), "what the clip removes"):
         logits, displaced = old_logits(some, rows), displacement(some, state.moved, rows)
         block = block_from(logits, displaced, state.old_log_z[:, chosen], state.log_z[:, chosen])
         means.add(surviving(_change(state, block, chosen)[0], keep).gains, block.log_probs.exp())

@@ -39,6 +39,7 @@ from entclip.objectives.base import Objective
 from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 
 __all__ = ["ReducedEngine", "ReducedRollout", "ReducedState"]
 
@@ -178,7 +179,8 @@ class ReducedEngine:
         grown_chunks: list[Chunk] = []
         draws: list[Draw] = []
         drawn: list[tuple[np.ndarray, np.ndarray]] = []  # points and advantages of the samples of each chunk
-        for (rows, key, mirror), chunk, sampler in zip(chunks_at, state.chunks, rollout.samplers, strict=True):
+        places_of = zip(chunks_at, state.chunks, rollout.samplers, strict=True)
+        for (rows, key, mirror), chunk, sampler in followed(places_of, "drawing samples"):
             samples = samples_of(state, rollout, minibatch, sampler, rows, key, mirror, directive.keep)
             grown, at = track(chunk, state.population, samples.actions, scaled=_scaled(experiment))
             grown_chunks.append(grown)
@@ -198,7 +200,8 @@ class ReducedEngine:
         expected = minibatch.fresh and spec.optimizer == "sgd" and state.objective.source != "batch"
         chunks: list[Chunk] = []
         columns: dict[str, np.ndarray] = {}
-        for index, ((rows, key, _), grown, draw) in enumerate(zip(chunks_at, grown_chunks, draws, strict=True)):
+        parts = enumerate(zip(chunks_at, grown_chunks, draws, strict=True))
+        for index, ((rows, key, _), grown, draw) in followed(parts, "an update", part=True):
             seen = sight.of(rows).beside(state.objective, grown, state.population)
             if "survival" in state.objective.needs:
                 left = survivors(state, minibatch, grown, seen, key, *drawn[index])

@@ -15,6 +15,7 @@ from entclip.engines.reduced.sight import statistics_of
 from entclip.engines.reduced.state import ReducedRollout, ReducedState, places, sight_of
 from entclip.engines.reduced.update import Draw, policies_of
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 
 __all__ = ["matched_rate", "rare_variances", "statistics"]
 
@@ -28,7 +29,7 @@ def statistics(state: ReducedState, chunks: Sequence[Chunk], draws: Sequence[Dra
 def rare_variances(state: ReducedState, rollout: ReducedRollout) -> np.ndarray:
     """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
     spec, parts, sight = state.experiment.update, [], sight_of(state, rollout)
-    for (rows, _, _), chunk in zip(places(state), state.chunks, strict=True):
+    for (rows, _, _), chunk in followed(zip(places(state), state.chunks, strict=True), "how rare samples scatter"):
         moments = take_moments(rollout.moments, rows)
         seen = sight.of(rows).beside(state.objective, chunk, state.population)
         value = rare_variance(

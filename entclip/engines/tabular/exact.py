@@ -32,6 +32,7 @@ from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 from entclip.support.random import chunk_size
 
 __all__ = ["ExactEngine"]
@@ -92,7 +93,8 @@ class ExactEngine(TabularBooks):
             branched = before_update(branched, made)
         new = np.empty_like(branched.log_probs)
         columns: dict[str, np.ndarray] = {}
-        for block in _blocks(len(new), size, rollout.old_sequence_probs.shape[1], new[0].size):
+        blocks = _blocks(len(new), size, rollout.old_sequence_probs.shape[1], new[0].size)
+        for block in followed(blocks, "an update", part=True):
             part = _take(branched, np.arange(len(new))[block], branched.weight[block], size)
             begun = dataclasses.replace(rollout, moments=take_moments(rollout.moments, part.origin))
             new[block], found = update_block(part, begun, minibatch, drawn(block), slice(None), directive)

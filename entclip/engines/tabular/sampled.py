@@ -33,6 +33,7 @@ from entclip.ledger.entry import Entry
 from entclip.objectives.base import Keep, Objective
 from entclip.objectives.drop import both_survived
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 from entclip.support.random import chunk_size, stream
 
 __all__ = ["SampledEngine"]
@@ -76,7 +77,7 @@ class SampledEngine(TabularBooks):
                 'contexts, replicas or samples, or update.minibatch = "groups", which stores none.'
             )
         actions, values = np.empty(shape, dtype=np.int64), np.empty(shape)
-        for rows, key, mirror in self._chunks(state, probs.shape[-1]):
+        for rows, key, mirror in followed(self._chunks(state, probs.shape[-1]), "the samples of a rollout"):
             rngs = tuple(stream(state.experiment.seed, p, state.rollout, key) for p in ("actions", "rewards", "order"))
             actions[rows], values[rows] = shuffled_slots(state.experiment, probs[rows], rngs, mirror=mirror)  # type: ignore[arg-type]
         return actions, values
@@ -129,7 +130,7 @@ class SampledEngine(TabularBooks):
         if directive.step_variance is not None:
             rate = matched_rate(state, rollout, directive.step_variance, (rows for rows, _, _ in chunks))
             directive = dataclasses.replace(directive, learning_rate=rate)
-        for rows, key, mirror in chunks:
+        for rows, key, mirror in followed(chunks, "an update", part=True):
             keep = both_survived(survival_of(state, rows), directive.keep)
             sums = self._sums(state, rollout, minibatch, rows, key, mirror, keep)
             new[rows], part = update_block(state, rollout, minibatch, sums, rows, directive)

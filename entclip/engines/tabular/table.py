@@ -33,6 +33,7 @@ from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.levels import LevelLaw, level_law
 from entclip.rewards.reward import expected_reward
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 
 __all__ = [
     "TabularBooks",
@@ -205,7 +206,7 @@ def update_block(
 def rare_variance(state: TabularState, rollout: TabularRollout, chunks: Iterable[slice]) -> np.ndarray:
     """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
     spec, out = state.experiment.update, np.empty(len(state.log_probs))
-    for rows in chunks:
+    for rows in followed(chunks, "how rare samples scatter"):
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
         weighing = _weighing(state, rows)
         fourth = weighing.fourth_moment(with_prefix_axis(take_moments(rollout.moments, rows)))

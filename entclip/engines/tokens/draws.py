@@ -21,6 +21,7 @@ from entclip.objectives.base import Keep
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 from entclip.support.random import stream
 
 __all__ = ["Draws", "inverse_transform"]
@@ -33,7 +34,7 @@ _AHEAD_BYTES = 64 * 2**20
 def inverse_transform(logits: Tensor, log_z: Tensor, uniforms: np.ndarray) -> Tensor:
     """Return actions (U, N) that uniforms (U, N) in [0, 1) pick from the policies of logits (U, V)."""
     out = torch.empty(uniforms.shape, dtype=torch.int64, device=logits.device)
-    for rows in row_blocks(logits):
+    for rows in followed(row_blocks(logits), "drawing samples"):
         share = (torch.exp(logits[rows].double() - log_z[rows, None]) * 2.0**62).to(torch.int64)
         total = torch.cumsum(share, dim=1)
         point = torch.as_tensor(uniforms[rows], device=logits.device) * total[:, -1:]

@@ -43,6 +43,7 @@ from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.errors import SpecError
 from entclip.support.extras import install
+from entclip.support.progress import followed
 
 __all__ = ["TokensEngine"]
 
@@ -202,7 +203,7 @@ class TokensEngine:
         scheme, logits = scheme_of(state), state.logits
         log_z = torch.empty_like(state.norm.log_z)
         whole: dict[str, Tensor] = {}
-        for rows in row_blocks(logits):
+        for rows in followed(row_blocks(logits), "an update", part=True):
             log_probs, old = log_probs_of(state, rows)
             sums = _dense_sums(actions[rows], advantages[rows], log_probs)
             moments = take_moments(rollout.moments, rows) if minibatch.fresh else None

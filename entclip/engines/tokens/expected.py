@@ -20,6 +20,7 @@ from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments, Moment, PairMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
+from entclip.support.progress import followed
 
 __all__ = ["matched_rate", "moments_of", "rare_variance"]
 
@@ -57,7 +58,7 @@ def moments_of(state: TokensState) -> AdvantageMoments:
 def rare_variance(state: TokensState, rollout: TokensRollout) -> Tensor:
     """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
     spec, out = state.experiment.update, torch.empty_like(state.norm.log_z)
-    for rows in row_blocks(state.logits):
+    for rows in followed(row_blocks(state.logits), "how rare samples scatter"):
         log_probs, old = log_probs_of(state, rows)
         change = state.objective.change(View.of(log_probs, old, state.objective.needs))
         moments = take_moments(rollout.moments, rows)

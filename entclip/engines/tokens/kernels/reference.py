@@ -17,6 +17,7 @@ from entclip.engines.tokens.facts import BLOCK_ELEMENTS
 from entclip.engines.tokens.kernels.passes import Comparison, Norm, Slots, Tensor
 from entclip.objectives.base import Change, View
 from entclip.policies.softmax import importance_ratio
+from entclip.support.progress import followed
 
 __all__ = ["adam_step", "adam_terms", "euclidean_step", "look", "measure", "row_blocks", "sparse_step"]
 
@@ -54,7 +55,7 @@ def _tiles(table: Tensor) -> Iterator[Tile]:
 def _add_up(table: Tensor, one: Callable[[Tile], Terms]) -> Terms:
     """Sums (T,) of a table from those of its tiles; the largest and the smallest where a name asks for it."""
     out: Terms = {}
-    for tile in _tiles(table):
+    for tile in followed(_tiles(table), "sums over actions"):
         for name, value in one(tile).items():
             if tile.columns.start == 0:
                 if name not in out:
