@@ -17,6 +17,10 @@ install = $(BIN)/python $(PIP) -c $(LOCK) hatchling editables && \
 PYTEST_WORKERS ?= $(shell test "$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1)
 # Neighbours stay on one worker, which makes what their modules share once.
 SHARED := -n $(PYTEST_WORKERS) --dist worksteal
+# Packages are installed without compiling them; what is imported is compiled once for the hundreds of processes that tests start, in
+# a folder of its own and whatever the machine says about it.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help

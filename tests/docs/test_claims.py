@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import runpy
@@ -72,14 +73,18 @@ def function_problems(claim: str, value: str) -> list[str]:
 FORMULAS = ("drift", "engines", "objectives", "rewards")  # where each module that names a claim is listed; others may be
 
 
+@functools.cache
+def docstrings() -> dict[str, str]:
+    """The docstring of each module of entclip, packages apart."""
+    paths = [path for path in sorted((ROOT / "entclip").rglob("*.py")) if path.name != "__init__.py"]
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.get_docstring(ast.parse(path.read_text())) or ""
+        for path in paths
+    }
+
+
 def modules_naming(claim: str) -> list[str]:
-    """The modules of entclip whose docstring names the claim, packages apart."""
-    found = []
-    for path in sorted((ROOT / "entclip").rglob("*.py")):
-        text = ast.get_docstring(ast.parse(path.read_text())) or ""
-        if path.name != "__init__.py" and names(text, claim):
-            found.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    return found
+    return [name for name, text in docstrings().items() if names(text, claim)]
 
 
 def also_problems(claim: str, value: list[str], function: str) -> list[str]:
