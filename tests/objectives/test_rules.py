@@ -102,6 +102,7 @@ def test_gapo_against_every_outcome_of_groups_of_three(geometry: str) -> None:
 
 SOURCES = {
     "steer": objective("steer", lambda_min=0.5, low=0.1, high=0.15),
+    "steer_linear": objective("steer", mode="linear", lambda_min=0.5, lambda_max=1.4, low=0.1, high=0.15),
     "clip_cov": objective("clip_cov", ratio=0.2, lower=0.02, upper=0.6, low=0.2, high=0.3),
     "kl_cov": objective("kl_cov", ratio=0.3, coefficient=0.1),
     "clip_v": objective("clip_v", mu=0.1, max_fraction=0.1, low=0.1, high=0.15),
@@ -174,17 +175,23 @@ def test_the_same_batch_on_samples_is_that_of_every_outcome(name: str) -> None:
         assert abs(drawn[part] - exact[part]) <= SIGMAS * drawn[f"{part}_se"] + 1e-13, part
 
 
-def test_steer_weighs_the_largest_least() -> None:
-    """lambda is lambda_min for the largest |Omega| of the samples and nearly 1 for the smallest, whatever the scale of A."""
-    member = objective("steer", lambda_min=0.5, low=1, high=float("inf"))
+@pytest.mark.parametrize("mode", ["exponential", "linear"])
+def test_steer_weighs_the_largest_least(mode: Any) -> None:
+    """By hand: lambda_min for the largest |Omega| of the samples, whatever the scale of A; one number where all are the same."""
+    member = objective("steer", mode=mode, lambda_min=0.5, lambda_max=1.5, low=1, high=float("inf"))
     old = np.array([[[0.6, 0.3, 0.1]]])
+    size = np.abs((1 - old) * (np.log(old) - np.sum(old * np.log(old))))[0, 0]
+    place = size / size.max() if mode == "exponential" else (size - size.min()) / np.ptp(size)
+    expected = 0.5**place if mode == "exponential" else 1.5 - place
     for scale in (1.0, 10.0):
         view = View.of(np.log(old), np.log(old), {"entropy"})
         view = replace(view, advantage=scale * np.array([1.0, -1.0]).reshape(2, 1, 1, 1))
         numbers = member.statistics(view, np.broadcast_to(old / 2, (2, 1, 1, 3)))
         change = member.change(replace(view, statistics=numbers))
-        assert np.min(change.gains.plus) == pytest.approx(0.5)
-        assert np.all((change.gains.plus >= 0.5) & (change.gains.plus <= 1))
+        np.testing.assert_allclose(change.gains.plus[0, 0, 0], expected, rtol=1e-12)
+        np.testing.assert_allclose(change.gains.minus[0, 0, 0], expected, rtol=1e-12)
+    same = member.change(replace(view, statistics=numbers | dict.fromkeys(("largest", "smallest"), np.float64(10 * size[1]))))
+    assert same.gains.plus[0, 0, 0, 1] == pytest.approx(0.5 if mode == "exponential" else 1.5)
 
 
 def test_cde_gives_wrong_answers_of_reward_0_nothing() -> None:
