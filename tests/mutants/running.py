@@ -124,8 +124,9 @@ def in_turn(jobs: int, works: Iterator[tuple[str, Callable[[], int]]], done: Cal
 
 def import_heavy() -> None:
     """Import once what every forked process would import for itself (but for hypothesis: pytest must import that)."""
-    for heavy in ("pytest", "numpy", "scipy.stats", "scipy.integrate", "pydantic.dataclasses", "torch", "array_api_compat.torch"):
+    for heavy in ("pytest", "numpy", "scipy.stats", "scipy.integrate", "pandas", "pyarrow", "pydantic.dataclasses", "torch"):
         importlib.import_module(heavy)
+    importlib.import_module("array_api_compat.torch")
 
 
 def session(tests: Sequence[str], loop: Callable[[Any], None]) -> int:
@@ -258,6 +259,7 @@ def run_imported(mutants: list[Mutant], plan: Plan, done: Callable[[str, str], N
     assert not any(name.partition(".")[0] == "entclip" for name in sys.modules), "a child must import its own entclip"
 
     killers = Killers()
+    gc.freeze()
 
     def works() -> Iterator[tuple[str, Callable[[], int]]]:
         for mutant in mutants:
