@@ -67,6 +67,35 @@ def test_curvature_and_step_variance_of_many_contexts(geometry: str) -> None:
 
 
 @geometries
+def test_trace_of_one_sample_from_its_definition(geometry: str) -> None:
+    """The mean over actions of the form of the step c e_a/pi_a, or c (e_a - pi), with T1's Hessian, (c/r)^2 given."""
+    log_p, log_old = (x[0] for x in contexts())
+    p, old, square = np.exp(log_p), np.exp(log_old), np.array([0.3, 1.7, 0.9])
+    x = log_p - p @ log_p
+    hessian = -np.diag(p * (x + 1)) + np.outer(p, p) * (x[:, None] + x[None, :] + 1)
+    want = 0.0
+    for a, unit in enumerate(np.eye(3)):
+        step = unit / p[a] if geometry == "natural" else unit - p
+        want += old[a] * (p[a] / old[a]) ** 2 * square[a] * float(step @ hessian @ step)
+    assert_identity(noise_trace(log_p, p / old, square, geometry=geometry), want, 20.0)
+
+
+def test_chances_of_levels_may_differ_from_unit_to_unit() -> None:
+    """Two rewards of three actions, tables of chances stacked: each unit's curvature is that under its own table."""
+    log_p, log_old = (x[:2] for x in contexts())
+    ratio, old = np.exp(log_p - log_old), np.exp(log_old)
+    rng = np.random.default_rng(8)
+    share = rng.dirichlet(np.ones(2), (2, 3))
+    tables, pair = rng.random((8, 2)), PairMoments(*rng.random((10, 2, 2)))
+    of = {"learning_rate": 0.3, "geometry": "natural", "batch": 4, "shared_group": 0.5}
+    both = expected_curvature(log_p, ratio, changed(Clip(), ratio, old), AdvantageMoments(share, *tables, pair=pair), **of)
+    for k in range(2):
+        alone = AdvantageMoments(share[k], *tables, pair=pair)
+        want = expected_curvature(log_p[k], ratio[k], changed(Clip(), ratio[k], old[k]), alone, **of)
+        assert_identity(both[k], want, 20.0)
+
+
+@geometries
 def test_step_variance_of_one_sample_from_its_definition(geometry: str) -> None:
     """B = 1: sum over actions and signs of chance times Var_pi of that one step."""
     log_p, log_old = (x[0] for x in contexts())

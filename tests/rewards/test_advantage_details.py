@@ -158,11 +158,17 @@ def test_no_other_member_has_the_sum_zero() -> None:
     assert one.tolist() == [[1.0]] * 4
 
 
+def test_an_advantage_from_its_fields() -> None:
+    group = GroupRelative()
+    assert (group.size, group.scale, group.ddof, group.eps, group.kind) == (8, "none", 1, 0.0, "group")
+    assert GroupRelative(4096).size == 4096, "the largest group that is allowed"
+    for wrong, message in (({"size": 4097}, "at most 4096, got 4097"), ({"siez": 4}, "siez")):
+        with pytest.raises(ValueError, match=message):
+            GroupRelative(**wrong)  # type: ignore[arg-type]
+
+
 def test_the_limit_of_distinct_sums_is_the_last_number_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three other rewards of {0, 1} have the sums 0, 1, 2, 3."""
-    assert GroupRelative(4096).size == 4096, "the largest group that is allowed"
-    with pytest.raises(ValueError, match="siez"):
-        GroupRelative(siez=4)  # type: ignore[call-arg]
     assert entclip.rewards.advantage._MAX_GROUP_SUMS == 200_000, "the number that docs/decisions.md promises"
     monkeypatch.setattr(entclip.rewards.advantage, "_MAX_GROUP_SUMS", 4)
     GroupRelative(4).moments(Bernoulli(0.5), np.full(2, 0.5))
