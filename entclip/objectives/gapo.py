@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
@@ -37,9 +38,9 @@ class Gapo(Objective):
 
     def __post_init__(self) -> None:
         check_widths(self.low, self.high)
-        if not self.high >= self.low:
+        if not self.low <= self.high < math.inf:
             raise ValueError(
-                f"gapo.high must be at least gapo.low = {self.low}, got {self.high}: it is the width of hard groups."
+                f"gapo.high must be at least gapo.low = {self.low} and finite, got {self.high}: it is the width of hard groups."
             )
         if not self.group >= 2:
             raise ValueError(f"gapo.group must be at least 2, got {self.group}: it is the number of answers of a group.")

@@ -5,8 +5,8 @@ constant of the files that [tool.mutants] in pyproject.toml names; the tests tha
 fastest first. Those that would begin after three seconds do not run: what they alone would see counts as a survivor
 (`--survivors --seconds 60` asks them, too).
 
-Not counted, killed or not: the text of error messages (what is inside the parentheses of `raise X(...)`). Never mutated:
-annotations, type aliases, docstrings, decorators and `__all__`.
+Not counted, killed or not: the text of error messages (what is inside the parentheses of `raise X(...)`, and the words that
+`check_not_negative` and its like put into theirs). Never mutated: annotations, type aliases, docstrings, decorators, `__all__`.
 
 A survivor must be listed in equivalent.toml with the reason why no test can or should see it. The command fails if one is not, or
 if a group of files kills fewer than 95 % of its mutants, explained survivors counted as survivors. An interrupted run goes on

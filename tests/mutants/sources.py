@@ -18,8 +18,9 @@ from mutmut.mutation.mutators import mutation_operators
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names for types: what they stand for is checked by mypy and by the tests of experiment files, not by arithmetic.
-_ALIASES = {"__all__", "Array", "Geometry", "Advantage"}
+_ALIASES = {"__all__", "Array", "Geometry", "Advantage", "Form"}
 _NEVER_CALLED = {"len", "isinstance"}  # as in mutmut: their mutants do nothing but raise
+_REFUSALS = {"check_not_negative", "check_steepness"}  # what they are given without a name is the text of their error
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def mutants_of(file: str) -> Iterator[Mutant]:
                     lines = _changed_lines(source, whole)
                     name = hashlib.sha256(f"{file} {where} {lines}".encode()).hexdigest()[:16]
                     seen[name] += 1
-                    yield Mutant(file, where, *lines, f"{name}-{seen[name]}", in_body, message, whole)
+                    text = message or (_refusal(node) and _named(node) == _named(changed))
+                    yield Mutant(file, where, *lines, f"{name}-{seen[name]}", in_body, text, whole)
 
 
 class _Splicer:
@@ -139,14 +141,27 @@ def _alias(statement: cst.Assign | cst.AnnAssign) -> bool:
 
 
 def _nodes(root: cst.CSTNode, message: bool) -> Iterator[tuple[cst.CSTNode, bool]]:
-    """Yield what is below a node, and whether it is the text of an error: what is inside the parentheses of raise X(...)."""
+    """Yield what is below a node, and whether it is the text of an error: what is inside the parentheses of raise X(...), or
+    given without a name to a function that does nothing but refuse."""
     if isinstance(root, (cst.Annotation, cst.Decorator)):
         return
     if isinstance(root, cst.Call) and isinstance(root.func, cst.Name) and root.func.value in _NEVER_CALLED:
         return
     yield root, message
     for child in root.children:
-        yield from _nodes(child, message or (isinstance(root, cst.Raise) and child is root.exc and isinstance(child, cst.Call)))
+        raised = isinstance(root, cst.Raise) and child is root.exc and isinstance(child, cst.Call)
+        told = _refusal(root) and isinstance(child, cst.Arg) and child.keyword is None
+        yield from _nodes(child, message or raised or told)
+
+
+def _refusal(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in _REFUSALS
+
+
+def _named(call: cst.CSTNode) -> list[tuple[str, str]]:
+    """Return the arguments of a call that have names, each with its value as text."""
+    code = cst.Module([]).code_for_node
+    return [(arg.keyword.value, code(arg.value)) for arg in getattr(call, "args", ()) if arg.keyword is not None]
 
 
 def _changes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
