@@ -63,9 +63,10 @@ def _make(
     catalogue: Catalogue, chosen: list[RunSpec], names: list[str], out: Path, quick: bool, reuse: list[Path], output: Output
 ) -> dict[str, Any]:
     from entclip.findings.figures import draw
+    from entclip.findings.kept import write_data
     from entclip.findings.manifest import manifest_of, refuse_run_folder, versions
     from entclip.findings.page import render
-    from entclip.findings.runs import made_before, make, reusable, write_data
+    from entclip.findings.runs import made_before, make, reusable
     from entclip.findings.tables import contrasts_csv
     from entclip.support.files import prepare_folder, to_json, write_atomic
     from entclip.support.lock import folder_lock

@@ -6,17 +6,18 @@ with a name, that experiment alone is run and the others keep their numbers.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field, FiniteFloat, RootModel, model_validator
 
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.load import load
 from entclip.runs.runner import run
+from entclip.support.schema import Part, read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +57,34 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "language model": {},
 }
+
+
+class _Rule(Part):
+    """What is kept of a rule in one experiment."""
+
+    target: Annotated[FiniteFloat, Field(gt=0)]
+    entropy: Annotated[list[FiniteFloat], Field(min_length=1)]
+    can_hold: list[FiniteFloat] = Field(default=[])
+    policy_reward: list[FiniteFloat] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _of_the_same_rollouts(self) -> _Rule:
+        if any(len(getattr(self, name)) != len(self.entropy) for name in self.model_fields_set - {"target"}):
+            raise ValueError("it has not one value for each rollout.")
+        return self
+
+
+class _Kept(RootModel[dict[str, dict[str, _Rule]]]):
+    """The whole file, by experiment and rule."""
+
+    model_config = Part.model_config
+
+    @model_validator(mode="after")
+    def _beside_fixed(self) -> _Kept:
+        for case, rules in self.root.items():
+            if "fixed" not in rules or "predictive" not in rules or not rules["predictive"].can_hold:
+                raise ValueError(f"{case!r} has not both the rules fixed and predictive, the latter with can_hold.")
+        return self
 
 
 def experiment_of(case: str) -> Experiment:
@@ -147,7 +176,8 @@ def _main(names: Sequence[str]) -> None:
     from entclip.report.style import write_figure
     from entclip.support.files import to_json, write_atomic
 
-    known: dict[str, Any] = json.loads(FILE.read_text("utf-8")) if FILE.is_file() and names else {}
+    fix = "Delete it and run all experiments again."
+    known = read_json(FILE, _Kept, "data of docs/controllers.md", fix) if FILE.is_file() and names else {}
     made = {case: measured(case) for case in (names or CASES)}
     every = known | made
     data: dict[str, dict[str, Any]] = {case: every[case] for case in CASES if case in every}

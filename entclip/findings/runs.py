@@ -1,12 +1,11 @@
 """Making the runs of the catalogue: kept if finished, resumed if interrupted, taken from elsewhere if asked, else run.
 
 A run's folder is named by its digest, so quick and full runs live side by side and neither overwrites the other. What the
-findings need of a run is kept in data/findings/NAME.json: a small file that the page is made from.
+findings need of a run is kept in a small file that the page is made from (kept.py).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,6 +21,7 @@ from entclip.findings.data import Catalogue, RunSpec
 from entclip.findings.exact import EXACT
 from entclip.findings.family.experiments import AGAINST
 from entclip.findings.family.paired import paired_arms
+from entclip.findings.kept import read_data, read_made
 from entclip.findings.pretrained.arms import arms_of
 from entclip.findings.pretrained.decide import decide
 from entclip.findings.pretrained.kin import HEADLINE
@@ -31,9 +31,9 @@ from entclip.ledger.manifest import MANIFEST
 from entclip.ledger.summary import parse_summary
 from entclip.runs.runner import Progress, run
 from entclip.support.errors import DamagedFileError, SpecError
-from entclip.support.files import open_file, prepare_folder, to_json, write_atomic
+from entclip.support.files import open_file, to_json, write_atomic
 
-__all__ = ["Item", "command_of", "data_of_pairs", "made_before", "make", "read_data", "reusable", "write_data"]
+__all__ = ["Item", "command_of", "data_of_pairs", "made_before", "make", "reusable"]
 
 _VALUES = ("unclipped", "clip_low", "clip_high", "curvature", "measured", "measured_cv")
 _KEPT = (
@@ -114,28 +114,6 @@ def _data_of(spec: RunSpec, quick: bool, arms: dict[str, Any], **about: Any) -> 
     head = {"run": spec.name, "mode": "quick" if quick else "full", "command": command_of(spec, quick)}
     data: dict[str, Any] = _rounded({**head, **about, "arms": arms})
     return data
-
-
-def write_data(data: dict[str, Any], out: Path) -> Path:
-    """Write data/findings/NAME.json, one arm a line; NaN is refused."""
-    lines = [f" {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in data.items() if k != "arms"]
-    arms = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in data["arms"].items())
-    path = out / "data" / "findings" / f"{data['run']}.json"
-    prepare_folder(path.parent)
-    write_atomic(path, ("{\n" + ",\n".join([*lines, ' "arms": {\n' + arms + "\n }"]) + "\n}\n").encode())
-    return path
-
-
-def read_data(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the kept data of a folder (docs or an output folder) by run."""
-    found = {}
-    for path in sorted((folder / "data" / "findings").glob("*.json")):
-        try:
-            value = json.loads(path.read_text("utf-8"))
-            found[str(value["run"])] = value
-        except (OSError, ValueError, KeyError) as error:
-            raise DamagedFileError(f"{path} is not data of a finding ({error}): delete it and make it again.") from None
-    return found
 
 
 def made_before(catalogue: Catalogue, quick: bool, out: Path, besides: Collection[str]) -> list[Item]:
@@ -226,7 +204,7 @@ def make(
     about = {"experiment": experiment.name, "engine": spec.engine, "dtype": spec.dtype, "digest": experiment.digest}
     record = folder / "item.json"
     if (folder / MANIFEST).is_file() and record.is_file():
-        return _item(spec, quick, "kept", read_summary(folder), about | _record(record), folder, out)
+        return _item(spec, quick, "kept", read_summary(folder), about | read_made(record), folder, out)
     if elsewhere and (experiment.digest, spec.engine) in elsewhere:
         file, summary = elsewhere[experiment.digest, spec.engine]
         return _item(spec, quick, "reused", summary, about | {"source": file.as_posix()}, None, out)
@@ -260,15 +238,6 @@ def data_of_pairs(spec: RunSpec, decided: dict[str, Any], quick: bool = False) -
     """Return what findings need of the pretrained model, from what `decide` says of its pairs."""
     about = {"experiment": decided["experiment"], "engine": "llm", "dtype": "float32", "digest": decided["digest"]}
     return _data_of(spec, quick, arms_of(decided), **about)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """How a kept run was made: its time and versions."""
-    try:
-        made: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return {"wall_s": made["wall_s"], "versions": made["versions"]}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DamagedFileError(f"{path} does not hold what it should ({error}): remove it to make that run again.") from None
 
 
 def _item(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
+from entclip.support.errors import DamagedFileError
+from entclip.support.files import open_file
 from entclip.support.rewording import reworded, shown
 
-__all__ = ["Count", "Part", "checked_json"]
+__all__ = ["Count", "Part", "checked_json", "read_json"]
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # a whole number that other readers of JSON take as it is
 
@@ -34,6 +37,22 @@ def checked_json(data: bytes, model: type[BaseModel]) -> dict[str, Any]:
     except ValidationError as error:
         raise ValueError(reworded(error, _json_schema(model), value).split("\n")[0]) from None
     return value
+
+
+def read_json(path: Path, model: type[BaseModel], words: str, fix: str) -> dict[str, Any]:
+    """Return the value of a JSON file that fits the model.
+
+    Args:
+        words: what the file is to be, after "is not".
+        fix: a sentence that says what to do with one that is something else.
+    Raises: DamagedFileError for a file that does not fit, StorageError for one that cannot be read.
+    """
+    with open_file(path, fix) as (file, _):
+        content = file.read()
+    try:
+        return checked_json(content, model)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is not {words}: {str(error).rstrip('.')}. {fix}") from None
 
 
 @cache

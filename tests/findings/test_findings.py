@@ -15,8 +15,9 @@ from entclip.findings import runs as making
 from entclip.findings.data import Catalogue, Contrast, RunSpec, load_catalogue
 from entclip.findings.family.experiments import AGAINST
 from entclip.findings.figures import draw
+from entclip.findings.kept import read_data, write_data
 from entclip.findings.page import render
-from entclip.findings.runs import make, read_data, reusable, write_data
+from entclip.findings.runs import make, reusable
 from entclip.findings.tables import contrasts_csv, tally
 from entclip.findings.verdicts import Judged, expand, finding_verdict, judge_contrast
 from entclip.support.errors import SpecError

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from entclip.findings.data import load_catalogue
+from entclip.findings.kept import read_data
 from entclip.findings.page import render
-from entclip.findings.runs import read_data
 
 CATALOGUE = load_catalogue()
 RESULTS = read_data(Path(__file__).resolve().parents[2] / "docs")

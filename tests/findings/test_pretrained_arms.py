@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from entclip.findings.data import Contrast, load_catalogue
+from entclip.findings.kept import read_data
 from entclip.findings.pretrained.arms import arms_of
 from entclip.findings.pretrained.decide import pooled
 from entclip.findings.pretrained.kin import HEADLINE, MORE
-from entclip.findings.runs import make, read_data
+from entclip.findings.runs import make
 from entclip.findings.verdicts import judge_contrast
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -18,6 +18,7 @@ from typing import Any
 
 from entclip.findings.data import load_catalogue
 from entclip.findings.figures import draw
+from entclip.findings.kept import read_data, write_data
 from entclip.findings.page import render as render_findings
 from entclip.findings.pretrained.decide import decide, pooled
 from entclip.findings.pretrained.figure import figure
@@ -25,7 +26,7 @@ from entclip.findings.pretrained.kin import HEADLINE, MORE, experiment_named, na
 from entclip.findings.pretrained.page import beside, render
 from entclip.findings.pretrained.records import pairs_of, read
 from entclip.findings.pretrained.schema import read_beside, read_published
-from entclip.findings.runs import data_of_pairs, read_data, write_data
+from entclip.findings.runs import data_of_pairs
 from entclip.findings.tables import contrasts_csv
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import prepare_folder, to_json, write_atomic

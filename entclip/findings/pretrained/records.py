@@ -11,9 +11,9 @@ from pydantic import Field, FiniteFloat, create_model, model_validator
 from entclip.experiments.experiment import Experiment
 from entclip.findings.pretrained.kin import accounted
 from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
-from entclip.support.errors import DamagedFileError, SpecError
-from entclip.support.files import open_file, to_json, write_atomic
-from entclip.support.schema import Count, Part, checked_json
+from entclip.support.errors import SpecError
+from entclip.support.files import to_json, write_atomic
+from entclip.support.schema import Count, Part, read_json
 
 __all__ = ["Key", "Machine", "Record", "Run", "missing", "pairs_of", "read", "refuse_others", "runs_of", "signs_of", "write"]
 
@@ -157,13 +157,7 @@ def read(out: Path, experiment: Experiment) -> dict[Key, Record]:
     found, model = {}, _AccountedRecord if accounted(experiment.name) else _Record
     digest = experiment.digest
     for path in sorted(out.glob("pair-*.json")):
-        with open_file(path, "Delete it to measure it again.") as (file, _):
-            content = file.read()
-        try:
-            record = {"rollout": 0} | checked_json(content, model)
-        except ValueError as error:
-            cause = str(error).rstrip(".")
-            raise DamagedFileError(f"{path} is no record of this measurement: {cause}. Delete it to measure it again.") from None
+        record = {"rollout": 0} | read_json(path, model, "a record of this measurement", "Delete it to measure it again.")
         if record["digest"] != digest:
             raise SpecError(
                 f"{path} is of the experiment {record['digest']}, not of {digest} ({experiment.name}): choose another folder "

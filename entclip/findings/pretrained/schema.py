@@ -11,9 +11,7 @@ from pydantic import BaseModel, Field, FiniteFloat, create_model, model_validato
 
 from entclip.findings.pretrained.kin import accounted, experiment_named, names
 from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
-from entclip.support.errors import DamagedFileError
-from entclip.support.files import open_file
-from entclip.support.schema import Count, Part, checked_json
+from entclip.support.schema import Count, Part, read_json
 
 __all__ = ["read_beside", "read_published"]
 
@@ -203,7 +201,7 @@ def read_published(path: Path) -> dict[str, Any]:
     Raises: DamagedFileError for a file that is no such data, or not of these experiments; StorageError if it cannot be read.
     """
     fix = "Restore it, or delete it and make it again with --records."
-    return _checked(path, _published(), "data of docs/pretrained.md", fix)
+    return read_json(path, _published(), "data of docs/pretrained.md", fix)
 
 
 def read_beside(path: Path) -> dict[str, Any]:
@@ -211,13 +209,4 @@ def read_beside(path: Path) -> dict[str, Any]:
 
     Raises: DamagedFileError for a file that it did not write so; StorageError if it cannot be read.
     """
-    return _checked(path, _Beside, "what the simulators had", "Delete it and run entclip.findings.pretrained.beside again.")
-
-
-def _checked(path: Path, model: type[BaseModel], words: str, fix: str) -> dict[str, Any]:
-    with open_file(path, fix) as (file, _):
-        content = file.read()
-    try:
-        return checked_json(content, model)
-    except ValueError as error:
-        raise DamagedFileError(f"{path} is not {words}: {str(error).rstrip('.')}. {fix}") from None
+    return read_json(path, _Beside, "what the simulators had", "Delete it and run entclip.findings.pretrained.beside again.")

@@ -30,8 +30,9 @@ def figure(data: dict[str, Any], out: Path) -> None:
         law = data[name]["arms"]["none"]["noise_law"]
         kept = [k for k, c in enumerate(law["count"]) if c >= 100]
         axes[0].loglog(middle[kept], [law["rms"][k] for k in kept], "-", marker=look.marker, color=look.colour, ms=4, label=name)
-        own = law["own"] if "own" in law else law["parts"]["own"]
-        axes[0].loglog(middle[kept], [own[k] for k in kept], "--", lw=1, marker=look.marker, ms=3, mfc="white", color=look.colour)
+        axes[0].loglog(
+            middle[kept], [law["own"][k] for k in kept], "--", lw=1, marker=look.marker, ms=3, mfc="white", color=look.colour
+        )
     axes[0].set(xlabel="pi_old", ylabel="rms of log r")
     dress(axes[0], "Noise law without clipping (dashed: the logit's own move)")
     width = 0.8 / len(settings)

@@ -27,6 +27,7 @@ from entclip.engines.head.products import blocks
 from entclip.engines.head.state import HeadState, block_of
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.load import load
+from entclip.findings.shared_parameters.schema import MASSES, read_study
 from entclip.ledger.arm import ArmLedger
 from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
 from entclip.ledger.entry import Entry
@@ -93,17 +94,14 @@ def measure(experiment: Experiment, dtype: str, arms: list[str] | None = None) -
         kept |= {k: summary[k] for k in ("gap_high", "entropy_start", "entropy_end")}
         kept |= {"log_ratio_rms_last": books.rows[-1]["log_ratio_rms"], "noise_law": noise_law(state)}
         kept["per_replica"] = {n: books.totals[n].tolist() for n in (*SUMMED, *OPTIONAL_CAUSES) if n in books.totals}
-        kept["per_replica"] |= dict(zip(_MASSES, mass.tolist(), strict=True))
+        kept["per_replica"] |= dict(zip(MASSES, mass.tolist(), strict=True))
         kept["per_replica"] |= {n: v.tolist() for n, v in books.totals.items() if n.startswith("expected_")}
         yield arm.name, kept
 
 
-_MASSES = tuple(f"{kind}_{side}" for kind in ("pi", "mass", "surprise", "clip_count") for side in ("low", "high"))
-
-
 def _masses(entry: Entry, replicas: int) -> np.ndarray:
     """Return sums over contexts per replica of what gaps and clip fractions are ratios of, (8, R)."""
-    return np.stack([(entry.weight * entry.columns[n]).reshape(replicas, -1).sum(1) for n in _MASSES])
+    return np.stack([(entry.weight * entry.columns[n]).reshape(replicas, -1).sum(1) for n in MASSES])
 
 
 def _experiment(setting: str, hidden: str | None, contexts: int) -> Experiment:
@@ -128,7 +126,7 @@ def _main() -> None:
     if args.tables is not None:
         from entclip.findings.shared_parameters.tables import arm_table, noise_table
 
-        data = json.loads(args.tables.read_text("utf-8"))
+        data = read_study(args.tables, compared=True)
         for name, setting in data.items():
             if name != "edges":
                 print(f"`{name}`:\n\n{arm_table(setting)}\n")
@@ -139,14 +137,14 @@ def _main() -> None:
     if args.draw is not None:
         from entclip.findings.shared_parameters.figure import figure
 
-        figure(json.loads(args.draw.read_text("utf-8")), args.out)
+        figure(read_study(args.draw, compared=True), args.out)
         return
     experiment = _experiment(args.setting, args.hidden, args.contexts)
     dtype = "float32" if args.setting.startswith("smollm2") else "float64"
     about = {"replicas": experiment.replicas, "contexts": len(parameters_of(experiment).hidden), "dtype": dtype}
     about["update"] = json.loads(experiment.update.model_dump_json())
     for name, kept in measure(experiment, dtype, args.arms):
-        everything: dict[str, Any] = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {"edges": EDGES}
+        everything: dict[str, Any] = read_study(args.out) if args.out.exists() else {"edges": EDGES}
         before = everything.get(args.setting, {})
         arms = before["arms"] if before.get("about") == about else {}
         everything[args.setting] = {"about": about, "arms": arms | {name: kept}}
