@@ -140,7 +140,12 @@ def session(tests: Sequence[str], loop: Callable[[Any], None]) -> int:
             loop(session)
             return True
 
-    return int(pytest.main(["-q", "--tb=short", *settings()["pytest"], *tests], plugins=[Loop()]))
+    return int(pytest.main([*_quiet(), *settings()["pytest"], *tests], plugins=[Loop()]))
+
+
+def _quiet() -> list[str]:
+    """pytest's options: that a test failed is all that counts, so nothing is written about why."""
+    return ["-q", "--tb=short"] if "MUTANTS_DEBUG" in os.environ else ["-q", "--tb=no", "--assert=plain"]
 
 
 def codes(files: Sequence[str]) -> dict[str, list[FunctionType]]:
@@ -290,7 +295,7 @@ def _run_anew(mutant: Mutant, chosen: list[str], reach: Reach, killers: Killers)
     module = mutant.file.removesuffix(".py").replace("/", ".")
     sys.meta_path.insert(0, _Swapped(module, str(ROOT / mutant.file), mutant.source))
     for file in dict.fromkeys(test.partition("::")[0] for test in chosen):
-        code = int(pytest.main(["-x", "-q", "--tb=no", *settings()["pytest"], file], plugins=[Chosen()]))
+        code = int(pytest.main(["-x", *_quiet(), *settings()["pytest"], file], plugins=[Chosen()]))
         if code not in (0, 5):  # 5: the mutant's file has none of the chosen tests
             return code
     return 0

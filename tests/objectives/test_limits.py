@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import fields, replace
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from entclip.objectives.adapo import Adapo
-from entclip.objectives.base import Objective, View
+from entclip.objectives.aepo import Aepo
+from entclip.objectives.aer import Aer
+from entclip.objectives.base import Change, Objective, View
 from entclip.objectives.catalogue import PUBLISHED, kinds, objective
 from entclip.objectives.needs import NEEDS
 from entclip.policies.softmax import log_softmax
@@ -89,6 +92,7 @@ ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
     "truncated_weights": ([{"cap": INF}], [{"cap": 0.0}]),
     "w_reinforce": ([{"lambda_pos": 0.0}, {"lambda_neg": 0.0}], [{"lambda_pos": -0.1}, {"lambda_neg": -0.1}]),
 }
+LEVELLED = ("advantage", "rewards", "chances")  # of a view: their first axis is that of values
 OF_THEIR_OWN = {"gmpo", "cispo_trl"}  # their low and high are no widths of ratios about 1
 
 
@@ -143,18 +147,74 @@ def test_no_ratio_beyond_the_idle_range_is_idle_for_all_actions() -> None:
     assert seen > 20
 
 
-def replicas(member: Objective, some: slice) -> dict[str, np.ndarray]:
-    """Statistics of some of three replicas of two contexts with four actions, advantages of three values."""
+def views(member: Objective) -> tuple[View, np.ndarray]:
+    """Three replicas of two contexts with four actions, advantages of three values, and the shares of samples."""
     rng = np.random.default_rng(12)
     log_probs, old = log_softmax(rng.normal(size=(2, 3, 2, 4)))
     chances, weights = rng.dirichlet(np.ones(3), (3, 2, 4)).transpose(3, 0, 1, 2), rng.dirichlet(np.ones(2), 3)
-    advantage = rng.normal(size=(3, 3, 2, 1))
-    view = View.of(log_probs[some], old[some], member.needs)
+    advantage, reference = rng.normal(size=(3, 3, 2, 1)), log_softmax(rng.normal(size=(3, 2, 4)))
+    view = View.of(log_probs, old, member.needs, reference=reference)
     share = weights[:, :, None] * np.exp(old)
+    if "sequence" in member.needs:  # the last axis holds tokens
+        view = replace(view, share=rng.dirichlet(np.ones(4), (3, 2)))
     if "levels" not in member.needs:
-        return member.statistics(view, share[some])
-    view = replace(view, advantage=advantage[:, some], rewards=advantage[:, some], chances=chances[:, some])
-    return member.statistics(view, (chances * share)[:, some])
+        return view, share
+    return replace(view, advantage=advantage, rewards=advantage, chances=chances), chances * share
+
+
+def part(view: View, *some: slice) -> View:
+    """Some replicas, and some contexts, of a view."""
+    rows = {name: x if x is None else x[some] for name, x in vars(view).items() if name not in ("statistics", *LEVELLED)}
+    levels = {name: x if (x := getattr(view, name)) is None else x[:, *some] for name in LEVELLED}
+    return View(**rows, **levels, statistics={name: x[some[:1]] for name, x in view.statistics.items()})
+
+
+def replicas(member: Objective, some: slice) -> dict[str, np.ndarray]:
+    """Statistics of some replicas."""
+    view, share = views(member)
+    return member.statistics(part(view, some), share[:, some] if "levels" in member.needs else share[some])
+
+
+def updated(member: Objective) -> View:
+    """The view with the statistics of its replicas."""
+    view, share = views(member)
+    if "statistics" not in member.needs:
+        return view
+    return replace(view, statistics={name: x[:, None, None] for name, x in member.statistics(view, share).items()})
+
+
+def arrays(change: Change) -> dict[str, np.ndarray]:
+    """Every array of a change that has numbers, by name."""
+    found = dict(change.gains._asdict())
+    found |= {name: x for name in ("extra_plus", "extra_minus") if (x := getattr(change, name)) is not None}
+    found |= {} if change.survival is None else {f"kept_{name}": x for name, x in change.survival._asdict().items()}
+    return found | dict(change.bonus)
+
+
+def test_contexts_have_changes_of_their_own() -> None:
+    """Of all members but those that follow sequences from prefix to prefix, together and one context at a time."""
+    for name, member in members(0.2, NEEDS.keys() - {"prefixes"}).items():
+        view = updated(member)
+        whole, shape = member.change(view), view.ratio.shape
+        lead = (slice(None),) if "levels" in member.needs else ()
+        for r, s in itertools.product(range(3), range(2)):
+            place = slice(r, r + 1), slice(s, s + 1)
+            alone = member.change(part(view, *place))
+            pairs = [(x, arrays(whole)[key]) for key, x in arrays(alone).items()]
+            pairs += zip((alone.low, alone.high, *alone.jumps), (whole.low, whole.high, *whole.jumps), strict=True)
+            for one, of_all in pairs:
+                full = np.broadcast_to(of_all, (3, *shape) if lead and of_all.ndim == 4 else shape)
+                np.testing.assert_allclose(one, full[(*lead, *place) if full.ndim == 4 else place], rtol=1e-12, err_msg=name)
+
+
+def test_float32_stays_float32_whatever_a_member_needs() -> None:
+    def narrow(x: Any) -> Any:
+        return x.astype(np.float32) if isinstance(x, np.ndarray) else {key: narrow(y) for key, y in x.items()} if x else x
+
+    for name, member in members(0.2, NEEDS.keys() - {"prefixes"}).items():
+        view = View(**{key: narrow(x) for key, x in vars(updated(member)).items()})
+        kinds_of = {key: x.dtype for key, x in arrays(member.change(view)).items()}
+        assert set(kinds_of.values()) == {np.dtype(np.float32)}, (name, kinds_of)
 
 
 def test_replicas_have_statistics_of_their_own() -> None:
@@ -171,6 +231,17 @@ def test_replicas_have_statistics_of_their_own() -> None:
                 assert value.shape == (3,), name
                 assert value[r] == pytest.approx(alone[number][0], rel=1e-12), name
     assert seen > 8
+
+
+def test_what_happens_exactly_at_a_target() -> None:
+    """AER's bonus is taken at its target, AEPO is hot only below its own; an advantage of 0 is no right answer."""
+    half, one = np.full((1, 1, 1), 0.5), np.ones((1, 1, 2)) / 2
+    view = View(one, one, np.log(one), half, half)
+    assert Aer(coefficient=0.3, target=0.5).statistics(view, one)["coefficient"].tolist() == [0.3]
+    aepo = Aepo(target=0.5)
+    assert aepo.statistics(view, one[None])["temperature"].tolist() == [aepo.cold]
+    nothing = replace(view, advantage=np.zeros((1, 1, 1, 1)), chances=one[None], statistics={"temperature": 1.0})
+    assert not np.any(aepo.change(nothing).bonus["bonus"])
 
 
 def test_adapo_stays_between_its_ends() -> None:
