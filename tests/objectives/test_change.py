@@ -73,6 +73,40 @@ def test_squares_are_held_where_they_would_leave_the_dtype(dtype: type) -> None:
     assert change.gains.plus.tolist() == gains.tolist()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_drops_keep_what_may_survive_and_take_out_what_never_does(dtype: type) -> None:
+    """A sample that never survives has neither gains nor extra weights, and no coin: its chance stands as 1."""
+    change = whole()
+    change = replace(change, gains=SignedGains(*(g.astype(dtype) for g in change.gains)))
+    plus, minus = np.array([[0, 0.5, 1, 0.25, 0, 1, 0.1], [1, 0, 0.3, 0, 0, 0.5, 1]], dtype)
+    got, plain = change.with_drops(plus, minus), replace(change, extra_plus=None, extra_minus=None).with_drops(plus, minus)
+    for some in (got, plain):
+        for name, chance in (("plus", plus), ("plus_sq", plus), ("minus", minus), ("minus_sq", minus)):
+            gain = getattr(some.gains, name)
+            assert gain.tolist() == np.where(chance > 0, getattr(change.gains, name), 0).tolist()
+            assert gain.dtype == dtype
+        assert some.survival.plus.tolist() == np.where(plus > 0, plus, 1).tolist()
+        assert some.survival.minus.tolist() == np.where(minus > 0, minus, 1).tolist()
+    assert got.extra_plus.tolist() == np.where(plus > 0, change.extra_plus, 0).tolist()
+    assert got.extra_minus.tolist() == np.where(minus > 0, change.extra_minus, 0).tolist()
+    assert (plain.extra_plus, plain.extra_minus) == (None, None)
+    assert got.bonus == change.bonus
+
+
+def test_a_view_of_contexts_has_what_is_needed() -> None:
+    log_probs = np.log([[0.2, 0.8], [0.5, 0.5]])
+    plain = View.of(log_probs, log_probs[::-1])
+    assert (plain.entropy, plain.old_entropy, plain.statistics, plain.reference) == (None, None, {}, None)
+    asked = View.of(log_probs, log_probs[::-1], {"entropy"}, {"number": 3.0}, log_probs)
+    assert asked.statistics == {"number": 3.0}
+    assert asked.reference is log_probs
+    first = -0.2 * np.log(0.2) - 0.8 * np.log(0.8)
+    assert_identity(asked.entropy, np.array([[first], [np.log(2)]]), np.full((2, 1), 4.0))
+    assert_identity(asked.old_entropy, np.array([[np.log(2)], [first]]), np.full((2, 1), 4.0))
+    assert_identity(asked.ratio, np.exp(log_probs - log_probs[::-1]), np.full((2, 2), 4.0))
+    assert_identity(asked.old_probs, np.array([[0.5, 0.5], [0.2, 0.8]]), np.ones((2, 2)))
+
+
 def test_a_hard_clip_drops_by_side() -> None:
     """No gradient for A > 0 on HIGH, none for A < 0 on LOW and beyond, whose edge is a jump."""
     ratio = np.linspace(0.5, 1.5, N)

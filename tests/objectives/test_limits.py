@@ -13,6 +13,7 @@ import pytest
 from entclip.objectives.adapo import Adapo
 from entclip.objectives.aepo import Aepo
 from entclip.objectives.aer import Aer
+from entclip.objectives.bapo import Bapo
 from entclip.objectives.base import Change, Objective, View
 from entclip.objectives.catalogue import PUBLISHED, kinds, objective
 from entclip.objectives.needs import NEEDS
@@ -148,11 +149,11 @@ def test_no_ratio_beyond_the_idle_range_is_idle_for_all_actions() -> None:
 
 
 def views(member: Objective) -> tuple[View, np.ndarray]:
-    """Three replicas of two contexts with four actions, advantages of three values, and the shares of samples."""
+    """Three replicas of two contexts with four actions, advantages of five values, and the shares of samples."""
     rng = np.random.default_rng(12)
     log_probs, old = log_softmax(rng.normal(size=(2, 3, 2, 4)))
-    chances, weights = rng.dirichlet(np.ones(3), (3, 2, 4)).transpose(3, 0, 1, 2), rng.dirichlet(np.ones(2), 3)
-    advantage, reference = rng.normal(size=(3, 3, 2, 1)), log_softmax(rng.normal(size=(3, 2, 4)))
+    chances, weights = rng.dirichlet(np.ones(5), (3, 2, 4)).transpose(3, 0, 1, 2), rng.dirichlet(np.ones(2), 3)
+    advantage, reference = rng.normal(size=(5, 3, 2, 1)), log_softmax(rng.normal(size=(3, 2, 4)))
     view = View.of(log_probs, old, member.needs, reference=reference)
     share = weights[:, :, None] * np.exp(old)
     if "sequence" in member.needs:  # the last axis holds tokens
@@ -203,7 +204,7 @@ def test_contexts_have_changes_of_their_own() -> None:
             pairs = [(x, arrays(whole)[key]) for key, x in arrays(alone).items()]
             pairs += zip((alone.low, alone.high, *alone.jumps), (whole.low, whole.high, *whole.jumps), strict=True)
             for one, of_all in pairs:
-                full = np.broadcast_to(of_all, (3, *shape) if lead and of_all.ndim == 4 else shape)
+                full = np.broadcast_to(of_all, (5, *shape) if lead and of_all.ndim == 4 else shape)
                 np.testing.assert_allclose(one, full[(*lead, *place) if full.ndim == 4 else place], rtol=1e-12, err_msg=name)
 
 
@@ -223,14 +224,50 @@ def test_replicas_have_statistics_of_their_own() -> None:
         if "statistics" not in member.needs:
             continue
         seen += 1
+        if member.kind in ("aer", "aepo"):  # a target that some of the replicas are above
+            member = replace(member, target=1.1)  # type: ignore[type-var]
+            assert len({float(x) for y in replicas(member, slice(None)).values() for x in y}) == 2
         whole = replicas(member, slice(None))
         for r in range(3):
             alone = replicas(member, slice(r, r + 1))
             assert alone.keys() == whole.keys()
             for number, value in whole.items():
-                assert value.shape == (3,), name
+                assert (value.shape, value.dtype) == ((3,), np.float64), name
                 assert value[r] == pytest.approx(alone[number][0], rel=1e-12), name
     assert seen > 8
+
+
+def test_bapo_takes_the_first_widths_that_reach_its_target() -> None:
+    """Against a walk along the path sample by sample, replicas of every kind; ratios on the bounds are kept."""
+    path = [(0.4, 0.2), (0.4, 0.4), (0.4, 0.5), (0.3, 0.5), (0.2, 0.5), (0.1, 0.5)]
+    given = {"low": 0.4, "low_end": 0.1, "low_step": 0.1, "high": 0.2, "high_end": 0.5, "high_step": 0.2}
+    assert np.array(Bapo(**given).path) == pytest.approx(np.array(path), rel=1e-14)
+    rng, size = np.random.default_rng(4), (3, 40, 2, 4)
+    ratio, old, share = rng.uniform(0.4, 1.7, size[1:]), rng.dirichlet(np.ones(4), size[1:3]), rng.dirichlet(np.ones(24), 40)
+    ratio[..., 0], ratio[..., 1] = rng.choice([1.2, 1.4, 1.5], size[1:3]), rng.choice([0.6, 0.7, 0.8], size[1:3])
+    share, advantage = share.reshape(40, 3, 2, 4).swapaxes(0, 1), rng.normal(size=(3, 40, 2, 1))
+    advantage[0, :5] = 0.0
+    view = View(ratio, old, np.log(old), advantage=advantage)
+    taken = set()
+    for target in (0.3, 0.5, 0.7):
+        bapo = Bapo(target=target, **given)
+        got = bapo.statistics(view, share)
+        for r in range(40):
+            for low, high in bapo.path:
+                gain = loss = 0.0
+                for level, s, a in itertools.product(range(3), range(2), range(4)):
+                    push = share[level, r, s, a] * old[r, s, a] * ratio[r, s, a] * advantage[level, r, s, 0]
+                    gain += max(push, 0.0) if ratio[r, s, a] <= 1 + high else 0.0
+                    loss += max(-push, 0.0) if ratio[r, s, a] >= 1 - low else 0.0
+                if gain >= target * (gain + loss):
+                    break
+            assert (got["low"][r], got["high"][r]) == (low, high)
+            taken.add(bapo.path.index((low, high)))
+    assert taken == set(range(6)), "every pair of widths is some replica's"
+    one = np.ones((1, 1, 1))  # half of the loss is positive, exactly
+    even = View(one, one, one, advantage=np.array([1.0, -1.0]).reshape(2, 1, 1, 1))
+    found = Bapo(target=0.5, **given).statistics(even, np.full((2, 1, 1, 1), 0.5))
+    assert (found["low"].tolist(), found["high"].tolist()) == ([0.4], [0.2])
 
 
 def test_what_happens_exactly_at_a_target() -> None:
