@@ -25,6 +25,7 @@ from entclip.ledger.columns import (
     PARTS,
     SCHEMA_VERSION,
     SUMMED,
+    UNSPLIT,
     causes_in,
     check_entry,
     column_named,
@@ -169,6 +170,7 @@ class ArmLedger:
         kept = [*names, *MEANS]
         row |= dict(zip(kept, weighted_mean(np.stack([c[n] for n in kept]), entry.weight).tolist(), strict=True))
         row |= {n: mean(c[n]) for n in OPTIONAL_MEANS if n in c}
+        row |= {n: None for n in UNSPLIT if n not in c}  # not 0: the optimiser's step has no parts
         if entry.drawn:
             parts = {f"{n}_se": c[n] for n in _ADDED if n in c}
             parts |= {f"residual_{n}_se": c[n] - c[f"expected_{n}"] for n in PARTS if f"expected_{n}" in c}
@@ -272,8 +274,9 @@ class ArmLedger:
         pair = self.experiment.antithetic
         out: dict[str, Any] = {}
         for name in (n for n in _ADDED if n in self.rows[0]):
-            out[name] = math.fsum(r[name] for r in rows)
-            out[f"{name}_se"] = standard_error(totals[name], pair) if totals else None
+            known = all(r[name] is not None for r in rows or self.rows)
+            out[name] = math.fsum(r[name] for r in rows) if known else None
+            out[f"{name}_se"] = standard_error(totals[name], pair) if totals and known else None
         if unaccounted is not None:
             out["measured"] += unaccounted
             out |= {"unaccounted": unaccounted, "unaccounted_se": standard_error(totals["unaccounted"], pair)}

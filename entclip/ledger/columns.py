@@ -23,6 +23,7 @@ __all__ = [
     "PARTS",
     "SCHEMA_VERSION",
     "SUMMED",
+    "UNSPLIT",
     "Column",
     "Look",
     "causes_in",
@@ -203,6 +204,7 @@ BY_NAME = {c.name: c for c in COLUMNS}
 OPTIONAL_CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause" and c.optional)
 PARTS = tuple(c.name for c in COLUMNS if c.expected)
 SUMMED = (*PARTS, "remainder", "measured")  # of every run
+UNSPLIT = tuple(c.name for c in COLUMNS if c.kind == "cause" and not c.optional)  # unknown where `whole_step` holds the step
 EXPECTED = tuple(f"expected_{name}" for name in PARTS)
 _MEANS = tuple(c for c in COLUMNS if c.kind == "diagnostic" and c.filled == "engine" and c.units == "mean" and not c.detail)
 MEANS = tuple(c.name for c in _MEANS if not c.optional)
@@ -222,12 +224,16 @@ def column_named(name: str) -> Column:
 
 def check_entry(names: Iterable[str]) -> None:
     """Raise ValueError for a column of an update that the table does not have or that no engine fills, and for one that is
-    missing."""
+    missing.
+
+    The causes of the objective may all be missing where `whole_step` holds a step that is not split: they are not known then.
+    """
     given = set(names)
     for name in sorted(given):
         if (found := column_named(name)).filled != "engine":
             raise ValueError(f"column {name!r} is filled by the {found.filled}: an engine leaves it out.")
-    missing = [c.name for c in COLUMNS if c.filled == "engine" and not c.optional and c.name not in given]
+    unknown = UNSPLIT if "whole_step" in given and not given & set(UNSPLIT) else ()
+    missing = [c.name for c in COLUMNS if c.filled == "engine" and not c.optional and c.name not in (*given, *unknown)]
     if missing:
         raise ValueError(f"column {missing[0]!r} is missing: every engine fills it.")
 

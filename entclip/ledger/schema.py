@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from entclip.ledger.columns import COLUMNS, SCHEMA_VERSION, column_named
+from entclip.ledger.columns import COLUMNS, SCHEMA_VERSION, UNSPLIT, column_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,10 @@ def fault_of_rows(kind: str, frame: pd.DataFrame) -> str | None:
     if frame.empty:
         return "it has no rows"
     for name in (*_KEYS[kind], *_NUMBERS[kind]):
-        if bool(frame[name].isna().any()):
+        lacks = frame[name].isna()
+        if name in UNSPLIT and "whole_step" in frame:
+            lacks &= frame["whole_step"].isna()
+        if bool(lacks.any()):
             return f"its column {name} lacks a value"
     for name in frame.columns:
         if type_of(kind, name) == "number" and bool(np.isinf(frame[name].to_numpy(dtype=np.float64)).any()):

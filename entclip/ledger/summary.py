@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
-from entclip.ledger.columns import EXPECTED, OPTIONAL_CAUSES, PARTS, SUMMED
+from entclip.ledger.columns import EXPECTED, OPTIONAL_CAUSES, PARTS, SUMMED, UNSPLIT
 from entclip.support.schema import Count, checked_json
 
 __all__ = ["parse_summary"]
@@ -52,6 +52,7 @@ _NULLABLE = (
 _FIELDS: dict[str, Any] = {
     **dict.fromkeys(_REQUIRED, (FiniteFloat, ...)),
     **dict.fromkeys(_NULLABLE, (_Number, ...)),
+    **dict.fromkeys(UNSPLIT, (FiniteFloat | None, ...)),
     **dict.fromkeys(OPTIONAL_CAUSES, (FiniteFloat | None, None)),
     **{f"verdict_{part}": (Literal["agree", "reject", "inconclusive", "not tested"], ...) for part in PARTS},
 }

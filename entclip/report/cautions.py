@@ -27,7 +27,9 @@ def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) ->
     """
     alive = _alive(rows)
     said = [*_inactive(rows, alive)]
-    if alive.any():
+    if "clip_low" not in sums:
+        said.append("the steps are not split by cause: what either side of the clip did to entropy is not known.")
+    elif alive.any():
         said += _larger_than_the_clips(rows, sums, units)
     said += [*_remainder(sums), *_signs(rows, sums, units), *_errors(rows, sums)]
     if updates > len(rows):
@@ -112,7 +114,7 @@ def _remainder(sums: Sums) -> Iterator[str]:
 def _signs(rows: pd.DataFrame, sums: Sums, units: int | None) -> Iterator[str]:
     """Gaps of the unusual sign, and clip terms whose sign is not the one that their gap lets expect."""
     for side, usual in (("low", 1), ("high", -1)):
-        value, error = sums[f"clip_{side}"]
+        value, error = sums.get(f"clip_{side}", (0.0, None))
         mass, probability = (math.fsum(rows[f"{name}_{side}"]) for name in ("mass", "pi"))
         if mass < 0:
             word = "lower" if usual > 0 else "raise"

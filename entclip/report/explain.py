@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entclip.ledger.columns import COLUMNS
+from entclip.ledger.columns import COLUMNS, UNSPLIT
 from entclip.report.cautions import cautions, share_without_advantage
 from entclip.report.grid import Grid, text_grid
 from entclip.report.numbers import with_error
@@ -41,6 +41,7 @@ class ArmStory:
 
     units: independent ones behind the standard errors; None where that is unknown, or the engine is exact.
     updates: how many the parts are sums over, and how many there were.
+    unknown: causes that some update has no number for, because its step is not split.
     without_advantage: share of samples that move nothing, in groups whose rewards are all equal.
     fit: the line of measured against first-order changes over updates: slope and its standard error, R^2 and its 95 % interval
     (Fisher's z; updates as if independent); None where it has no meaning, below 4 updates. Rows are means over replicas: in
@@ -54,6 +55,7 @@ class ArmStory:
     units: int | None
     updates: tuple[int, int]
     without_advantage: float | None
+    unknown: tuple[str, ...]
     warnings: tuple[str, ...]
     fit: tuple[float, float, float, float, float] | None
 
@@ -93,6 +95,7 @@ def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> Arm
         units=units,
         updates=(len(rows), updates),
         without_advantage=share_without_advantage(rows),
+        unknown=tuple(cause for cause in UNSPLIT if cause not in sums),
         warnings=cautions(rows, sums, units, updates),
         fit=_fit(rows),
     )
@@ -138,7 +141,7 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
     for axes, (name, rows) in zip(panels.ravel(), arms.items(), strict=False):
         steps = rows["step"] if "step" in rows else range(len(rows))
         for part in ("measured", *_CAUSES, "curvature"):
-            if part not in rows or not rows[part].abs().sum() > 0:
+            if part not in rows or not rows[part].notna().all() or not rows[part].abs().sum() > 0:
                 continue
             whole = part == "measured" and _partly(rows)
             total, look = _cumulative(rows) if whole else rows[part].cumsum(), CAUSE_LINES[part]
@@ -181,6 +184,6 @@ def stories_grid(stories: list[ArmStory]) -> Grid:
         cells += ["{} of {}".format(*story.updates)] if partly else []
         cells += ["-" if story.without_advantage is None else f"{story.without_advantage:.0%}"] if flat else []
         cells += [f"{story.entropy[0]:.4f} -> {story.entropy[1]:.4f}", with_error(*story.measured)]
-        rows.append((*cells, *(found.get(p, "0") for p in names)))
+        rows.append((*cells, *(found.get(p, "-" if p in story.unknown else "0") for p in names)))
     title = "Where entropy went (nats, standard error in the last digits, over independent units)"
     return text_grid(title, (*columns, *(LOOKS[p][0] for p in names)), rows)

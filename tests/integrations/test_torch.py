@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from entclip.engines.llm.replica import make_optimizer
 from entclip.engines.llm.sampling import response_log_probs
 from entclip.integrations.torch import EntropyLedger
 from entclip.ledger.folder import open_run
+from entclip.report.explain import explain, ledger_figure, stories_grid
+from entclip.report.grid import causes_grid
 from entclip.support.errors import SpecError
 from tests.integrations.loops import logits_of, made, sample, train
 
@@ -182,9 +186,23 @@ def test_another_optimiser_has_one_line_and_says_so(tmp_path):
     with EntropyLedger(model, optimizer, logits=logits_of, every=1, out=tmp_path) as ledger:
         train(ledger, model, optimizer)
     frame = ledger.to_frame()
-    assert (frame[["unclipped", "clip_low", "clip_high", "other"]] == 0).all(axis=None)
+    assert frame[["unclipped", "clip_low", "clip_high", "other"]].isna().all(axis=None), "not known, which is not 0"
     assert np.allclose(frame["whole_step"] + frame["curvature"] + frame["remainder"], frame["measured"], rtol=0, atol=1e-14)
-    assert "steps of Adagrad are not split" in open_run(tmp_path).experiment().description
+    run = open_run(tmp_path)
+    assert "steps of Adagrad are not split" in run.experiment().description
+    assert run.summary()["arms"]["run"]["clip_low"] is None
+    for summaries in (run.summary()["arms"], {}):  # a folder, and its table alone
+        (story,) = explain(run.frame(), summaries)
+        assert story.unknown == ("unclipped", "clip_low", "clip_high", "other")
+        assert any("what either side of the clip did to entropy is not known" in said for said in story.warnings)
+        assert "clip low" not in stories_grid([story]).columns
+        known = dataclasses.replace(story, parts=(*story.parts, ("clip_low", 1.0, None)), unknown=())
+        table = stories_grid([known, story])
+        assert [row[table.columns.index("clip low")].upper for row in table.rows] == ["+1.000", "-"]
+    report = causes_grid(run.summary())
+    assert {report.rows[0][report.columns.index(name)].upper for name in ("unclipped", "clip low", "clip high")} == {"-"}
+    assert math.isfinite(story.measured[0])
+    ledger_figure(frame, tmp_path / "causes.png")
 
 
 def test_bfloat16_weights_have_their_rounding_in_a_line():

@@ -159,7 +159,7 @@ class Watch:
     def _causes(self, gathered: Gathered, b: _Before) -> dict[str, float]:
         """First-order parts of the step, nats."""
         if type(self.optimizer) not in LINEAR:
-            return dict.fromkeys(CAUSES, 0.0)
+            return {}  # not 0: no part of such a step is known
         # One process may have clipped where another has not: all of them add up the same causes in the same order.
         names = CAUSES[1:] if _distributed() else tuple(name for name in CAUSES[1:] if name in gathered.parts)
         none = [torch.zeros_like(p) for p in self.trained] if _distributed() else []
