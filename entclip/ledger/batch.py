@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from entclip.ledger.batch_values import checked_old, finite, legal, numbers
+from entclip.ledger.batch_values import binary, checked_old, finite, legal, numbers
 
 __all__ = ["Batch", "Rows", "read_batch"]
 
@@ -63,7 +63,7 @@ def read_batch(
     """
     befores, afters = _sequences(logits_before), _sequences(logits_after)
     if befores is None or afters is None:
-        befores, afters = [_array(logits_before)], [_array(logits_after)]
+        befores, afters = [_array("logits_before", logits_before)], [_array("logits_after", logits_after)]
         others: list[list[Any]] = [[x] for x in (old_log_probs, actions, advantages, mask, weights)]
     else:
         named = {"logits_after": afters, "old_log_probs": old_log_probs, "actions": actions, "advantages": advantages}
@@ -75,6 +75,8 @@ def read_batch(
         others = [[None] * len(befores) if x is None else list(x) for x in lists]
     blocks, offset, count, flat = [], 0, 0, []
     for before, after, old, *rest in zip(befores, afters, *others, strict=True):
+        if before.ndim < 1:
+            raise ValueError("logits_before is a single number: give one row of V logits for each context.")
         lead = tuple(before.shape[:-1])
         if after.shape != before.shape:
             raise ValueError(
@@ -99,16 +101,24 @@ def _sequences(value: Any) -> list[Any] | None:
     """The sequences of a ragged batch, each (T, V); None for one array."""
     if not isinstance(value, list | tuple) or not value:
         return None
-    parts = [_array(part) for part in value]
+    parts = [_array("a sequence of logits", part) for part in value]
+    widths = {part.shape[-1] for part in parts if part.ndim == 2}
+    if len(widths) == 1:  # a response without a token is [], which does not say V
+        parts = [part.reshape(0, *widths) if part.shape == (0,) else part for part in parts]
     return parts if all(part.ndim == 2 for part in parts) else None
 
 
-def _array(value: Any) -> Any:
+def _array(name: str, value: Any) -> Any:
     """A numpy array, or a tensor without its graph."""
-    array = value.detach() if hasattr(value, "detach") else np.asarray(value)
-    if array.ndim < 1:
-        raise ValueError("logits_before is a single number: give one row of V logits for each context.")
-    return array
+    if hasattr(value, "detach"):
+        return value.detach()
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(
+            f"{name} is a list of arrays of different shapes: give logits_before and logits_after alike, both as one padded "
+            "array with a mask, or both as lists with one array (T, V) per sequence."
+        ) from None
 
 
 def _flat(array: Any) -> Any:
@@ -124,7 +134,7 @@ def _broadcast(name: str, value: Any, lead: tuple[int, ...]) -> np.ndarray:
     """One number for each context; of fewer axes, one for all contexts of a sequence."""
     array = numbers(name, value)
     if array.ndim <= len(lead) and all(a in (1, b) for a, b in zip(array.shape, lead, strict=False)):
-        return np.broadcast_to(array.reshape(*array.shape, *(1,) * (len(lead) - array.ndim)), lead)
+        return np.broadcast_to(array.reshape((*array.shape, *(1,) * (len(lead) - array.ndim))), lead)
     raise ValueError(
         f"{name} has leading shape {array.shape}, logits_before has {lead}: give one entry per context"
         + (", or one per sequence." if name in ("advantages", "weights") else ".")
@@ -137,10 +147,7 @@ def _kept(mask: Any, lead: tuple[int, ...]) -> np.ndarray:
     value = numbers("mask", mask)
     if value.shape != lead:
         raise ValueError(f"mask has leading shape {value.shape}, logits_before has {lead}: give one entry per context.")
-    odd = value[(value != 0) & (value != 1)]
-    if odd.size:
-        raise ValueError(f"mask holds {odd[0]}: it says which contexts count, 0 or 1. For what each counts use weights=.")
-    return np.flatnonzero(value)
+    return np.flatnonzero(binary("mask", value))
 
 
 def _small(
@@ -162,7 +169,7 @@ def _small(
 
 def _old_rows(old: Any, shape: Sequence[int]) -> Any:
     """Old log-probabilities as rows: (n, V) of all actions, or (n, 1) of the one that was taken."""
-    array = _array(old)
+    array = _array("old_log_probs", old)
     if tuple(array.shape) == tuple(shape):
         return _flat(array)
     if tuple(array.shape) == tuple(shape[:-1]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entclip.drift.samples import SampledParts, euclidean_value, natural_value, sampled_parts
-from entclip.ledger.batch_values import finite, not_positive, numbers, spacing
+from entclip.ledger.batch_values import binary, finite, not_positive, numbers, spacing
 from entclip.objectives.base import CAUSES, Objective
 from entclip.objectives.given import objective_of
 from entclip.objectives.needs import refuse_unserved
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["EUCLIDEAN", "Tokens", "lacking", "ledger_from_samples"]
 
 EUCLIDEAN = tuple(f"euclidean_{cause}" for cause in CAUSES)
+_ROUNDING = 0.01  # of sums that a trainer made in half precision
 _SUMS = ("entropy", "sum_pi_sq", "sum_pi_sq_log_pi")
 
 
@@ -75,7 +76,7 @@ class Tokens:
     def read(cls, given: Mapping[str, Any]) -> Tokens:
         """Read arrays by name; None for those that there are not. Raises: ValueError as ledger_from_samples."""
         rows = _rows(given)
-        kept = rows.pop("mask") != 0
+        kept = binary("mask", rows.pop("mask")) != 0
         sequence, position = rows.pop("sequence")[kept], rows.pop("position")[kept]
         values = {name: finite(name, row[kept]) for name, row in rows.items()}
         if not len(sequence):
@@ -88,6 +89,10 @@ class Tokens:
                 raise ValueError(
                     f"{name} holds {values[name].min():.6g}: it is never negative. Mask it out where it is not known."
                 )
+        if "sum_pi_sq" in values and values["sum_pi_sq"].max() > 1 + _ROUNDING:
+            raise ValueError(f"sum_pi_sq holds {values['sum_pi_sq'].max():.6g}: a sum of squared probabilities is at most 1.")
+        if "sum_pi_sq_log_pi" in values and (top := values["sum_pi_sq_log_pi"].max()) > _ROUNDING:
+            raise ValueError(f"sum_pi_sq_log_pi holds {top:.6g}: it is a sum of pi^2 log pi, which is never positive.")
         weight = values["weights"]
         if weight.min() < 0 or weight.sum() == 0:
             raise ValueError(

@@ -79,7 +79,8 @@ def test_counts_are_those_of_a_loop_over_a_thousand_ragged_batches():
 @pytest.mark.parametrize("states", [False, True])
 def test_pooled_sums_are_the_ledger_of_samples(states):
     old, new, advantages, mask = _ragged(3)
-    extra = {name: torch.rand(old.shape) + 0.5 for name in ("entropy", "sum_pi_squared", "sum_pi_squared_log_pi")}
+    signs = {"entropy": 1, "sum_pi_squared": 1, "sum_pi_squared_log_pi": -1}  # numbers that such sums may have
+    extra = {name: sign * torch.rand(old.shape) for name, sign in signs.items()}
     found = pooled(sums(DUAL, old, new, advantages, mask, states=extra if states else None), int(mask.any(-1).sum()))
     given = dict(zip(("entropy", "sum_pi_sq", "sum_pi_sq_log_pi"), extra.values(), strict=True)) if states else {}
     means = samples_means(ledger_from_samples(new, old, advantages, mask, DUAL, **given))
@@ -175,3 +176,17 @@ def test_a_log_of_another_loss_is_refused():
         pooled({"actor/pg_clipfrac": 0.1}, 8)
     with pytest.raises(ValueError, match="no token counted in this update"):
         pooled(sums(DUAL, *(x * 0 for x in _ragged(0)[:3]), torch.zeros(8, 12)), 8)
+
+
+def test_a_log_that_lacks_a_number_or_has_nan_is_refused():
+    logged = sums(DUAL, *_ragged(0))
+    for name in ("clip_low", "log_ratio_sq", "dH_other_cross"):
+        with pytest.raises(ValueError, match=f"the log has no entclip/{name}: "):
+            pooled({key: value for key, value in logged.items() if key != name}, 8)
+        with pytest.raises(ValueError, match=f"entclip/{name} of the log is nan: .* Leave it out"):
+            pooled(logged | {name: float("nan")}, 8)
+    count = int(logged["responses"])
+    for responses in (0, -3, count - 1, count + 0.5):
+        said = rf"responses = {responses}, and a micro-batch has {count} on average: .* rollout\.n"
+        with pytest.raises(ValueError, match=said):
+            pooled(logged, responses)

@@ -197,7 +197,8 @@ def test_memory_does_not_grow_with_the_batch():
 @pytest.mark.parametrize(
     ("index", "change", "message"),
     [
-        (0, lambda x: np.exp(log_softmax(x)), "look like probabilities"),
+        (0, lambda x: np.exp(log_softmax(x)), "logits_before look like probabilities"),
+        (1, lambda x: np.exp(log_softmax(x)), "logits_after look like probabilities"),
         (2, np.exp, r"a log-probability is at most 0. Mask padding out"),
         (2, lambda x: np.where(np.arange(len(x)) == 0, 1.0, x), "old_log_probs hold 1: "),
         (2, lambda x: x * np.nan, "old_log_probs holds NaN"),
@@ -205,6 +206,7 @@ def test_memory_does_not_grow_with_the_batch():
         (4, lambda x: x[:3], r"advantages has leading shape \(3,\)"),
         (4, lambda x: x / 0.0, "advantages holds NaN or infinite values where the mask is 1"),
         (5, lambda x: x * 0.5, r"mask holds 0.5.*use weights="),
+        (5, lambda x: x * np.nan, r"mask holds nan: it says what counts"),
         (5, lambda x: x[:, None], r"mask has leading shape \(40, 1\)"),
     ],
 )
@@ -228,9 +230,24 @@ def test_the_most_likely_actions_alone_are_no_old_policy():
 
 
 def test_lists_of_different_lengths_are_refused():
-    before, after, old, actions, advantages, mask = (list(x) for x in _padded(np.random.default_rng(12)))
+    whole = _padded(np.random.default_rng(12))
+    before, after, old, actions, advantages, mask = (list(x) for x in whole)
     with pytest.raises(ValueError, match="actions has 5 sequences, logits_before has 6"):
         ledger_from_arrays(before, after, old, actions[:5], advantages, mask, Clip())
+    before[0] = before[0][:-1]
+    with pytest.raises(ValueError, match=r"logits_before is a list of arrays of different shapes: give .* alike, both as one"):
+        ledger_from_arrays(before, whole[1], old, actions, advantages, mask, Clip())
+
+
+def test_an_empty_response_and_a_single_context_are_batches():
+    """A response without a token is [], which says nothing of V; logits of one axis are one context."""
+    before, old, actions, advantages, _ = _batch(np.random.default_rng(14))
+    rows = ledger_from_arrays(before[:2], before[:2] + 1, old[:2], actions[:2], advantages[:2], None, Clip())
+    ragged = ([x[:1].tolist(), [], x[1:2].tolist()] for x in (before, before + 1, old, actions))
+    listed = ledger_from_arrays(*ragged, [advantages[:1], 0.0, advantages[1:2]], None, Clip())
+    assert rows.equals(listed)
+    one = ledger_from_arrays(before[0], before[0] + 1, old[0], actions[0], advantages[0], None, Clip())
+    assert one.equals(rows[:1])
 
 
 def test_a_saved_frame_is_read_by_the_command(tmp_path):

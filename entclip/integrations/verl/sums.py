@@ -20,6 +20,8 @@ __all__ = ["PREFIX", "objective_of", "pooled", "sums"]
 
 PREFIX = "entclip/"
 _SIDES = ("low", "high", "other")
+_KINDS = ("dH", "state_dH", "logit_dH")
+_ALWAYS = ("tokens", "responses", "weight", "weight_sq", *(f"clip_{side}" for side in _SIDES), "log_ratio", "log_ratio_sq")
 
 
 def objective_of(config: Any) -> DualClip:
@@ -93,6 +95,23 @@ def sums(
     return out
 
 
+def _sums_of(logged: Mapping[str, float]) -> dict[str, float]:
+    """The ledger's sums in a log, by name without prefix; ValueError for one that is missing, NaN or infinite."""
+    named = {name.removeprefix(PREFIX): value for name, value in logged.items()}
+    kinds = [f"{kind}_{cause}" for kind in _KINDS for cause in CAUSES if f"{kind}_{cause}" in named]
+    needed = [*_ALWAYS, *(f"{name}{end}" for name in kinds for end in ("", "_sq", "_cross"))]
+    missing = [name for name in needed if name not in named]
+    if missing:
+        raise ValueError(f"the log has no {PREFIX}{missing[0]}: it is not of a run with loss_mode = entclip_vanilla.")
+    x = {name: float(named[name]) for name in needed}
+    if bad := [name for name, value in x.items() if not math.isfinite(value)]:
+        raise ValueError(
+            f"{PREFIX}{bad[0]} of the log is {x[bad[0]]}: the update had NaN or infinity among its log-probabilities, advantages "
+            "or weights. Leave it out."
+        )
+    return x
+
+
 def pooled(logged: Mapping[str, float], responses: int) -> dict[str, float | None]:
     """Return shares, log-ratios and entropy parts with standard errors of one update from what verl logged for it.
 
@@ -101,18 +120,22 @@ def pooled(logged: Mapping[str, float], responses: int) -> dict[str, float | Non
         responses: of the update over all ranks, by which the averages are known to be sums: ppo_mini_batch_size * rollout.n.
     Returns: clip_fraction_low, _high, _other of tokens; log_ratio_mean, log_ratio_rms; of each kind of dH that was logged each
         cause, in nats per unit learning rate, and its standard error over responses.
+    Raises: ValueError for a log that lacks a number or has NaN or infinity in one, an update without a token, and a number of
+        responses that cannot be.
     """
-    x = {name.removeprefix(PREFIX): float(value) for name, value in logged.items()}
-    missing = [name for name in ("tokens", "responses", "weight", "weight_sq") if name not in x]
-    if missing:
-        raise ValueError(f"the log has no {PREFIX}{missing[0]}: it is not of a run with loss_mode = entclip_vanilla.")
+    x = _sums_of(logged)
     if not x["tokens"] > 0:
         raise ValueError("no token counted in this update: there is nothing to divide by.")
+    if responses < 1 or responses % 1 or responses < x["responses"] * (1 - 1e-6):
+        raise ValueError(
+            f"responses = {responses!r}, and a micro-batch has {x['responses']:g} on average: give how many the update had over "
+            "all ranks, ppo_mini_batch_size * rollout.n."
+        )
     out: dict[str, float | None] = {f"clip_fraction_{side}": x[f"clip_{side}"] / x["tokens"] for side in _SIDES}
     out["log_ratio_mean"] = x["log_ratio"] / x["tokens"]
     out["log_ratio_rms"] = math.sqrt(x["log_ratio_sq"] / x["tokens"])
     batches = responses / x["responses"]  # how many micro-batches the averages are over
-    for kind in ("dH", "state_dH", "logit_dH"):
+    for kind in _KINDS:
         for cause in CAUSES:
             name = f"{kind}_{cause}"
             if name not in x:
