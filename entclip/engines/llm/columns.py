@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ def update_columns(
     seen: tuple[list[Any], list[Any], list[Any]],
     second: Curvature,
     causes: Mapping[str, float],
-    products: list[Any],
+    products: Iterable[Any],
     counts: TokenWeights,
     per_token: float,
 ) -> dict[str, float]:
@@ -34,6 +34,10 @@ def update_columns(
     """
     old, now, after = seen
     before, entropy = probe_entropy(now), probe_entropy(after)
+    inner = scale = 0.0
+    for x in products:  # one parameter's at a time
+        inner += float(x.sum(dtype=torch.float64))
+        scale += float(x.abs().sum(dtype=torch.float64))
     return dict(causes) | {
         "curvature": second.curvature,
         "measured": entropy - before,
@@ -41,8 +45,8 @@ def update_columns(
         "entropy_before": before,
         "entropy": entropy,
         "step_variance": second.step_variance,
-        "_inner": float(sum(x.sum(dtype=torch.float64) for x in products)),
-        "_scale": float(sum(x.abs().sum(dtype=torch.float64) for x in products)),
+        "_inner": inner,
+        "_scale": scale,
         "ratio_max": counts.ratio_max,
         **{name: number * per_token for name, number in counts.counts.items()},
         **distribution_columns(objective, now, old),

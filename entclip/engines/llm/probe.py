@@ -1,17 +1,19 @@
 """Entropy on fixed contexts: its value, its gradient, its derivatives along a step, and what the clip sets hold there.
 
 Contexts are positions of fixed sequences, so a change of entropy is the policy's and not the sample's. H is their mean entropy in
-nats, of softmax(logits / temperature), summed in float64.
+nats, of softmax(logits / temperature), summed in float64, a few rows at a time: what is in memory beside log pi of the contexts
+does not grow with them, and on a CPU it stays in the cache, which makes the sums four times as fast.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from entclip.drift.cumulants import entropy_gradient as gradient_of_logits
 from entclip.drift.first_order import clip_set_stats
 from entclip.engines.llm.sampling import Sequences, response_log_probs
 from entclip.objectives.base import Change, Objective, View
@@ -23,10 +25,15 @@ __all__ = [
     "Probe",
     "curvature_along",
     "distribution_columns",
+    "double_rows",
     "entropy_gradient",
     "probe_entropy",
     "probe_log_probs",
 ]
+
+
+# Numbers of an array at a time; a dozen such arrays of float64 are alive. More on a GPU, which waits for every kernel.
+_ENTRIES = {"cpu": 2**16, "cuda": 2**22}
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,14 @@ class Curvature:
     step_variance: float
 
 
+def double_rows(*arrays: Any) -> Iterator[tuple[Any, ...]]:
+    """Give the same rows of several (n, V) tensors in float64, as many at a time as bound the memory."""
+    n, width = arrays[0].shape
+    size = max(1, _ENTRIES.get(arrays[0].device.type, _ENTRIES["cuda"]) // width)
+    for start in range(0, n, size):
+        yield tuple(x[start : start + size].double() for x in arrays)
+
+
 def probe_log_probs(model: Any, probe: Probe) -> list[Any]:
     """Return log pi (contexts, V) of each block, kept as pi_old."""
     with torch.no_grad():
@@ -63,25 +78,32 @@ def probe_log_probs(model: Any, probe: Probe) -> list[Any]:
 
 def probe_entropy(log_probs: list[Any]) -> float:
     """Return H, nats, from log pi of each block."""
-    total = sum(float(entropy(x.double()).sum()) for x in log_probs)
+    total = sum(float(entropy(x).sum()) for block in log_probs for (x,) in double_rows(block))
     return total / sum(len(x) for x in log_probs)
 
 
 def entropy_gradient(model: Any, probe: Probe, parameters: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return log pi of each block, and the gradient of H for each parameter: T1 in parameter space (T13). One pass serves
-    both."""
+    both.
+
+    dH/dtheta = sum over logits of pi (s - H) dlogit/dtheta: what the backward pass starts from is known without a graph of H.
+    """
     gradient, contexts = [torch.zeros_like(p) for p in parameters], probe.contexts
     seen = []
     for block in probe.blocks:
         log_probs = probe.log_probs(model, block)
-        value = entropy(log_probs.double()).sum() / contexts
-        for total, part in zip(gradient, torch.autograd.grad(value, parameters, materialize_grads=True), strict=True):
+        held = log_probs.detach()
+        slope, start = torch.empty_like(held), 0
+        for (x,) in double_rows(held):
+            slope[start : start + len(x)] = gradient_of_logits(x) / contexts
+            start += len(x)
+        for total, part in zip(gradient, torch.autograd.grad(log_probs, parameters, slope, materialize_grads=True), strict=True):
             total += part
-        seen.append(log_probs.detach())
+        seen.append(held)
     return seen, gradient
 
 
-def curvature_along(before: list[Any], after: list[Any], mirrored: list[Any]) -> Curvature:
+def curvature_along(before: list[Any], after: list[Any], mirrored: Iterable[Any]) -> Curvature:
     """Return the even part of the change of H along a parameter step, from log pi before it, after it, and after its negative.
 
     (H(theta + d) - 2 H(theta) + H(theta - d)) / 2 is half the second directional derivative up to a fourth-order term, for one
@@ -89,8 +111,7 @@ def curvature_along(before: list[Any], after: list[Any], mirrored: list[Any]) ->
     Exact derivatives by nested forward mode cost thirty times as much (a test compares the two).
     """
     total = variance = 0.0
-    for at, plus, minus in zip(before, after, mirrored, strict=True):
-        x, up, down = (values.double() for values in (at, plus, minus))
+    for x, up, down in _double_rows_of_blocks(before, after, mirrored):
         total += float((entropy(up) - 2 * entropy(x) + entropy(down)).sum()) / 2
         # Moves of log pi and of the logits differ by a constant per context, which a variance does not see.
         probs, move = torch.exp(x), (up - down) / 2
@@ -105,7 +126,7 @@ def distribution_columns(objective: Objective, new: list[Any], old: list[Any]) -
     kappa is the surprisal, the natural step's: the gaps are then those that Park et al. measure.
     """
     sums: dict[str, float] = {}
-    for log_probs, old_log_probs in _double_pairs(new, old):
+    for log_probs, old_log_probs in _double_rows_of_blocks(new, old):
         view = View.of(log_probs, old_log_probs)
         # Sets of whole responses have no actions of one context.
         change = Change.dropped(view, *nowhere(view)) if "sequence" in objective.needs else objective.change(view)
@@ -125,6 +146,6 @@ def distribution_columns(objective: Objective, new: list[Any], old: list[Any]) -
     return {name: value / contexts for name, value in sums.items()}
 
 
-def _double_pairs(new: list[Any], old: list[Any]) -> Iterator[tuple[Any, Any]]:
-    for a, b in zip(new, old, strict=True):
-        yield a.double(), b.double()
+def _double_rows_of_blocks(*lists: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    for blocks in zip(*lists, strict=True):
+        yield from double_rows(*blocks)

@@ -59,7 +59,7 @@ def update(
         after, _ = replica.look()
         second = dataclasses.replace(second, curvature=factor**2 * second.curvature, step_variance=directive.step_variance)
         columns = {name: factor * value for name, value in columns.items()}
-    products = [g * step[name] for name, g in zip(names, slope, strict=True)]
+    products = (g * step[name] for name, g in zip(names, slope, strict=True))
     mask = responses.sequences.mask[_rows(experiment, minibatch)]
     return update_columns(
         objective, (responses.old, now, after), second, columns, products, counts, len(mask) / float(mask.sum())
