@@ -241,6 +241,8 @@ def ledger(
                     f"{story.name}: measured = {with_error(slope, error)} x first order over its updates, "
                     f"R^2 = {square:.3f} ({low:.3f} to {high:.3f}, 95 %)"
                 )
+            if story.ceiling is not None:
+                output.tell(f"{story.name}: {story.ceiling}")
         output.warn(f"{story.name}: {warning}" for story in each for warning in story.warnings)
     if pictures:
         output.say(f"{', '.join(pictures)}: the change by cause over updates. {LEDGER_CAPTION}")

@@ -330,6 +330,8 @@ class ArmLedger:
 def _derived(row: dict[str, Any]) -> dict[str, Any]:
     """Ratios of means of one row: gaps weighted by probability, clip fractions, root mean square log-ratio."""
     out: dict[str, Any] = {"log_ratio_rms": math.sqrt(row["log_ratio_sq"])}
+    if "token_log_ratio_sq" in row:
+        out["token_log_ratio_rms"] = math.sqrt(row["token_log_ratio_sq"])
     for side in ("low", "high"):
         prob = row[f"pi_{side}"]
         out[f"gap_{side}"] = row[f"mass_{side}"] / prob if prob > 0 else None

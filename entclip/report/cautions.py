@@ -11,7 +11,7 @@ from entclip.report.numbers import half_width, plain, with_error
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["cautions", "share_without_advantage"]
+__all__ = ["cautions", "ceiling", "share_without_advantage"]
 
 Sums = Mapping[str, tuple[float, float | None]]  # of each part: its sum over the accounted updates and the standard error of that
 _SMALL = 0.2  # of the other parts: a remainder above it is too large for a second-order account
@@ -47,6 +47,22 @@ def share_without_advantage(rows: pd.DataFrame) -> float | None:
         return None
     share = 1 - float((rows["count_plus"] + rows["count_minus"]).sum() / rows["samples"].sum())
     return share if share > 1e-9 else 0.0
+
+
+def ceiling(rows: pd.DataFrame) -> str | None:
+    """Say on how many samples of a trainer's run a bound could act at the most, and on how many it did.
+
+    A bound acts on one sign of the advantage, and on no sample of a group whose rewards are all equal. None for rows of engines,
+    whose groups are the experiment's own.
+    """
+    flat = share_without_advantage(rows)
+    if flat is None or "log_ratio_mean" not in rows:
+        return None
+    total = float(rows["samples"].sum())
+    most = {side: float(rows[f"count_{sign}"].sum()) / total for side, sign in (("low", "minus"), ("high", "plus"))}
+    acted = {side: float(rows[f"clip_count_{side}"].sum()) / total for side in most}
+    low, high = (f"on at most {most[side]:.1%} of the samples, and did on {acted[side]:.1%}" for side in ("low", "high"))
+    return f"{flat:.1%} had no advantage (flat groups). The low bound could act {low}; the high bound {high}."
 
 
 def _alive(rows: pd.DataFrame) -> pd.Series:

@@ -65,6 +65,7 @@ def document(run_folder: Path) -> list[Section]:
     causes, clips = causes_grid(summary), clips_grid(summary)
     stories = explain(frame, dict(arms))
     warnings = tuple((story.name, text) for story in stories for text in story.warnings)
+    ceilings = tuple((story.name, story.ceiling) for story in stories if story.ceiling is not None)
     recorded = experiment.policy.kind == "recorded"
     again = {} if recorded else {"command": command(experiment, made.name._asdict())}
     facts = again | {
@@ -103,6 +104,7 @@ def document(run_folder: Path) -> list[Section]:
                 ),
                 causes,
                 clips,
+                *((Items(ceilings),) if ceilings else ()),
             ),
         ),
         Section("How to read the signs", (SIGNS,)),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entclip.ledger.columns import COLUMNS, UNSPLIT
-from entclip.report.cautions import cautions, share_without_advantage
+from entclip.report.cautions import cautions, ceiling, share_without_advantage
 from entclip.report.grid import Grid, text_grid
 from entclip.report.numbers import with_error
 from entclip.report.stacks import by_arm
@@ -42,6 +42,7 @@ class ArmStory:
     units: independent ones behind the standard errors; None where that is unknown, or the engine is exact.
     updates: how many the parts are sums over, and how many there were.
     unknown: causes that some update has no number for, because its step is not split.
+    ceiling: on how many samples of a trainer's run a bound could act, and on how many it did, in words.
     without_advantage: share of samples that move nothing, in groups whose rewards are all equal.
     fit: the line of measured against first-order changes over updates: slope and its standard error, R^2 and its 95 % interval
     (Fisher's z; updates as if independent); None where it has no meaning, below 4 updates. Rows are means over replicas: in
@@ -56,6 +57,7 @@ class ArmStory:
     updates: tuple[int, int]
     without_advantage: float | None
     unknown: tuple[str, ...]
+    ceiling: str | None
     warnings: tuple[str, ...]
     fit: tuple[float, float, float, float, float] | None
 
@@ -95,6 +97,7 @@ def _story(name: str, rows: pd.DataFrame, summary: dict[str, Any] | None) -> Arm
         units=units,
         updates=(len(rows), updates),
         without_advantage=share_without_advantage(rows),
+        ceiling=ceiling(rows),
         unknown=tuple(cause for cause in UNSPLIT if cause not in sums),
         warnings=cautions(rows, sums, units, updates),
         fit=_fit(rows),

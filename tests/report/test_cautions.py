@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from entclip.report.cautions import ceiling
 from entclip.report.explain import ArmStory, explain, ledger_figure
 from entclip.report.stacks import by_arm
 
@@ -144,3 +145,16 @@ def test_arms_have_their_names(arms: list[str]) -> None:
     frame = pd.DataFrame([row(0) | {"arm": arm} for arm in arms])
     assert list(by_arm(frame)) == arms
     assert [s.name for s in explain(frame, {})] == arms
+
+
+def test_where_a_bound_could_act_at_the_most():
+    """Of 20 samples 9 have A < 0 and 7 A > 0; the low bound acted on 3 and the high bound on 1."""
+    rows = [
+        {"samples": 10.0, "count_plus": 3.0, "count_minus": 5.0, "clip_count_low": 2.0, "clip_count_high": 1.0},
+        {"samples": 10.0, "count_plus": 4.0, "count_minus": 4.0, "clip_count_low": 1.0, "clip_count_high": 0.0},
+    ]
+    assert ceiling(pd.DataFrame(rows)) is None, "of an engine"
+    assert ceiling(pd.DataFrame(rows).assign(log_ratio_mean=0.0)) == (
+        "20.0% had no advantage (flat groups). The low bound could act on at most 45.0% of the samples, and did on 15.0%; the "
+        "high bound on at most 35.0% of the samples, and did on 5.0%."
+    )
