@@ -29,10 +29,9 @@ try:
 except ImportError as error:
     raise ImportError(not_installed("a ledger inside a training loop", "torch", "torch")) from error
 
-from entclip.engines.llm.causes import token_share, token_weights
-from entclip.engines.llm.optimizers import LINEAR
 from entclip.engines.llm.probe import probe_entropy
 from entclip.integrations.recording.history import History
+from entclip.integrations.recording.minibatch import Minibatch, read_minibatch
 from entclip.integrations.recording.probe import UserProbe
 from entclip.integrations.recording.record import About, Record
 from entclip.integrations.recording.step import Gathered, Watch, agreed, unwrapped
@@ -64,6 +63,7 @@ _LOGGED = (
     "kl",
     "log_ratio_mean",
     "log_ratio_rms",
+    "token_log_ratio_rms",
     "ratio_max",
 )
 
@@ -85,7 +85,9 @@ class EntropyLedger:
         temperature: of the policy: softmax(logits / temperature).
         every: account for one update in this many; a number coprime with the updates of a rollout visits all of them in turn.
         positions: keep this many contexts of the probe set, drawn at random: unbiased, with a standard error (position_se).
-        bonus: the loss has terms beside the surrogate. If not, the gradient is checked against the surrogate's once.
+        bonus: the loss has terms beside the surrogate. If not, its gradient is compared with the surrogate's, at the first
+            accounted update and at a few more until each bound has acted in one of them.
+        scaler: the loss scaler of the loop, torch.amp.GradScaler or None. Call `unscale_` or `step` of it as ever.
         out: folder that entclip ledger and entclip report read, written whole when a rollout ends; None keeps rows in memory.
         log: called with ({"entclip/NAME": value}, update) after every accounted update, in the first process:
             `lambda values, step: wandb.log(values)`, or a loop over SummaryWriter.add_scalar.
@@ -106,6 +108,7 @@ class EntropyLedger:
         every: int = 17,
         positions: int | None = None,
         bonus: bool = False,
+        scaler: Any = None,
         out: str | Path | None = None,
         log: Callable[[dict[str, float], int], object] | None = None,
         name: str = "recorded",
@@ -125,7 +128,7 @@ class EntropyLedger:
         self._probe = UserProbe(logits, [], temperature, positions, seed)
         if probe is not None:
             self._probe.given = list(probe)
-        self._watch = Watch(model, optimizer, self._probe, bonus=bonus)
+        self._watch = Watch(model, optimizer, self._probe, self._objective, bonus=bonus, scaler=scaler)
         first = self._watch.trained[0]
         self._record = Record(
             About(
@@ -142,9 +145,9 @@ class EntropyLedger:
             out if _first_process() else None,
             history,
         )
-        if type(self._watch.optimizer) not in LINEAR:
-            self._record.notes.append(
-                f"of none: steps of {type(self._watch.optimizer).__name__} are not split by cause, all is in the line `step`"
+        if not self._watch.split:
+            self._record.remarks.append(
+                f"The steps of {type(self._watch.optimizer).__name__} are not split by cause: all is in the line `step`."
             )
         self._update, self._inner, self._start = 0, 0, 0.0
         self._old: list[Any] | None = None  # log pi_old on the probe set, between rollout() and close()
@@ -199,35 +202,38 @@ class EntropyLedger:
 
         Args:
             log_probs: log pi of the tokens that were taken, (N, T), with their graph; None with `logits` (N, T, V) and `actions`.
-            old_log_probs: the same under pi_old. advantages: (N,), (N, 1) or (N, T). mask: which tokens count, (N, T).
+            old_log_probs: the same under pi_old. advantages: (N,), (N, 1) or (N, T). mask: which tokens count, (N, T), 0 or 1.
+                These may be tensors, arrays or lists.
             weights: what each token counts in the loss: "token", a mean over tokens; "sequence", a mean over responses of their
                 means; or (N, T), of a loss that is the sum of weights times the surrogate. scale: a factor on them, such as
                 1 / accumulation steps.
             log_ratios: (N, T), of an objective that takes other ratios than those of the tokens, such as a sequence's mean.
-        Raises: ValueError if shapes disagree or a log-probability is positive.
+        Raises: ValueError if shapes disagree, a log-probability is positive, a mask is none, logits are probabilities, or there
+            is no graph to take gradients from.
         """
-        if not self._armed:
+        if not self.due:
             return
         if self._old is None:
             raise SpecError("minibatch() came before the first rollout(): the ledger does not know pi_old yet.")
-        if log_probs is None:
-            rows = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-            values = torch.log_softmax(rows / self._probe.temperature, dim=-1)
-            log_probs = values.gather(-1, actions.long()[..., None])[..., 0]
-        kept = torch.ones_like(log_probs, dtype=torch.bool) if mask is None else mask.bool()
-        share, advantages = _checked(log_probs, old_log_probs, advantages, kept, weights)
-        old = torch.where(kept, old_log_probs.detach().to(log_probs.dtype), 0.0)
-        new = torch.where(kept, log_probs.detach(), 0.0)
-        if not all(bool(torch.isfinite(x).all()) for x in (old, new, advantages * kept)):
-            self._reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
-            return
-        if log_ratios is None:
-            found = token_weights(self._objective, new, old, advantages, kept, share * scale)
+        if self._gathered.counts and self._watch.skipped:
+            self._record.remarks.append(f"The loss scaler left out a step before update {self._update}.")
+            self._arm()
+        batch = read_minibatch(
+            log_probs,
+            old_log_probs,
+            advantages,
+            mask,
+            weights=weights,
+            scale=scale,
+            logits=logits,
+            actions=actions,
+            log_ratios=log_ratios,
+            temperature=self._probe.temperature,
+        )
+        if batch.whole:
+            self._gather(batch)
         else:
-            told = torch.where(kept, log_ratios.detach(), 0.0)
-            found = token_weights(self._objective, old + told, old, advantages, kept, share * scale)
-        self._gather(found, log_probs, kept)
-        self._gathered.log_ratios += float((new - old).sum(dtype=torch.float64))
+            self._reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
 
     def to_frame(self, kind: str = "updates") -> pd.DataFrame:
         """Return rows as a DataFrame: "updates", one per accounted update, or "rollouts"."""
@@ -244,8 +250,18 @@ class EntropyLedger:
 
     @property
     def notes(self) -> list[str]:
-        """Return why updates whose turn it was could not be accounted."""
-        return self._record.notes
+        """Return what a reader should know of the run, and why updates whose turn it was could not be accounted."""
+        unseen = self._watch.unseen()
+        return [*self._record.remarks, *([] if unseen is None else [unseen]), *self._record.notes]
+
+    def remark(self, said: str) -> None:
+        """Add a sentence to what the folder says of the run."""
+        self._record.remarks.append(said)
+
+    @property
+    def due(self) -> bool:
+        """Tell whether the next update is to be accounted: of others `minibatch` looks at nothing."""
+        return self._update % self._every == 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: the books, and the probe set itself. Save it with the model, between rollouts."""
@@ -268,29 +284,33 @@ class EntropyLedger:
 
     def close(self) -> None:
         """End the last rollout, save, and leave the optimiser and the folder alone."""
+        try:
+            if self._old is not None:
+                self._end_rollout(probe_entropy(self._watch.look()))
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Leave the optimiser and the folder alone, without ending the rollout, as after an error in the loop."""
         for hook in self._hooks:
             hook.remove()
         self._watch.arm(False)
-        if self._old is not None:
-            self._end_rollout(probe_entropy(self._watch.look()))
-            self._old = None
         self._watch.close()
+        self._old = None
         self._record.close()
 
     def __enter__(self) -> EntropyLedger:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def _armed(self) -> bool:
-        """Whether it is the next update's turn."""
-        return self._update % self._every == 0
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.release()
 
     def _arm(self) -> None:
         self._gathered, self._reason = Gathered(), None
-        self._watch.arm(self._armed and self._old is not None)
+        self._watch.arm(self.due and self._old is not None)
 
     def _begin_probe(self) -> None:
         from entclip.integrations.recording.probe import evaluating
@@ -298,37 +318,31 @@ class EntropyLedger:
         with evaluating(self._watch.model):
             self._probe.begin(self._watch.model)
 
-    def _gather(self, found: Any, log_probs: Any, kept: Any) -> None:
+    def _gather(self, batch: Minibatch) -> None:
+        found = batch.weights(self._objective)
         parts = {c: w for c, w in found.by_cause.items() if c != "unclipped" and bool((w != 0).any())}
-        if type(self._watch.optimizer) not in LINEAR:
-            parts = {}
-        for cause, weight in parts.items():
-            self._gathered.add(cause, self._ascent(weight, log_probs))
-        if self._watch.wants_surrogate:
-            self._gathered.add_surrogate(self._ascent(sum(found.by_cause.values()), log_probs))
-        self._gathered.counts.append(found)
-        self._gathered.rows += len(kept)
-        self._gathered.tokens += float(kept.sum())
-
-    def _ascent(self, weight: Any, log_probs: Any) -> list[Any]:
-        value = (weight * log_probs).sum()
-        return list(torch.autograd.grad(value, self._watch.trained, retain_graph=True, materialize_grads=True))
+        for cause, weight in parts.items() if self._watch.split else ():
+            self._gathered.add(cause, batch.ascent(weight, self._watch.trained))
+        if self._watch.wants_surrogate(self._inner):
+            self._gathered.add_surrogate(batch.ascent(sum(found.by_cause.values()), self._watch.trained))
+            self._gathered.on_a_bound += batch.on_a_bound(self._objective)
+        self._gathered.see(found, batch.new - batch.old, batch.kept)
 
     def _before_step(self) -> None:
-        if not self._armed or self._old is None:
+        if not self.due or self._old is None:
             return
         reason = agreed(self._reason, self._gathered.tokens, self._watch.trained[0].device)
         self._reason = reason or self._watch.before()
 
     def _after_step(self) -> None:
         if self._old is None:  # rollout() has not been called, so pi_old is not known
-            self._record.skip("it came before rollout()" if self._armed else None)
-        elif not self._armed:
+            self._record.skip("it came before rollout()" if self.due else None)
+        elif not self.due:
             self._record.skip(None)
         elif self._reason is not None:
             self._skip(self._reason)
         else:
-            made = self._watch.after(self._gathered, self._objective, self._old, keep=self._every == 1)
+            made = self._watch.after(self._gathered, self._old, keep=self._every == 1)
             bad = [name for name, value in made.columns.items() if value != value or abs(value) == float("inf")]
             if bad:
                 self._skip(f"{bad[0]} of the model after the step is NaN or infinite")
@@ -350,32 +364,8 @@ class EntropyLedger:
         if entropy != entropy:
             self._record.notes.append("the last rollout ended in a model whose entropy is NaN: it is not in the books")
             return
+        self._record.unseen = self._watch.unseen()
         self._record.end_rollout(self._start, entropy, self._observed)
-
-
-def _checked(log_probs: Any, old: Any, advantages: Any, kept: Any, weights: Any) -> tuple[Any, Any]:
-    """Shares of the tokens and their advantages, (N, T); ValueError for what does not fit."""
-    shape = tuple(log_probs.shape)
-    for name, value in (("old_log_probs", old), ("mask", kept)):
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, log_probs {shape}: give one entry per token.")
-    advantages = advantages.detach().to(log_probs.dtype)
-    if tuple(advantages.shape) == shape[:1]:
-        advantages = advantages.reshape(-1, *(1,) * (len(shape) - 1))
-    if advantages.ndim != len(shape) or any(a not in (1, b) for a, b in zip(advantages.shape, shape, strict=True)):
-        raise ValueError(
-            f"advantages has shape {tuple(advantages.shape)}, log_probs {shape}: give one per response, or one per token."
-        )
-    top = float(torch.where(kept, old.detach(), -1.0).max()) if bool(kept.any()) else -1.0
-    if top > 1e-3:
-        raise ValueError(f"old_log_probs hold {top:.4g}: a log-probability is at most 0. Give logarithms, and mask padding out.")
-    if isinstance(weights, str):
-        if weights not in ("token", "sequence"):
-            raise ValueError(f'weights = {weights!r}: choose "token" or "sequence", or give a number for each token.')
-        return token_share(kept, weights).to(log_probs.dtype), torch.where(kept, advantages.expand(shape), 0.0)
-    if tuple(weights.shape) != shape:
-        raise ValueError(f"weights has shape {tuple(weights.shape)}, log_probs {shape}: give one entry per token.")
-    return weights.detach().to(log_probs.dtype) * kept, torch.where(kept, advantages.expand(shape), 0.0)
 
 
 def _differs(probe: UserProbe, state: Mapping[str, Any]) -> bool:

@@ -88,10 +88,11 @@ class EntropyLedger(TrainerCallback):
         if self._trainer is not None or isinstance(getattr(trainer._compute_loss, "__self__", None), EntropyLedger):
             raise SpecError("attach() was called before, for this ledger or this trainer: make one ledger for each trainer.")
         self._trainer = trainer
-        self._loss, self._generate = trainer._compute_loss, trainer._generate_and_score_completions
+        self._loss, self._generate, self._train = trainer._compute_loss, trainer._generate_and_score_completions, trainer.train
         self._log_probs = trainer._get_per_token_logps_and_entropies
         trainer._compute_loss = self._compute_loss
         trainer._generate_and_score_completions = self._generated
+        trainer.train = self._trained
         trainer._get_per_token_logps_and_entropies = self._scored
         trainer.add_callback(self)
         return self
@@ -120,6 +121,7 @@ class EntropyLedger(TrainerCallback):
             every=self._every,
             positions=self._positions,
             bonus=bool(t.beta or t._entropy_bonus_enabled or t.aux_loss_enabled),
+            scaler=t.accelerator.scaler,
             out=self._out,
             log=self._report,
             name=self._name,
@@ -129,7 +131,7 @@ class EntropyLedger(TrainerCallback):
             history=self._history,
         )
         if t.importance_sampling_level == "sequence":
-            self._core.notes.append("of none: the clip acts on ratios of sequences; pi, gap and ratio max are those of tokens")
+            self._core.remark("The clip acts on ratios of sequences; pi, gap and ratio max are those of tokens.")
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _FILE
         if state.global_step and path.exists():
             self._core.load_state_dict(torch.load(path, weights_only=True))
@@ -143,6 +145,14 @@ class EntropyLedger(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Close the books."""
         self.ledger.close()
+
+    def _trained(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return self._train(*arguments, **options)
+        except BaseException:
+            if self._core is not None:  # the next trainer of this process may want the folder
+                self._core.release()
+            raise
 
     def _generated(self, inputs: Any) -> Any:
         output = self._generate(inputs)
@@ -170,7 +180,7 @@ class EntropyLedger(TrainerCallback):
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
         loss = self._loss(model, inputs)
-        if self._trainer.model.training and self._seen is not None:
+        if self._trainer.model.training and self._seen is not None and self.ledger.due:
             log_probs, entropies = self._seen
             self._tell(inputs, log_probs, entropies)
         self._seen = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from tests.integrations.loops import logits_of, made, sample, train
 def test_what_a_rollout_cannot_tell_is_said(tmp_path):
     """NaN gradients, empty completions, all rewards equal, a group of one: no row where there is nothing to say, and why."""
     model, optimizer = made()
-    ledger = EntropyLedger(model, optimizer, logits=logits_of, every=1, out=tmp_path)
+    wide = (1.0, math.inf)  # its loss clips nothing
+    ledger = EntropyLedger(model, optimizer, clip=wide, logits=logits_of, every=1, out=tmp_path)
     contexts, actions, old, advantages, mask = sample(model, 0)
 
     def update(advantages, mask, spoil=False):
@@ -174,9 +176,11 @@ def test_commands_read_the_folder(tmp_path):
     shown = CliRunner().invoke(app, ["ledger", str(tmp_path)], env={"COLUMNS": "80"}, catch_exceptions=False)
     assert shown.exit_code == 0
     assert "norm" in shown.stdout
+    assert "0.0% had no advantage (flat groups). The low bound could act on at most" in " ".join(shown.stdout.split())
     assert CliRunner().invoke(app, ["report", str(tmp_path)], catch_exceptions=False).exit_code == 0
     page = (tmp_path / "report.md").read_text()
     assert "recorded while it happened: the model Table, trained with AdamW by torch, 6 updates in 2 rollouts" in page
+    assert "the high bound on at most" in page
     assert "Recorded in a training loop outside entclip, which alone can repeat it" in page
     refused = CliRunner().invoke(app, ["run", str(tmp_path / "experiment.toml")])
     assert isinstance(refused.exception, SpecError)
@@ -190,6 +194,7 @@ def test_commands_read_the_folder(tmp_path):
         (lambda a: a | {"advantages": a["advantages"][:-1]}, r"advantages has shape \(7"),
         (lambda a: a | {"old": a["old"].exp()}, "a log-probability is at most 0"),
         (lambda a: a | {"mask": a["mask"][:, :2]}, r"mask has shape \(8, 2\)"),
+        (lambda a: a | {"mask": a["mask"] * 0.5}, r"mask holds 0\.5: it says what counts, 0 or 1"),
         (lambda a: a | {"weights": "mean"}, 'choose "token" or "sequence"'),
         (lambda a: a | {"weights": a["mask"][:1].double()}, r"weights has shape \(1, 4\)"),
     ],

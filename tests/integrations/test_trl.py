@@ -23,8 +23,8 @@ def _checked_at_every_update(ledger):
     """Make the comparison of the loss's gradient with the surrogate's one of every update, and not of the first alone."""
 
     class Always(TrainerCallback):
-        def on_step_end(self, args, state, control, **_):
-            ledger.ledger._watch._checked = False
+        def on_train_begin(self, args, state, control, **_):
+            ledger.ledger._watch._comparison.wanted = lambda inner_step: True
 
     ledger._trainer.add_callback(Always())
 

@@ -10,7 +10,7 @@ import torch
 __all__ = ["fingerprint"]
 
 _WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
-_CHUNK = 2**22  # numbers at a time: what is held beside the model
+_CHUNK = {"cpu": 2**16, "cuda": 2**22}  # numbers at a time: what fits the cache, and what is held beside the model
 
 
 def fingerprint(tensors: Iterable[Any]) -> tuple[int, ...]:
@@ -23,8 +23,10 @@ def fingerprint(tensors: Iterable[Any]) -> tuple[int, ...]:
     for tensor in tensors:
         flat = tensor.detach().contiguous().reshape(-1)
         bits = flat.view(_WHOLE[min(flat.element_size(), 8)])  # a complex number of 16 bytes is two
-        for start in range(0, len(bits), _CHUNK):
-            part = bits[start : start + _CHUNK].long()
-            place = 2 * torch.arange(start, start + len(part), device=part.device) + 1
-            sums.setdefault(part.device, []).extend(((part * place).sum(), (part * part).sum()))
+        size = _CHUNK.get(flat.device.type, _CHUNK["cuda"])
+        places = 2 * torch.arange(min(size, len(bits)), device=flat.device) + 1
+        for start in range(0, len(bits), size):
+            part = bits[start : start + size].long()
+            found = ((part * places[: len(part)]).sum() + 2 * start * part.sum(), (part * part).sum())
+            sums.setdefault(part.device, []).extend(found)
     return tuple(number for found in sums.values() for number in torch.stack(found).tolist())

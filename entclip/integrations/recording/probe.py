@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from entclip.ledger.batch_values import no_probabilities, same_legal
 from entclip.support.errors import SpecError
 from entclip.support.random import stream
 
@@ -23,6 +24,7 @@ class UserProbe:
 
     logits: (model, block) to logits (n, V) or (..., V), of softmax(logits / temperature).
     positions: how many contexts to keep, drawn once at random from all; None keeps all.
+    illegal: of each block seen so far where its logits were -inf, None where nowhere; those actions have probability 0.
     """
 
     logits: Callable[[Any, Any], Any]
@@ -33,6 +35,7 @@ class UserProbe:
     chosen: list[Any] = field(default_factory=list)
     contexts: int = 0
     seen: str = ""
+    illegal: dict[int, Any] = field(default_factory=dict)
 
     @property
     def blocks(self) -> range:
@@ -42,7 +45,7 @@ class UserProbe:
     def begin(self, model: Any) -> None:
         """Look once, to learn how many contexts there are and to choose among them."""
         with torch.no_grad():
-            sizes = [len(self._rows(model, index)) for index in self.blocks]
+            sizes = [self._size(model, index) for index in self.blocks]
         self.chosen, total = [None] * len(sizes), sum(sizes)
         if total == 0:
             raise SpecError("the probe set holds no context: give contexts at which the function returns logits.")
@@ -57,7 +60,7 @@ class UserProbe:
         rows = self._rows(model, block)
         if self.chosen[block] is not None:
             rows = rows[self.chosen[block].to(rows.device)]
-        return torch.log_softmax(rows / self.temperature, dim=-1)
+        return torch.log_softmax(self._finite(rows, block) / self.temperature, dim=-1)
 
     def check(self) -> None:
         """Raise SpecError if the contexts are not those that the ledger began with."""
@@ -66,6 +69,23 @@ class UserProbe:
                 "the probe set has changed since the ledger began: entropies of other contexts cannot be compared. Give the "
                 "ledger contexts that nothing writes to, or begin another ledger."
             )
+
+    def _size(self, model: Any, block: int) -> int:
+        rows = self._rows(model, block)
+        if len(rows):
+            no_probabilities("logits of the probe set", rows)
+        return len(rows)
+
+    def _finite(self, rows: Any, block: int) -> Any:
+        """Logits that are so low at illegal actions (-inf) that their probability is exactly 0: 0 log 0 is then 0."""
+        mask = torch.isneginf(rows)
+        found = mask if bool(mask.any()) else None
+        before = self.illegal.setdefault(block, found)
+        if found is None and before is None:
+            return rows
+        same_legal(*(torch.zeros_like(mask) if x is None else x.to(mask.device) for x in (before, found)))
+        lowest = torch.where(mask, torch.inf, rows.detach()).amin(-1, keepdim=True)
+        return torch.where(mask, lowest - 1e4, rows)
 
     def _rows(self, model: Any, block: int) -> Any:
         logits = self.logits(model, self.given[block])

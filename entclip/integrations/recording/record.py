@@ -77,7 +77,9 @@ class Record:
 
     def __init__(self, about: About, out: str | Path | None, history: History | None = None) -> None:
         self.about, self.out, self.history = about, None if out is None else Path(out), history
-        self.notes: list[str] = []
+        self.remarks: list[str] = []  # of the run, in sentences
+        self.notes: list[str] = []  # why updates have no row
+        self.unseen: str | None = None  # what of the loss was never compared with the declared clip
         self._unit, self._held, self._resumed = _One(), ExitStack(), False
         self._books = ArmLedger("", _ARM, self._experiment(), gaps=True)
         if self.out is not None:
@@ -174,12 +176,15 @@ class Record:
         self._unit.rollout, self.notes, self._resumed = state["rollout"], list(state["notes"]), True
 
     def _experiment(self) -> Experiment:
-        a, notes = self.about, getattr(self, "notes", [])
+        a, notes, said = self.about, getattr(self, "notes", []), [*getattr(self, "remarks", [])]
+        if (unseen := getattr(self, "unseen", None)) is not None:
+            said.append(unseen)
         more = f" ({_NOTES} are listed)" if len(notes) == _NOTES else ""
-        said = f"Updates that could not be accounted{more}: {'; '.join(notes)}." if notes else ""
+        if notes:
+            said.append(f"Updates that could not be accounted{more}: {'; '.join(notes)}.")
         data = {
             "name": a.name,
-            "description": said,
+            "description": " ".join(said),
             "seed": a.seed,
             "arm": [{"name": _ARM, "objective": a.objective}],
             "policy": {"kind": "recorded", "program": a.program, "model": a.model, "optimizer": a.optimizer},

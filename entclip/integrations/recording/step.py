@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,6 +12,7 @@ from entclip.engines.llm.causes import TokenWeights
 from entclip.engines.llm.columns import update_columns
 from entclip.engines.llm.optimizers import LINEAR, MOMENT, step_by_cause
 from entclip.engines.llm.probe import curvature_along, entropy_gradient, probe_log_probs
+from entclip.integrations.recording.comparison import MOVED, Comparison, refuse_scaled
 from entclip.integrations.recording.fingerprint import fingerprint
 from entclip.integrations.recording.probe import UserProbe, evaluating
 from entclip.objectives.base import CAUSES, Objective
@@ -18,8 +20,7 @@ from entclip.support.errors import SpecError
 
 __all__ = ["Gathered", "Stepped", "Watch", "agreed", "unwrapped"]
 
-_AGREE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the gradient's length: two orders of summation over a model
-_COARSE = 0.1  # the same for a model in half precision
+_OWN_RATIO = 1e-3  # a log-ratio that is more than rounding of two passes over the same weights
 
 
 def unwrapped(optimizer: Any) -> Any:
@@ -33,7 +34,8 @@ def unwrapped(optimizer: Any) -> Any:
 class Gathered:
     """What the minibatches of one update said before its step: ascent directions of the causes that are not `unclipped`, counts.
 
-    surrogate: ascent direction of all causes together, where it is known.
+    surrogate: ascent direction of all causes together, where it is known. acted: how many tokens each cause took hold of.
+    on_a_bound: tokens of which rounding decides whether a bound acts.
     """
 
     parts: dict[str, list[Any]] = field(default_factory=dict)
@@ -42,6 +44,20 @@ class Gathered:
     rows: int = 0
     tokens: float = 0.0
     log_ratios: float = 0.0
+    log_ratios_sq: float = 0.0
+    acted: dict[str, float] = field(default_factory=dict)
+    on_a_bound: float = 0.0
+
+    def see(self, found: TokenWeights, log_ratios: Any, kept: Any) -> None:
+        """Count the tokens of a minibatch."""
+        self.counts.append(found)
+        self.rows += len(kept)
+        self.tokens += float(kept.sum())
+        self.log_ratios += float(log_ratios.sum(dtype=torch.float64))
+        self.log_ratios_sq += float((log_ratios.double() ** 2).sum())
+        acted = {name: float((weight != 0).sum()) for name, weight in found.by_cause.items() if name != "unclipped"}
+        for name, tokens in (acted | {MOVED: float((log_ratios.abs() > _OWN_RATIO).sum())}).items():
+            self.acted[name] = self.acted.get(name, 0.0) + tokens
 
     def add(self, name: str, vectors: list[Any]) -> None:
         """Add an ascent direction of a cause."""
@@ -78,18 +94,22 @@ class _Before:
 class Watch:
     """Looks at a model before and after a step of its optimiser; leaves weights, gradients and modes as they were."""
 
-    def __init__(self, model: Any, optimizer: Any, probe: UserProbe, *, bonus: bool) -> None:
+    def __init__(self, model: Any, optimizer: Any, probe: UserProbe, objective: Objective, *, bonus: bool, scaler: Any) -> None:
         inner = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
         self.model, self.optimizer, self.probe, self.bonus = inner, unwrapped(optimizer), probe, bonus
+        self._objective, self._scaler, self._scale, self._comparison = objective, scaler, 1.0, Comparison(objective)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         own = {id(p) for p in self.model.parameters() if p.requires_grad}
         self.trained = [p for p in self.parameters if id(p) in own]
         _refuse_unseen(self.trained, self.parameters)
-        self.linear = type(self.optimizer) in LINEAR and not any(p.dtype in _HALF for p in self.trained)
+        self.split = type(self.optimizer) in LINEAR  # by cause
+        self.linear = self.split and not any(p.dtype in _HALF for p in self.trained)
+        group_of = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
+        self._groups = [group_of[id(p)] for p in self.trained]
         self._raw: list[Any] = [None] * len(self.trained)
         self._before: _Before | None = None
         self._known: tuple[tuple[int, ...], list[Any], list[Any]] | None = None
-        self._armed, self._checked = False, False
+        self._armed = False
         self._hooks = [
             p.register_post_accumulate_grad_hook(lambda p, place=place: self._see(p, place))
             for place, p in enumerate(self.trained)
@@ -103,27 +123,45 @@ class Watch:
     def arm(self, on: bool) -> None:
         """Begin to keep gradients as they are before anything limits their norm, or stop."""
         self._armed = on
+        if on and self._scaler is not None:
+            self._scale = float(self._scaler.get_scale())
         if not on:
             self._raw, self._before = [None] * len(self.trained), None
+
+    @property
+    def skipped(self) -> bool:
+        """Tell whether the loss scaler has left a step out since `arm`, as it does where a gradient held infinity."""
+        return self._scaler is not None and float(self._scaler.get_scale()) < self._scale
 
     def look(self) -> list[Any]:
         """Return log pi of each block of the probe set."""
         if self._known is not None and self._known[0] == self._print():
             return self._known[1]
+        return self._looked()
+
+    def _looked(self) -> list[Any]:
         with evaluating(self.model):
             return probe_log_probs(self.model, self.probe)  # type: ignore[arg-type]
 
+    def _block_by_block(self) -> Iterator[Any]:
+        with evaluating(self.model), torch.no_grad():
+            for block in self.probe.blocks:
+                yield self.probe.log_probs(self.model, block)
+
     def before(self) -> str | None:
         """Take down what the step starts from; returns why the update cannot be accounted, None if it can."""
-        ascents = [_ascent(self.optimizer, p, p.grad) for p in self.trained]
+        ascents = [_ascent(group, p.grad) for group, p in zip(self._groups, self.trained, strict=True)]
         if all(a is None for a in ascents):
             return "no parameter had a gradient"
         if any(a is not None and not bool(torch.isfinite(a).all()) for a in ascents):
             return "the gradient held NaN or infinity"
         applied = [torch.zeros_like(p) if a is None else a.clone() for p, a in zip(self.trained, ascents, strict=True)]
+        if (fused := getattr(self.optimizer, "grad_scale", None)) is not None:  # which divides by the scale inside its step
+            for vector in applied:
+                vector /= fused.to(vector.device)
         raw = [
-            torch.zeros_like(p) if r is None else _ascent(self.optimizer, p, r)
-            for p, r in zip(self.trained, self._raw, strict=True)
+            torch.zeros_like(p) if r is None else _ascent(group, r)
+            for group, p, r in zip(self._groups, self.trained, self._raw, strict=True)
         ]
         now, slope = self._slope()
         kind = MOMENT.get(type(self.optimizer), "")
@@ -132,33 +170,37 @@ class Watch:
         self._before = _Before(now, slope, [p.detach().clone() for p in self.trained], moments, applied, _averaged(raw))
         return None
 
-    def after(self, gathered: Gathered, objective: Objective, old: list[Any], *, keep: bool) -> Stepped:
+    def after(self, gathered: Gathered, old: list[Any], *, keep: bool) -> Stepped:
         """Account for the step that was just taken. keep: whether the next update is likely to start here."""
         b = self._before
         assert b is not None
-        causes = self._causes(gathered, b)
+        whole = _pooled(gathered, self.trained[0].device)
+        causes = self._causes(gathered, b, whole)
         ends = [p.detach().clone() for p in self.trained]
-        products = [g * (end - value) for g, end, value in zip(b.slope, ends, b.values, strict=True)]
-        inner = float(sum(x.sum(dtype=torch.float64) for x in products))
+
+        def products() -> Iterator[Any]:
+            return (g * (end - value) for g, end, value in zip(b.slope, ends, b.values, strict=True))
+
         if not self.linear:
-            causes["whole_step"] = inner - sum(causes.values())
-        after = self._slope()[0] if keep else self.look()
+            causes["whole_step"] = sum(float(x.sum(dtype=torch.float64)) for x in products()) - sum(causes.values())
+        after = self._slope()[0] if keep else self._looked()
         try:
-            _load(self.trained, [2 * value - end for value, end in zip(b.values, ends, strict=True)])
-            mirrored = self.look()
+            for parameter, value, end in zip(self.trained, b.values, ends, strict=True):
+                _load([parameter], [2 * value - end])
+            second = curvature_along(b.now, after, self._block_by_block())
         finally:
             _load(self.trained, ends)
-        merged, rows, tokens, log_ratios = _pooled(gathered, self.trained[0].device)
-        second = curvature_along(b.now, after, mirrored)
-        columns = update_columns(objective, (old, b.now, after), second, causes, products, merged, rows / tokens)
-        columns["log_ratio_mean"] = log_ratios / tokens
+        columns = update_columns(
+            self._objective, (old, b.now, after), second, causes, products(), whole.counts, whole.rows / whole.tokens
+        )
+        columns |= {"log_ratio_mean": whole.log_ratios / whole.tokens, "token_log_ratio_sq": whole.log_ratios_sq / whole.tokens}
         if self.probe.positions is not None:
             columns["position_se"] = _spread(b.now, after)
-        return Stepped(columns, rows, float(torch.finfo(b.now[0].dtype).eps))
+        return Stepped(columns, whole.rows, float(torch.finfo(b.now[0].dtype).eps))
 
-    def _causes(self, gathered: Gathered, b: _Before) -> dict[str, float]:
+    def _causes(self, gathered: Gathered, b: _Before, pooled: _Pooled) -> dict[str, float]:
         """First-order parts of the step, nats."""
-        if type(self.optimizer) not in LINEAR:
+        if not self.split:
             return {}  # not 0: no part of such a step is known
         # One process may have clipped where another has not: all of them add up the same causes in the same order.
         names = CAUSES[1:] if _distributed() else tuple(name for name in CAUSES[1:] if name in gathered.parts)
@@ -166,13 +208,13 @@ class Watch:
         parts = {name: _averaged(gathered.parts.get(name) or [x.clone() for x in none]) for name in names}
         extra: dict[str, list[Any]] = {}
         whole = b.raw
-        if gathered.surrogate is not None:
-            surrogate = _averaged(gathered.surrogate)
-            if self.bonus:
-                extra["bonus"], whole = [r - s for r, s in zip(b.raw, surrogate, strict=True)], surrogate
-            else:
-                _refuse_another_loss(b.raw, surrogate)
-                self._checked = True
+        surrogate = None if gathered.surrogate is None else _averaged(gathered.surrogate)
+        if not self.bonus:
+            marks = {name for name, tokens in pooled.acted.items() if tokens}
+            self._comparison.saw(marks, b.raw, surrogate, on_a_bound=pooled.on_a_bound > 0)
+        elif surrogate is not None:
+            refuse_scaled(b.raw, b.applied, surrogate)
+            extra["bonus"], whole = [r - s for r, s in zip(b.raw, surrogate, strict=True)], surrogate
         unclipped = [total - sum(rest) for total, *rest in zip(whole, *parts.values(), strict=True)]
         if any(bool((a != r).any()) for a, r in zip(b.applied, b.raw, strict=True)):
             extra["norm_clip"] = [a - r for a, r in zip(b.applied, b.raw, strict=True)]
@@ -187,14 +229,18 @@ class Watch:
         # In every row, so that sums over rows are of one kind.
         return dict.fromkeys((*CAUSES, *_LINES), 0.0) | step_by_cause(self.optimizer, before, spread, slope)
 
-    @property
-    def wants_surrogate(self) -> bool:
-        """Tell whether the gradient of the whole surrogate is wanted: to book what else the loss has, or to check it once."""
-        return type(self.optimizer) in LINEAR and (self.bonus or not self._checked)
+    def wants_surrogate(self, inner_step: int) -> bool:
+        """Tell whether the gradient of the whole surrogate is wanted: to book what else the loss has, or to compare the two."""
+        return self.split and (self.bonus or self._comparison.wanted(inner_step))
+
+    def unseen(self) -> str | None:
+        """Say what of the loss was never compared with the surrogate; None if nothing, or nothing rests on it."""
+        return None if self.bonus or not self.split else self._comparison.note()
 
     def _see(self, parameter: Any, place: int) -> None:
         if self._armed:
-            self._raw[place] = parameter.grad.detach().clone()
+            seen = parameter.grad.detach()
+            self._raw[place] = seen.clone() if self._scale == 1 else seen / self._scale
 
     def _print(self) -> tuple[int, ...]:
         """Of all that the model's answers depend on, trained by this optimiser or not."""
@@ -227,30 +273,9 @@ def _refuse_unseen(trained: list[Any], parameters: list[Any]) -> None:
             )
 
 
-def _refuse_another_loss(raw: list[Any], surrogate: list[Any]) -> None:
-    """SpecError if the loss's gradient is not that of the surrogate that the ledger was told of."""
-    apart = [x - y for x, y in zip(raw, surrogate, strict=True)]
-    own, told, both, away = (
-        float(sum(torch.sum(x * y, dtype=torch.float64) for x, y in zip(a, b, strict=True)))
-        for a, b in ((raw, raw), (surrogate, surrogate), (raw, surrogate), (apart, apart))
-    )
-    limit = _AGREE.get(raw[0].dtype, _COARSE)
-    if away <= limit**2 * max(own, told):
-        return
-    cosine = both / (own * told) ** 0.5 if own > 0 and told > 0 else 0.0
-    size = (own / told) ** 0.5 if told > 0 else float("inf")
-    raise SpecError(
-        f"the gradient of the loss is not that of the clipped surrogate that the ledger was given: it is {size:.4g} times as "
-        f"long, the cosine between them {cosine:.4f}. With cosine 1 the tokens are weighed otherwise: give weights= or scale= "
-        "(a loss divided by accumulation steps, a mean over responses, a loss scaler). Otherwise the loss has other terms, such "
-        "as an entropy bonus or a KL penalty: say bonus=True, and they get a line of their own."
-    )
-
-
-def _ascent(optimizer: Any, parameter: Any, gradient: Any) -> Any:
+def _ascent(group: Any, gradient: Any) -> Any:
     if gradient is None:
         return None
-    group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
     return gradient.detach() if group.get("maximize") else -gradient.detach()
 
 
@@ -279,18 +304,31 @@ def agreed(reason: str | None, tokens: float, device: Any) -> str | None:
     return reason or (None if tokens else "no token of its minibatch counted, or minibatch() was not called")
 
 
-def _pooled(gathered: Gathered, device: Any) -> tuple[TokenWeights, float, float, float]:
-    """Counts, responses, tokens and the sum of log-ratios over all processes: sums, never means of means."""
-    merged = TokenWeights.merged(gathered.counts)
-    numbers = [*merged.counts.values(), float(gathered.rows), gathered.tokens, gathered.log_ratios]
+class _Pooled(NamedTuple):
+    """What the minibatches of an update said, over all processes: sums, never means of means."""
+
+    counts: TokenWeights
+    rows: float
+    tokens: float
+    log_ratios: float
+    log_ratios_sq: float
+    on_a_bound: float
+    acted: dict[str, float]
+
+
+def _pooled(gathered: Gathered, device: Any) -> _Pooled:
+    merged, names = TokenWeights.merged(gathered.counts), (*CAUSES[1:], MOVED)
+    sums = (float(gathered.rows), gathered.tokens, gathered.log_ratios, gathered.log_ratios_sq, gathered.on_a_bound)
+    numbers = [*sums, *(gathered.acted.get(name, 0.0) for name in names), *merged.counts.values()]
     top = merged.ratio_max
     if _distributed():
-        sums, largest = (torch.tensor(x, dtype=torch.float64, device=device) for x in (numbers, [top]))
-        torch.distributed.all_reduce(sums)
+        added, largest = (torch.tensor(x, dtype=torch.float64, device=device) for x in (numbers, [top]))
+        torch.distributed.all_reduce(added)
         torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
-        numbers, top = sums.tolist(), float(largest)
-    *counts, rows, tokens, log_ratios = numbers
-    return TokenWeights({}, dict(zip(merged.counts, counts, strict=True)), top), rows, tokens, log_ratios
+        numbers, top = added.tolist(), float(largest)
+    rows, tokens, log_ratios, log_ratios_sq, on_a_bound, *rest = numbers
+    counts = TokenWeights({}, dict(zip(merged.counts, rest[len(names) :], strict=True)), top)
+    return _Pooled(counts, rows, tokens, log_ratios, log_ratios_sq, on_a_bound, dict(zip(names, rest, strict=False)))
 
 
 def _distributed() -> bool:
