@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -40,8 +41,11 @@ def init(
     if file.exists() or file.is_symlink():
         raise SpecError(f"{file} exists and is left alone: give another name, or remove it first.")
     prepare_file(file)
-    write_atomic(file, resources.files("entclip.cli").joinpath("start.toml").read_bytes())
-    Output(quiet=quiet).say(f"{file} is written. Run it: entclip run {file}")
+    text, name = resources.files("entclip.cli").joinpath("start.toml").read_text("utf-8"), shlex.quote(str(file))
+    if name.isprintable():  # a comment is one line
+        text = text.replace("experiment.toml", name)
+    write_atomic(file, text.encode())
+    Output(quiet=quiet).say(f"{file} is written. Run it: entclip run {name}")
 
 
 def report(

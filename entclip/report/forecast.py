@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from entclip.report.grid import Grid, text_grid
+from entclip.report.numbers import plain
 
 __all__ = [
     "cells_grid",
@@ -24,12 +25,13 @@ def forecast_grid(summary: Mapping[str, Any], noise: str | None = None) -> Grid:
     """Tabulate the predicted parts of each arm in nats: of the run, or of one rollout with given noise, where nothing moves."""
     other = ("other",) if any(arm["expected_other"] for arm in summary["arms"].values()) else ()
     parts = ("clip_low", "clip_high", *other, "curvature", *(() if noise else ("remainder", "measured")))
-    title = f"{summary['experiment']}: predicted entropy change in nats, {summary['rollouts']} rollouts (no simulation)"
+    number = f"{summary['rollouts']} rollout{'' if summary['rollouts'] == 1 else 's'}"
+    title = f"{summary['experiment']}: predicted entropy change in nats, {number} (no simulation)"
     if noise:
         title = f"{summary['experiment']}: expected terms of one rollout in nats, log-ratio noise {noise} (no dynamics)"
     rows = []
     for name, arm in summary["arms"].items():
-        values = [f"{arm[f'expected_{p}']:+.3g}" if noise else f"{arm[f'expected_{p}']:+.4f}" for p in parts]
+        values = [f"{arm[f'expected_{p}']:+.3g}" if noise else plain(arm[f"expected_{p}"], True) for p in parts]
         shares = [f"{arm[f'clip_fraction_{side}']:.5f}" for side in ("low", "high")]
         gaps = ["" if arm[f"gap_{side}"] is None else f"{arm[f'gap_{side}']:+.3f}" for side in ("low", "high")]
         rows.append((name, *values, *shares, *gaps))

@@ -114,7 +114,10 @@ def test_init_writes_an_experiment_that_runs_and_never_overwrites(tmp_path, monk
             told("init", there)
     assert (tmp_path / "experiment.toml").read_bytes() == written
     assert told("init", "new/mine.toml", "--quiet") == ""
-    assert (tmp_path / "new" / "mine.toml").read_bytes() == written
+    assert (tmp_path / "new" / "mine.toml").read_bytes() == written.replace(b"experiment.toml", b"new/mine.toml")
+    assert "entclip run 'my own.toml'" in told("init", "my own.toml")
+    told("init", "two\nlines.toml", "--quiet")
+    assert (tmp_path / "two\nlines.toml").read_bytes() == written
 
 
 def test_what_init_leaves_in_comments_is_valid_too(tmp_path):

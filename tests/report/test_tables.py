@@ -18,6 +18,7 @@ from entclip.ledger.columns import OPTIONAL_CAUSES
 from entclip.objectives.base import CAUSES
 from entclip.report import style
 from entclip.report.bars import causes_caption, causes_figure
+from entclip.report.forecast import forecast_grid
 from entclip.report.grid import text_grid
 from entclip.report.numbers import half_width
 from entclip.report.terminal import Blocks
@@ -224,6 +225,11 @@ def test_a_table_of_a_forecast_says_so() -> None:
     assert not any("theory" in name or "measured" in name for name in shown)
     total = {name: float(text) for name, text in shown["total, forecast"].items()}
     assert total == {name: pytest.approx(arm["expected_measured"], abs=6e-5) for name, arm in made["arms"].items()}
+    # What is small is no zero, and what is zero has no sign.
+    small = {"expected_clip_low": 6.83e-5, "expected_clip_high": -0.0, "expected_curvature": -0.00134}
+    grid = forecast_grid(made | {"arms": {"both": made["arms"]["both"] | small}})
+    assert "in nats, 1 rollout (" in grid.title
+    assert [cell.upper for cell in grid.rows[0][1:4]] == ["+6.8e-5", "0", "-.0013"]
 
 
 @pytest.mark.parametrize("arms", [1, 6, 8, 9, 40])

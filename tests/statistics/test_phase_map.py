@@ -15,7 +15,7 @@ import pytest
 from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.load import load
 from entclip.experiments.sections import Arm
-from entclip.prediction.maps.figure import figure
+from entclip.prediction.maps.figure import _signed, figure
 from entclip.prediction.maps.phase_map import PLANES, ROOM, TERMS, Axis, case_at, groups, phase_map, plane, records
 from entclip.prediction.maps.verify import spread, verify
 from entclip.prediction.meanfield import predict
@@ -269,6 +269,17 @@ def test_bad_planes_are_refused() -> None:
         phase_map(load("sign_map"), "step", "batch")
     with pytest.raises(SpecError, match="could carry"):
         phase_map(spec, Axis("step", (5.0,)), Axis("batch", (2048,)))
+
+
+def test_a_coarse_map_has_signs_too() -> None:
+    """Where every fourth cell was simulated, signs stand beside its marks, and in the panels of causes in its cells."""
+    cells = [{"ix": i, "iy": j, "verdict": "agree" if i % 2 == j % 2 == 0 else ""} for i in range(5) for j in range(4)]
+    frame = pd.DataFrame(cells)
+    free, simulated = frame[frame["verdict"] == ""], frame[frame["verdict"] != ""]
+    assert _signed(frame, "measured").equals(free)
+    assert _signed(frame, "clip_low").equals(simulated)
+    frame.loc[0, "verdict"] = ""  # one is free, as in the finer maps
+    assert list(_signed(frame, "clip_low").index) == [0]
 
 
 def test_the_figure_is_written(small: Any, tmp_path: Path) -> None:

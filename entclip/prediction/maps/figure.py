@@ -98,7 +98,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
             size = (ex[i + 1] - ex[i], ey[j + 1] - ey[j])
             face, hatch = ("0.88", "xxx") if status == "refused" else ("none", "///")
             axes.add_patch(Rectangle((ex[i], ey[j]), *size, facecolor=face, hatch=hatch, edgecolor="0.45", linewidth=0))
-    _signs(axes, frame, f"expected_{term}", x, y)
+    _signs(axes, _signed(frame, term), f"expected_{term}", x, y)
     drawn = set()
     for border in _SHOWN[term]:
         field = _field(frame, border, x, y)
@@ -123,12 +123,20 @@ def _panel(axes: Axes, frame: pd.DataFrame, term: str, x: Axis, y: Axis, norm: A
     return mesh, drawn
 
 
+def _signed(frame: pd.DataFrame, term: str) -> pd.DataFrame:
+    """Every fourth cell, without those that were simulated; on a coarse map, where all of these were, what is free of marks."""
+    free, fourth = frame["verdict"] == "", (frame["ix"] % 2 == 0) & (frame["iy"] % 2 == 0)
+    if (free & fourth).any():
+        return frame[free & fourth]
+    return frame[free if term == "measured" else fourth]  # the panels of causes have no marks of simulated cells
+
+
 def _signs(axes: Axes, frame: pd.DataFrame, column: str, x: Axis, y: Axis) -> None:
-    """Draw a plus or minus in every fourth cell: a print in grey shows both ends of the scale dark."""
+    """Draw a plus or minus in each cell: a print in grey shows both ends of the scale dark."""
     from matplotlib import patheffects
 
     for sign, marker in ((1, "+"), (-1, "_")):
-        rows = frame[(sign * frame[column] > 0) & (frame["verdict"] == "") & (frame["ix"] % 2 == 0) & (frame["iy"] % 2 == 0)]
+        rows = frame[sign * frame[column] > 0]
         at = [x.values[i] for i in rows["ix"]], [y.values[j] for j in rows["iy"]]
         (marks,) = axes.plot(*at, linestyle="none", marker=marker, color="black", markersize=4.5, markeredgewidth=0.9)
         marks.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
