@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,9 +19,8 @@ from entclip.support.rewording import dataclass
 __all__ = ["Predictive"]
 
 _SIDES = ("low", "high")
-_PLACES = np.linspace(0.0, 1.0, 801)
 _WIDEST = 3.0  # |log r| of a width that clips next to nothing
-_SPREAD = math.log(10.0)  # of both edges from the arm's own, in either direction
+_MOVES = np.linspace(-5.0, 5.0, 1601)  # of log |log r|: from the least to the widest and back
 _STILL = 1e-3  # |log r| of both edges that let the first update of a rollout through and next to nothing after it
 
 
@@ -28,15 +28,17 @@ _STILL = 1e-3  # |log r| of both edges that let the first update of a rollout th
 class Predictive(Controller):
     """Sets eps_low, eps_high or both so that the predicted entropy change of the next rollout is target - H.
 
-    F(eps_low, eps_high) = D + C_low(eps_low) + C_high(eps_high), nats per rollout. C is what a side did in the last rollout, for
-    other widths by the measured noise of the log-ratios and the worth of what it clipped (response.py): the signs of the gaps are
-    measured, not assumed. D is everything else. Both are smoothed over rollouts. Of several solutions the nearest is taken. Where
-    no width gives the wanted change the one that comes nearest is, and the column can_hold is 0. With "both" that may be to stand
-    still: edges so tight that of the K updates of a rollout only the first acts, whose change is taken as D/K.
+    F(eps_low, eps_high) = D + C_low(eps_low) + C_high(eps_high), nats per rollout. C is what a side does: the moment of |log r|
+    beyond a width, by the measured noise of the log-ratios, times what a unit of it was worth (response.py). The signs of the
+    gaps are measured, not assumed. The worth is a quotient of smoothed sums, so that a rollout counts by how much it clipped. D
+    is everything else, smoothed, and followed faster where it is missed on the same side again and again. Of several solutions
+    the nearest to the widths in force is taken. Where no width gives the wanted change the one that comes nearest is, and the
+    column can_hold is 0. With "both" that may be to stand still: edges so tight that of the K updates of a rollout only the first
+    acts, whose change is taken as D/K.
 
-    target: nats; None is the entropy at the start. sides: what moves; "both" moves both edges by one factor, each tighter where
-    what it clips is worth the wanted sign and wider where it is not. memory: share of the old value in the smoothing. least:
-    smallest width, in |log r|.
+    target: nats; None is the entropy at the start. sides: what moves; "both" moves both edges, each by its worth: tighter where
+    what it clips is worth the wanted sign, wider where it is not, and hardly at all where it decides little. memory: share of the
+    old value in the smoothing. least: smallest width, in |log r|.
     """
 
     target: NotNegative | None = None
@@ -54,65 +56,74 @@ class Predictive(Controller):
             raise SpecError(
                 f'predictive.sides = "both" needs widths inside their limits to move from, got low = {low}, high = {high}.'
             )
-        place = 0.5
-        if self.sides != "both":
-            edge = min(max(own[self.sides], self.least), _WIDEST)
-            place = math.log(edge / self.least) / math.log(_WIDEST / self.least)
-        memory = {"place": place, "target": self.aim(entropy), "can_hold": 1.0, "trend": math.nan, "still": 0.0}
-        memory |= {"promised": math.nan, "bias": 0.0}
+        memory = {"target": self.aim(entropy), "can_hold": 1.0, "miss": 0.0, "still": 0.0}
+        memory |= {"rest": math.nan, "missed": 0.0, "size": 0.0}
         for side in _SIDES:
-            memory |= {f"{side}_own": own[side], f"{side}_edge": own[side], f"{side}_scale": 1.0, f"{side}_worth": math.nan}
+            edge = min(max(own[side], self.least), _WIDEST) if side in self._moved else own[side]
+            memory |= {f"{side}_edge": own[side], f"{side}_from": edge, f"{side}_scale": 1.0}
+            memory |= {f"{side}_effect": 0.0, f"{side}_moment": 0.0}
         return memory
 
     def update(self, memory: Memory, observed: Observed) -> Memory:
         sides = {s: measured_response(observed.rows, s, memory[f"{s}_edge"], memory[f"{s}_scale"]) for s in _SIDES}
-        clipped = math.fsum(found.effect for found in sides.values())
-        rest = math.fsum(row["measured"] for row in observed.rows) - clipped
-        new = memory | {"trend": self._smoothed(memory["trend"], rest)}
-        for side, found in sides.items():
-            new |= {f"{side}_worth": self._smoothed(memory[f"{side}_worth"], found.worth), f"{side}_scale": found.scale}
+        new, explained = dict(memory), 0.0
+        for side, found in tuple(sides.items()):
+            if memory["still"]:  # nearly all was clipped: that says nothing about what a width clips
+                explained += found.effect
+                sides[side] = replace(found, scale=memory[f"{side}_scale"])
+                continue
+            # Sums are smoothed, not their quotients: a rollout that clipped next to nothing says next to nothing about the worth.
+            moment = float(found.moment(np.asarray(memory[f"{side}_edge"]))) if found.beyond > 0 else 0.0
+            for name, value in (("effect", found.effect), ("moment", moment)):
+                new[f"{side}_{name}"] = self._smoothed(memory[f"{side}_{name}"], value)
+            new[f"{side}_scale"] = found.scale
+            if moment > 0:
+                explained += _worth(new, side) * moment
+        rest = math.fsum(row["measured"] for row in observed.rows) - explained
+        if math.isnan(memory["rest"]):
+            new["rest"] = rest
+        else:
+            # Errors that keep their sign are a trend to be followed, errors that change it are noise to be smoothed (Trigg and
+            # Leach, 1967): the smoothed error as a share of the smoothed size of errors is how much of the next one is taken.
+            missed = rest - memory["rest"]
+            sure = abs(memory["missed"]) / memory["size"] if memory["size"] > 0 else 0.0
+            new["rest"] += max(1 - self.memory, sure) * missed
+            new |= {
+                "missed": self._smoothed(memory["missed"], missed),
+                "size": self._smoothed(memory["size"] or abs(missed), abs(missed)),
+            }
         wanted = memory["target"] - observed.entropy
-        if not math.isnan(memory["promised"]):
-            change = math.fsum(row["measured"] for row in observed.rows)
-            new["bias"] = self._smoothed(memory["bias"], change - memory["promised"])
-        new |= {"still": 0.0} | self._solved(new, sides, wanted - new["trend"] - new["bias"])
-        edges = self._edges(new, np.asarray(new["place"]))
-        first = new["trend"] / len(observed.rows)
-        if new["can_hold"] == 0 and self.sides == "both" and abs(first - wanted) < new["miss"]:
-            new["still"], edges = 1.0, {side: np.asarray(_STILL) for side in _SIDES}
-        new["promised"] = wanted if new["can_hold"] == 1 else math.nan
-        return new | {f"{side}_edge": float(edges[side]) for side in _SIDES}
+        new |= self._solved(new, sides, wanted - new["rest"])
+        edges = {side: new[f"{side}_from"] for side in _SIDES}
+        first = new["rest"] / len(observed.rows)
+        new["still"] = float(new["can_hold"] == 0 and self.sides == "both" and abs(first - wanted) < new["miss"])
+        return new | {f"{side}_edge": _STILL if new["still"] else edge for side, edge in edges.items()}
 
     def _smoothed(self, old: float, new: float) -> float:
-        if math.isnan(old) or math.isnan(new):
-            return old if math.isnan(new) else new
         return self.memory * old + (1 - self.memory) * new
 
     def _solved(self, memory: Memory, sides: dict[str, SideResponse], wanted: float) -> Memory:
-        """The place of edges whose clip terms add up to `wanted` nats, or come nearest; whether some do, and by how much not."""
-        clips = [not math.isnan(sides[side].worth) for side in self._moved]
-        known = [not math.isnan(memory[f"{side}_worth"]) for side in self._moved]
-        if not any(known):
+        """The nearest edges whose clip terms add up to `wanted` nats, or come nearest; whether some do, and by how much not."""
+        if all(math.isnan(_worth(memory, side)) for side in self._moved):
             return self._probe(sides)
-        edges = self._edges(memory, _PLACES)
-        effect = np.zeros_like(_PLACES)
+        edges = self._reached(memory, _MOVES)
+        effect = np.zeros_like(_MOVES)
         for side in _SIDES:
-            if not math.isnan(worth := memory[f"{side}_worth"]):
-                effect += sides[side].reach(edges[side]) * worth
+            if not math.isnan(worth := _worth(memory, side)):
+                effect += sides[side].moment(edges[side]) * worth
         excess = effect - wanted
         crossings = np.flatnonzero(excess[:-1] * excess[1:] <= 0)
         if len(crossings) > 0:
-            k = crossings[np.argmin(np.abs(_PLACES[crossings] - memory["place"]))]
+            k = crossings[np.argmin(np.abs(_MOVES[crossings]))]
             rise = float(excess[k + 1] - excess[k])
-            return {
-                "place": float(_PLACES[k] + (_PLACES[1] * -excess[k] / rise if rise != 0 else 0.0)),
-                "can_hold": 1.0,
-                "miss": 0.0,
-            }
-        if not any(clips):  # what is known of their worth is old: look again
+            move, found = _MOVES[k] - (excess[k] / rise * (_MOVES[1] - _MOVES[0]) if rise != 0 else 0.0), (1.0, 0.0)
+        elif any(sides[side].beyond > 0 for side in self._moved):
+            k = np.argmin(np.abs(excess))
+            move, found = _MOVES[k], (0.0, float(abs(excess[k])))
+        else:  # what is known of their worth is old: look again
             return self._probe(sides) | {"can_hold": 0.0}
-        size = np.abs(excess)
-        return {"place": float(_PLACES[np.argmin(size)]), "can_hold": 0.0, "miss": float(np.min(size))}
+        chosen = {f"{side}_from": float(x) for side, x in self._reached(memory, move).items()}
+        return chosen | dict(zip(("can_hold", "miss"), found, strict=True))
 
     @property
     def _moved(self) -> tuple[str, ...]:
@@ -121,22 +132,25 @@ class Predictive(Controller):
     def _probe(self, sides: dict[str, SideResponse]) -> Memory:
         """Edges that clip something, where nothing was clipped: at the noise of the rollout."""
         edge = min(max(float(np.max(sides["low"].noise)), self.least), _WIDEST)
-        if self.sides == "both":
-            return {"place": 0.5, "low_own": edge, "high_own": edge, "can_hold": 1.0, "miss": 0.0}
-        return {"place": math.log(edge / self.least) / math.log(_WIDEST / self.least), "can_hold": 1.0, "miss": 0.0}
+        return {f"{side}_from": edge for side in self._moved} | {"can_hold": 1.0, "miss": 0.0}
 
-    def _edges(self, memory: Memory, place: np.ndarray) -> dict[str, np.ndarray]:
-        """Both edges in |log r| at places from 0 to 1: of one side that moves from the tightest on, of both from what lowers
-        entropy most to what raises it most."""
-        if self.sides == "both":
-            signs = {side: 0.0 if math.isnan(w := memory[f"{side}_worth"]) else math.copysign(1.0, w) for side in _SIDES}
-            moved = {side: memory[f"{side}_own"] * np.exp((1 - 2 * place) * signs[side] * _SPREAD) for side in _SIDES}
-            return {side: np.clip(edge, self.least, _WIDEST) for side, edge in moved.items()}
-        edge = self.least * (_WIDEST / self.least) ** place
-        return {side: edge if side == self.sides else np.full_like(edge, memory[f"{side}_own"]) for side in _SIDES}
+    def _reached(self, memory: Memory, moves: np.ndarray) -> dict[str, np.ndarray]:
+        """Both edges in |log r| after each of the moves: of a side alone by all of it, of both by their worth, so that one which
+        decides little stays and moves to and fro go the same way."""
+        worths = {side: 0.0 if math.isnan(w := _worth(memory, side)) else w for side in self._moved}
+        most = max(map(abs, worths.values())) or 1.0
+        out = {side: np.full_like(moves, memory[f"{side}_from"]) for side in _SIDES}
+        for side, worth in worths.items():
+            out[side] = np.clip(out[side] * np.exp(-moves * worth / most), self.least, _WIDEST)
+        return out
 
     def settings(self, memory: Memory) -> dict[str, float]:
         return {"low": -math.expm1(-memory["low_edge"]), "high": math.expm1(memory["high_edge"])}
 
     def columns(self, memory: Memory) -> dict[str, float]:
         return super().columns(memory) | {"can_hold": memory["can_hold"]}
+
+
+def _worth(memory: Memory, side: str) -> float:
+    """Nats of a rollout for each unit of the moment beyond a bound; NaN where nothing was beyond it."""
+    return memory[f"{side}_effect"] / memory[f"{side}_moment"] if memory[f"{side}_moment"] > 0 else math.nan

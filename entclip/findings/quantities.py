@@ -131,6 +131,7 @@ def _law() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from entclip.support.files import to_json, write_atomic
+    from entclip.support.files import prepare_file, to_json, write_atomic
 
+    prepare_file(FILE)
     write_atomic(FILE, to_json(measured()).encode())

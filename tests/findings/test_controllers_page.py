@@ -7,32 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from entclip.findings.controllers import CASES, RULES, controllers_table, errors, measured
+from entclip.findings.controllers import CASES, RULES, SEEDS, controllers_table, errors, measured
 
 DOCS = Path(__file__).parents[2] / "docs"
 DATA = json.loads((DOCS / "data" / "controllers.json").read_text("utf-8"))
-TABLES = [case for case in CASES if case != "language model"]
 
 
 def test_the_page_has_the_table() -> None:
     assert controllers_table(DATA) in (DOCS / "controllers.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("case", TABLES)
+@pytest.mark.parametrize("case", CASES)
 def test_predictive_holds_within_two_per_cent(case: str) -> None:
     assert errors(DATA[case]["predictive"])[1] < 0.02
 
 
-def test_in_the_language_model_it_falls_short_as_the_page_says() -> None:
-    """Within 2 % for five rollouts, 3.9 % after the seventh, 3.8 % at the end; 8.1 % without it or with another rule."""
+def test_in_the_language_model_it_does_what_the_page_says() -> None:
+    """2.3 % in two rollouts, within 2 % from the fourth on; 8.1 % without it or with another rule; two further seeds."""
     arms = DATA["language model"]
     off = {name: [h / arm["target"] - 1 for h in arm["entropy"]] for name, arm in arms.items()}
-    held = [abs(x) < 0.02 for x in off["predictive"]]
-    assert held[:5] == [True] * 5
-    assert [f"{100 * off['predictive'][k]:.1f}" for k in (5, 6, 8)] == ["2.3", "3.9", "3.8"]
-    assert {round(100 * off[name][-1]) for name in ("fixed", "thermostat", "pi")} == {8}
+    assert f"{100 * max(off['predictive'][:2]):.1f}" == "2.3"
+    assert [abs(x) < 0.02 for x in off["predictive"]] == [True, False, False] + [True] * 6
+    assert f"{100 * off['predictive'][-1]:.1f}" == "-0.8"
+    assert [f"{100 * off[name][-1]:.1f}" for name in ("fixed", "thermostat", "pi")] == ["8.1", "8.2", "8.1"]
     assert set(arms["predictive"]["can_hold"]) == {1.0}
     assert errors(arms["predictive-low"])[0] > errors(arms["fixed"])[0]
+    seeds = [errors(arms[f"predictive, seed {seed}"]) for seed in SEEDS]
+    assert [(f"{mean:.4f}", f"{100 * largest:.1f}") for mean, largest in seeds] == [("0.0070", "1.8"), ("0.0077", "2.1")]
 
 
 @pytest.mark.parametrize("case", CASES)
