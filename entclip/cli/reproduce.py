@@ -108,19 +108,15 @@ def _progress(
     from entclip.support.foresight import Size, announced
 
     def updates(spec: RunSpec) -> int:
-        if spec.experiment is None:  # an exact computation has no updates
-            return 0
         cases = [case for _, case in spec.spec(quick).cases()]
         return sum(c.update.rollouts * c.update.epochs * c.update.minibatches * len(c.arm) for c in cases)
 
-    seconds = sum(
-        foresee(spec.spec(quick), spec.engine, dtype=spec.dtype).seconds
-        for spec in chosen
-        if spec.exact is None and spec.pretrained is None and not (quick and spec.quick_skip)
-    )
+    # Exact computations and records of the pretrained model have no updates.
+    simulated = [s for s in chosen if s.exact is None and s.pretrained is None and not (quick and s.quick_skip)]
+    seconds = sum(foresee(spec.spec(quick), spec.engine, dtype=spec.dtype).seconds for spec in simulated)
     number = f"{len(chosen)} run{'' if len(chosen) == 1 else 's'}"
     first = ", ".join(filter(None, (number, announced(Size({}, seconds, "")))))
-    with output.progress("reproduce", sum(map(updates, chosen)), first) as advance:
+    with output.progress("reproduce", sum(map(updates, simulated)), first) as advance:
 
         def report(spec: RunSpec) -> Progress:
             return lambda arm, done, of: advance()

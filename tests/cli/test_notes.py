@@ -137,3 +137,22 @@ def test_blocks_of_a_long_part_tell_the_time_left(clock: list[float], capsys: py
 
 def _seconds(words: str) -> int:
     return sum(int(n) * {"s": 1, "min": 60, "h": 3600}[unit] for n, unit in re.findall(r"(\d+) (s|min|h)", words))
+
+
+def test_reproduce_counts_the_updates_of_all_simulated_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of published objectives among them, which have no file of an experiment; what is computed exactly has no updates."""
+    from contextlib import nullcontext
+
+    from entclip.cli.output import Output
+    from entclip.cli.reproduce import _progress
+    from entclip.findings.data import load_catalogue
+
+    runs = load_catalogue().runs
+    told: list[int] = []
+    monkeypatch.setattr(Output, "progress", lambda self, title, total, first: nullcontext(told.append(total)))
+    with _progress([runs[name] for name in ("family_knobs", "quadrants", "smollm2")], True, Output()):
+        pass
+    knobs = runs["family_knobs"].spec(True)
+    update = knobs.update
+    assert told == [update.rollouts * update.epochs * update.minibatches * len(knobs.arm)]
+    assert told[0] > 0
