@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from entclip.report.grid import Cell, Grid, origin
@@ -81,7 +82,7 @@ def contest_figure(summary: Mapping[str, Any]) -> Figure:
     """
     rows: Sequence[Mapping[str, Any]] = summary["comparison"]
     fig = new_figure(4.0, 1.15 + 0.22 * len(rows))
-    axes = fig.add_axes((0.37, 0.62 / fig.get_figheight(), 0.59, 1 - 1.02 / fig.get_figheight()))
+    axes = fig.add_subplot()
     for place, row in enumerate(rows):
         y, arm = len(rows) - 1 - place, summary["arms"][row["objective"]]
         half = half_width({"change_se": row["change_se"], "units": arm.get("units")}, "change")
@@ -93,7 +94,9 @@ def contest_figure(summary: Mapping[str, Any]) -> Figure:
         if row["predicted"] is not None:
             axes.plot(row["predicted"], y, "D", markersize=3.6, markerfacecolor="white", markeredgecolor="black", zorder=4)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [row["objective"] for row in reversed(rows)], fontsize=9)
+    names = [row["objective"] for row in reversed(rows)]
+    size = 9 if max(map(len, names)) <= 16 else 6.5  # then two lines fit into a row
+    axes.set_yticks(range(len(rows)), [fill(name, 20) for name in names], fontsize=size, parse_math=False)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=9)
@@ -104,4 +107,5 @@ def contest_figure(summary: Mapping[str, Any]) -> Figure:
         axes.spines[side].set_visible(False)
     axes.set_xlabel("entropy change (nats)\nline: 95 %, diamond: theory along the path", fontsize=8.5)
     axes.set_title(str(summary.get("experiment", "")).replace("$", r"\$"), fontsize=10, loc="right")
+    fig.tight_layout()
     return fig

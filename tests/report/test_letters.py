@@ -13,12 +13,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from entclip.findings.controllers import controllers_figure
 from entclip.findings.data import load_catalogue
 from entclip.findings.figures import draw
+from entclip.findings.pretrained import figure as pretrained
+from entclip.findings.pretrained.kin import HEADLINE
 from entclip.findings.shared_parameters import figure as shared_parameters
 from entclip.prediction.maps import figure as maps
 from entclip.prediction.maps.phase_map import phase_map, plane
-from entclip.report import explain
+from entclip.report import explain, style
+from entclip.report.contest import contest_figure
 from tests.statistics import small_counts, vocabulary
 
 DATA = Path(__file__).resolve().parents[2] / "docs" / "data"
@@ -49,6 +53,13 @@ def phase(path: Path) -> None:
     maps.figure(phase_map(where.experiment, where.x, where.y), path)
 
 
+def comparison(path: Path) -> None:
+    names = ("clip", "sapo(tau_pos=1.0,tau_neg=1.05)", "dppo_tv(delta=.15)")
+    rows = [{"objective": n, "change": -k / 700, "change_se": 1e-5, "predicted": -k / 701} for k, n in enumerate(names, 1)]
+    summary = {"experiment": "mine", "arms": {n: {"units": 64} for n in names}, "comparison": rows}
+    style.write_figure(contest_figure(summary), path)
+
+
 DRAWN: dict[str, Callable[[Path], None]] = {
     "small_counts": lambda path: small_counts.figure(read("small_counts.json"), path),
     "vocab_scale": lambda path: vocabulary.vocab_scale_figure(read("vocab_scale.json"), path),
@@ -57,6 +68,9 @@ DRAWN: dict[str, Callable[[Path], None]] = {
     "findings": findings,
     "ledger": ledger,
     "map": phase,
+    "comparison": comparison,
+    "pretrained": lambda path: pretrained.figure(read("pretrained.json")[HEADLINE], path),
+    "controllers": lambda path: style.write_figure(controllers_figure(read("controllers.json")), path),
 }
 
 
@@ -66,10 +80,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
     for module in (
         "findings.figures",
+        "findings.pretrained.figure",
         "findings.shared_parameters.figure",
         "prediction.maps.figure",
         "report.explain",
         "report.bars",
+        "report.style",
     ):
         monkeypatch.setattr(f"entclip.{module}.write_figure", lambda fig, path: found.append(fig))
     for module in (small_counts, vocabulary):
