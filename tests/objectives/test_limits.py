@@ -97,18 +97,21 @@ LEVELLED = ("advantage", "rewards", "chances")  # of a view: their first axis is
 OF_THEIR_OWN = {"gmpo", "cispo_trl"}  # their low and high are no widths of ratios about 1
 
 
-def test_parameters_at_their_ends_and_just_beyond() -> None:
-    for kind in PUBLISHED:
-        allowed, refused = ENDS.get(kind, ([], []))
-        names = {f.name for f in fields(kinds()[kind])}
-        if {"low", "high"} <= names and kind not in OF_THEIR_OWN:
-            refused = [*refused, {"low": 1.1}, {"low": -0.1}, {"high": -0.1}]
-            allowed = [*allowed, {"high": INF}] if kind not in ("gapo", "bapo") else allowed
-        for given in allowed:
-            assert all(getattr(objective(kind, **given), name) == value for name, value in given.items())
-        for given in refused:
-            with pytest.raises(ValueError, match=next(iter(given)).removesuffix("_pos").removesuffix("_neg")):
-                objective(kind, **given)
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_parameters_at_their_ends_and_just_beyond(kind: str) -> None:
+    allowed, refused = ENDS.get(kind, ([], []))
+    names = {f.name for f in fields(kinds()[kind])}
+    if {"low", "high"} <= names and kind not in OF_THEIR_OWN:
+        refused = [*refused, {"low": 1.1}, {"low": -0.1}, {"high": -0.1}]
+        allowed = [*allowed, {"high": INF}] if kind not in ("gapo", "bapo") else allowed
+    for given in allowed:
+        assert all(getattr(objective(kind, **given), name) == value for name, value in given.items())
+    for given in refused:
+        with pytest.raises(ValueError, match=next(iter(given)).removesuffix("_pos").removesuffix("_neg")):
+            objective(kind, **given)
+
+
+def test_the_table_of_ends_is_whole() -> None:
     numbers = {
         kind for kind in PUBLISHED for f in fields(kinds()[kind]) if "float" in str(f.type) and f.name not in ("low", "high")
     }
@@ -127,25 +130,32 @@ def whole_view(member: Objective, ratio: np.ndarray, old: float) -> View:
     return View(ratio, np.full((1, 2), old), log_probs, one, one, numbers, log_probs, 1e-9 * one[None], one[None], one[None])
 
 
-def test_no_ratio_beyond_the_idle_range_is_idle_for_all_actions() -> None:
+EVERY = members(0.2, NEEDS.keys())
+IDLE = {name: member for name, member in EVERY.items() if not math.isnan(member.idle[0])}
+COUNTING = {name: member for name, member in EVERY.items() if "statistics" in member.needs}
+APART = {name: member for name, member in EVERY.items() if "prefixes" not in member.needs}
+
+
+def test_no_kind_has_lost_its_facts() -> None:
+    assert len(IDLE) > 20
+    assert len(COUNTING) > 8
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_no_ratio_beyond_the_idle_range_is_idle_for_all_actions(name: str) -> None:
     """The bounds of the range are inside it; a part in 10^8 further out the gain of an action of some probability changes."""
-    seen = 0
-    for name, member in members(0.2, NEEDS.keys()).items():
-        low, high = member.idle
-        if math.isnan(low):
+    member = IDLE[name]
+    low, high = member.idle
+    assert 0 <= low < 1 < high, name
+    for side, (bound, step) in enumerate(((low, -1e-8), (high, 1e-8))):
+        if not 0 < bound < INF:
             continue
-        seen += 1
-        assert 0 <= low < 1 < high, name
-        for side, (bound, step) in enumerate(((low, -1e-8), (high, 1e-8))):
-            if not 0 < bound < INF:
-                continue
-            for moved, touched in ((0.0, False), (step, True)):
-                ratio = np.ones((1, 2))
-                ratio[0, side] = bound * (1 + moved)
-                changes = [member.change(whole_view(member, ratio, old)) for old in (1e-12, 0.5, 1.0)]
-                found = [bool(np.any(c.low | c.high) or np.any(c.gains.plus != 1) or np.any(c.gains.minus != 1)) for c in changes]
-                assert any(found) is touched, (name, side, moved)
-    assert seen > 20
+        for moved, touched in ((0.0, False), (step, True)):
+            ratio = np.ones((1, 2))
+            ratio[0, side] = bound * (1 + moved)
+            changes = [member.change(whole_view(member, ratio, old)) for old in (1e-12, 0.5, 1.0)]
+            found = [bool(np.any(c.low | c.high) or np.any(c.gains.plus != 1) or np.any(c.gains.minus != 1)) for c in changes]
+            assert any(found) is touched, (name, side, moved)
 
 
 def views(member: Objective) -> tuple[View, np.ndarray]:
@@ -192,49 +202,47 @@ def arrays(change: Change) -> dict[str, np.ndarray]:
     return found | dict(change.bonus)
 
 
-def test_contexts_have_changes_of_their_own() -> None:
+@pytest.mark.parametrize("name", APART)
+def test_contexts_have_changes_of_their_own(name: str) -> None:
     """Of all members but those that follow sequences from prefix to prefix, together and one context at a time."""
-    for name, member in members(0.2, NEEDS.keys() - {"prefixes"}).items():
-        view = updated(member)
-        whole, shape = member.change(view), view.ratio.shape
-        lead = (slice(None),) if "levels" in member.needs else ()
-        for r, s in itertools.product(range(3), range(2)):
-            place = slice(r, r + 1), slice(s, s + 1)
-            alone = member.change(part(view, *place))
-            pairs = [(x, arrays(whole)[key]) for key, x in arrays(alone).items()]
-            pairs += zip((alone.low, alone.high, *alone.jumps), (whole.low, whole.high, *whole.jumps), strict=True)
-            for one, of_all in pairs:
-                full = np.broadcast_to(of_all, (5, *shape) if lead and of_all.ndim == 4 else shape)
-                np.testing.assert_allclose(one, full[(*lead, *place) if full.ndim == 4 else place], rtol=1e-12, err_msg=name)
+    member = APART[name]
+    view = updated(member)
+    whole, shape = member.change(view), view.ratio.shape
+    lead = (slice(None),) if "levels" in member.needs else ()
+    for r, s in itertools.product(range(3), range(2)):
+        place = slice(r, r + 1), slice(s, s + 1)
+        alone = member.change(part(view, *place))
+        pairs = [(x, arrays(whole)[key]) for key, x in arrays(alone).items()]
+        pairs += zip((alone.low, alone.high, *alone.jumps), (whole.low, whole.high, *whole.jumps), strict=True)
+        for one, of_all in pairs:
+            full = np.broadcast_to(of_all, (5, *shape) if lead and of_all.ndim == 4 else shape)
+            np.testing.assert_allclose(one, full[(*lead, *place) if full.ndim == 4 else place], rtol=1e-12, err_msg=name)
 
 
-def test_float32_stays_float32_whatever_a_member_needs() -> None:
+@pytest.mark.parametrize("name", APART)
+def test_float32_stays_float32_whatever_a_member_needs(name: str) -> None:
     def narrow(x: Any) -> Any:
         return x.astype(np.float32) if isinstance(x, np.ndarray) else {key: narrow(y) for key, y in x.items()} if x else x
 
-    for name, member in members(0.2, NEEDS.keys() - {"prefixes"}).items():
-        view = View(**{key: narrow(x) for key, x in vars(updated(member)).items()})
-        kinds_of = {key: x.dtype for key, x in arrays(member.change(view)).items()}
-        assert set(kinds_of.values()) == {np.dtype(np.float32)}, (name, kinds_of)
+    member = APART[name]
+    view = View(**{key: narrow(x) for key, x in vars(updated(member)).items()})
+    kinds_of = {key: x.dtype for key, x in arrays(member.change(view)).items()}
+    assert set(kinds_of.values()) == {np.dtype(np.float32)}, (name, kinds_of)
 
 
-def test_replicas_have_statistics_of_their_own() -> None:
-    seen = 0
-    for name, member in members(0.2, NEEDS.keys()).items():
-        if "statistics" not in member.needs:
-            continue
-        seen += 1
-        if member.kind in ("aer", "aepo"):  # a target that some of the replicas are above
-            member = replace(member, target=1.1)  # type: ignore[type-var]
-            assert len({float(x) for y in replicas(member, slice(None)).values() for x in y}) == 2
-        whole = replicas(member, slice(None))
-        for r in range(3):
-            alone = replicas(member, slice(r, r + 1))
-            assert alone.keys() == whole.keys()
-            for number, value in whole.items():
-                assert (value.shape, value.dtype) == ((3,), np.float64), name
-                assert value[r] == pytest.approx(alone[number][0], rel=1e-12), name
-    assert seen > 8
+@pytest.mark.parametrize("name", COUNTING)
+def test_replicas_have_statistics_of_their_own(name: str) -> None:
+    member = COUNTING[name]
+    if member.kind in ("aer", "aepo"):  # a target that some of the replicas are above
+        member = replace(member, target=1.1)  # type: ignore[type-var]
+        assert len({float(x) for y in replicas(member, slice(None)).values() for x in y}) == 2
+    whole = replicas(member, slice(None))
+    for r in range(3):
+        alone = replicas(member, slice(r, r + 1))
+        assert alone.keys() == whole.keys()
+        for number, value in whole.items():
+            assert (value.shape, value.dtype) == ((3,), np.float64), name
+            assert value[r] == pytest.approx(alone[number][0], rel=1e-12), name
 
 
 def test_bapo_takes_the_first_widths_that_reach_its_target() -> None:
