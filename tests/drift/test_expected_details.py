@@ -17,12 +17,15 @@ from entclip.drift.cumulants import (
     remainder_bounds,
 )
 from entclip.drift.expected import expected_entropy_drift
-from entclip.objectives.base import CAUSES, Objective, split_by_cause, weight
+from entclip.objectives.aer import Aer
+from entclip.objectives.bapo import Bapo
+from entclip.objectives.base import CAUSES, Objective, View, split_by_cause, weight
 from entclip.objectives.ce_gppo import CeGppo
 from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip
 from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.dual_clip import DualClip
+from entclip.objectives.entropy_bonus import EntropyBonus
 from entclip.objectives.none import NoClip
 from entclip.objectives.sapo import Sapo
 from entclip.policies.softmax import SoftmaxPolicy, entropy, log_softmax
@@ -119,6 +122,38 @@ def test_drift_of_every_objective_against_every_outcome(objective: Objective, ge
     assert abs(float(got.total) - want) <= third + 64 * 2.0**-52
     inside = [s.any() for s in sets(objective, np.exp(NEW.log_probs - OLD.log_probs), OLD.probs)]
     assert [not math.isnan(gap) for gap in (got.gap_low, got.gap_high)] == inside
+
+
+def test_a_named_objective_takes_the_widths_of_the_clip() -> None:
+    arguments: dict[str, Any] = dict(old_policy=OLD, learning_rate=1.0)
+    clip, reward = Clip(0.1, 0.3), Bernoulli(0.2)
+    for name, same in (("cispo", Cispo(0.1, 0.3)), ("clip", clip), ("none", NoClip()), ("sapo", Sapo())):
+        named, made = (expected_entropy_drift(NEW, clip, reward, objective=x, **arguments) for x in (name, same))
+        assert [float(getattr(named, c)) for c in CAUSES] == [float(getattr(made, c)) for c in CAUSES]
+
+
+def test_statistics_are_made_of_all_contexts_each_with_the_same_share() -> None:
+    """2 x 3 contexts of four actions: BAPO is the clip at the widths that it finds, and AER knows the mean entropy."""
+    rng = np.random.default_rng(9)
+    log_old = log_softmax(rng.normal(size=(2, 3, 4)))
+    log_p = log_softmax(log_old + rng.normal(0, 0.6, log_old.shape))
+    policy, table = SoftmaxPolicy(log_p), TableReward((1.0, 0.0, 0.4, 0.7))
+    arguments: dict[str, Any] = dict(old_policy=SoftmaxPolicy(log_old), learning_rate=0.1)
+    bapo = Bapo(target=0.45, low=0.6, low_end=0.1, low_step=0.1, high=0.1, high_end=0.7, high_step=0.1)
+    old = np.exp(log_old).reshape(1, 6, 4)
+    advantage = np.array(table.values) - old @ np.array(table.values)[:, None]
+    view = View(np.exp(log_p).reshape(1, 6, 4) / old, old, log_p.reshape(1, 6, 4), advantage=advantage[None])
+    widths = bapo.statistics(view, (old / 6)[None])
+    found = expected_entropy_drift(policy, Clip(), table, objective=bapo, **arguments)
+    want = expected_entropy_drift(policy, Clip(float(widths["low"][0]), float(widths["high"][0])), table, **arguments)
+    assert widths["high"][0] > 0.1
+    for name in ("unclipped", "clip_low", "clip_high"):
+        assert_identity(getattr(found, name), getattr(want, name), np.full((2, 3), 1.0))
+    mean = float(np.mean(policy.entropy))
+    for target, coefficient in ((mean - 1e-9, 0.0), (mean + 1e-9, 0.3)):
+        aer = expected_entropy_drift(policy, Clip(), table, objective=Aer(coefficient=0.3, target=target), **arguments)
+        bonus = expected_entropy_drift(policy, Clip(), table, objective=EntropyBonus(coefficient), **arguments)
+        assert_identity(aer.total, bonus.total, np.full((2, 3), 1.0))
 
 
 def test_reference_c_through_the_public_function() -> None:

@@ -126,6 +126,18 @@ def test_signal_and_noise_are_those_of_every_outcome(advantage: Any, reward: Any
     assert float(found.variance) == pytest.approx(square - mean @ mean, abs=1e-14)
 
 
+@pytest.mark.parametrize("advantage", [Independent(), GroupRelative(3)])
+def test_signal_and_noise_of_several_contexts(advantage: Any) -> None:
+    probs, batch = np.random.default_rng(2).dirichlet(np.ones(3), (2, 4)), 1 if isinstance(advantage, Independent) else 3
+    reward = TableReward((0.3, -1.0, 2.0))
+    found = gradient_noise(SoftmaxPolicy.from_probs(probs), reward, batch=batch, advantage=advantage)
+    assert found.signal.shape == found.variance.shape == (2, 4)
+    for place in itertools.product(range(2), range(4)):
+        alone = gradient_noise(SoftmaxPolicy.from_probs(probs[place]), reward, batch=batch, advantage=advantage)
+        assert float(found.signal[place]) == pytest.approx(float(alone.signal), abs=1e-14)
+        assert float(found.variance[place]) == pytest.approx(float(alone.variance), abs=1e-14)
+
+
 # ---- by sign, stage and position ------------------------------------------------------------------------------------------
 
 

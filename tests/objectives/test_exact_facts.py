@@ -1,0 +1,164 @@
+"""What single objectives make of numbers exactly on an edge: equal to a bound, to a threshold, to 0, and probabilities of 0."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from entclip.objectives.base import Change, Objective, View, weight
+from entclip.objectives.catalogue import objective
+from entclip.objectives.cde import Cde
+from entclip.objectives.clip import Clip
+from entclip.objectives.clip_cov import ClipCov
+from entclip.objectives.erc import Erc
+from entclip.objectives.high_entropy_mask import HighEntropyMask
+from entclip.objectives.repo import Repo
+from entclip.rewards.advantage import GroupRelative, Independent
+from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
+from tests.seen import changed
+from tests.tolerances import assert_identity
+
+HARD: list[tuple[str, dict[str, float], bool]] = [
+    ("calibrl", {"coefficient": 0}, True),
+    ("calibrl", {"coefficient": 1}, False),
+    ("repo_r", {"zeta": 0}, True),
+    ("repo_r", {"zeta": 1}, False),
+    ("entropic", {"alpha": 0}, True),
+    ("entropic", {"alpha": 1}, False),
+    ("positive_weight", {"lambda_pos": 0}, True),
+    ("positive_weight", {"lambda_pos": 1}, True),
+    ("positive_weight", {"lambda_pos": 2}, False),
+    ("w_reinforce", {"lambda_pos": 0, "lambda_neg": 1}, True),
+    ("w_reinforce", {"lambda_pos": 1, "lambda_neg": 1}, True),
+    ("w_reinforce", {"lambda_pos": 1, "lambda_neg": 2}, False),
+    ("ce_gppo", {"beta_low": 0, "beta_high": 0}, True),
+]
+PUSHES: list[tuple[str, dict[str, float], bool]] = [
+    ("gppo", {"low": 0.99}, True),
+    ("gppo", {"low": 1}, False),
+    ("cispo", {"low": 0.99}, True),
+    ("cispo", {"low": 1}, False),
+    ("ce_gppo", {"low": 1}, False),
+    ("ce_gppo", {"beta_low": 0}, False),
+    ("ce_gppo", {"beta_low": 1, "low": 0.99}, True),
+    ("calibrl", {"coefficient": 0}, False),
+    ("calibrl", {"coefficient": 0.1}, True),
+    ("kl_cov", {"coefficient": 0}, False),
+    ("kl_cov", {"coefficient": 0.1}, True),
+]
+
+
+def test_facts_at_parameters_where_they_turn() -> None:
+    for kind, given, want in HARD:
+        assert objective(kind, **given).hard is want, (kind, given)
+    for kind, given, want in PUSHES:
+        assert objective(kind, **given).pushes_at_zero is want, (kind, given)
+    for kind in ("calibrl", "cde", "clip_b", "clip_v", "entropic", "positive_weight", "repo_r", "w_reinforce"):
+        widths = [objective(kind, low=low, high=high).width for low, high in ((0.1, 0.3), (0.4, 0.2), (1, 0.3), (1, math.inf))]
+        assert widths == [0.1, 0.2, 0.3, math.inf], kind
+    assert Clip().source == "policies"
+    assert Clip(0.1, 0.3).widths(np.full(3, 0.2)).tolist() == [pytest.approx(0.1)] * 3
+
+
+@pytest.mark.parametrize("kind", ["repo_r", "ripo", "dppo_kl", "clip_b", "clip_v", "cde"])
+def test_an_action_that_underflowed_has_finite_gains(kind: str) -> None:
+    member, old = objective(kind), np.array([[0.0, 0.4, 0.6]])
+    levels: dict[str, Any] = {"advantage": np.full((1, 1, 1), 0.5), "rewards": np.ones((1, 1, 1)), "chances": np.ones((1, 1, 3))}
+    entropy = np.full((1, 1), 0.67)
+    view = View(np.array([[0.0, 1.1, 0.9]]), old, np.full((1, 3), -1.0), entropy, entropy, {"least": -0.1}, **levels)
+    change = member.change(view)
+    for gains in change.gains:
+        assert np.all(np.isfinite(gains))
+    if kind == "ripo":
+        assert np.all(np.isfinite(member.widths(old)))
+
+
+class Extra(Clip):
+    """Extra weights of either sign beside the clip."""
+
+    def change(self, view: View) -> Change:
+        one = np.ones_like(view.ratio)
+        return replace(super().change(view), extra_plus=0.3 * one, extra_minus=-0.7 * one)
+
+
+def test_the_weight_of_a_sample_without_an_advantage_is_nothing() -> None:
+    ratio = np.array([1.1, 0.9, 1.05, 0.95])
+    got = weight(Extra(), View(ratio, ratio, ratio), np.array([1.0, -1.0, 0.0, 0.5]))
+    assert_identity(got, ratio * [1.3, -1.7, 0.0, 0.8], np.full(4, 2.0))
+
+
+def test_nothing_is_below_a_cap() -> None:
+    for kind in ("truncated_weights", "cispo_trl"):
+        change = objective(kind).change(View(*np.array([[1e-300, 1.0, 6.0]] * 3)))
+        assert (change.low.tolist(), change.high.tolist()) == ([False] * 3, [False, False, True])
+
+
+def test_erc_keeps_what_is_strictly_within_its_band() -> None:
+    entropies = np.array([[0.7], [0.5], [0.5]]), np.array([[0.5], [0.7], [0.5]])
+    up, down = (0.7 + 1e-8) / (0.5 + 1e-8), (0.5 + 1e-8) / (0.7 + 1e-8)
+    view = View(*np.ones((3, 3, 2)), *entropies)
+    assert Erc(entropy_low=down, entropy_high=up).change(view).gains.plus[:, 0].tolist() == [0, 0, 1]
+
+
+def test_a_context_at_the_threshold_of_the_mask_is_kept() -> None:
+    view = View(*np.ones((3, 2, 2)), np.array([[0.5], [0.499]]), statistics={"threshold": 0.5, "kept": 0.25})
+    assert HighEntropyMask().change(view).gains.plus.tolist() == [[4.0, 4.0], [0.0, 0.0]]
+
+
+def test_repo_holds_back_by_the_surprise_beyond_the_entropy() -> None:
+    log_probs = np.log([[0.2, 0.8]])
+    entropy = -np.sum(np.exp(log_probs) * log_probs, axis=-1, keepdims=True)
+    change = Repo(0.2).change(View(np.ones((1, 2)), np.exp(log_probs), log_probs, entropy))
+    for extra in (change.extra_plus, change.extra_minus):
+        assert_identity(extra, 0.2 * (-log_probs - entropy), np.ones((1, 2)))
+
+
+def test_candidates_of_clip_cov_are_strictly_within_its_bounds_and_not_clipped() -> None:
+    """Cov = A (log pi + 1) here: .5, 1 and 2 for A = 1; a sample with A = 0 is clipped by neither side, wherever its ratio is."""
+    member = ClipCov(ratio=0.5, lower=0.5, upper=2.0, low=0.2, high=0.2)
+    numbers = {"advantage": 0.0, "log_prob": -1.0, "dropped": 1.0}
+    log_probs = np.array([-0.5, 0.0, 1.0, 0.0])
+    view = View(np.array([1.0, 1.0, 1.0, 1.5]), *np.ones((2, 4)), statistics=numbers, advantage=np.ones((1, 1)))
+    assert member._candidates(replace(view, log_probs=log_probs)).tolist() == [[False, True, False, False]]
+    still = replace(
+        view, ratio=np.array([0.5, 1.5, 1.0, 1.0]), advantage=np.zeros((1, 1)), statistics=numbers | {"advantage": -1.0}
+    )
+    assert member._candidates(replace(still, log_probs=np.zeros(4))).tolist() == [[True] * 4]
+
+
+def test_cde_clips_by_the_sign_of_the_advantage_with_its_bonus() -> None:
+    old, ratio = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 1.5, 0.7, 1.0])
+    advantage, rewards = np.array([[-0.4], [0.3], [0.05]]), np.array([[-1.0], [1.0], [0.5]])
+    chances = np.random.default_rng(3).dirichlet(np.ones(3), 4).T
+    member = Cde(omega=1.0, kappa=2.0, alpha=0.2, low=0.2, high=0.2)
+    change = member.change(View(ratio, old, np.log(old * ratio), advantage=advantage, rewards=rewards, chances=chances))
+    bonus = np.minimum(np.abs(rewards) / 2, -0.2 * np.log(old))
+    value = advantage + bonus - np.sum(old * chances * bonus)
+    low, high = (value < 0) & (ratio < 0.8), (value > 0) & (ratio > 1.2)
+    assert change.low.tolist() == low.tolist()
+    assert change.high.tolist() == high.tolist()
+    assert np.any(low)
+    assert np.any(high)
+    assert change.gains.plus.tolist() == (~(low | high)).astype(float).tolist()
+
+
+def test_gapo_wants_its_own_groups_and_rewards_of_0_and_1() -> None:
+    member: Objective = objective("gapo", group=4)
+    assert member.advantage_rule(GroupRelative(4), Bernoulli(0.3)) == GroupRelative(4)
+    for given, reward in (
+        (GroupRelative(3), Bernoulli(0.3)),
+        (GroupRelative(4, "std"), Bernoulli(0.3)),
+        (Independent(), Bernoulli(0.3)),
+        (GroupRelative(4), Rademacher()),
+        (GroupRelative(4), Gaussian()),
+    ):
+        with pytest.raises(ValueError, match="use rewards of 0 and 1"):
+            member.advantage_rule(given, reward)
+
+
+def test_pieces_are_whole_numbers() -> None:
+    assert changed(Clip(), np.array([0.5, 1.0, 1.5]), np.full(3, 0.1)).piece.dtype == np.int64
