@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entclip.objectives.base import Change, Objective, View, weight
+from entclip.objectives.base import Change, Objective, View, sample_counts, weight
 from entclip.objectives.catalogue import objective
 from entclip.objectives.cde import Cde
 from entclip.objectives.clip import Clip
@@ -18,6 +18,7 @@ from entclip.objectives.erc import Erc
 from entclip.objectives.high_entropy_mask import HighEntropyMask
 from entclip.objectives.repo import Repo
 from entclip.rewards.advantage import GroupRelative, Independent
+from entclip.rewards.baselines import QuantileBaseline
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
 from tests.seen import changed
 from tests.tolerances import assert_identity
@@ -89,6 +90,14 @@ def test_the_weight_of_a_sample_without_an_advantage_is_nothing() -> None:
     ratio = np.array([1.1, 0.9, 1.05, 0.95])
     got = weight(Extra(), View(ratio, ratio, ratio), np.array([1.0, -1.0, 0.0, 0.5]))
     assert_identity(got, ratio * [1.3, -1.7, 0.0, 0.8], np.full(4, 2.0))
+    assert got.dtype == np.float64
+
+
+def test_what_is_removed_is_counted_by_sign() -> None:
+    never = np.zeros(3, bool)
+    counts = sample_counts(Change.of(np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.0, 0.5]), never, never), *np.full((2, 3), 4.0))
+    assert counts["removed_plus"].tolist() == [4, 0, 0]
+    assert counts["removed_minus"].tolist() == [0, 4, 0]
 
 
 def test_nothing_is_below_a_cap() -> None:
@@ -158,6 +167,61 @@ def test_gapo_wants_its_own_groups_and_rewards_of_0_and_1() -> None:
     ):
         with pytest.raises(ValueError, match="use rewards of 0 and 1"):
             member.advantage_rule(given, reward)
+
+
+def test_gapo_widens_by_the_share_that_was_wrong() -> None:
+    """One right of four: A = 3/4, and the width is the highest; two: A = 1/2, and two thirds of the way; A < 0: low."""
+    member = objective("gapo", low=0.2, high=0.5, group=4)
+    ratio = np.array([1.19, 1.21, 1.39, 1.41, 1.49, 1.51])
+    view = View(ratio, *np.ones((2, 6)), advantage=np.array([[0.75], [0.5], [-0.25]]))
+    assert member.change(view).high.astype(int).tolist() == [[0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 1, 1]]
+
+
+def test_quantiles_are_those_of_the_objective() -> None:
+    rule = objective("qae", quantile=0.3).advantage_rule(GroupRelative(4, "std", 0, 0.1), Bernoulli(0.3))
+    assert rule == QuantileBaseline(4, "std", 0, 0.1, quantile=0.3)
+
+
+@pytest.mark.parametrize(("pos", "neg"), [(1.0, 1.8), (1.8, 1.0)])
+def test_trinitys_gate_over_the_ratio_has_grown_by_half_at_its_width(pos: float, neg: float) -> None:
+    """(4/tau) sigmoid(-tau), which the gate does not fall below, over r = 1 - width is 3/2 of 2/tau for the smaller tau."""
+    width, tau = objective("sapo_trinity", tau_pos=pos, tau_neg=neg).width, min(pos, neg)
+    assert 4 / tau / (1 + math.exp(tau)) / (1 - width) == pytest.approx(3 / tau)
+
+
+def four_samples(scale: float = 1.0) -> tuple[View, np.ndarray]:
+    """Two replicas with four equally likely samples of A = -1 and different probabilities, the second's the other way round."""
+    old = np.array([0.1, 0.2, 0.3, 0.4])
+    rows = np.stack([old, old[::-1]])[:, None]
+    entropy = np.full((2, 1, 1), float(-old @ np.log(old)))
+    view = View(np.ones((2, 1, 4)), rows, np.log(rows), entropy, entropy, advantage=-scale * np.ones((1, 2, 1, 1)))
+    return view, np.full((1, 2, 1, 4), 0.25)
+
+
+def test_a_share_of_exactly_one_sample_is_that_sample() -> None:
+    """Thresholds of KL-Cov (largest covariances, at any scale) and of Clip-V (largest D) hold just as many as the share says.
+
+    A tenth of the samples has A > 0, and their covariances, 1.8 (log pi - mean), are the largest for the two likeliest actions.
+    """
+    for scale in (1.0, 1e-8):
+        view, share = four_samples(scale)
+        view = replace(view, advantage=scale * np.array([1.0, -1.0]).reshape(2, 1, 1, 1))
+        both = np.concatenate([share, share]) * np.array([0.1, 0.9]).reshape(2, 1, 1, 1)
+        member = objective("kl_cov", ratio=0.05)
+        numbers = member.statistics(view, both)
+        cov = (view.advantage - numbers["advantage"][:, None, None]) * (view.log_probs - numbers["log_prob"][:, None, None])
+        for r in range(2):
+            assert [int(np.sum(cov[k, r] >= numbers["threshold"][r])) for k in range(2)] == [2, 0]
+    view, share = four_samples()
+    old = view.old_probs[0, 0]
+    push = old * (view.old_entropy[0, 0, 0] + np.log(old))
+    value = old @ push - push
+    spread = math.sqrt(np.mean((value - np.mean(value)) ** 2))
+    for fraction, want in ((0.25, np.max(value)), (0.5, np.sort(value)[-2]), (1.0, 0.1 * spread)):
+        least = objective("clip_v", mu=0.1, max_fraction=fraction).statistics(view, share)["least"]
+        assert least == pytest.approx([want] * 2, rel=1e-8)
+    found = objective("clip_b", mu=0.7).statistics(view, share[0])["least"]
+    assert found == pytest.approx([np.mean(push) - 0.7 * np.std(push)] * 2, rel=1e-12)
 
 
 def test_pieces_are_whole_numbers() -> None:
