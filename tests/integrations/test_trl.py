@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM, TrainerCallback  # noqa: E402
 from entclip.integrations.trl import EntropyLedger  # noqa: E402
 from entclip.ledger.folder import open_run  # noqa: E402
 from entclip.support.errors import SpecError  # noqa: E402
+from entclip.support.lock import folder_lock  # noqa: E402
 from tests.integrations.tiny import tiny_model, tiny_trainer  # noqa: E402
 
 # TRL and transformers warn of their own future and of experiments of theirs.
@@ -245,7 +246,7 @@ def test_what_the_ledger_would_not_see_is_refused(tmp_path, monkeypatch):
 
 def test_a_model_without_logits_is_refused(tmp_path):
     trainer = tiny_trainer(tmp_path)
-    ledger = EntropyLedger(every=1).attach(trainer)
+    EntropyLedger(tmp_path / "books", every=1).attach(trainer)
     plain = trainer.model.forward
 
     def hidden(*arguments, logits_to_keep=0, **options):
@@ -257,4 +258,7 @@ def test_a_model_without_logits_is_refused(tmp_path):
     trainer.model.forward = hidden
     with pytest.raises(SpecError, match="the model gave no logits: a fused kernel"):
         trainer.train()
-    ledger.ledger.close()
+    # An error in training leaves the folder and the optimiser to whoever comes next in this process.
+    assert not trainer.optimizer.optimizer._optimizer_step_post_hooks
+    with folder_lock(tmp_path / "books"):
+        pass
