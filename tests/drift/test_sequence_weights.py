@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from entclip.drift.first_order import clip_set_stats
-from entclip.drift.sequences import SeenSequences, sequence_ratio
+from entclip.drift.sequences import SeenSequences, gspo_drift, sequence_ratio
 from entclip.drift.weighing import BySequence
 from entclip.objectives.base import Change, Keep
 from entclip.policies.sequences import PrefixTree
@@ -23,6 +24,28 @@ RNG = np.random.default_rng(4)
 OLD = log_softmax(RNG.normal(size=(2, N, V)))
 NEW = log_softmax(OLD + RNG.normal(0, 0.6, (2, N, V)))
 SEEN = SeenSequences(TREE, NEW, OLD)
+
+
+def test_tokens_that_nothing_reaches_have_no_weight() -> None:
+    """A probability of exp(-800) is 0 in float64, and so is the chance of all that follows it."""
+    new, old = NEW.copy(), OLD.copy()
+    new[..., 0] = old[..., 0] = -800.0
+    seen = SeenSequences(TREE, log_softmax(new), log_softmax(old))
+    for found in (seen.mean(np.ones(seen.view.ratio.shape)), seen.share(np.ones(seen.view.ratio.shape))):
+        assert found.dtype == np.float64
+        assert np.all(np.isfinite(found))
+        assert not np.any(found[..., 0])
+
+
+def test_gspo_keeps_a_ratio_on_its_bounds() -> None:
+    chances = np.linspace(0.1, 0.4, TREE.vocab**TREE.length)
+    tight, open_ = (
+        gspo_drift(TREE, OLD, OLD, chances, chances[::-1], low=low, high=high, learning_rate=0.3, geometry="natural")
+        for low, high in ((0.0, 0.0), (1.0, math.inf))
+    )
+    np.testing.assert_array_equal(tight, open_)
+
+
 WALK = [(u, y, a, b) for u in range(2) for y, (a, b) in enumerate(itertools.product(range(V), repeat=2))]
 GAINS, ADVANTAGES = RNG.uniform(0.2, 1.4, (2, 2, V * V, 2)), RNG.uniform(0.1, 2.0, (2, 2, V * V))
 SIDES = RNG.random((2, 2, V * V, 2)) < 0.4

@@ -17,6 +17,7 @@ from entclip.objectives.catalogue import PUBLISHED, kinds, parameters
 from entclip.objectives.ce_gppo import CeGppo
 from entclip.objectives.clip import Clip
 from entclip.objectives.needs import NEEDS
+from entclip.objectives.widths import Bounded
 from entclip.support.errors import SpecError
 from tests.family import EDGES, family, members
 from tests.seen import changed
@@ -80,6 +81,12 @@ def test_facts_of_a_parent_are_not_those_of_another_change() -> None:
 
     assert (Halved().hard, Halved().width, math.isnan(Halved().idle[0])) == (False, math.inf, True)
     assert (Renamed().hard, Renamed().idle) == (True, Clip().idle)
+
+    class OwnChange(Bounded):
+        def change(self, view: View) -> Change:
+            raise NotImplementedError
+
+    assert OwnChange().idle == (0.8, 1.2), "a parent without a change states facts for its children"
 
 
 def test_a_kind_has_one_class() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from entclip.objectives.base import Change, Objective, View, sample_counts, weight
+from entclip.objectives.base import Change, Keep, Objective, View, sample_counts, weight
 from entclip.objectives.catalogue import objective
 from entclip.objectives.cde import Cde
 from entclip.objectives.clip import Clip
 from entclip.objectives.clip_cov import ClipCov
+from entclip.objectives.drop import split_survivors
 from entclip.objectives.erc import Erc
 from entclip.objectives.high_entropy_mask import HighEntropyMask
 from entclip.objectives.repo import Repo
@@ -104,6 +105,44 @@ def test_nothing_is_below_a_cap() -> None:
     for kind in ("truncated_weights", "cispo_trl"):
         change = objective(kind).change(View(*np.array([[1e-300, 1.0, 6.0]] * 3)))
         assert (change.low.tolist(), change.high.tolist()) == ([False] * 3, [False, False, True])
+
+
+def test_no_cap_at_all_leaves_every_ratio() -> None:
+    gains = objective("truncated_weights", cap=math.inf).change(View(*np.array([[0.1, 1.0, 1e300]] * 3))).gains
+    assert gains.plus.tolist() == gains.minus.tolist() == [1.0] * 3
+
+
+def test_what_is_equal_to_a_bound_is_on_the_side_that_the_formula_says() -> None:
+    at, one = np.full((1, 2), math.log(0.5)), np.ones((1, 2))
+    calibrl = objective("calibrl", expert=0.5, slope=0.25, coefficient=0.2).change(View(one, one / 2, at))
+    assert calibrl.gains.plus.tolist() == calibrl.gains.minus.tolist() == [[1.05, 1.05]], "neither behind nor ahead"
+    assert objective("entropic", alpha=0.3, threshold=0.5).change(View(one, one / 2, at)).gains.plus.tolist() == [[1.0, 1.0]]
+    bounds = View(np.array([0.8, 1.2]), *np.full((2, 2), 0.5), advantage=np.array([[-1.0], [1.0]]))
+    cde = objective("cde", omega=0.0).change(replace(bounds, rewards=np.ones((2, 1)), chances=np.full((2, 2), 0.5)))
+    assert not np.any(cde.low | cde.high)
+    entropy = np.full((1, 1), 0.6)
+    view = View(one, np.array([[0.3, 0.7]]), at, entropy, entropy)
+    push = view.old_probs * (0.6 + np.log(view.old_probs))
+    for kind, value in (("clip_b", push), ("clip_v", np.sum(view.old_probs * push) - push)):
+        for k in range(2):
+            change = objective(kind).change(replace(view, statistics={"least": float(value[0, k])}))
+            assert change.gains.minus[0, k] == 1.0, kind
+
+
+def test_steer_never_goes_below_its_least_factor() -> None:
+    """Samples of the minibatch before may have had smaller |Omega|."""
+    half = np.full((1, 2), 0.5)
+    view = View(np.ones((1, 2)), half, np.log(half), np.zeros((1, 1)), statistics={"largest": 0.02}, advantage=np.ones((1, 1, 1)))
+    assert objective("steer", lambda_min=0.6).change(view).gains.plus == pytest.approx(0.6 * np.ones((1, 1, 2)), rel=1e-15)
+
+
+def test_of_samples_that_are_never_kept_nothing_is_estimated() -> None:
+    never, zero, some = np.zeros(2, bool), np.zeros(2), np.array([0.0, 0.3])
+    change = Change.of(np.ones(2), np.ones(2), never, never)
+    for keep in (Keep(0.0, 0.5), Keep(np.array([0.0, 0.6]), np.full(2, 0.5))):
+        plus = zero if isinstance(keep.plus, float) else some
+        parts = split_survivors(change, plus, np.array([0.1, 0.2]), keep)
+        assert parts["unclipped"].tolist() == ((plus / 0.6) - np.array([0.2, 0.4])).tolist()
 
 
 def test_erc_keeps_what_is_strictly_within_its_band() -> None:
@@ -220,8 +259,8 @@ def test_a_share_of_exactly_one_sample_is_that_sample() -> None:
     for fraction, want in ((0.25, np.max(value)), (0.5, np.sort(value)[-2]), (1.0, 0.1 * spread)):
         least = objective("clip_v", mu=0.1, max_fraction=fraction).statistics(view, share)["least"]
         assert least == pytest.approx([want] * 2, rel=1e-8)
-    found = objective("clip_b", mu=0.7).statistics(view, share[0])["least"]
-    assert found == pytest.approx([np.mean(push) - 0.7 * np.std(push)] * 2, rel=1e-12)
+    found = objective("clip_b", mu=0.7).statistics(view, view.old_probs)["least"]
+    assert found == pytest.approx([old @ push - 0.7 * math.sqrt(old @ (push - old @ push) ** 2)] * 2, rel=1e-12)
 
 
 def test_pieces_are_whole_numbers() -> None:

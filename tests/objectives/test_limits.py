@@ -90,7 +90,7 @@ ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
     "sapo": ([{"tau_pos": 1e-9, "tau_neg": 1e-9}], [{"tau_pos": 0.0}, {"tau_neg": 0.0}, {"tau_pos": INF}]),
     "sapo_trinity": ([{"tau_pos": 1e-9, "tau_neg": 1e-9}], [{"tau_pos": 0.0}, {"tau_neg": 0.0}, {"tau_pos": INF}]),
     "steer": ([{"lambda_min": 1.0}, {"cap": INF}], [{"lambda_min": 0.0}, {"lambda_min": 1.1}, {"cap": 1.0}]),
-    "truncated_weights": ([{"cap": INF}], [{"cap": 0.0}]),
+    "truncated_weights": ([{"cap": INF}, {"cap": 0.5}], [{"cap": 0.0}]),
     "w_reinforce": ([{"lambda_pos": 0.0}, {"lambda_neg": 0.0}], [{"lambda_pos": -0.1}, {"lambda_neg": -0.1}]),
 }
 LEVELLED = ("advantage", "rewards", "chances")  # of a view: their first axis is that of values
@@ -131,6 +131,7 @@ def whole_view(member: Objective, ratio: np.ndarray, old: float) -> View:
 
 
 EVERY = members(0.2, NEEDS.keys())
+EVERY["steer_linear"] = replace(EVERY["steer"], mode="linear")  # type: ignore[type-var]
 IDLE = {name: member for name, member in EVERY.items() if not math.isnan(member.idle[0])}
 COUNTING = {name: member for name, member in EVERY.items() if "statistics" in member.needs}
 APART = {name: member for name, member in EVERY.items() if "prefixes" not in member.needs}
@@ -247,12 +248,12 @@ def test_replicas_have_statistics_of_their_own(name: str) -> None:
 
 def test_bapo_takes_the_first_widths_that_reach_its_target() -> None:
     """Against a walk along the path sample by sample, replicas of every kind; ratios on the bounds are kept."""
-    path = [(0.4, 0.2), (0.4, 0.4), (0.4, 0.5), (0.3, 0.5), (0.2, 0.5), (0.1, 0.5)]
-    given = {"low": 0.4, "low_end": 0.1, "low_step": 0.1, "high": 0.2, "high_end": 0.5, "high_step": 0.2}
+    path = [(0.4, 0.2), (0.4, 0.4), (0.4, 0.6), (0.3, 0.6), (0.2, 0.6), (0.1, 0.6)]
+    given = {"low": 0.4, "low_end": 0.1, "low_step": 0.1, "high": 0.2, "high_end": 0.6, "high_step": 0.2}
     assert np.array(Bapo(**given).path) == pytest.approx(np.array(path), rel=1e-14)
     rng, size = np.random.default_rng(4), (3, 40, 2, 4)
     ratio, old, share = rng.uniform(0.4, 1.7, size[1:]), rng.dirichlet(np.ones(4), size[1:3]), rng.dirichlet(np.ones(24), 40)
-    ratio[..., 0], ratio[..., 1] = rng.choice([1.2, 1.4, 1.5], size[1:3]), rng.choice([0.6, 0.7, 0.8], size[1:3])
+    ratio[..., 0], ratio[..., 1] = rng.choice([1.2, 1.4, 1.6], size[1:3]), rng.choice([0.6, 0.7, 0.8], size[1:3])
     share, advantage = share.reshape(40, 3, 2, 4).swapaxes(0, 1), rng.normal(size=(3, 40, 2, 1))
     advantage[0, :5] = 0.0
     view = View(ratio, old, np.log(old), advantage=advantage)
