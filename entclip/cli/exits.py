@@ -17,6 +17,9 @@ from typing import NoReturn, TextIO
 
 import typer
 
+from entclip.cli.output import error_width
+from entclip.support.sentences import wrapped
+
 __all__ = ["run_command"]
 
 BAD_INPUT, INTERNAL, STORAGE, INTERRUPTED, CLOSED_PIPE = 2, 70, 74, 130, 141
@@ -104,8 +107,13 @@ def _code_of(error: BaseException) -> int:
 
 
 def _say(text: str, code: int) -> int:
+    """Print a message in lines that fit, each of its own lines for itself and as deep in as it is."""
+    width, lines = error_width(), []
+    for line in _shortened(text).splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += wrapped(line.lstrip(), width, indent) or [""]
     with contextlib.suppress(OSError):
-        typer.echo(_shortened(text), err=True)
+        typer.echo("\n".join(lines), err=True)
     return code
 
 

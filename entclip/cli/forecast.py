@@ -177,9 +177,9 @@ def _from_config(
     # A snapshot's contexts under many pairs of widths: half a minute and more.
     with output.progress(f"{config.name}: predicting", 1, "both geometries, one after the other"):
         if measured is not None:
-            found = outlook(read, "flat", measured.shares, policy=used, length=length)
+            found = outlook(read, "flat", measured.shares, policy=used, length=length, split=measured.split)
             bounds = measured.bounds() or ()
-            around = [outlook(read, "flat", each, policy=used, widths=near(found)) for each in bounds]
+            around = [outlook(read, "flat", each, policy=used, widths=near(found), split=measured.split) for each in bounds]
         elif noise is not None:
             table = noise.endswith((".csv", ".npy"))
             law = (read_noise_table(Path(noise)),) if table else _law(noise)
@@ -192,6 +192,8 @@ def _from_config(
         told |= {"neutral_around": [each.neutral for each in around]}
     if output.machine(lambda: told, lambda: pd.DataFrame(rows)):
         return
+    output.warn([f"Contradicted: {found.contradiction}."] if found.contradiction else [])
+    output.warn(f"Outside the prediction's validity: {reason}." for reason in found.outside)
     for line in outlook_lines(found):
         output.tell(line)
     source = noise if measured is None else f"flat:{found.rms:.3g} ({log})"
@@ -200,7 +202,6 @@ def _from_config(
     if measured is not None:
         for line in logged_lines(measured.source, most, found, around):
             output.tell(line)
-    output.warn(f"Outside the prediction's validity: {reason}." for reason in found.outside)
 
 
 def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> None:
@@ -261,6 +262,7 @@ def noise(
     """Measure how log-ratio noise depends on pi_old: one unclipped rollout simulated, or log-probabilities of your own."""
     from entclip.prediction.noise_table import noise_of_files
     from entclip.report.forecast import noise_grid
+    from entclip.report.numbers import plus_minus, signed
     from entclip.support.files import prepare_file, write_atomic
 
     output = Output(as_json, csv, quiet)
@@ -280,13 +282,14 @@ def noise(
     output.show(noise_grid(source, frame))
     if len(frame) > 1:
         slope, se = found.slope()
-        output.tell(f"slope of log rms in log pi_old: {slope:+.3f} +- {se:.3f} (sqrt +.5, flat 0, inv_sqrt -.5)")
+        output.tell(f"slope of log rms in log pi_old: {signed(slope)}{plus_minus(se, 1)} (sqrt +.5, flat 0, inv_sqrt -.5)")
     if found.bias.any():
         k = int(abs(found.bias).argmax())
         output.warn(
             [
-                f"Shifted: the mean log-ratio at pi_old = {found.prob[k]:.2g} is {frame['mean'][k]:+.3g}, where noise of this "
-                f"size has {-(found.sd[k] ** 2) / 2:+.2g}. Another temperature, engine or truncation does that, noise does not."
+                f"Shifted: the mean log-ratio at pi_old = {found.prob[k]:.2g} is {signed(frame['mean'][k], 3)}, where noise of "
+                f"this size has {signed(-(found.sd[k] ** 2) / 2)}. Another temperature, engine or truncation does that, noise "
+                "does not."
             ]
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import textwrap
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from entclip.support.errors import SpecError
+from entclip.support.sentences import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,10 +23,26 @@ if TYPE_CHECKING:
     from entclip.report.grid import Grid
     from entclip.support.progress import Advance
 
-__all__ = ["Output", "console"]
+__all__ = ["Output", "console", "error_width"]
 
 _PIPE = 80  # columns, where there is no terminal and COLUMNS does not say
 _LEAST = 20  # columns: below that no table can be read
+
+
+def error_width() -> int:
+    """Return the columns of standard error: the terminal's, and in a pipe 80, or what COLUMNS says in either."""
+    wished = _wished()
+    if wished is not None:
+        return wished
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return max(os.get_terminal_size(sys.stderr.fileno()).columns, _LEAST)
+    return _PIPE
+
+
+def _wished() -> int | None:
+    """What COLUMNS says, None where it says nothing usable."""
+    wish = os.environ.get("COLUMNS", "")
+    return max(int(wish), _LEAST) if wish.isascii() and wish.isdigit() and len(wish) < 5 else None
 
 
 def console() -> Any:
@@ -35,9 +53,7 @@ def console() -> Any:
     found = Console(**plain)
     if found.is_terminal:
         return found
-    wish = os.environ.get("COLUMNS", "")
-    usable = wish.isascii() and wish.isdigit() and len(wish) < 5
-    return Console(**plain, width=max(int(wish), _LEAST) if usable else _PIPE)
+    return Console(**plain, width=_wished() or _PIPE)
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ class Output:
     def tell(self, text: str, style: str = "") -> None:
         """Print a sentence of the result; lines break between words only, so that a path can be copied."""
         screen = console()
-        lines = textwrap.fill(text, screen.width, break_long_words=False, break_on_hyphens=False)
+        lines = "\n".join(wrapped(text, screen.width))
         screen.print(lines, style=style or None, soft_wrap=True)
 
     def warn(self, texts: Iterable[str]) -> None:

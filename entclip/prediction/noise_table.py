@@ -40,6 +40,7 @@ __all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "noise_o
 _LARGEST_FILE = 2**24  # in bytes
 _COLUMNS = ("prob", "rms", "rms_se", "count", "mean", "mean_se", "beyond")
 _ROUNDING = 1e-9
+_ABOVE = 1e-6  # of a log-probability above 0: rounding of a softmax in float32
 _MOST_PER_DECADE = 1000.0  # bins are then .2 % wide
 _HELD = 20  # a measurement holds so many numbers of eight bytes for each pair of log-probabilities
 
@@ -127,7 +128,9 @@ class NoiseTable:
         spread = np.sum(weight * centred**2)
         slope = np.sum(weight * centred * y) / spread
         rest = 1.0 if scattered else np.sum((y - y.mean() - slope * centred) ** 2) / max(len(x) - 2, 1)
-        return float(slope), float(np.sqrt(rest / spread))
+        # Of equal sizes rounding leaves a slope, and an error of it.
+        found, error = (float(x) if abs(x) > _ROUNDING else 0.0 for x in (slope, np.sqrt(rest / spread)))
+        return found, error
 
     def to_frame(self) -> pd.DataFrame:
         """Return columns prob, rms and, where known, errors, mean, sd, beyond and count: what `predict --noise FILE` reads."""
@@ -156,19 +159,28 @@ def noise_law_of(old_log_probs: ArrayLike, log_probs: ArrayLike, *, per_decade: 
         least: units with an entry in a bin; bins with fewer are left out, and so are bins without noise.
     Raises: ValueError if shapes differ, a value is infinite, above 0 or NaN in one array only, or no bin is left.
     """
-    old, new = (_values(n, x) for n, x in (("old_log_probs", old_log_probs), ("log_probs", log_probs)))
+    return _measured({"old_log_probs": old_log_probs, "log_probs": log_probs}, per_decade, least)
+
+
+def _measured(pair: dict[str, ArrayLike], per_decade: float, least: int = 30) -> NoiseTable:
+    """Do what `noise_law_of` does with two arrays, old and new, by the names that a message gives them."""
+    (old_name, old), (new_name, new) = ((name, _values(name, value)) for name, value in pair.items())
     if old.shape != new.shape or old.ndim == 0:
         raise ValueError(
-            f"old_log_probs has shape {old.shape}, log_probs {new.shape}: they must be equal, with at least one axis."
+            f"{old_name} has shape {old.shape}, {new_name} {new.shape}: they must be equal, with at least one axis. Give "
+            "log-probabilities of the same actions in the same states, before and after."
         )
     _refuse_bins(per_decade)
+    if np.any(lone := np.isnan(old) != np.isnan(new)):
+        raise ValueError(
+            f"{old_name} and {new_name} are NaN at different places, {np.count_nonzero(lone):,} of them, the first at "
+            f"{_place(lone)}: padding must be NaN in both."
+        )
     old, new = old.reshape(len(old), -1), new.reshape(len(new), -1)
-    if np.any(np.isnan(old) != np.isnan(new)):
-        raise ValueError("old_log_probs and log_probs are NaN at different places: padding must be NaN in both.")
     unit, entry = np.nonzero(~np.isnan(old))
     start, moved = old[unit, entry], (new - old)[unit, entry]
     if start.size == 0:
-        raise ValueError("old_log_probs holds no number: there is nothing to measure.")
+        raise ValueError(f"{old_name} holds no number: there is nothing to measure. Give log-probabilities, NaN for padding.")
     place = np.floor(start / math.log(10) * per_decade).astype(np.int64)
     bins, index = np.unique(place, return_inverse=True)
 
@@ -209,12 +221,11 @@ def noise_of_files(old: Path, new: Path, per_decade: float = 2.0) -> NoiseTable:
 
     Raises: SpecError for files that are no such arrays, or whose pairs the memory does not hold.
     """
-    where = {"--old": old, "--new": new}
-    shapes = {option: npy_shape(path, f"{option} {str(path)!r}") for option, path in where.items()}
-    pairs = max(math.prod(shape) for shape in shapes.values())
+    names = {f"--old {str(old)!r}": old, f"--new {str(new)!r}": new}
+    pairs = max(math.prod(npy_shape(path, name)) for name, path in names.items())
     size = Size({f"{pairs:,} pairs of log-probabilities": 8.0 * _HELD * pairs}, 0.0, "")
     refuse_oversize(size, available_bytes(), f"measuring {old} and {new}", "measure some of the contexts or responses")
-    return noise_law_of(*(read_npy(path, f"{option} {str(path)!r}") for option, path in where.items()), per_decade=per_decade)
+    return _measured({name: read_npy(path, name) for name, path in names.items()}, per_decade)
 
 
 def _values(name: str, value: Any) -> np.ndarray:
@@ -222,11 +233,19 @@ def _values(name: str, value: Any) -> np.ndarray:
         value = value.detach().cpu().double().numpy()
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} has dtype {array.dtype}: expected log-probabilities.")
+        raise ValueError(f"{name} has dtype {array.dtype}: expected log-probabilities, as floats.")
     array = array.astype(np.float64)
-    if np.any(np.isinf(array)) or np.any(array > 1e-6):
-        raise ValueError(f"{name} holds infinite or positive values: expected log-probabilities, at most 0.")
+    if np.any(bad := np.isinf(array) | (array > _ABOVE)):
+        raise ValueError(
+            f"{name} holds infinite or positive values, {np.count_nonzero(bad):,} of {array.size:,}, the first {array[bad][0]:g} "
+            f"at {_place(bad)}: log-probabilities are finite and at most 0. Give log pi and not logits, NaN for padding."
+        )
     return array
+
+
+def _place(where: np.ndarray) -> str:
+    """The first place that is true, as an index."""
+    return str([int(i) for i in np.argwhere(where)[0]])
 
 
 def measure_noise(experiment: Experiment, *, per_decade: float = 2.0, progress: Callable[[], None] | None = None) -> NoiseTable:

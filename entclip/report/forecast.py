@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from entclip.report.grid import Grid, text_grid
-from entclip.report.numbers import plain
+from entclip.report.numbers import plain, signed
 
 __all__ = [
     "cells_grid",
@@ -112,8 +112,13 @@ def width_text(value: float) -> str:
 
 
 def outlook_lines(found: Any) -> list[str]:
-    """Say line by line what of a trainer's configuration was carried over, assumed, and cannot be expressed."""
-    parts = (("Carried over", found.carried), ("Assumed", found.assumed), ("Not expressed", found.left_out))
+    """Say line by line what of a trainer's configuration was carried over, is a default, was assumed, and cannot be expressed."""
+    parts = (
+        ("Carried over", found.carried),
+        ("Not in the file, by default", found.by_default),
+        ("Assumed", found.assumed),
+        ("Not expressed", found.left_out),
+    )
     return [f"{title}: {line}" for title, lines in parts for line in lines]
 
 
@@ -122,12 +127,18 @@ def logged_lines(source: str, most: float | None, found: Any, around: list[Any])
 
     most: the largest change of entropy per rollout, signed, None where the log has no entropy to go by.
     """
-    lines = [f"Noise from the log: {source}; a flat law of rms {found.rms:.3g} has them."]
+    lines = [f"Noise from the log: {source}; a flat law of rms {found.rms:.3g} has it."]
+    if found.one_width:
+        lines.append(
+            f"In nats nothing can be said: {found.one_width} moves both sides, whose effects are opposite, and the log bounds "
+            "each alone."
+        )
+        return lines
     if most is None:
         lines.append("In nats nothing can be said: the log has no entropy per token to set the policy by.")
     else:
         lines.append(
-            f"At your noise eps_high = {found.other_high:g} instead of {found.high:g} changes entropy per rollout by "
+            f"At your noise {found.setting} = {found.other_high:g} instead of {found.high:g} changes entropy per rollout by "
             f"{most / 2:+.2g} +- {abs(most) / 2:.2g} nats: between nothing and the most that updates of this size can do."
         )
     for geometry, value in found.neutral.items():
@@ -143,12 +154,16 @@ def logged_lines(source: str, most: float | None, found: Any, around: list[Any])
 def outlook_grid(source: str, noise: str, found: Any) -> Grid:
     """Tabulate the sides of a configuration's clip at a noise: shares of tokens, terms over eta M, the neutral eps_low."""
     rows = []
+    columns: tuple[str, ...] = ("entropy value", found.setting)
     for geometry, high, x in found.rows():
         neutral = found.neutral[geometry] if high == found.high else None
         here = "" if high != found.high else "none" if neutral is None else width_text(neutral)
         shares = (f"{100 * share:.2g} %" for share in (x.share_low, x.share_high))
-        rows.append((geometry, f"{high:g}", *shares, *(f"{v:+.3g}" for v in (x.low, x.high, x.net)), here))
+        net = x.net if abs(x.net) > 1e-12 * (abs(x.low) + abs(x.high)) else 0.0  # what rounding leaves of terms that cancel
+        rows.append((geometry, f"{high:g}", *shares, *(signed(v, 3) for v in (x.low, x.high, net)), here))
     clipped = "tokens" if found.length is None else "sequences"
     sides = (f"{clipped} clipped low", f"{clipped} clipped high")
-    columns = ("entropy value", "eps_high", *sides, "low", "high", "net", "neutral eps_low")
+    columns = (*columns, *sides, "low", "high", "net", "neutral eps_low")
+    if found.one_width:
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return text_grid(f"{source}: the clip's terms of one rollout, nats per eta M, noise {noise}", columns, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-__all__ = ["leading", "sentences", "wrapped"]
+__all__ = ["fitting", "leading", "sentences", "wrapped"]
 
 # A sentence ends at a full stop before a space, but not in "e.g. " or "vs. "; a metric's name, in lower case, may begin one.
 _END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<=[.?!]) +(?=\S)")
@@ -50,3 +50,41 @@ def leading(text: str, width: int, lines: int, indent: str = "", rest: str | Non
             break
         found = longer
     return found
+
+
+def fitting(label: str, text: str, width: int, lines: int) -> list[str] | None:
+    """Return the lines of as much of a text as fits in `lines` behind its label and ends with a clause; None if none does.
+
+    A clause ends at a full stop, a semicolon or a colon outside brackets. Where the first does not fit, it is taken without
+    what stands in brackets.
+
+    >>> fitting("info: ", "One update (a x b = 4 / 4): every ratio is 1. Take more.", 40, 1)
+    ['info: One update (a x b = 4 / 4).']
+    >>> fitting("info: ", "One update (a x b = 4 / 4): every ratio is 1. Take more.", 20, 1)
+    ['info: One update.']
+    """
+    for whole in (text, _without_brackets(text)):
+        for end in reversed(_clause_ends(whole)):
+            found = wrapped(f"{label}{whole[:end]}.", width)
+            if len(found) <= lines:
+                return found
+    return None
+
+
+def _clause_ends(text: str) -> list[int]:
+    """Places at which a clause ends, without its mark."""
+    ends, depth = [], 0
+    for i, letter in enumerate(text):
+        depth += (letter in "([{") - (letter in ")]}")
+        last = i + 1 == len(text)
+        if depth <= 0 and letter in ".;:" and (last or text[i + 1] == " ") and not text[:i].endswith(("e.g", "i.e", "vs")):
+            ends.append(i)
+    return ends if text.endswith(".") else [*ends, len(text)]
+
+
+def _without_brackets(text: str) -> str:
+    """The text without round brackets and what is in them."""
+    before = ""
+    while before != text:
+        before, text = text, re.sub(r" ?\([^()]*\)", "", text)
+    return text

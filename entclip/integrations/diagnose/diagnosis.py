@@ -14,6 +14,7 @@ from typing import Any
 
 # The claims register themselves when their files are imported, in this order.
 from entclip.integrations.diagnose import change_claim, clip_claims, entropy_claims, noise_claims  # noqa: F401
+from entclip.integrations.diagnose.contradiction import refuse_other_trainer
 from entclip.integrations.diagnose.finding import LEVELS, Finding, Level, claims
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.config import read_config
@@ -28,6 +29,7 @@ __all__ = ["ORDER", "Diagnosis", "diagnose"]
 # What a reader asks first comes first.
 ORDER = (
     "broken",
+    "config",
     "clip",
     "inner-steps",
     "entropy",
@@ -41,7 +43,7 @@ ORDER = (
     "names",
     "differences",
 )
-_LINES = {"broken": 3, "cause": 7, "change": 5, "names": 4, "noise": 5}  # of a short answer; 2 of every other
+_LINES = {"broken": 3, "config": 5, "cause": 7, "change": 5, "names": 4, "noise": 5}  # of a short answer; 2 of every other
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,7 @@ def diagnose(
     meant = Run.of(log, facts)
     if meant is None:
         raise SpecError(f"the rows have no metric that is known here: {', '.join(log.unknown[:6]) or 'there are none'}.")
-    if facts is not None and meant.library.configs and facts.library.name not in meant.library.configs:
-        raise SpecError(
-            f"the log is {meant.library.title}'s and the configuration {facts.library.title}'s: give the two files of one run."
-        )
+    refuse_other_trainer(meant)
     asked = claims()
     found = [finding for name in ORDER if (finding := asked[name](meant)) is not None]
     title = f"{meant.library.title} {meant.library.version}".strip()

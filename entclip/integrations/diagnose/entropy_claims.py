@@ -51,7 +51,9 @@ def _broken(run: Run) -> Finding | None:
 def _entropy(run: Run) -> Finding | None:
     """Up, down, or neither."""
     if not run.has("entropy"):
-        return Finding("entropy", ("unlogged",), "info", "The log has no entropy.", change="Log it, as a mean over tokens.")
+        named = next((alias.name for alias in run.library.aliases if alias.quantity == "entropy" and run.never(alias.name)), None)
+        text = f"{named} has no number in any row." if named else "The log has no entropy."
+        return Finding("entropy", ("unlogged",), "info", text, change="Log it, as a mean over tokens.")
     found = course_per_token(run)
     if found is None:
         return None

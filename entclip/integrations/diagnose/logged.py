@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from entclip.integrations.diagnose.contradiction import contradictions, refuse_other_trainer
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.law import POWERS, at_other_high
 from entclip.integrations.diagnose.noise import ceiling
@@ -48,9 +49,9 @@ class Logged:
         """Say what was measured."""
         total = self.shares.low + self.shares.high
         error = "" if not self.error else f" +- {100 * self.error:.1g} %"
-        how = "by side" if self.split else "merged in the log, halved between the sides"
         low, high = (f"{100 * share:.3g} %" for share in (self.shares.low, self.shares.high))
-        return f"clip shares {low} low and {high} high, {how}: {100 * total:.3g} %{error} in {self.rows} rows"
+        how = f" ({low} low and {high} high)" if self.split else ", both sides in one number"
+        return f"a clip share of {100 * total:.3g} %{error} in {self.rows} rows{how}"
 
     def bounds(self) -> tuple[Shares, Shares] | None:
         """Return the shares two standard errors below and above, None where there is no error or it reaches 0."""
@@ -86,6 +87,12 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
     run = Run.of(read_log(path), config)
     if run is None:
         raise SpecError(f"--log {path}: none of its columns is a metric that entclip knows: give its clip shares by --noise.")
+    refuse_other_trainer(run, f"--log {path}: ")
+    if found := contradictions(run):
+        raise SpecError(
+            f"--log {path} contradicts the configuration: {'; '.join(found)}. No forecast is about both: give the configuration "
+            "that the run was started with."
+        )
     shares = side_shares(run)
     if shares is None:
         raise SpecError(f"--log {path}: it has no share of clipped tokens. Give the noise by --noise kl:NATS or flat:RMS.")
@@ -96,9 +103,11 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
             f"--log {path}: no token is clipped in {shares.rows} rows: the noise is too small for these widths to see."
         )
     if not shares.total < MEASURES * ceiling(run.updates):
+        most, times = ceiling(run.updates), f" in {run.updates} updates per rollout" if run.updates else ""
         raise SpecError(
-            f"--log {path}: {100 * shares.total:.3g} % of the tokens are clipped, near the most that can be "
-            f"({100 * ceiling(run.updates):.3g} %): such a share does not tell the size of the noise. Give it by --noise."
+            f"--log {path}: {100 * shares.total:.3g} % of the tokens are clipped, "
+            f"{'near' if shares.total <= most else 'more than'} the "
+            f"most that can be ({100 * most:.3g} %{times}): such a share does not tell the size of the noise. Give it by --noise."
         )
     split = shares.low is not None and shares.high is not None
     sides = Shares(shares.low or 0.0, shares.high or 0.0) if split else Shares(shares.total / 2, shares.total / 2)

@@ -131,20 +131,13 @@ def _kl_share(run: Run, updates: int) -> float:
     caveats = {c for alias, _ in run.present if alias.quantity in ("kl_old", "kl_old_k3") for c in alias.caveats}
     if not caveats & {"last-minibatch", "last-epoch"}:
         return noise.mean_square_share(updates, run.ratio_to == "old")
-    epochs = updates if "last-minibatch" in caveats else min(_epochs(run) or updates, updates)
+    epochs = updates if "last-minibatch" in caveats else min(run.epochs or updates, updates)
     return 1 - (1 / epochs + 1 / updates) / 2
-
-
-def _epochs(run: Run) -> int:
-    """Epochs of a rollout, 0 where the log does not count them."""
-    epochs = np.diff(run.get("epochs_done"))
-    epochs = epochs[np.isfinite(epochs) & (epochs > 0)]
-    return int(np.median(epochs)) if epochs.size else 0
 
 
 def _fewest(run: Run) -> int:
     """Updates that a rollout has at least: an epoch of it takes one."""
-    return min(max(_epochs(run), 2), _MOST_UPDATES)
+    return min(max(run.epochs, 2), _MOST_UPDATES)
 
 
 def _updates(run: Run, total: float) -> list[float]:

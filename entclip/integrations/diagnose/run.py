@@ -128,6 +128,10 @@ class Run:
                 there.setdefault(plain_name(name), name)
         return tuple((alias, there[alias.name]) for alias in self.library.aliases if alias.name in there)
 
+    def never(self, name: str) -> bool:
+        """Tell whether the log names a metric, by its alias, and never has a number for it."""
+        return any(plain_name(logged) == name and not np.isfinite(column).any() for logged, column in self.log.columns.items())
+
     def averaged(self, x: np.ndarray) -> tuple[float, float | None]:
         """Return the mean of a quantity of every row and its standard error.
 
@@ -187,8 +191,10 @@ class Run:
             if config.space not in ("ratio", "unknown") or config.level.value == "sequence" or config.kind == "cispo":
                 return None
             low, high = config.low.value, config.high.value
-            if is_number(low) and is_number(high):
-                return Widths(min(low, 1.0), math.inf if high >= NEVER else high, "the configuration", False)
+            if is_number(low) and is_number(high) and not self.other_width:
+                told = Widths(min(low, 1.0), math.inf if high >= NEVER else high, "the configuration", False)
+                if not self.acting_though_off(told):
+                    return told
         if self.has("clip_width"):
             width = float(np.nanmedian(self.get("clip_width")))
             if 0 < width < 1:
@@ -196,6 +202,19 @@ class Run:
         if any(alias.quantity in ("mask", "mask_low", "mask_high") for alias, _ in self.present):
             return None
         return Widths(0.2, 0.2, "the libraries' default", True)
+
+    @property
+    def other_width(self) -> bool:
+        """Tell whether the log has a width, and nowhere the configuration's."""
+        logged = self.get("clip_width")
+        logged = logged[np.isfinite(logged)]
+        fact = None if self.config is None else self.config.low.value
+        return bool(logged.size and fact is not None and is_number(fact) and not np.any(np.isclose(logged, fact, rtol=1e-6)))
+
+    def acting_though_off(self, widths: Widths) -> list[str]:
+        """Return the quantities of the sides that have events in the log and are off by these widths."""
+        off = [("clip_low", widths.low >= 1), ("clip_high", math.isinf(widths.high))]
+        return [side for side, is_off in off if is_off and np.nanmax(self.get(side), initial=0.0) > 0]
 
     @property
     def one_width(self) -> str:
@@ -221,13 +240,29 @@ class Run:
 
     @cached_property
     def updates(self) -> int | None:
-        """Return the updates per rollout: the configuration's, the log's own count, or from its zeros; None if unknown."""
+        """Return the updates per rollout: by the log, where it tells, else the configuration's; None if unknown."""
+        if self.logged_updates is not None:
+            return self.logged_updates
         if self.config is not None and self.config.updates.count is not None and self.config.updates.count >= 1:
             return round(self.config.updates.count)
+        return None if self._numbered is None else int(self._numbered.max()) + 1
+
+    @property
+    def logged_updates(self) -> int | None:
+        """Return the updates per rollout by the log alone: its own count, or from its zeros; None where neither tells."""
         if self._numbered is not None:
-            return int(self._numbered.max()) + 1
+            # Where some numbers never come, the last may not have come either.
+            count = int(self._numbered.max()) + 1
+            return count if len(np.unique(self._numbered)) == count else None
         found = self._cycle
         return None if found is None else found[0]
+
+    @cached_property
+    def epochs(self) -> int:
+        """Return how often a rollout is gone through, by the log's count; 0 where it has none."""
+        done = np.diff(self.get("epochs_done"))
+        done = done[np.isfinite(done) & (done > 0)]
+        return int(np.median(done)) if done.size else 0
 
     @cached_property
     def _numbered(self) -> np.ndarray | None:

@@ -64,9 +64,10 @@ def liveness(config: TrainerConfig) -> Liveness:
     if config.elsewhere:
         return Liveness("unknown", f"{', '.join(config.elsewhere)} may hold settings and cannot be read here.")
     if config.doubtful:
-        keys = ", ".join(f"{key} = {shown(config.values[key])}" for key in config.doubtful)
+        first, more = config.doubtful[0], len(config.doubtful) - 1
+        keys = f"{first} = {shown(config.values[first])}{f' (and {more} more)' if more else ''}"
         return Liveness(
-            "unknown", f"{keys}: not a key of {config.library.release} (a fork's?), and it may decide what the clip does."
+            "unknown", f"{keys} is not a key of {config.library.release} (a fork's?), and it may decide what the clip does."
         )
     if config.kind in _UNBOUNDED:
         return Liveness("no", f"{_UNBOUNDED[config.kind]}.")
@@ -128,6 +129,17 @@ _READINGS = (
 )
 
 
+def _readings(config: TrainerConfig) -> str:
+    """How to read the sign: what raising and lowering a width does, where a width is one for each side or for both."""
+    if not config.one_width:
+        return _READINGS
+    return (
+        f"{config.one_width} is the width of both sides: raising it clips less on both, which takes away what clipping "
+        "high lowers and what clipping low raises. The first is expected to weigh more, so that raising it raises entropy: "
+        "gap_high of T6, to be measured, not assumed."
+    )
+
+
 def expected_bias(config: TrainerConfig) -> Bias:
     """Return the sign that T6 and T10 predict for this objective, stated for random reward, where the unclipped term is 0."""
     alive = liveness(config).alive
@@ -140,11 +152,9 @@ def expected_bias(config: TrainerConfig) -> Bias:
         return Bias("none", "none", "none", f"None from a ratio clip: it does not act. {rest}")
     if config.kind == "clip_cov":
         text = "Dropping the tokens of largest covariance is expected to raise entropy; the ratio clip beside it acts as usual."
-        return Bias("raises", "lowers", "either", f"{text} {_READINGS}")
+        return Bias("raises", "lowers", "either", f"{text} {_readings(config)}")
     if config.kind in ("unknown", "custom") or config.doubtful:
-        return Bias(
-            "unknown", "unknown", "unknown", "Unknown: the loss is not in this table, or a key that is not known decides it."
-        )
+        return Bias("unknown", "unknown", "unknown", "Unknown, as a key or loss that may decide it is not known here.")
     if config.kind == "cispo":
         return Bias(
             "none", "none", "none", "None to first order under random reward: CISPO bounds weights and drops no token (T10)."
@@ -169,15 +179,15 @@ def expected_bias(config: TrainerConfig) -> Bias:
     kept = _kept_mass(config)
     if kept is not None and not side_off(config, "low"):
         text = (
-            f"Samples come from a policy cut to {kept.key} = {shown(kept.value)} and the ratio is to its probabilities, so it "
-            f"starts at the mass that was kept, {shown(kept.value)} or more, below 1: the low side acts from the first update, "
+            f"Samples are cut to {kept.key} = {shown(kept.value)} and the ratio is to what is left, so it starts at the mass "
+            f"that was kept, {shown(kept.value)} or more, below 1: the low side acts from the first update, "
             "the high side hardly ever."
         )
-        return Bias("raises", "none", "up", f"{text} {_READINGS}")
+        return Bias("raises", "none", "up", f"{text} {_readings(config)}")
     low = "none" if side_off(config, "low") else "raises"
     high = "none" if side_off(config, "high") else "lowers"
     prefix = "If the clip acts at all: " if alive == "unknown" else ""
-    return Bias(low, high, net := _net(config, low, high), f"{prefix}{_NET_TEXT[net]} {_READINGS}")
+    return Bias(low, high, net := _net(config, low, high), f"{prefix}{_NET_TEXT[net]} {_readings(config)}")
 
 
 def _kept_mass(config: TrainerConfig) -> Fact | None:

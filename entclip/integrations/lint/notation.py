@@ -22,10 +22,12 @@ from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.dual_clip import DualClip
 from entclip.objectives.none import NoClip
 from entclip.objectives.sapo import Sapo
+from entclip.support.sentences import wrapped
 
-__all__ = ["TARGETS", "convert"]
+__all__ = ["TARGETS", "comments", "convert"]
 
 TARGETS = (*LIBRARIES, "entclip")
+_WIDTH = 80
 _NO_CLIP = {
     "kl_cov": "KL-Cov is a penalty, not a clip.",
     "gpg": "GPG has no clip.",
@@ -53,7 +55,12 @@ def convert(clip: TrainerConfig | Widths, to: str) -> str:
     title = LIBRARIES[to].release if to in LIBRARIES else "entclip"
     if not lines:
         notes = [f"Not expressible in {title}: {notes[0]}", *notes[1:]]
-    return "\n".join([f"# {title}", *(f"# {note}" for note in (*setting.notes, *notes)), *lines])
+    return "\n".join([f"# {title}", *comments(*setting.notes, *notes), *lines])
+
+
+def comments(*notes: str) -> list[str]:
+    """Return sentences as comment lines that fit a terminal and a file alike."""
+    return [line for note in notes for line in wrapped(note, _WIDTH, "# ")]
 
 
 def _from_widths(clip: Widths) -> Setting:

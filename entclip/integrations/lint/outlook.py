@@ -16,18 +16,19 @@ import numpy as np
 
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.start import start_of
-from entclip.integrations.lint.facts import Fact, TrainerConfig
+from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.liveness import liveness, side_off
 from entclip.integrations.lint.values import is_number, shown
 from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.forecast import BIN_WIDTH
 from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import populations
-from entclip.prediction.meanfield.noise_shares import rms_of_shares
+from entclip.prediction.meanfield.noise_shares import Inverted, rms_of_shares
 from entclip.prediction.noise_table import NoiseTable
 from entclip.prediction.noise_words import NoiseLaw, Shares, Tail
 from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
 from entclip.report.forecast import width_text
+from entclip.report.numbers import signed
 from entclip.support.errors import SpecError
 
 __all__ = ["Outlook", "Sides", "near", "outlook"]
@@ -60,14 +61,18 @@ class Sides:
 class Outlook:
     """What can be said of a configuration's clip at a given noise.
 
-    carried: what the configuration says. assumed: what it does not, and is taken. left_out: what no forecast here can express.
-    now: the sides at its widths, by geometry. wider: the same with eps_high = other_high, .28 (.2 where it is .28 already).
+    carried: what the configuration says. by_default: what its library does where it says nothing. assumed: what neither says,
+    and is taken. left_out: what no forecast here can express. contradiction: how the shares that are given split otherwise than
+    noise's, empty where they do not.
+    now: the sides at its widths, by geometry. wider: the same with eps_high = other_high, .28 (.2 where it is .28 already), or
+    with both widths there where the trainer has one, whose key one_width is.
     neutral: eps_low at which both sides cancel, by geometry, None where none does. rms: of the noise, None for a table.
     outside: where the noise is too large, or its sides are not those of noise. length: tokens of a sequence where the ratio is
     that of sequences, None where it is a token's.
     """
 
     carried: tuple[str, ...]
+    by_default: tuple[str, ...]
     assumed: tuple[str, ...]
     left_out: tuple[str, ...]
     now: dict[str, Sides]
@@ -78,6 +83,13 @@ class Outlook:
     rms: float | None
     outside: tuple[str, ...]
     length: float | None = None
+    one_width: str = ""
+    contradiction: str = ""
+
+    @property
+    def setting(self) -> str:
+        """Return the name of the width that is changed."""
+        return self.one_width or "eps_high"
 
     def rows(self) -> list[tuple[str, float, Sides]]:
         """Return geometry, eps_high and what the sides do there: as set, and at the other eps_high."""
@@ -94,13 +106,15 @@ class Outlook:
             )
         way = "raises" if self.now["natural"].net > 0 else "lowers"
         sides = [v for v in values if v is not None]
-        where = (
-            f"neutral at an eps_low of {width_text(min(sides))} to {width_text(max(sides))}" if sides else "neutral at no eps_low"
-        )
+        where = "is neutral at no eps_low"
+        if self.one_width:
+            where = f"cannot be balanced, as {self.one_width} is the width of both sides"
+        elif sides:
+            where = f"is neutral at an eps_low of {width_text(min(sides))} to {width_text(max(sides))}"
         changes = [self.wider[g].net - self.now[g].net for g in GEOMETRIES]
         return (
-            f"At this noise the clip {way} entropy by itself and is {where}; eps_high = {self.other_high:g} instead changes its "
-            f"term by {min(changes):+.2g} to {max(changes):+.2g} nats per eta M and rollout."
+            f"At this noise the clip {way} entropy by itself and {where}; {self.setting} = {self.other_high:g} instead changes "
+            f"its term by {signed(min(changes))} to {signed(max(changes))} nats per eta M and rollout."
         )
 
     @property
@@ -122,6 +136,7 @@ def outlook(
     policy: dict[str, Any] | None = None,
     widths: np.ndarray = _GRID,
     length: float | None = None,
+    split: bool = True,
 ) -> Outlook:
     """Say what a configuration's clip does at the given noise of its log-ratios.
 
@@ -131,8 +146,10 @@ def outlook(
         policy: the [policy] table of an experiment; by default the shipped snapshot of SmolLM2-135M.
         widths: of eps_low, among which the neutral one is looked for, rising; for ratios of tokens.
         length: tokens of a sequence, for a ratio of whole sequences: no configuration holds their mean.
+        split: whether shares were counted by side; False where only their sum was.
     Raises: SpecError where the clip cannot act or an answer would rest on a guess: an unknown loss or key that may decide, a
-        ratio to the engine, widths or updates that are not in the configuration, or a sequence's length that is not given.
+        ratio to the engine, widths or updates that are not in the configuration, or a sequence's length that is not given; and
+        where the shares split between the sides otherwise than noise's, and the way entropy goes depends on it.
     """
     low, high, updates = _certain(config)
     _refuse_length(config, law, rms, length)
@@ -146,7 +163,9 @@ def outlook(
         other, widths = float(f"{1.4 * usual:.2g}"), np.minimum(_ABOUT * usual, 1.0)
     # Of tokens every eighth width first: a pair of widths takes a second or more on a snapshot.
     rough = widths if length is not None or len(widths) <= _FEW else np.unique([*widths[::8], widths[-1]])
-    pairs = [(low, high), (low, other), *((x, high) for x in rough)]
+    if config.one_width:
+        widths = rough = widths[:0]  # no low side to look for
+    pairs = [(low, high), (other if config.one_width else low, other), *((x, high) for x in rough)]
     base: dict[str, Any] = {
         "name": "configuration",
         "policy": policy or {"kind": "snapshot"},
@@ -156,10 +175,11 @@ def outlook(
         "arm": _arms(pairs[:1]),
     }
     now, wider, neutral, outside = {}, {}, {}, []
+    given, inverted = rms, None
     if isinstance(rms, Shares):
         assert not isinstance(law, NoiseTable)
         inverted = rms_of_shares(parse_experiment(base), law, rms, tail)
-        rms, outside = inverted.rms, [*inverted.outside]
+        rms = inverted.rms
     for geometry in GEOMETRIES:
         case = base | {"update": base["update"] | {"geometry": geometry}}
         if length is None:
@@ -177,8 +197,12 @@ def outlook(
             found = _neutral(along, widths)
         neutral[geometry] = found
         outside += reasons
+    contradiction = ""
+    if inverted is not None and isinstance(given, Shares) and split:
+        contradiction = "; ".join(inverted.outside)
+        _refuse_where_the_split_decides(contradiction, now, given, inverted)
     return Outlook(
-        _carried(config, updates),
+        *_said(config, updates),
         _assumed(config, policy, group, length),
         _left_out(config),
         now,
@@ -189,6 +213,8 @@ def outlook(
         rms,
         tuple(dict.fromkeys(outside)),
         length,
+        config.one_width,
+        contradiction,
     )
 
 
@@ -300,17 +326,37 @@ def _neutral(along: list[Sides], widths: np.ndarray) -> float | None:
     return float(widths[k] * (widths[k + 1] / widths[k]) ** share)
 
 
-def _carried(config: TrainerConfig, updates: int) -> tuple[str, ...]:
-    def said(name: str, fact: Fact) -> str:
-        return f"{name} = {shown(fact.value)} ({fact.key}{'' if fact.explicit else ', the default'})"
+def _refuse_where_the_split_decides(contradiction: str, now: dict[str, Sides], given: Shares, law: Inverted) -> None:
+    """SpecError where the way entropy goes is another one by the split of the given shares than by that of the noise."""
+    for geometry, sides in now.items() if contradiction else ():
+        by_shares = sum(
+            term * share / own if own > 0 else 0.0
+            for term, share, own in ((sides.low, given.low, law.low), (sides.high, given.high, law.high))
+        )
+        if by_shares * sides.net < 0:
+            way, other = ("raises", "lowers") if sides.net > 0 else ("lowers", "raises")
+            raise SpecError(
+                f"predict --from: {contradiction}. That decides: with {geometry} entropy values noise of this size {way} entropy "
+                f"at these widths, and with the shares as they are the clip {other} it. Find out what else moves the ratio "
+                "(entclip diagnose LOG), or give the noise alone by --noise kl:NATS or flat:RMS."
+            )
 
-    return (
-        said("eps_low", config.low),
-        said("eps_high", config.high),
-        f"{updates} updates per rollout ({config.updates.formula})",
-        said("group size", config.group_size),
-        said("advantages divided by", config.advantage),
-    )
+
+def _said(config: TrainerConfig, updates: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the configuration says, and what its library's defaults do where it says nothing."""
+    facts = {"eps_low": config.low, "eps_high": config.high, "group size": config.group_size}
+    if config.one_width:
+        facts = {"the width of both sides": config.low, "group size": config.group_size}
+    facts["advantages divided by"] = config.advantage
+
+    def said(explicit: bool) -> list[str]:
+        return [
+            f"{name} = {shown(fact.value)} ({fact.key})"
+            for name, fact in facts.items()
+            if fact.explicit is explicit and fact.key and fact.value is not None
+        ]
+
+    return (*said(True), f"{updates} updates per rollout ({config.updates.formula})"), tuple(said(False))
 
 
 def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | None, length: float | None) -> tuple[str, ...]:

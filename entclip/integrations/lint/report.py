@@ -10,7 +10,6 @@ traps that hold for every library are in `traps_*.py` (each is explained in docs
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from math import exp, inf
 from pathlib import Path
@@ -22,18 +21,21 @@ from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.facts import Fact, TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.liveness import Bias, Liveness, expected_bias, liveness, side_off
-from entclip.integrations.lint.notation import convert
+from entclip.integrations.lint.notation import comments, convert
 from entclip.integrations.lint.rules import Finding, findings
 from entclip.integrations.lint.values import Unresolved, is_number, shown
 from entclip.objectives.clip import Clip
 from entclip.objectives.dual_clip import DualClip
+from entclip.support.sentences import fitting, sentences, wrapped
 
 __all__ = ["Report", "convert", "convert_command", "lint", "lint_command", "read_config"]
 
-_TOY = """\
-# Only the clip is converted. A file without [policy], [reward], [advantage] and [update] takes the shipped toy's: 64
-# actions, 2,048 samples a minibatch, natural steps of 0.1, which say nothing of this configuration.
-# What its clip does at a measured noise: entclip predict --from CONFIG --noise kl:NATS"""
+_TOY = (
+    "Only the clip is converted. A file without [policy], [reward], [advantage] and [update] takes the shipped toy's: 64 "
+    "actions, 2,048 samples a minibatch, natural steps of 0.1, which say nothing of this configuration.",
+    "What its clip does at a measured noise:",
+    "entclip predict --from CONFIG --noise kl:NATS",
+)
 MOST, LINES = 3, 10  # findings and lines of a short answer
 
 
@@ -86,30 +88,49 @@ class Report:
         return "\n".join(lines)
 
     def _answer(self, width: int) -> list[str]:
-        """Ten lines; what is cut short is whole with --all. Findings get what the answer leaves, the first ones a second line."""
+        """Ten lines, none of them cut off: what has no room is left out whole, and is in --all."""
         config = self.config
-        telling = [finding for finding in self.findings if not finding.common]
-        keys = [f"{key} (did you mean {closest}?)" for key, closest in config.unknown_keys if closest]
-        keys += [key for key in config.doubtful if not any(known.startswith(f"{key} ") for known in keys)]
         evidence = f"({config.evidence})"
         if len(f"{config.library.release} {evidence}") > width:
             evidence = f"({config.evidence.partition(', e.g. ')[0]})"
-        answer = [
-            *_cut(f"{config.library.release} {evidence}", width, 1),
-            *_cut(f"Clip alive: {self._alive}. {self.liveness.reason}", width, 2),
-            *_cut(_bounds_in_short(config), width, 2),
-            *_cut(f"On entropy: {_first_sentence(self.bias.text)}", width, 2),
-        ]
-        unknown = _cut(f"Unknown keys that could matter: {', '.join(keys)}", width, 1) if keys else []
-        room = LINES - 1 - len(answer) - len(unknown)
-        told = telling[: min(MOST, room)]
-        for i, finding in enumerate(told):
-            rest = len(told) - i - 1
-            answer += (lines := _cut(f"{finding.severity}: {finding.id}: {finding.message}", width, 2 if room > rest + 1 else 1))
-            room -= len(lines)
+        unknown, telling = self._unknown_in_short(width), [each for each in self.findings if not each.common][:MOST]
+        head: list[str] = []
+        # What matters most is told if it takes a shorter word on the rest.
+        for alive, bias in ((2, 2), (2, 1), (1, 1)):
+            head = [
+                *wrapped(f"{config.library.release} {evidence}", width),
+                *_fitted(f"Clip alive: {self._alive}. ", self.liveness.reason, width, alive),
+                *wrapped(_bounds_in_short(config), width),
+                *_fitted("On entropy: ", sentences(self.bias.text)[0], width, bias),
+            ]
+            if len(head) + len(unknown) + 1 + (2 if telling else 0) <= LINES:
+                break
+        told: list[list[str]] = []
+        for finding in telling:
+            room = min(LINES - 1 - len(head) - len(unknown) - sum(map(len, told)), 2)
+            label = f"{finding.severity}: {finding.id}: "
+            lines = fitting(label, finding.message, width, room) or wrapped(f"{label}in full with --all.", width)
+            if len(lines) > room:
+                break
+            told.append(lines)
         left = len(self.findings) - len(told)
         more = f"{left} more finding{'s' if left != 1 else ''}, " if left else ""
-        return [*answer, *unknown, f"{more}each in full, every setting and how to read the signs: --all"]
+        last = wrapped(f"{more}each in full, every setting and how to read the signs: --all", width)
+        return [*head, *(line for lines in told for line in lines), *unknown, *last]
+
+    def _unknown_in_short(self, width: int) -> list[str]:
+        """One line with as many of the keys that could matter as it has room for."""
+        config = self.config
+        keys = [f"{key} (did you mean {closest}?)" for key, closest in config.unknown_keys if closest]
+        keys += [key for key in config.doubtful if not any(known.startswith(f"{key} ") for known in keys)]
+        for count in range(len(keys), 0, -1):
+            rest = f" and {len(keys) - count} more" if count < len(keys) else ""
+            lines = wrapped(f"Unknown keys that could matter: {', '.join(keys[:count])}{rest}", width)
+            if len(lines) == 1:
+                return lines
+        names = [key.partition(" ")[0] for key in keys]
+        rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return wrapped(f"Unknown keys that could matter: {names[0]}{rest}", width) if names else []
 
     @property
     def _alive(self) -> str:
@@ -148,15 +169,19 @@ class Report:
         return lines
 
 
-def _cut(text: str, width: int, lines: int) -> list[str]:
-    """The text in at most so many lines, what is left of it as three dots; a word is broken only where a line is too short."""
-    return textwrap.wrap(text, width, max_lines=lines, placeholder=" ...", break_on_hyphens=False)
+def _fitted(label: str, text: str, width: int, lines: int) -> list[str]:
+    """As much of the text as fits; the whole where not even its first clause does."""
+    return fitting(label, text, width, lines) or wrapped(label + text, width)
 
 
 def _bounds_in_short(config: TrainerConfig) -> str:
     """The bounds without the keys that set them; a star marks the library's default."""
     if config.space not in _ACTS:
         return f"No bound on the ratio ({config.objective.key} = {config.objective.value})"
+    if config.one_width:
+        return f"Bounds: {shown(config.low.value)}{'' if config.low.explicit else ' *'} on both sides, by {config.one_width}" + (
+            "" if config.low.explicit else " (* default)"
+        )
     parts = [("eps_low", config.low, side_off(config, "low")), ("eps_high", config.high, side_off(config, "high"))]
     texts = [f"{name} = {shown(f.value)}{'' if f.explicit else ' *'}{' (off)' if off else ''}" for name, f, off in parts]
     if is_number(config.cap.value):
@@ -165,10 +190,6 @@ def _bounds_in_short(config: TrainerConfig) -> str:
     marked = " (* default)" if any(text.endswith("*") or " * " in text for text in texts) else ""
     whose = f", if {config.library.title}'s own loss runs" if config.doubtful else ""
     return f"Bounds{unit[config.space]}{whose}: {', '.join(texts)}{marked}"
-
-
-def _first_sentence(text: str) -> str:
-    return text if ". " not in text else text[: text.index(". ") + 1]
 
 
 def lint(config: TrainerConfig) -> Report:
@@ -192,7 +213,7 @@ def convert_command(
         config = read_config(file, library)
         lines = convert(config, to)
         # The clip alone would run on the shipped toy, whose answer looks like one about this configuration.
-        return lines if to in LIBRARIES else f"{lines}\n{_TOY}"
+        return lines if to in LIBRARIES else "\n".join([lines, *comments(*_TOY)])
     if not given:
         raise ValueError("give a configuration file, or widths: entclip convert --eps-low .2 --eps-high .28 --to verl.")
     widths = (0.2 if low is None else low, 0.2 if high is None else high)
@@ -202,9 +223,7 @@ def convert_command(
 def _wrapped(line: str, width: int) -> str:
     """The line in several, as deep in as its first."""
     indent = line[: len(line) - len(line.lstrip())]
-    return textwrap.fill(
-        line.lstrip(), width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return "\n".join(wrapped(line.lstrip(), width, indent))
 
 
 def _facts(config: TrainerConfig) -> dict[str, Fact]:

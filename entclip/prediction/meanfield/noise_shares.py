@@ -77,7 +77,8 @@ def rms_of_shares(experiment: Experiment, law: NoiseLaw, shares: Shares, tail: T
     if max(odds) > _TWICE * min(odds):
         outside.append(
             f"the shares {shares.low:.2g} and {shares.high:.2g} split otherwise than noise does ({low:.2g} and {high:.2g}): the "
-            "log-ratio has a mean of its own (another engine, temperature or an older policy), or its tails are not these"
+            "log-ratio has a mean of its own (a reward that is learnt, another engine or temperature, an older policy), or its "
+            "tails are not these"
         )
     return Inverted(rms, low, high, tuple(outside))
 

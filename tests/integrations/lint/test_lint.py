@@ -100,7 +100,10 @@ def test_messages_carry_value_and_link(name):
 
 def test_dead_clip_ratio_is_silent_where_it_changes_nothing():
     assert "verl-clip-ratio-dead" not in found(f"{A}clip_ratio=0.2 {A}clip_ratio_low=0.2")
-    assert "verl-clip-ratio-dead" in found(f"{A}clip_ratio=0.2 {A}clip_ratio_high=0.28")
+    # The low side is 0.2 as asked, by default, and the high side as set.
+    assert "verl-clip-ratio-dead" not in found(f"{A}clip_ratio=0.2 {A}clip_ratio_high=0.28")
+    assert "verl-clip-ratio-dead" in found(f"{A}clip_ratio=0.3 {A}clip_ratio_high=0.28")
+    assert "verl-clip-ratio-dead" in found(f"{A}clip_ratio=0.1 {A}clip_ratio_high=0.1 {A}clip_ratio_c=5")
     config = read_config(f"{A}clip_ratio=0.1 {A}clip_ratio_low=null {A}clip_ratio_high=null")
     assert (config.low.value, config.high.value, config.low.key) == (0.1, 0.1, A + "clip_ratio")
 
@@ -109,6 +112,23 @@ def test_openrlhf_pair_wins_over_the_single_width():
     config = read_config("--actor.eps_clip 0.1 --actor.eps_clip_low_high 0.2 0.27")
     assert (config.low.value, config.high.value) == (0.2, 0.27)
     assert "openrlhf-eps-shadowed" not in found("--actor.eps_clip 0.2 --actor.eps_clip_low_high 0.2 0.2")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (f"{A}clip_ratio=0.2 {A}clip_ratio_low=0.2 {A}clip_ratio_high=0.4", "verl-clip-ratio-dead"),
+        (f"{A}clip_ratio=0.3 {A}clip_ratio_low=0.2 {A}clip_ratio_high=0.28", "verl-clip-ratio-dead"),
+        ("--actor.eps_clip 0.2 --actor.eps_clip_low_high 0.2 0.27", "openrlhf-eps-shadowed"),
+        ("rollout_batch_size: 64\npg_clip: 0.2\npg_clip_low: 0.1\nuse_pg_clip_range: false", "roll-clip-range-off"),
+    ],
+)
+def test_what_is_unused_on_purpose_is_no_error(text, rule):
+    report = lint(read_config(text, "roll" if "pg_clip" in text else None))
+    severity = {finding.id: finding.severity for finding in report.findings}
+    assert severity["width-unused"] == "info"
+    assert rule not in severity
+    assert not any(word in severity.values() for word in ("error",))
 
 
 def test_thresholds_of_the_rules():
@@ -152,7 +172,7 @@ def test_the_short_answer_is_short_and_says_what_it_leaves_out(name):
     lines = got.to_text().splitlines()
     assert len(lines) <= 10
     assert max(map(len, lines)) <= 80
-    assert "..." not in lines
+    assert "..." not in " ".join(lines)
     said = [line.split(": ")[1] for line in lines if line.startswith(("error: ", "warn: ", "info: "))]
     telling = [f.id for f in got.findings if not f.common]
     told = telling[: len(said)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from entclip.cli.app import app
 from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.start import start_of
+from entclip.integrations.diagnose import diagnose
 from entclip.integrations.diagnose.logged import logged
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.outlook import Outlook, outlook
@@ -22,7 +24,9 @@ from entclip.prediction.meanfield.forecast import BIN_WIDTH
 from entclip.prediction.meanfield.nodes import populations
 from entclip.prediction.noise_words import Shares
 from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
+from entclip.report.forecast import outlook_lines
 from entclip.support.errors import SpecError
+from tests.integrations.lint.answers import A
 
 POLICY = {"kind": "zipf", "vocab": 64, "exponent": 1.0, "contexts": 1}
 CONFIG = "epsilon: 0.2\nepsilon_high: 0.28\nnum_iterations: 4\nnum_generations: 8\nbeta: 0.04"
@@ -72,14 +76,15 @@ def test_a_rough_look_first_finds_the_same_neutral_widths(monkeypatch: pytest.Mo
 
 def test_it_says_what_it_took_and_what_it_left() -> None:
     found = seen(CONFIG)
-    said = {name: "\n".join(getattr(found, name)) for name in ("carried", "assumed", "left_out")}
+    said = {name: "\n".join(getattr(found, name)) for name in ("carried", "by_default", "assumed", "left_out")}
     for words in (
         "eps_low = 0.2 (epsilon)",
         "eps_high = 0.28 (epsilon_high)",
         "4 updates per rollout",
-        "(scale_rewards, the default)",
     ):
         assert words in said["carried"]
+    assert said["by_default"] == "advantages divided by = group (scale_rewards)"
+    assert "default" not in said["carried"]
     assert "probability .5" in said["assumed"]
     assert "the learning rate" in said["left_out"]
     assert "the KL term (beta = 0.04)" in said["left_out"]
@@ -209,6 +214,89 @@ def test_a_log_without_a_measure_is_refused(name: str, tmp_path: Any) -> None:
     (tmp_path / "log.jsonl").write_text("\n".join([json.dumps(row)] * 12))
     with pytest.raises(SpecError, match=message):
         logged(read_config("epsilon: 0.2\nnum_iterations: 4"), tmp_path / "log.jsonl")
+
+
+TRL_ROWS = [{"clip_ratio/low_mean": 0.01 * (i % 4), "clip_ratio/high_mean": 0.012 * (i % 4), "entropy": 0.6} for i in range(40)]
+SB3_ROWS = [
+    {
+        "train/clip_fraction": 0.1,
+        "train/clip_range": 0.2,
+        "train/entropy_loss": -0.6,
+        "train/approx_kl": 0.01,
+        "train/n_updates": 10 * i,
+    }
+    for i in range(20)
+]
+SB3 = "from stable_baselines3 import PPO\nPPO('MlpPolicy', 'E', n_steps=256, batch_size=64, n_epochs=%d, clip_range=%s, n_envs=1)"
+CONTRADICTED = {
+    "updates": (TRL_ROWS, "epsilon: 0.2\nnum_iterations: 16", "a rollout has 4 updates, by the configuration 16"),
+    "trainer": (
+        TRL_ROWS,
+        f"{A}clip_ratio_low=0.2 data.train_batch_size=1024 {A}ppo_mini_batch_size=256",
+        "TRL's and the configuration verl",
+    ),
+    "side off": (
+        TRL_ROWS,
+        "epsilon: 0.2\nepsilon_high: 1.0e+9\nnum_iterations: 4",
+        "high_mean is up to 3.6 %, and that side is off",
+    ),
+    "width": (SB3_ROWS, SB3 % (10, 0.1), "train/clip_range is 0.2, and clip_range = 0.1"),
+    "epochs": (SB3_ROWS, SB3 % (2, 0.2), "a rollout has 10 epochs, and by the configuration 8 updates"),
+    "too many": (
+        [r | {"clip_ratio/low_mean": 0.2, "clip_ratio/high_mean": 0.2} for r in TRL_ROWS],
+        "num_iterations: 2",
+        "more than the most",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTED)
+def test_a_log_that_contradicts_the_configuration_is_refused_and_diagnosed_first(name: str, tmp_path: Any) -> None:
+    rows, text, message = CONTRADICTED[name]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "sb3.py").write_text(text)
+    config = read_config(tmp_path / "sb3.py") if "import" in text else read_config(text)
+    with pytest.raises(SpecError, match=re.escape(message)) as refused:
+        logged(config, path)
+    assert str(refused.value).startswith(f"--log {path}")
+    if name in ("trainer", "too many"):
+        return
+    first = diagnose(path, config=config).findings[0]
+    assert (first.claim, first.level) == ("config", "error")
+    assert message in first.answer
+    assert "config" not in diagnose(path)
+
+
+def test_a_split_that_noise_does_not_have_comes_first_and_is_refused_where_it_decides(tmp_path: Any) -> None:
+    """One side six times the other: noise on this policy raises entropy at .2/.2, and shares that are mostly high lower it."""
+    read = read_config("epsilon: 0.2\nnum_iterations: 4\nnum_generations: 8")
+    with pytest.raises(SpecError, match=r"split otherwise than noise does .* That decides: .* raises entropy"):
+        outlook(read, "flat", Shares(0.005, 0.03), policy=POLICY)
+    merged = outlook(read, "flat", Shares(0.005, 0.03), policy=POLICY, split=False, widths=np.array([0.1, 0.2, 0.3]))
+    assert merged.contradiction == ""
+    found = outlook(read, "flat", Shares(0.03, 0.005), policy=POLICY, widths=np.array([0.1, 0.2, 0.3]))
+    assert "split otherwise" in found.contradiction
+    assert not any("split" in reason for reason in found.outside)
+    (tmp_path / "run.yaml").write_text("epsilon: 0.2\nnum_iterations: 4\nnum_generations: 8")
+    np.save(tmp_path / "logits.npy", -np.log(np.arange(1, 33))[None, :])
+    call = ["predict", "--from", str(tmp_path / "run.yaml"), "--policy", str(tmp_path / "logits.npy"), "--noise"]
+    assert CliRunner().invoke(app, [*call, "shares:.03:.005"]).stdout.startswith("Contradicted: the shares")
+
+
+def test_a_trainer_with_one_width_is_told_of_no_other() -> None:
+    found = outlook(read_config(SB3_ONE), "flat", 0.2, policy=POLICY)
+    assert found.one_width == "clip_coef"
+    assert set(found.neutral.values()) == {None}
+    assert "cannot be balanced, as clip_coef is the width of both sides" in found.answer()
+    assert "eps_" not in found.answer()
+    assert "clip_coef = 0.28 instead" in found.answer()
+    # Both sides are at the other width: fewer are clipped low, too.
+    assert found.wider["natural"].share_low < found.now["natural"].share_low
+    assert not any("eps_" in line for line in outlook_lines(found))
+
+
+SB3_ONE = "clip_coef: 0.2\nupdate_epochs: 4\nnum_minibatches: 1\nexp_name: ppo"
 
 
 def seen_from(folder: Any) -> dict[str, float]:

@@ -71,6 +71,13 @@ def case(
 
 _K16 = {"updates": 16, "rollouts": 12, "tokens": 4000}
 _TOO_SMALL = {"cause": ("clip-too-small", "covariance", "side-unknown"), "change": (*DOWN, "not-enough")}
+_NEVER: dict[str, Labels] = {
+    "entropy": ("unlogged",),
+    "names": ("merged-sides", "means-of-means", "dual-clip-name", "truncation-share", "impossible"),
+    "differences": (),
+    "change": (),
+    "cause": (),
+}
 _COULD: Labels = ("clip-could", "open", "side-unknown")
 _NOT_ENTROPY: dict[str, Labels] = {"entropy": (), "entropy-size": ("summed",), "change": (), "cause": ()}
 _SMALL_FALL: Labels = ("clip-too-small", "covariance")
@@ -94,6 +101,10 @@ def _broke(rows: Rows) -> Rows:
     """A policy that is lost two thirds of the way: no metric of an update is a number from there on."""
     lost = {name: float("nan") for name in ("entropy", "clip_low", "clip_high", "clip_any", "dual", "kl", "kl3", "ratio")}
     return [row | (lost if i >= len(rows) * 2 / 3 else {}) for i, row in enumerate(rows)]
+
+
+def _unlogged(rows: Rows) -> Rows:
+    return _named(rows, entropy=float("nan"))
 
 
 def _dipped(rows: Rows) -> Rows:
@@ -350,6 +361,9 @@ CASES: tuple[Case, ...] = (
     case("broke.verl.log", None, _broke, start=0.8, end=0.5, right={"broken": ("no-number",), "cause": _COULD}),
     case("broke.plainreversed.csv", None, _broke, right={"broken": ("no-number",)}),
     case("broke.sb3.csv", None, _broke, right={"broken": ("no-number",)}),
+    case("never.verl.jsonl", None, _unlogged, right=_NEVER),
+    case("contradicted.trl.jsonl", _TRL_K4.replace("generation: 4", "generation: 16"), right={"config": ("contradicted",)}),
+    case("off.trl.jsonl", f"{_TRL_K4}\nepsilon_high: 1.0e+9", right={"config": ("contradicted",)}),
     case("nan.trl.jsonl", None, _broken, right={"names": ("reference-kl", "impossible")}),
     case(
         "percent.trl.jsonl",

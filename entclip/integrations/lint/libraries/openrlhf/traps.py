@@ -12,11 +12,22 @@ __all__: list[str] = []
 @rule("openrlhf-eps-shadowed", "error", "openrlhf")
 def _shadowed(config: TrainerConfig) -> str | None:
     single, both = config.get("actor.eps_clip"), config.get("actor.eps_clip_low_high")
-    if not single.explicit or both.value is None or both.value == [single.value, single.value]:
+    if not single.explicit or both.value is None or single.value in both.value:
         return None
     return (
         f"--actor.eps_clip {shown(single.value)} is not read: --actor.eps_clip_low_high {both.value} wins. Remove the first, "
         "or give the widths you want to the second."
+    )
+
+
+@rule("width-unused", "info", "openrlhf")
+def _unused(config: TrainerConfig) -> str | None:
+    single, both = config.get("actor.eps_clip"), config.get("actor.eps_clip_low_high")
+    if not single.explicit or both.value is None or single.value not in both.value or len(set(both.value)) == 1:
+        return None
+    return (
+        f"--actor.eps_clip {shown(single.value)} is not used, as --actor.eps_clip_low_high {shown(both.value)} is set: it can be "
+        "left out."
     )
 
 

@@ -21,4 +21,7 @@ def _singleton(config: TrainerConfig) -> str | None:
 def _older(config: TrainerConfig) -> str | None:
     if not config.assumed:
         return None
-    return f"Taken for granted: {config.assumed}. Its bounds are not given here; from 0.6 on the key is orchestrator.group_size."
+    return (
+        f"{config.assumed}, which is taken for granted. Its bounds are not given here; from 0.6 on the key is "
+        "orchestrator.group_size."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entclip.integrations.lint.facts import TrainerConfig, stated
+from entclip.integrations.lint.facts import Fact, TrainerConfig, stated
 from entclip.integrations.lint.rules import rule
 from entclip.integrations.lint.values import shown
 
@@ -11,17 +11,31 @@ __all__: list[str] = []
 _A = "actor_rollout_ref.actor."
 
 
-@rule("verl-clip-ratio-dead", "error", "verl")
-def _dead(config: TrainerConfig) -> str | None:
+def _beaten(config: TrainerConfig) -> tuple[Fact, list[Fact]]:
+    """clip_ratio, and the sides whose own width wins over it and is another one."""
     shared = config.get(_A + "clip_ratio")
     sides = [config.get(_A + "clip_ratio_low"), config.get(_A + "clip_ratio_high")]
     winning = [side for side in sides if side.value is not None and side.value != shared.value]
-    if not shared.explicit or not winning or config.space == "none" or config.assumed:
+    return shared, winning if config.space != "none" and not config.assumed and shared.explicit else []
+
+
+@rule("verl-clip-ratio-dead", "error", "verl")
+def _dead(config: TrainerConfig) -> str | None:
+    shared, winning = _beaten(config)
+    if all(side.explicit for side in winning):
         return None
     return (
         f"clip_ratio = {shown(shared.value)} is not read: clip_ratio_low and clip_ratio_high win, and both are 0.2 unless set "
         f"({stated(*winning)}). Set these two instead, or set them to null to make clip_ratio count."
     )
+
+
+@rule("width-unused", "info", "verl")
+def _unused(config: TrainerConfig) -> str | None:
+    shared, winning = _beaten(config)
+    if not winning or not all(side.explicit for side in winning):
+        return None
+    return f"clip_ratio = {shown(shared.value)} is not used, as {stated(*winning)} is set: it can be left out."
 
 
 @rule("verl-loss-replaced", "error", "verl")
@@ -119,7 +133,7 @@ def _version(config: TrainerConfig) -> str | None:
     if not config.assumed:
         return None
     return (
-        f"Taken for granted: {config.assumed}. From verl 0.3 on clip_ratio is not read: both widths are then 0.2 unless "
+        f"{config.assumed}, which is taken for granted. From verl 0.3 on clip_ratio is not read: both widths are then 0.2 unless "
         "clip_ratio_low and clip_ratio_high are set, and the dual clip at 3 is on. Set these two to be sure."
     )
 
