@@ -107,11 +107,11 @@ def _code_of(error: BaseException) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    """Print a message in lines that fit, each of its own lines for itself and as deep in as it is."""
-    width, lines = error_width(), []
-    for line in _shortened(text).splitlines():
-        indent = line[: len(line) - len(line.lstrip())]
-        lines += wrapped(line.lstrip(), width, indent) or [""]
+    """Print a message; at a terminal in lines that fit, each of its own lines for itself and as deep in as it is."""
+    width, lines = error_width(), _shortened(text).splitlines()
+    if width is not None:
+        deep = [(line[: len(line) - len(line.lstrip())], line.lstrip()) for line in lines]
+        lines = [part for indent, line in deep for part in wrapped(line, width, indent) or [""]]
     with contextlib.suppress(OSError):
         typer.echo("\n".join(lines), err=True)
     return code

@@ -29,14 +29,12 @@ _PIPE = 80  # columns, where there is no terminal and COLUMNS does not say
 _LEAST = 20  # columns: below that no table can be read
 
 
-def error_width() -> int:
-    """Return the columns of standard error: the terminal's, and in a pipe 80, or what COLUMNS says in either."""
-    wished = _wished()
-    if wished is not None:
-        return wished
+def error_width() -> int | None:
+    """Return the columns of standard error where it is a terminal; None elsewhere, where a message stays one line."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        return max(os.get_terminal_size(sys.stderr.fileno()).columns, _LEAST)
-    return _PIPE
+        if sys.stderr.isatty():
+            return _wished() or max(os.get_terminal_size(sys.stderr.fileno()).columns, _LEAST)
+    return None
 
 
 def _wished() -> int | None:

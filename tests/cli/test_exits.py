@@ -76,6 +76,19 @@ def test_each_way_has_its_code_and_its_message(error, code, said, monkeypatch, c
     assert ("Traceback" in err) == (code == 70)
 
 
+def test_a_message_breaks_between_words_at_a_terminal(monkeypatch, capsys):
+    """No line is wider than the terminal, and no word is lost; in a pipe, which programs read, the message stays as it is."""
+    text = "a width of 80 columns is what most terminals have, " * 4 + "\n  and a line that is deeper in stays deeper in " * 3
+    monkeypatch.setattr("entclip.cli.exits.error_width", lambda: 60)
+    code, err = ends(SpecError(text), monkeypatch, capsys)
+    assert code == 2
+    assert max(map(len, err.splitlines())) <= 60
+    assert err.split() == f"error: {text}".split()
+    assert "\n  and a line" in err
+    monkeypatch.setattr("entclip.cli.exits.error_width", lambda: None)
+    assert ends(SpecError(text), monkeypatch, capsys)[1] == f"error: {text}\n"
+
+
 def test_a_pipe_that_rich_found_closed_is_no_rejected_theory(monkeypatch, capsys):
     error = SystemExit(1)
     error.__context__ = BrokenPipeError()
