@@ -124,6 +124,11 @@ def test_drift_of_every_objective_against_every_outcome(objective: Objective, ge
     assert [not math.isnan(gap) for gap in (got.gap_low, got.gap_high)] == inside
 
 
+def test_who_cannot_serve_an_objective_is_named() -> None:
+    with pytest.raises(ValueError, match="which expected_entropy_drift does not"):
+        expected_entropy_drift(NEW, Clip(), TABLE, old_policy=OLD, learning_rate=1.0, objective="gspo")
+
+
 def test_a_named_objective_takes_the_widths_of_the_clip() -> None:
     arguments: dict[str, Any] = dict(old_policy=OLD, learning_rate=1.0)
     clip, reward = Clip(0.1, 0.3), Bernoulli(0.2)

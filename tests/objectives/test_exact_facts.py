@@ -263,5 +263,10 @@ def test_a_share_of_exactly_one_sample_is_that_sample() -> None:
     assert found == pytest.approx([old @ push - 0.7 * math.sqrt(old @ (push - old @ push) ** 2)] * 2, rel=1e-12)
 
 
+def test_dppos_width_is_where_the_divergence_is_delta_to_second_order() -> None:
+    old = np.array([0.1, 0.5])
+    assert_identity(objective("dppo_kl", delta=0.02).widths(old), np.sqrt([0.04 * 9, 0.04]), np.ones(2))
+
+
 def test_pieces_are_whole_numbers() -> None:
     assert changed(Clip(), np.array([0.5, 1.0, 1.5]), np.full(3, 0.1)).piece.dtype == np.int64

@@ -140,6 +140,8 @@ APART = {name: member for name, member in EVERY.items() if "prefixes" not in mem
 def test_no_kind_has_lost_its_facts() -> None:
     assert len(IDLE) > 20
     assert len(COUNTING) > 8
+    for member in EVERY.values():
+        assert {type(member.hard), type(member.by_ratio), type(member.pushes_at_zero)} == {bool}, member.kind
 
 
 @pytest.mark.parametrize("name", IDLE)

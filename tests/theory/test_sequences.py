@@ -143,6 +143,7 @@ def test_t16_normal_share() -> None:
         (lambda: share_ceiling(0), "minibatches must be at least 1, got 0"),
         (lambda: normal_clip_share(0, 0.1, 0.2, 0.2), "length = 0 must be at least 1"),
         (lambda: normal_clip_share(3, math.nan, 0.2, 0.2), "spread = nan"),
+        (lambda: normal_clip_share(3, math.inf, 0.2, 0.2), "spread = inf"),
         (lambda: normal_clip_share(3, 0.1, 1.2, 0.2), "low = 1.2 must be in"),
         (lambda: normal_clip_share(3, 0.1, 0.2, math.nan), "high = nan at least 0"),
     ],
