@@ -78,7 +78,7 @@ lint: $(VENV)/.dev ## lint and format check
 
 dev: $(VENV)/.dev ## install everything a contributor needs
 
-mutants: $(VENV)/.mutants ## mutation testing of the formula files (an hour; goes on where it stopped)
+mutants: $(VENV)/.mutants ## mutation testing of the formula files (an hour of a core; goes on where it stopped)
 	$(ONE_THREAD) $(BIN)/python -m tests.mutants --jobs $(PYTEST_WORKERS) $(ARGS)
 
 bench: $(VENV)/.test ## measure wall times
