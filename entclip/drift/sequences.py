@@ -11,7 +11,7 @@ import numpy as np
 from entclip.drift.first_order import expected_first_order
 from entclip.objectives.base import View
 from entclip.policies.sequences import PrefixTree
-from entclip.policies.softmax import Geometry
+from entclip.policies.softmax import Geometry, importance_ratio
 from entclip.support.errors import SpecError
 
 __all__ = ["SeenSequences", "gspo_drift", "normal_clip_share", "sequence_ratio", "share_ceiling"]
@@ -22,7 +22,8 @@ def sequence_ratio(tree: PrefixTree, log_probs: np.ndarray, old_log_probs: np.nd
 
     Claim T16. References: Zheng et al. 2025, arXiv:2507.18071.
     """
-    out: np.ndarray = np.exp((tree.sequence_log_probs(log_probs) - tree.sequence_log_probs(old_log_probs)) / tree.length)
+    mean = (tree.sequence_log_probs(log_probs) - tree.sequence_log_probs(old_log_probs)) / tree.length
+    out: np.ndarray = importance_ratio(mean, np.zeros_like(mean))  # within the dtype's range, as a token's is
     return out
 
 

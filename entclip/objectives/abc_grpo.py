@@ -35,8 +35,8 @@ class AbcGrpo(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low_pos, self.high_pos)
-        check_widths(self.low_neg, self.high_neg)
+        check_widths(self.kind, self.low_pos, self.high_pos, "_pos")
+        check_widths(self.kind, self.low_neg, self.high_neg, "_neg")
 
     @property
     def idle(self) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class Adapo(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if self.target is not None:
             check_not_negative(self.kind, "it is an entropy in nats", target=self.target)
         check_not_negative(self.kind, "it is the width per nat", gain=self.gain)

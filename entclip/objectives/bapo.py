@@ -45,7 +45,7 @@ class Bapo(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not 0 <= self.target <= 1:
             raise ValueError(f"bapo.target must be in [0, 1], got {self.target}: it is a share of the loss.")
         if not (0 <= self.low_end <= self.low and self.high <= self.high_end < math.inf):

@@ -38,7 +38,7 @@ class Calibrl(Objective):
     kind: Literal["calibrl"] = "calibrl"
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         check_not_negative(self.kind, "0 leaves the clip alone", coefficient=self.coefficient)
         check_not_negative(self.kind, "it is the slope of the ReLU below 0", slope=self.slope)
         if not 0 < self.expert < 1:

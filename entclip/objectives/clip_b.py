@@ -40,7 +40,7 @@ class ClipB(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         check_not_negative(self.kind, "it is a number of standard deviations", mu=self.mu)
 
     @property

@@ -44,7 +44,7 @@ class ClipCov(Objective):
     needs = frozenset({"levels", "statistics", "survival"})
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not 0 <= self.ratio <= 1:
             raise ValueError(f"clip_cov.ratio must be in [0, 1], got {self.ratio}: it is the share of samples that is dropped.")
         if not self.lower < self.upper:

@@ -42,7 +42,7 @@ class ClipV(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         check_not_negative(self.kind, "it is a number of standard deviations", mu=self.mu)
         if not 0 < self.max_fraction <= 1:
             raise ValueError(f"clip_v.max_fraction must be in (0, 1], got {self.max_fraction}: it is a share of the samples.")

@@ -33,7 +33,7 @@ class Entropic(Objective):
     kind: Literal["entropic"] = "entropic"
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not -1 <= self.alpha <= 1:
             raise ValueError(f"entropic.alpha must be in [-1, 1], got {self.alpha}: the paper's rule clips it there.")
         if not 0 < self.threshold < 1:

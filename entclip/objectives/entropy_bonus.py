@@ -36,7 +36,7 @@ class EntropyBonus(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not math.isfinite(self.coefficient):
             raise ValueError(f"entropy_bonus.coefficient must be finite, got {self.coefficient}: it multiplies the entropy.")
 

@@ -39,7 +39,7 @@ class Erc(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not 0 <= self.entropy_low < 1 < self.entropy_high:
             raise ValueError(
                 f"erc.entropy_low and erc.entropy_high are ratios of entropies about 1, got {self.entropy_low} and "

@@ -35,7 +35,7 @@ class Flexible(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         for side, width, slope, most in (
             ("low", self.low, self.low_slope, 1.0),
             ("high", self.high, self.high_slope, float("inf")),

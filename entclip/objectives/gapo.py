@@ -37,7 +37,7 @@ class Gapo(Objective):
     hard = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not self.low <= self.high < math.inf:
             raise ValueError(
                 f"gapo.high must be at least gapo.low = {self.low} and finite, got {self.high}: it is the width of hard groups."

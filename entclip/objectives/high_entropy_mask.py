@@ -45,7 +45,7 @@ class HighEntropyMask(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not 0 < self.share <= 1:
             raise ValueError(f"high_entropy_mask.share must be in (0, 1], got {self.share}: it is the share of samples kept.")
 

@@ -31,7 +31,7 @@ class PositiveWeight(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         check_not_negative(self.kind, "it multiplies the loss of its samples", lambda_pos=self.lambda_pos)
 
     @property

@@ -40,7 +40,7 @@ class ReferenceKl(Objective):
     by_ratio = True
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         check_not_negative(self.kind, "it multiplies the penalty", coefficient=self.coefficient)
 
     @property

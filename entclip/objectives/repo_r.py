@@ -35,7 +35,7 @@ class RepoR(Objective):
     kind: Literal["repo_r"] = "repo_r"
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         check_not_negative(self.kind, "0 is the clip", zeta=self.zeta)
 
     @property

@@ -50,7 +50,7 @@ class Steer(Objective):
     needs = frozenset({"levels", "entropy", "statistics"})
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
         if not 0 < self.lambda_min <= 1:
             raise ValueError(f"steer.lambda_min must be in (0, 1], got {self.lambda_min}: it is the least factor of a loss.")
         if not self.lambda_min <= self.lambda_max < math.inf:

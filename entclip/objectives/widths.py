@@ -12,17 +12,15 @@ from entclip.support.rewording import dataclass
 __all__ = ["Bounded", "check_widths", "nowhere", "outside", "truncated", "weighted_clip", "width_of_clip"]
 
 
-def check_widths(low: float, high: float) -> None:
-    """Raise ValueError unless low is in [0, 1] and high is at least 0."""
+def check_widths(kind: str, low: float, high: float, of: str = "") -> None:
+    """Raise ValueError unless low is in [0, 1] and high is at least 0; of: what follows these words in their names."""
+    interval = f"so the interval is [1 - low{of}, 1 + high{of}]"
+    above = f"it is the width above 1, {interval}; inf switches it off."
     if not 0 <= low <= 1:
-        raise ValueError(
-            f"clip.low must be in [0, 1], got {low}: it is the width below 1, so the interval is [1 - low, 1 + high]; "
-            "1 switches it off."
-        )
+        raise ValueError(f"{kind}.low{of} must be in [0, 1], got {low}: it is the width below 1, {interval}; 1 switches it off.")
     if not high >= 0:
         raise ValueError(
-            f"clip.high must be at least 0, got {high}: it is the width above 1, so the interval is [1 - low, 1 + high]; "
-            "inf switches it off."
+            f"{kind}.high{of} must be at least 0, got {high}: it is the width above 1, {interval}; inf switches it off."
         )
 
 
@@ -34,7 +32,7 @@ class Bounded(Objective):
     high: float = 0.2
 
     def __post_init__(self) -> None:
-        check_widths(self.low, self.high)
+        check_widths(self.kind, self.low, self.high)
 
     @property
     def idle(self) -> tuple[float, float]:

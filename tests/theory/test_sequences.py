@@ -113,6 +113,17 @@ def test_t16_weights_of_tokens_as_proved() -> None:
         assert abs(float(gmpo.subs(at)) - (numeric[0] - numeric[1]) / (2 * h)) < 1e-9
 
 
+def test_t16_ratio_of_what_the_old_policy_hardly_knew_is_held_in_range() -> None:
+    """Sequences of chance e^-1600 before and e^-1.4 now: as a token's ratio, neither infinite nor 0."""
+    now = np.log(np.full((TREE.prefixes, TREE.vocab), 1 / TREE.vocab))
+    old = now.copy()
+    old[..., 0] = -1600.0
+    ratio = sequence_ratio(TREE, now, old)
+    assert np.isfinite(ratio).all()
+    assert np.isfinite(1 / sequence_ratio(TREE, old, now)).all()
+    assert np.max(ratio) > 1e290
+
+
 @pytest.mark.parametrize("minibatches", [1, 2, 4, 16])
 def test_t16_ceiling(minibatches: int) -> None:
     k = sp.Symbol("K", positive=True)
