@@ -15,13 +15,11 @@ __all__ = ["Bounded", "check_widths", "nowhere", "outside", "truncated", "weight
 def check_widths(kind: str, low: float, high: float, of: str = "") -> None:
     """Raise ValueError unless low is in [0, 1] and high is at least 0; of: what follows these words in their names."""
     interval = f"so the interval is [1 - low{of}, 1 + high{of}]"
-    above = f"it is the width above 1, {interval}; inf switches it off."
     if not 0 <= low <= 1:
         raise ValueError(f"{kind}.low{of} must be in [0, 1], got {low}: it is the width below 1, {interval}; 1 switches it off.")
     if not high >= 0:
-        raise ValueError(
-            f"{kind}.high{of} must be at least 0, got {high}: it is the width above 1, {interval}; inf switches it off."
-        )
+        above = f"it is the width above 1, {interval}; inf switches it off."
+        raise ValueError(f"{kind}.high{of} must be at least 0, got {high}: {above}")
 
 
 @dataclass()
