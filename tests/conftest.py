@@ -13,7 +13,8 @@ import gc
 import os
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import none
 
 # How long an example takes depends on its vocabulary and on who shares the machine: neither is a fault of a test.
 _COMMON = dict(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
@@ -26,5 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 def pytest_collection_finish(session: Any) -> None:
     """Let the collector of garbage leave alone what importing and collecting 8,000 tests made: all of it stays to the end."""
+    # At its first test Hypothesis asks the collector who else holds its random generator; what is frozen holds nothing.
+    given(none())(lambda value: None)()
     gc.collect()
     gc.freeze()
