@@ -30,11 +30,14 @@ except ImportError as error:
     raise ImportError(not_installed("a ledger inside a training loop", "torch", "torch")) from error
 
 from entclip.engines.llm.probe import probe_entropy
+from entclip.integrations.recording.gathered import Gathered
 from entclip.integrations.recording.history import History
 from entclip.integrations.recording.minibatch import Minibatch, read_minibatch
 from entclip.integrations.recording.probe import UserProbe
+from entclip.integrations.recording.processes import agreed, first_process, shared
 from entclip.integrations.recording.record import About, Record
-from entclip.integrations.recording.step import Gathered, Watch, agreed, unwrapped
+from entclip.integrations.recording.step import Watch, unwrapped
+from entclip.integrations.recording.told import Told
 from entclip.ledger.columns import COLUMNS
 from entclip.objectives.base import Objective
 from entclip.objectives.given import objective_of
@@ -142,7 +145,7 @@ class EntropyLedger:
                 str(first.dtype).removeprefix("torch."),
                 packages,
             ),
-            out if _first_process() else None,
+            out if first_process() else None,
             history,
         )
         if not self._watch.split:
@@ -151,7 +154,7 @@ class EntropyLedger:
             )
         self._update, self._inner, self._start = 0, 0, 0.0
         self._old: list[Any] | None = None  # log pi_old on the probe set, between rollout() and close()
-        self._gathered = Gathered()
+        self._told = Told(self._watch)
         self._reason: str | None = None  # why this update cannot be accounted
         self._observed: dict[str, float] = {}
         target = unwrapped(optimizer)
@@ -171,7 +174,7 @@ class EntropyLedger:
             if not self._probe.given:
                 if contexts is None:
                     raise SpecError("the ledger has no probe set: give probe= when making it, or contexts to the first rollout.")
-                self._probe.given = [_shared(contexts)]
+                self._probe.given = [shared(contexts)]
             with torch.no_grad():
                 self._begin_probe()
         self._probe.check()
@@ -182,7 +185,8 @@ class EntropyLedger:
             self._record.begin_rollout()
             self._start = now
         self._old, self._inner, self._observed = old, 0, dict(observed)
-        if not self._gathered.counts:  # otherwise this rollout begins amid minibatches whose gradients are accumulated
+        self._told.settle(rollout=True)
+        if not self._told:  # otherwise this rollout begins amid minibatches whose gradients are accumulated
             self._arm()
 
     def minibatch(
@@ -215,9 +219,12 @@ class EntropyLedger:
             return
         if self._old is None:
             raise SpecError("minibatch() came before the first rollout(): the ledger does not know pi_old yet.")
-        if self._gathered.counts and self._watch.skipped:
+        if self._told and self._watch.skipped:
             self._record.remarks.append(f"The loss scaler left out a step before update {self._update}.")
             self._arm()
+        self._told.settle()
+        if not self._told and self._watch.begin():
+            self._record.remarks.append(f"From update {self._update} on, other parameters train than before it.")
         batch = read_minibatch(
             log_probs,
             old_log_probs,
@@ -230,10 +237,16 @@ class EntropyLedger:
             log_ratios=log_ratios,
             temperature=self._probe.temperature,
         )
-        if batch.whole:
-            self._gather(batch)
-        else:
-            self._reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
+        self._told.add(self._gather(batch), batch.log_probs if logits is None else logits)
+
+    def discard(self) -> None:
+        """Forget the minibatches since the last step, where the loop leaves a step out after backward().
+
+        Minibatches without a backward(), and those whose gradients were cleared before the next minibatch or replaced by new
+        ones, are left out by themselves. Not seen, and to be told by this, is zero_grad(set_to_none=False) that comes between
+        the next minibatch and its backward().
+        """
+        self._arm()
 
     def to_frame(self, kind: str = "updates") -> pd.DataFrame:
         """Return rows as a DataFrame: "updates", one per accounted update, or "rollouts"."""
@@ -251,8 +264,7 @@ class EntropyLedger:
     @property
     def notes(self) -> list[str]:
         """Return what a reader should know of the run, and why updates whose turn it was could not be accounted."""
-        unseen = self._watch.unseen()
-        return [*self._record.remarks, *([] if unseen is None else [unseen]), *self._record.notes]
+        return [*self._record.remarks, *self._found(), *self._record.notes]
 
     def remark(self, said: str) -> None:
         """Add a sentence to what the folder says of the run."""
@@ -309,7 +321,8 @@ class EntropyLedger:
             self.release()
 
     def _arm(self) -> None:
-        self._gathered, self._reason = Gathered(), None
+        self._told.forget()
+        self._reason = None
         self._watch.arm(self.due and self._old is not None)
 
     def _begin_probe(self) -> None:
@@ -318,20 +331,26 @@ class EntropyLedger:
         with evaluating(self._watch.model):
             self._probe.begin(self._watch.model)
 
-    def _gather(self, batch: Minibatch) -> None:
+    def _gather(self, batch: Minibatch) -> Gathered:
+        gathered = Gathered(minibatches=1)
+        if not batch.whole:
+            gathered.reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
+            return gathered
         found = batch.weights(self._objective)
         parts = {c: w for c, w in found.by_cause.items() if c != "unclipped" and bool((w != 0).any())}
         for cause, weight in parts.items() if self._watch.split else ():
-            self._gathered.add(cause, batch.ascent(weight, self._watch.trained))
+            gathered.add(cause, batch.ascent(weight, self._watch.trained))
         if self._watch.wants_surrogate(self._inner):
-            self._gathered.add_surrogate(batch.ascent(sum(found.by_cause.values()), self._watch.trained))
-            self._gathered.on_a_bound += batch.on_a_bound(self._objective)
-        self._gathered.see(found, batch.new - batch.old, batch.kept)
+            gathered.add_surrogate(batch.ascent(sum(found.by_cause.values()), self._watch.trained))
+            gathered.on_a_bound += batch.on_a_bound(self._objective)
+        gathered.see(found, batch.new - batch.old, batch.kept)
+        return gathered
 
     def _before_step(self) -> None:
         if not self.due or self._old is None:
             return
-        reason = agreed(self._reason, self._gathered.tokens, self._watch.trained[0].device)
+        self._told.settle(step=True)
+        reason = agreed(self._told.gathered.reason, self._told.gathered.tokens, self._watch.trained[0].device)
         self._reason = reason or self._watch.before()
 
     def _after_step(self) -> None:
@@ -342,17 +361,21 @@ class EntropyLedger:
         elif self._reason is not None:
             self._skip(self._reason)
         else:
-            made = self._watch.after(self._gathered, self._old, keep=self._every == 1)
+            made = self._watch.after(self._told.gathered, self._old, keep=self._every == 1)
             bad = [name for name, value in made.columns.items() if value != value or abs(value) == float("inf")]
             if bad:
                 self._skip(f"{bad[0]} of the model after the step is NaN or infinite")
             else:
                 row = self._record.append(made.columns, self._inner, made.samples, made.precision)
-                if self._log is not None and _first_process():
+                if self._log is not None and first_process():
                     self._log({f"entclip/{k}": row[k] for k in _LOGGED if row.get(k) is not None}, self._update)
         self._update += 1
         self._inner += 1
         self._arm()
+
+    def _found(self) -> list[str]:
+        """Return what the run has shown so far of itself, in sentences."""
+        return [said for said in (self._watch.unseen(), self._told.note()) if said is not None]
 
     def _skip(self, reason: str) -> None:
         self._record.skip(reason)
@@ -364,7 +387,7 @@ class EntropyLedger:
         if entropy != entropy:
             self._record.notes.append("the last rollout ended in a model whose entropy is NaN: it is not in the books")
             return
-        self._record.unseen = self._watch.unseen()
+        self._record.unseen = " ".join(self._found()) or None
         self._record.end_rollout(self._start, entropy, self._observed)
 
 
@@ -372,16 +395,3 @@ def _differs(probe: UserProbe, state: Mapping[str, Any]) -> bool:
     from entclip.integrations.recording.probe import fingerprint
 
     return fingerprint(probe.given) != state["seen"]
-
-
-def _first_process() -> bool:
-    return not (torch.distributed.is_available() and torch.distributed.is_initialized()) or torch.distributed.get_rank() == 0
-
-
-def _shared(contexts: Any) -> Any:
-    """The first process's contexts, in every process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return contexts
-    held = [contexts]
-    torch.distributed.broadcast_object_list(held, src=0)
-    return held[0]

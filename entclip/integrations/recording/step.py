@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from entclip.engines.llm.causes import TokenWeights
 from entclip.engines.llm.columns import update_columns
 from entclip.engines.llm.optimizers import LINEAR, MOMENT, step_by_cause
 from entclip.engines.llm.probe import curvature_along, entropy_gradient, probe_log_probs
-from entclip.integrations.recording.comparison import MOVED, Comparison, refuse_scaled
+from entclip.integrations.recording.comparison import Comparison, refuse_scaled
 from entclip.integrations.recording.fingerprint import fingerprint
+from entclip.integrations.recording.gathered import Gathered, Pooled, pooled
 from entclip.integrations.recording.probe import UserProbe, evaluating
+from entclip.integrations.recording.processes import averaged, distributed
 from entclip.objectives.base import CAUSES, Objective
 from entclip.support.errors import SpecError
 
-__all__ = ["Gathered", "Stepped", "Watch", "agreed", "unwrapped"]
-
-_OWN_RATIO = 1e-3  # a log-ratio that is more than rounding of two passes over the same weights
+__all__ = ["Stepped", "Watch", "unwrapped"]
 
 
 def unwrapped(optimizer: Any) -> Any:
@@ -28,48 +27,6 @@ def unwrapped(optimizer: Any) -> Any:
     while not hasattr(optimizer, "register_step_pre_hook") and hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return optimizer.optimizer if hasattr(optimizer, "accelerator_state") else optimizer
-
-
-@dataclass
-class Gathered:
-    """What the minibatches of one update said before its step: ascent directions of the causes that are not `unclipped`, counts.
-
-    surrogate: ascent direction of all causes together, where it is known. acted: how many tokens each cause took hold of.
-    on_a_bound: tokens of which rounding decides whether a bound acts.
-    """
-
-    parts: dict[str, list[Any]] = field(default_factory=dict)
-    surrogate: list[Any] | None = None
-    counts: list[TokenWeights] = field(default_factory=list)
-    rows: int = 0
-    tokens: float = 0.0
-    log_ratios: float = 0.0
-    log_ratios_sq: float = 0.0
-    acted: dict[str, float] = field(default_factory=dict)
-    on_a_bound: float = 0.0
-
-    def see(self, found: TokenWeights, log_ratios: Any, kept: Any) -> None:
-        """Count the tokens of a minibatch."""
-        self.counts.append(found)
-        self.rows += len(kept)
-        self.tokens += float(kept.sum())
-        self.log_ratios += float(log_ratios.sum(dtype=torch.float64))
-        self.log_ratios_sq += float((log_ratios.double() ** 2).sum())
-        acted = {name: float((weight != 0).sum()) for name, weight in found.by_cause.items() if name != "unclipped"}
-        for name, tokens in (acted | {MOVED: float((log_ratios.abs() > _OWN_RATIO).sum())}).items():
-            self.acted[name] = self.acted.get(name, 0.0) + tokens
-
-    def add(self, name: str, vectors: list[Any]) -> None:
-        """Add an ascent direction of a cause."""
-        self.parts[name] = _sum(self.parts.get(name), vectors)
-
-    def add_surrogate(self, vectors: list[Any]) -> None:
-        """Add an ascent direction of the whole surrogate."""
-        self.surrogate = _sum(self.surrogate, vectors)
-
-
-def _sum(old: list[Any] | None, new: list[Any]) -> list[Any]:
-    return new if old is None else [a + b for a, b in zip(old, new, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -98,22 +55,16 @@ class Watch:
         inner = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
         self.model, self.optimizer, self.probe, self.bonus = inner, unwrapped(optimizer), probe, bonus
         self._objective, self._scaler, self._scale, self._comparison = objective, scaler, 1.0, Comparison(objective)
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        own = {id(p) for p in self.model.parameters() if p.requires_grad}
-        self.trained = [p for p in self.parameters if id(p) in own]
-        _refuse_unseen(self.trained, self.parameters)
         self.split = type(self.optimizer) in LINEAR  # by cause
-        self.linear = self.split and not any(p.dtype in _HALF for p in self.trained)
-        group_of = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
-        self._groups = [group_of[id(p)] for p in self.trained]
-        self._raw: list[Any] = [None] * len(self.trained)
         self._before: _Before | None = None
         self._known: tuple[tuple[int, ...], list[Any], list[Any]] | None = None
         self._armed = False
-        self._hooks = [
-            p.register_post_accumulate_grad_hook(lambda p, place=place: self._see(p, place))
-            for place, p in enumerate(self.trained)
-        ]
+        self.backwards = 0  # since `arm`
+        self._last: Any = None  # the gradient of the smallest parameter that the last backward() wrote to
+        self._emptied = False
+        self._hooks: list[Any] = []
+        self._raw: list[Any] = []
+        self._read()
 
     def close(self) -> None:
         """Take the hooks off the parameters."""
@@ -122,15 +73,60 @@ class Watch:
 
     def arm(self, on: bool) -> None:
         """Begin to keep gradients as they are before anything limits their norm, or stop."""
-        self._armed = on
-        if on and self._scaler is not None:
+        self._armed, self._last, self._emptied, self.backwards = on, None, False, 0
+        self._raw, self._before = [None] * len(self.trained), None
+
+    def begin(self) -> bool:
+        """Begin an update at its first minibatch; tell whether other parameters train than in the last one.
+
+        The scale of the loss is read here, for after a step the scaler may change it until the next backward().
+        """
+        if self._scaler is not None:
             self._scale = float(self._scaler.get_scale())
-        if not on:
-            self._raw, self._before = [None] * len(self.trained), None
+        if not self._changed():
+            return False
+        self.close()
+        self._read()
+        return True
+
+    def _changed(self) -> bool:
+        own = {id(p) for p in self.model.parameters() if p.requires_grad}
+        now = [id(p) for group in self.optimizer.param_groups for p in group["params"]]
+        return now != [id(p) for p in self.parameters] or [x for x in now if x in own] != [id(p) for p in self.trained]
+
+    def _read(self) -> None:
+        """Learn which parameters train, and put hooks on them."""
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        own = {id(p) for p in self.model.parameters() if p.requires_grad}
+        self.trained = [p for p in self.parameters if id(p) in own]
+        _refuse_unseen(self.trained, self.parameters)
+        self.linear = self.split and not any(p.dtype in _HALF for p in self.trained)
+        group_of = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
+        self._groups = [group_of[id(p)] for p in self.trained]
+        self._raw = [None] * len(self.trained)
+        self._smallest = min(range(len(self.trained)), key=lambda k: self.trained[k].numel())
+        self._known = None
+        self._hooks = [
+            p.register_post_accumulate_grad_hook(lambda p, place=place: self._see(p, place))
+            for place, p in enumerate(self.trained)
+        ]
+
+    def emptied(self) -> bool:
+        """Tell whether gradients were cleared just before the last backward(), and forget it."""
+        was, self._emptied = self._emptied, False
+        return was
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether all gradients that were seen since `arm` have been cleared: None, or 0 where they were not."""
+        seen = [(p, raw) for p, raw in zip(self.trained, self._raw, strict=True) if raw is not None]
+        if not seen or any(p.grad is not None and bool((p.grad != 0).any()) for p, _ in seen):
+            return False
+        return any(p.grad is None or bool((raw != 0).any()) for p, raw in seen)
 
     @property
     def skipped(self) -> bool:
-        """Tell whether the loss scaler has left a step out since `arm`, as it does where a gradient held infinity."""
+        """Tell whether the loss scaler has left a step out since `begin`, as it does where a gradient held infinity."""
         return self._scaler is not None and float(self._scaler.get_scale()) < self._scale
 
     def look(self) -> list[Any]:
@@ -150,6 +146,8 @@ class Watch:
 
     def before(self) -> str | None:
         """Take down what the step starts from; returns why the update cannot be accounted, None if it can."""
+        if self._changed():
+            return "parameters began or ceased to train between its first minibatch() and its step"
         ascents = [_ascent(group, p.grad) for group, p in zip(self._groups, self.trained, strict=True)]
         if all(a is None for a in ascents):
             return "no parameter had a gradient"
@@ -160,21 +158,21 @@ class Watch:
             for vector in applied:
                 vector /= fused.to(vector.device)
         raw = [
-            torch.zeros_like(p) if r is None else _ascent(group, r)
+            torch.zeros_like(p) if r is None or p.grad is None else _ascent(group, r)
             for group, p, r in zip(self._groups, self.trained, self._raw, strict=True)
         ]
         now, slope = self._slope()
         kind = MOMENT.get(type(self.optimizer), "")
         held = (self.optimizer.state.get(p, {}).get(kind) for p in self.trained)
         moments = [None if m is None else m.clone() for m in held]
-        self._before = _Before(now, slope, [p.detach().clone() for p in self.trained], moments, applied, _averaged(raw))
+        self._before = _Before(now, slope, [p.detach().clone() for p in self.trained], moments, applied, averaged(raw))
         return None
 
     def after(self, gathered: Gathered, old: list[Any], *, keep: bool) -> Stepped:
         """Account for the step that was just taken. keep: whether the next update is likely to start here."""
         b = self._before
         assert b is not None
-        whole = _pooled(gathered, self.trained[0].device)
+        whole = pooled(gathered, self.trained[0].device)
         causes = self._causes(gathered, b, whole)
         ends = [p.detach().clone() for p in self.trained]
 
@@ -198,20 +196,20 @@ class Watch:
             columns["position_se"] = _spread(b.now, after)
         return Stepped(columns, whole.rows, float(torch.finfo(b.now[0].dtype).eps))
 
-    def _causes(self, gathered: Gathered, b: _Before, pooled: _Pooled) -> dict[str, float]:
+    def _causes(self, gathered: Gathered, b: _Before, said: Pooled) -> dict[str, float]:
         """First-order parts of the step, nats."""
         if not self.split:
             return {}  # not 0: no part of such a step is known
         # One process may have clipped where another has not: all of them add up the same causes in the same order.
-        names = CAUSES[1:] if _distributed() else tuple(name for name in CAUSES[1:] if name in gathered.parts)
-        none = [torch.zeros_like(p) for p in self.trained] if _distributed() else []
-        parts = {name: _averaged(gathered.parts.get(name) or [x.clone() for x in none]) for name in names}
+        names = CAUSES[1:] if distributed() else tuple(name for name in CAUSES[1:] if name in gathered.parts)
+        none = [torch.zeros_like(p) for p in self.trained] if distributed() else []
+        parts = {name: averaged(gathered.parts.get(name) or [x.clone() for x in none]) for name in names}
         extra: dict[str, list[Any]] = {}
         whole = b.raw
-        surrogate = None if gathered.surrogate is None else _averaged(gathered.surrogate)
+        surrogate = None if gathered.surrogate is None else averaged(gathered.surrogate)
         if not self.bonus:
-            marks = {name for name, tokens in pooled.acted.items() if tokens}
-            self._comparison.saw(marks, b.raw, surrogate, on_a_bound=pooled.on_a_bound > 0)
+            marks = {name for name, tokens in said.acted.items() if tokens}
+            self._comparison.saw(marks, b.raw, surrogate, on_a_bound=said.on_a_bound > 0)
         elif surrogate is not None:
             refuse_scaled(b.raw, b.applied, surrogate)
             extra["bonus"], whole = [r - s for r, s in zip(b.raw, surrogate, strict=True)], surrogate
@@ -240,6 +238,11 @@ class Watch:
     def _see(self, parameter: Any, place: int) -> None:
         if self._armed:
             seen = parameter.grad.detach()
+            if place == self._smallest:
+                # In place as long as gradients accumulate. DistributedDataParallel may move them into its buckets.
+                self._emptied |= self._last is not None and not distributed() and self._last.data_ptr() != seen.data_ptr()
+                self._last = seen
+            self.backwards += 1
             self._raw[place] = seen.clone() if self._scale == 1 else seen / self._scale
 
     def _print(self) -> tuple[int, ...]:
@@ -277,62 +280,6 @@ def _ascent(group: Any, gradient: Any) -> Any:
     if gradient is None:
         return None
     return gradient.detach() if group.get("maximize") else -gradient.detach()
-
-
-def _averaged(vectors: list[Any]) -> list[Any]:
-    """Means over the processes of a distributed training, whose losses are means over their own tokens."""
-    if not _distributed():
-        return vectors
-    for vector in vectors:
-        torch.distributed.all_reduce(vector)
-        vector /= torch.distributed.get_world_size()
-    return vectors
-
-
-def agreed(reason: str | None, tokens: float, device: Any) -> str | None:
-    """Return why an update cannot be accounted, the same in every process; None if it can.
-
-    reason: of this process. tokens: of its minibatch that count.
-    """
-    others = 0.0
-    if _distributed():
-        seen = torch.tensor([float(reason is not None), tokens], dtype=torch.float64, device=device)
-        torch.distributed.all_reduce(seen)
-        others, tokens = seen.tolist()
-    if reason is None and others:
-        return "another process could not account for its part"
-    return reason or (None if tokens else "no token of its minibatch counted, or minibatch() was not called")
-
-
-class _Pooled(NamedTuple):
-    """What the minibatches of an update said, over all processes: sums, never means of means."""
-
-    counts: TokenWeights
-    rows: float
-    tokens: float
-    log_ratios: float
-    log_ratios_sq: float
-    on_a_bound: float
-    acted: dict[str, float]
-
-
-def _pooled(gathered: Gathered, device: Any) -> _Pooled:
-    merged, names = TokenWeights.merged(gathered.counts), (*CAUSES[1:], MOVED)
-    sums = (float(gathered.rows), gathered.tokens, gathered.log_ratios, gathered.log_ratios_sq, gathered.on_a_bound)
-    numbers = [*sums, *(gathered.acted.get(name, 0.0) for name in names), *merged.counts.values()]
-    top = merged.ratio_max
-    if _distributed():
-        added, largest = (torch.tensor(x, dtype=torch.float64, device=device) for x in (numbers, [top]))
-        torch.distributed.all_reduce(added)
-        torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
-        numbers, top = added.tolist(), float(largest)
-    rows, tokens, log_ratios, log_ratios_sq, on_a_bound, *rest = numbers
-    counts = TokenWeights({}, dict(zip(merged.counts, rest[len(names) :], strict=True)), top)
-    return _Pooled(counts, rows, tokens, log_ratios, log_ratios_sq, on_a_bound, dict(zip(names, rest, strict=False)))
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
 
 
 def _load(parameters: list[Any], values: list[Any]) -> None:
