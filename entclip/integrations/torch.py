@@ -18,7 +18,8 @@ entclip ledger and entclip report read the folder. What it costs and what it can
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,10 @@ from entclip.integrations.recording.history import History
 from entclip.integrations.recording.minibatch import Minibatch, read_minibatch
 from entclip.integrations.recording.probe import UserProbe
 from entclip.integrations.recording.processes import agreed, first_process, shared
-from entclip.integrations.recording.record import About, Record
+from entclip.integrations.recording.record import LOGGED, About, Record
 from entclip.integrations.recording.step import Watch, unwrapped
 from entclip.integrations.recording.told import Told
-from entclip.ledger.columns import COLUMNS
+from entclip.integrations.recording.turns import Turns
 from entclip.objectives.base import Objective
 from entclip.objectives.given import objective_of
 from entclip.objectives.needs import refuse_unserved
@@ -50,25 +51,6 @@ if TYPE_CHECKING:
     from entclip.runs.result import Ledger
 
 __all__ = ["EntropyLedger"]
-
-# The columns of a row that a dashboard shows.
-_LOGGED = (
-    *(c.name for c in COLUMNS if c.kind == "cause"),
-    "curvature",
-    "remainder",
-    "measured",
-    "position_se",
-    "entropy",
-    "gap_low",
-    "gap_high",
-    "clip_fraction_low",
-    "clip_fraction_high",
-    "kl",
-    "log_ratio_mean",
-    "log_ratio_rms",
-    "token_log_ratio_rms",
-    "ratio_max",
-)
 
 
 class EntropyLedger:
@@ -154,12 +136,12 @@ class EntropyLedger:
             )
         self._update, self._inner, self._start = 0, 0, 0.0
         self._old: list[Any] | None = None  # log pi_old on the probe set, between rollout() and close()
-        self._told = Told(self._watch)
+        self._told, self._turns = Told(self._watch), Turns(every)
         self._reason: str | None = None  # why this update cannot be accounted
         self._observed: dict[str, float] = {}
         target = unwrapped(optimizer)
         self._hooks = [
-            target.register_step_pre_hook(lambda *_: self._before_step()),
+            target.register_step_pre_hook(lambda _, given, named: self._before_step((*given[1:2], *named.values()))),
             target.register_step_post_hook(lambda *_: self._after_step()),
         ]
 
@@ -177,8 +159,9 @@ class EntropyLedger:
                 self._probe.given = [shared(contexts)]
             with torch.no_grad():
                 self._begin_probe()
-        self._probe.check()
-        old = self._watch.look()
+        with self._released_by_errors():
+            self._probe.check()
+            old = self._watch.look()
         now = probe_entropy(old)
         if self._old is None or self._inner > 0:
             self._end_rollout(now)
@@ -284,7 +267,7 @@ class EntropyLedger:
         """Go on with the books and the probe set of `state_dict`, in the folder that holds them."""
         if state.get("format") != 1:
             raise SpecError(f"this state of a ledger has format {state.get('format')!r}, and this entclip reads 1.")
-        if self._probe.given and _differs(self._probe, state["probe"]):
+        if self._probe.given and self._probe.differs(state["probe"]):
             raise SpecError(
                 "the probe set given to this ledger is not that of the run it resumes: leave probe= out, the state holds it."
             )
@@ -320,6 +303,15 @@ class EntropyLedger:
         else:
             self.release()
 
+    @contextmanager
+    def _released_by_errors(self) -> Iterator[None]:
+        """Leave the optimiser and the folder to another ledger, such as that of a corrected cell, where this one fails."""
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+
     def _arm(self) -> None:
         self._told.forget()
         self._reason = None
@@ -346,14 +338,20 @@ class EntropyLedger:
         gathered.see(found, batch.new - batch.old, batch.kept)
         return gathered
 
-    def _before_step(self) -> None:
+    def _before_step(self, given: tuple[Any, ...]) -> None:
         if not self.due or self._old is None:
             return
-        self._told.settle(step=True)
-        reason = agreed(self._told.gathered.reason, self._told.gathered.tokens, self._watch.trained[0].device)
-        self._reason = reason or self._watch.before()
+        with self._released_by_errors():
+            self._told.settle(step=True)
+            reason = _CLOSURE if any(map(callable, given)) else self._told.gathered.reason
+            reason = agreed(reason, self._told.gathered.tokens, self._watch.trained[0].device)
+            self._reason = reason or self._watch.before()
 
     def _after_step(self) -> None:
+        with self._released_by_errors():
+            self._book()
+
+    def _book(self) -> None:
         if self._old is None:  # rollout() has not been called, so pi_old is not known
             self._record.skip("it came before rollout()" if self.due else None)
         elif not self.due:
@@ -366,20 +364,23 @@ class EntropyLedger:
             if bad:
                 self._skip(f"{bad[0]} of the model after the step is NaN or infinite")
             else:
+                self._turns.row(self._inner)
                 row = self._record.append(made.columns, self._inner, made.samples, made.precision)
                 if self._log is not None and first_process():
-                    self._log({f"entclip/{k}": row[k] for k in _LOGGED if row.get(k) is not None}, self._update)
+                    self._log({f"entclip/{k}": row[k] for k in LOGGED if row.get(k) is not None}, self._update)
         self._update += 1
         self._inner += 1
         self._arm()
 
     def _found(self) -> list[str]:
         """Return what the run has shown so far of itself, in sentences."""
-        return [said for said in (self._watch.unseen(), self._told.note()) if said is not None]
+        return [
+            said for said in (self._watch.unseen(), self._watch.note(), self._told.note(), self._turns.note()) if said is not None
+        ]
 
     def _skip(self, reason: str) -> None:
         self._record.skip(reason)
-        warnings.warn(f"entclip: update {self._update} has no row in the ledger: {reason}.", RuntimeWarning, stacklevel=4)
+        warnings.warn(f"entclip: update {self._update} has no row in the ledger: {reason}.", RuntimeWarning, stacklevel=5)
 
     def _end_rollout(self, entropy: float) -> None:
         if self._old is None:
@@ -387,11 +388,9 @@ class EntropyLedger:
         if entropy != entropy:
             self._record.notes.append("the last rollout ended in a model whose entropy is NaN: it is not in the books")
             return
+        self._turns.rollout(self._inner)
         self._record.unseen = " ".join(self._found()) or None
         self._record.end_rollout(self._start, entropy, self._observed)
 
 
-def _differs(probe: UserProbe, state: Mapping[str, Any]) -> bool:
-    from entclip.integrations.recording.probe import fingerprint
-
-    return fingerprint(probe.given) != state["seen"]
+_CLOSURE = "its step was given a closure, which computes gradients inside the step: call loss.backward() before optimizer.step()"

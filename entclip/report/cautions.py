@@ -73,6 +73,12 @@ def _alive(rows: pd.DataFrame) -> pd.Series:
 
 def _inactive(rows: pd.DataFrame, alive: pd.Series) -> Iterator[str]:
     """Where the clip did not act, and what was missing: ratios beyond a bound, or samples with an advantage."""
+    if list(alive.index) == [0] and int(rows["step"].max()) >= 2 * len(rows):
+        yield (
+            "only first updates of rollouts were accounted for, in which ratios are 1: what the clip does in the others is not "
+            "known. Record with an every that is coprime with the updates of a rollout."
+        )
+        return
     able = len(alive) - int(0 in alive.index)  # the first inner step of a rollout is on-policy and never clips
     flat = share_without_advantage(rows) or 0.0
     carried = f"{flat:.0%} of the samples carried no advantage (groups whose rewards are all equal)"

@@ -19,11 +19,11 @@ _LOCK, _HOLDER = ".lock", ".lock-holder.json"
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, option: str = "--out") -> Iterator[None]:
     """Hold an existing folder against other writers, threads of this process included, until the block is left.
 
     The operating system holds the lock for the process and drops it when the process ends, however it ends. The empty file .lock
-    stays: removing it would let two processes lock two files of the same name.
+    stays: removing it would let two processes lock two files of the same name. option: what chooses another folder.
 
     Raises: SpecError that names the holder if there is one, or if the folder cannot be locked.
     """
@@ -34,10 +34,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise SpecError(
-            f"{folder} is being written by {_holder(holder)}: wait until it is done, or choose another folder with --out."
+            f"{folder} is being written by {_holder(holder)}: wait until it is done, or choose another folder with {option}."
         ) from None
     except OSError as error:
-        raise SpecError(f"cannot lock the output folder {folder}: {error.strerror}. Choose another with --out.") from None
+        raise SpecError(f"cannot lock the output folder {folder}: {error.strerror}. Choose another with {option}.") from None
     try:
         # In a file of its own, for some versions of filelock empty the lock file when they try it.
         about = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}

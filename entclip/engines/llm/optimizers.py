@@ -86,7 +86,7 @@ def step_by_cause(
 
 def _adam(optimizer: Any, group: Any, parameter: Any, held: Mapping[str, Any], slope: Any, *, carried: bool) -> _Price:
     state, (beta1, beta2) = optimizer.state[parameter], group["betas"]
-    coupled = not isinstance(optimizer, torch.optim.AdamW)
+    coupled = not group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW))
     update, second = int(state["step"]), state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
     adam = Adam(float(group["lr"]), beta1, beta2, group["eps"], group["weight_decay"], coupled, update)
     made = adam_price(adam, slope, second)

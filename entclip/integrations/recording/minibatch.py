@@ -20,6 +20,8 @@ _WHOLE = (torch.float32, torch.float64)
 _NO_GRADIENT = {
     "use_reentrant": "the model recomputes activations by reentrant checkpointing, which gives no gradient to anybody but "
     "backward(). Use use_reentrant=False (in transformers and TRL gradient_checkpointing_kwargs={'use_reentrant': False}).",
+    "donated buffer": "the model is compiled, and its graph gives one gradient only. Set "
+    "torch._functorch.config.donated_buffer = False before compiling, or train without torch.compile in runs with a ledger.",
     "backward through the graph a second time": "minibatch() came after loss.backward(), which frees the graph: call it before.",
 }
 

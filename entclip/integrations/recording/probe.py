@@ -70,6 +70,10 @@ class UserProbe:
                 "ledger contexts that nothing writes to, or begin another ledger."
             )
 
+    def differs(self, state: Mapping[str, Any]) -> bool:
+        """Tell whether these contexts are others than those of a saved ledger."""
+        return fingerprint(self.given) != state["seen"]
+
     def _size(self, model: Any, block: int) -> int:
         rows = self._rows(model, block)
         if len(rows):
@@ -89,6 +93,11 @@ class UserProbe:
 
     def _rows(self, model: Any, block: int) -> Any:
         logits = self.logits(model, self.given[block])
+        if not isinstance(logits, torch.Tensor):
+            raise SpecError(
+                f"the function logits= returned a {type(logits).__name__}: it must return a tensor of logits (..., V), such as "
+                "model(...).logits."
+            )
         rows = logits.reshape(-1, logits.shape[-1])
         return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
 

@@ -15,6 +15,7 @@ from entclip.engines.recorded import RECORDED
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.integrations.recording.history import History
 from entclip.ledger.arm import ArmLedger
+from entclip.ledger.columns import COLUMNS
 from entclip.ledger.entry import Entry
 from entclip.ledger.manifest import MANIFEST, RUN_FILES
 from entclip.objectives.base import Objective
@@ -25,8 +26,26 @@ from entclip.support.errors import SpecError
 from entclip.support.files import prepare_folder, version_of
 from entclip.support.lock import folder_lock
 
-__all__ = ["About", "Record"]
+__all__ = ["LOGGED", "About", "Record"]
 
+# The columns of a row that a dashboard shows.
+LOGGED = (
+    *(c.name for c in COLUMNS if c.kind == "cause"),
+    "curvature",
+    "remainder",
+    "measured",
+    "position_se",
+    "entropy",
+    "gap_low",
+    "gap_high",
+    "clip_fraction_low",
+    "clip_fraction_high",
+    "kl",
+    "log_ratio_mean",
+    "log_ratio_rms",
+    "token_log_ratio_rms",
+    "ratio_max",
+)
 _ARM = "run"
 _KEPT = (
     "rows",
@@ -43,6 +62,16 @@ _KEPT = (
 )
 _TOTALS = ("totals", "rollout_totals")
 _NOTES = 40  # reasons of updates that could not be accounted
+
+_HELD: set[Path] = set()  # folders of the ledgers of this process that are not closed
+
+
+def _refuse_held(out: Path) -> None:
+    if out.resolve() in _HELD:
+        raise SpecError(
+            f"another ledger of this program has {out} and was not closed: call its close(), or its release() to leave it as it "
+            "is, or choose another folder with out=."
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +113,10 @@ class Record:
         self._books = ArmLedger("", _ARM, self._experiment(), gaps=True)
         if self.out is not None:
             prepare_folder(self.out, (*RUN_FILES, MANIFEST))
-            self._held.enter_context(folder_lock(self.out))
+            _refuse_held(self.out)
+            self._held.enter_context(folder_lock(self.out, "out="))
+            _HELD.add(self.out.resolve())
+            self._held.callback(_HELD.discard, self.out.resolve())
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -123,6 +155,9 @@ class Record:
             drawn=True,
             precision=precision,
         )
+        if "whole_step" in columns:  # of the rows before it, whose steps were their causes, it was 0
+            for row in self._books.rows:
+                row.setdefault("whole_step", 0.0)
         # Whatever else changed the model since the last update goes into `unaccounted`.
         self._books._entropy_expected = None
         self._books.append(entry, self._unit)

@@ -10,7 +10,7 @@ import torch
 
 from entclip.engines.llm.columns import update_columns
 from entclip.engines.llm.optimizers import LINEAR, MOMENT, step_by_cause
-from entclip.engines.llm.probe import curvature_along, entropy_gradient, probe_log_probs
+from entclip.engines.llm.probe import curvature_along, entropy_gradient, probe_entropy, probe_log_probs
 from entclip.integrations.recording.comparison import Comparison, refuse_scaled
 from entclip.integrations.recording.fingerprint import fingerprint
 from entclip.integrations.recording.gathered import Gathered, Pooled, pooled
@@ -56,6 +56,7 @@ class Watch:
         self.model, self.optimizer, self.probe, self.bonus = inner, unwrapped(optimizer), probe, bonus
         self._objective, self._scaler, self._scale, self._comparison = objective, scaler, 1.0, Comparison(objective)
         self.split = type(self.optimizer) in LINEAR  # by cause
+        self.altered = False  # some step was not what the optimiser makes of its gradients
         self._before: _Before | None = None
         self._known: tuple[tuple[int, ...], list[Any], list[Any]] | None = None
         self._armed = False
@@ -64,6 +65,7 @@ class Watch:
         self._emptied = False
         self._hooks: list[Any] = []
         self._raw: list[Any] = []
+        _refuse_sparse(inner)
         self._read()
 
     def close(self) -> None:
@@ -100,7 +102,7 @@ class Watch:
         own = {id(p) for p in self.model.parameters() if p.requires_grad}
         self.trained = [p for p in self.parameters if id(p) in own]
         _refuse_unseen(self.trained, self.parameters)
-        self.linear = self.split and not any(p.dtype in _HALF for p in self.trained)
+        self.linear = self.split and not self.altered and not any(p.dtype in _HALF for p in self.trained)
         group_of = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
         self._groups = [group_of[id(p)] for p in self.trained]
         self._raw = [None] * len(self.trained)
@@ -179,8 +181,14 @@ class Watch:
         def products() -> Iterator[Any]:
             return (g * (end - value) for g, end, value in zip(b.slope, ends, b.values, strict=True))
 
+        made, size = 0.0, 1 + probe_entropy(b.now) + sum(abs(value) for value in causes.values())
+        for x in products():
+            made, size = made + float(x.sum(dtype=torch.float64)), size + float(x.abs().sum(dtype=torch.float64))
+        rest, precision = made - sum(causes.values()), float(torch.finfo(b.now[0].dtype).eps)
+        if self.linear and abs(rest) > _ROUNDING * precision * size:  # a hook of the optimiser, or a rounded learning rate
+            self.linear, self.altered = False, True
         if not self.linear:
-            causes["whole_step"] = sum(float(x.sum(dtype=torch.float64)) for x in products()) - sum(causes.values())
+            causes["whole_step"] = rest
         after = self._slope()[0] if keep else self._looked()
         try:
             for parameter, value, end in zip(self.trained, b.values, ends, strict=True):
@@ -194,11 +202,13 @@ class Watch:
         columns |= {"log_ratio_mean": whole.log_ratios / whole.tokens, "token_log_ratio_sq": whole.log_ratios_sq / whole.tokens}
         if self.probe.positions is not None:
             columns["position_se"] = _spread(b.now, after)
-        return Stepped(columns, whole.rows, float(torch.finfo(b.now[0].dtype).eps))
+        return Stepped(columns, whole.rows, precision)
 
     def _causes(self, gathered: Gathered, b: _Before, said: Pooled) -> dict[str, float]:
         """First-order parts of the step, nats."""
         if not self.split:
+            if not self.bonus:
+                self._compare(gathered, b, said)
             return {}  # not 0: no part of such a step is known
         # One process may have clipped where another has not: all of them add up the same causes in the same order.
         names = CAUSES[1:] if distributed() else tuple(name for name in CAUSES[1:] if name in gathered.parts)
@@ -206,10 +216,9 @@ class Watch:
         parts = {name: averaged(gathered.parts.get(name) or [x.clone() for x in none]) for name in names}
         extra: dict[str, list[Any]] = {}
         whole = b.raw
-        surrogate = None if gathered.surrogate is None else averaged(gathered.surrogate)
+        surrogate = averaged(gathered.surrogate) if self.bonus and gathered.surrogate is not None else None
         if not self.bonus:
-            marks = {name for name, tokens in said.acted.items() if tokens}
-            self._comparison.saw(marks, b.raw, surrogate, on_a_bound=said.on_a_bound > 0)
+            self._compare(gathered, b, said)
         elif surrogate is not None:
             refuse_scaled(b.raw, b.applied, surrogate)
             extra["bonus"], whole = [r - s for r, s in zip(b.raw, surrogate, strict=True)], surrogate
@@ -227,13 +236,28 @@ class Watch:
         # In every row, so that sums over rows are of one kind.
         return dict.fromkeys((*CAUSES, *_LINES), 0.0) | step_by_cause(self.optimizer, before, spread, slope)
 
+    def _compare(self, gathered: Gathered, b: _Before, said: Pooled) -> None:
+        marks = {name for name, tokens in said.acted.items() if tokens}
+        surrogate = None if gathered.surrogate is None else averaged(gathered.surrogate)
+        self._comparison.saw(marks, b.raw, surrogate, on_a_bound=said.on_a_bound > 0)
+
     def wants_surrogate(self, inner_step: int) -> bool:
         """Tell whether the gradient of the whole surrogate is wanted: to book what else the loss has, or to compare the two."""
-        return self.split and (self.bonus or self._comparison.wanted(inner_step))
+        return self.split if self.bonus else self._comparison.wanted(inner_step)
+
+    def note(self) -> str | None:
+        """Say that steps held more than the optimiser makes of its gradients; None if none did."""
+        if not self.altered:
+            return None
+        return (
+            f"Steps were not what {type(self.optimizer).__name__} makes of the gradients: a hook of the optimiser changes "
+            "gradients or weights within the step, or its numbers are rounded more than the weights (a learning rate in float32 "
+            "with weights in float64). The step was taken as it was; what it had beside the causes is in the line `step`."
+        )
 
     def unseen(self) -> str | None:
         """Say what of the loss was never compared with the surrogate; None if nothing, or nothing rests on it."""
-        return None if self.bonus or not self.split else self._comparison.note()
+        return None if self.bonus else self._comparison.note()
 
     def _see(self, parameter: Any, place: int) -> None:
         if self._armed:
@@ -254,10 +278,19 @@ class Watch:
         now = self._print()
         if self._known is None or self._known[0] != now:
             with evaluating(self.model):
-                self._known = (now, *entropy_gradient(self.model, self.probe, self.trained))  # type: ignore[arg-type]
+                try:
+                    self._known = (now, *entropy_gradient(self.model, self.probe, self.trained))  # type: ignore[arg-type]
+                except RuntimeError as error:
+                    if "does not require grad" not in str(error):
+                        raise
+                    raise SpecError(
+                        "the function logits= gives logits without a graph, and entropy's gradient is taken through them: leave "
+                        "no_grad(), inference_mode() and detach() out of it."
+                    ) from error
         return self._known[1], self._known[2]
 
 
+_ROUNDING = 256  # roundings of the sums of a step, as the identity of causes allows for
 _LINES = ("momentum", "weight_decay", "norm_clip")
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -273,6 +306,15 @@ def _refuse_unseen(trained: list[Any], parameters: list[Any]) -> None:
             raise SpecError(
                 "the parameters are sharded over processes (FSDP, DeepSpeed ZeRO-3): the ledger needs each whole. Train with one "
                 "process or with DistributedDataParallel."
+            )
+
+
+def _refuse_sparse(model: Any) -> None:
+    for name, part in model.named_modules():
+        if getattr(part, "sparse", False) and isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)):
+            raise SpecError(
+                f"the module {name or type(part).__name__} has sparse=True: its sparse gradients cannot be split by cause. Make "
+                "it with sparse=False for runs with a ledger."
             )
 
 
