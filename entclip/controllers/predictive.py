@@ -105,7 +105,7 @@ class Predictive(Controller):
     def _solved(self, memory: Memory, sides: dict[str, SideResponse], wanted: float) -> Memory:
         """The nearest edges whose clip terms add up to `wanted` nats, or come nearest; whether some do, and by how much not."""
         if all(math.isnan(_worth(memory, side)) for side in self._moved):
-            return self._probe(sides)
+            return self._probe(memory, sides)
         edges = self._reached(memory, _MOVES)
         effect = np.zeros_like(_MOVES)
         for side in _SIDES:
@@ -121,7 +121,7 @@ class Predictive(Controller):
             k = np.argmin(np.abs(excess))
             move, found = _MOVES[k], (0.0, float(abs(excess[k])))
         else:  # what is known of their worth is old: look again
-            return self._probe(sides) | {"can_hold": 0.0}
+            return self._probe(memory, sides) | {"can_hold": 0.0}
         chosen = {f"{side}_from": float(x) for side, x in self._reached(memory, move).items()}
         return chosen | dict(zip(("can_hold", "miss"), found, strict=True))
 
@@ -129,10 +129,13 @@ class Predictive(Controller):
     def _moved(self) -> tuple[str, ...]:
         return _SIDES if self.sides == "both" else (self.sides,)
 
-    def _probe(self, sides: dict[str, SideResponse]) -> Memory:
-        """Edges that clip something, where nothing was clipped: at the noise of the rollout."""
-        edge = min(max(float(np.max(sides["low"].noise)), self.least), _WIDEST)
-        return {f"{side}_from": edge for side in self._moved} | {"can_hold": 1.0, "miss": 0.0}
+    def _probe(self, memory: Memory, sides: dict[str, SideResponse]) -> Memory:
+        """Edges that clip something, where nothing was clipped: at the noise of the rollout. can_hold is 0 where they were there
+        already, or where nothing moves before the last update: no width does anything then."""
+        noise = float(np.max(sides["low"].noise))
+        idle = noise == 0 or all(memory[f"{side}_edge"] <= noise for side in self._moved)
+        edge = min(max(noise, self.least), _WIDEST)
+        return {f"{side}_from": edge for side in self._moved} | {"can_hold": float(not idle), "miss": 0.0}
 
     def _reached(self, memory: Memory, moves: np.ndarray) -> dict[str, np.ndarray]:
         """Both edges in |log r| after each of the moves: of a side alone by all of it, of both by their worth, so that one which

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,19 +35,23 @@ class Contender:
 
     Attributes:
         arm: its summary, with verdicts.
-        units: entropy change of each independent unit, sampled parts replaced by theory along the path where there is one (the
-            control variate), nats; empty for an exact engine.
-        change: the mean of it.
+        books: its ledger.
+        change: mean entropy change, sampled parts replaced by theory along the path where there is one (control variate), nats.
         start, end: expected reward and reachable actions of the policies before and after, None where they are not known.
     """
 
     name: str
     objective: Objective
     arm: Mapping[str, Any]
-    units: np.ndarray
+    books: ArmLedger
     change: float
     start: Reach | None
     end: Reach | None
+
+    @property
+    def units(self) -> np.ndarray:
+        """Return the same of each independent unit; empty for an exact engine."""
+        return units_of(self.books, self.arm)
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,10 @@ class Comparison:
 
     def difference(self, a: Contender, b: Contender, pairs: int = 1) -> Difference:
         """Return a's entropy change minus b's over paired units, with an interval that holds for so many pairs at once."""
-        value = a.change - b.change
-        if not len(a.units) or not len(b.units):
-            return Difference(value, None, 0.0)
-        x, y = paired_units(a.units, b.units)
+        if not a.books.totals or not b.books.totals:
+            return Difference(a.change - b.change, None, 0.0)
+        x, y = paired_units((a.books, a.arm), (b.books, b.arm))
+        value = float(np.mean(x - y))
         half = self.experiment.antithetic
         se, count = standard_error(x - y, half), len(x) // (2 if half else 1)
         if se is None:
@@ -191,23 +195,33 @@ def compare(
         ledger.arms[name], start, end = result
         arm = ledger.judged(ledger.arms[name])
         change = arm["measured"] if arm["measured_cv"] is None else arm["measured_cv"]
-        contenders.append(Contender(name, chosen[name], arm, units_of(ledger.arms[name], arm), change, start, end))
+        contenders.append(Contender(name, chosen[name], arm, ledger.arms[name], change, start, end))
     if not contenders:
         raise SpecError(f"none of the objectives could be run: {next(iter(failed.values()))}")
     return Comparison(whole, ledger, tuple(contenders), failed)
 
 
-def units_of(books: ArmLedger, arm: Mapping[str, Any]) -> np.ndarray:
-    """Return the entropy change of each independent unit, without the noise of the parts that have an expectation, nats."""
+def units_of(books: ArmLedger, arm: Mapping[str, Any], parts: Sequence[str] | None = None) -> np.ndarray:
+    """Return the entropy change of each independent unit without the noise of `parts` (None: all with an expectation), nats."""
     if not books.totals:
         return np.zeros(0)
-    parts = [part for part in PARTS if arm[f"expected_{part}"] is not None]
-    value: np.ndarray = books.totals["measured"] - sum(books.totals[p] - books.totals[f"expected_{p}"] for p in parts)
+    replaced = _known(arm) if parts is None else parts
+    value: np.ndarray = books.totals["measured"] - sum(books.totals[p] - books.totals[f"expected_{p}"] for p in replaced)
     return value
 
 
-def paired_units(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two runs' units as equally many: where one has contexts for units and the other replicas, contexts are averaged."""
-    count = min(len(a), len(b))
-    first, second = (x.reshape(count, -1).mean(axis=1) for x in (a, b))
-    return first, second
+def paired_units(a: tuple[ArmLedger, Mapping[str, Any]], b: tuple[ArmLedger, Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the units of two arms, ledger and summary of each, as equally many, nats.
+
+    Where one has contexts for units and the other replicas, contexts are averaged. Parts are replaced by theory where both arms
+    have it: what luck did to one alone would be taken for a difference.
+    """
+    both = [part for part in _known(a[1]) if part in _known(b[1])]
+    x, y = units_of(*a, both), units_of(*b, both)
+    count = min(len(x), len(y))
+    return x.reshape(count, -1).mean(axis=1), y.reshape(count, -1).mean(axis=1)
+
+
+def _known(arm: Mapping[str, Any]) -> list[str]:
+    """Parts of the entropy change that have an expectation in this arm."""
+    return [part for part in PARTS if arm[f"expected_{part}"] is not None]

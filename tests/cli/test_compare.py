@@ -77,6 +77,17 @@ def test_a_bonus_is_part_of_what_is_predicted() -> None:
     assert rows["bonus"]["predicted"] == pytest.approx(rows["bonus"]["change"], abs=1e-4)  # all but third order
 
 
+def test_a_difference_replaces_by_theory_what_both_have_it_for() -> None:
+    """Clip-B of the same batch has no expectations; where its rule never acts it is the clip, whose luck is taken out."""
+    idle = {"clip": objective("clip"), "batch": objective("clip_b", mu=1e9, source="batch")}
+    found = compare(parse_experiment(SPEC | {"replicas": 2}), idle)
+    clip, batch = found.contenders
+    assert batch.arm["measured"] == clip.arm["measured"]
+    assert abs(batch.change - clip.change) > 1e-4, "one is raw, the other a control variate"
+    apart = found.difference(batch, clip)
+    assert (apart.value, apart.se, apart.half) == (0.0, 0.0, 0.0)
+
+
 def test_controllers_are_contenders_that_move_the_first_objective() -> None:
     """The arm of a controller is that of a run of its own, on the same random numbers: its first rollout is the clip's."""
     rules = {"pi": {"kind": "pi", "k_p": 5.0}, "both": {"kind": "predictive", "sides": "both"}}

@@ -44,6 +44,13 @@ def test_predictive_is_at_half_the_distance(case: str) -> None:
         assert mean <= errors(arms[other])[0] / 2, other
 
 
+def test_what_is_easy_and_what_the_low_bound_alone_does() -> None:
+    largest = [f"{100 * errors(arms['fixed'])[1]:.1f}" for arms in DATA.values()]
+    assert largest == ["1.2", "1.0", "15.9", "25.3", "8.1"]
+    alone = [errors(a["predictive-low"])[0] / min(errors(a[rule])[0] for rule in ("thermostat", "pi")) for a in DATA.values()]
+    assert [f"{ratio:.2f}" for ratio in alone] == ["0.38", "0.58", "0.80", "0.95", "1.29"]
+
+
 @pytest.mark.parametrize("case", ["natural, true", "euclidean, true"])
 def test_it_says_where_no_width_holds_and_what_that_costs(case: str) -> None:
     predictive, fixed = DATA[case]["predictive"], DATA[case]["fixed"]

@@ -64,6 +64,11 @@ def test_predictive_says_where_no_width_holds() -> None:
     assert rule.settings(lost)["low"] == pytest.approx(-math.expm1(-0.02))  # as tight as it may be
     unclipped = rows_of(pi=0.0, clip=0.0)
     assert updated(rule, CLIP, 1.9, rows=unclipped)["low_edge"] == pytest.approx(0.2)  # looks at the noise of the rollout
+    looked = updated(rule, CLIP, 1.9, rows=unclipped)
+    assert looked["can_hold"] == 1.0
+    again = rule.update(looked, Observed(1, 9, 1.9, unclipped))
+    assert again["can_hold"] == 0.0, "nothing is clipped at the noise itself"
+    assert updated(rule, CLIP, 1.9, rows=unclipped[:1])["can_hold"] == 0.0, "one update in a rollout: nothing moves before it"
 
 
 def test_predictive_follows_what_it_missed_on_the_same_side_and_smooths_what_it_missed_to_and_fro() -> None:

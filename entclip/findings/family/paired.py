@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from entclip.ledger.arm import ArmLedger, standard_error
-from entclip.runs.comparison import paired_units, units_of
+from entclip.runs.comparison import paired_units
 from entclip.runs.result import Ledger
 
 __all__ = ["paired_arms"]
@@ -24,14 +24,13 @@ def paired_arms(ledger: Ledger, against: Iterable[str]) -> dict[str, dict[str, A
     policy_reward: expected reward at the end, where it depends on the action.
     """
     arms = {name: ledger.judged(books) for name, books in ledger.arms.items()}
-    units = {name: units_of(ledger.arms[name], arm) for name, arm in arms.items()}
     pair = ledger.experiment.antithetic
     for name, arm in arms.items():
         own = np.sum([ledger.arms[name].totals[part] for part in _OWN], axis=0)
         arm |= {"own": float(own.mean()), "own_se": standard_error(own, pair)} | _reward(ledger.arms[name])
         for other in against:
             if other != name:
-                mine, theirs = paired_units(units[name], units[other])
+                mine, theirs = paired_units((ledger.arms[name], arm), (ledger.arms[other], arms[other]))
                 arm |= {
                     f"minus_{other}": float((mine - theirs).mean()),
                     f"minus_{other}_se": standard_error(mine - theirs, pair),
