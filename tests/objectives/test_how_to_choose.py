@@ -96,6 +96,21 @@ def test_what_is_said_of_the_runs_of_findings() -> None:
         assert arms["clip_cov_0.2"]["minus_clip_higher"] < 0 < arms["clip_cov_0.0002"]["minus_none"]
 
 
+def test_symptoms_have_the_numbers_of_their_runs() -> None:
+    """Explosion, both gaps negative, and a clip that is dead."""
+    assert round(RANDOM["entropy_bonus"]["bonus"], 4) == 0.0956
+    model = json.loads((DOCS / "data" / "controllers.json").read_text())["language model"]
+    rise = {name: 100 * (model[name]["entropy"][-1] / model[name]["target"] - 1) for name in ("fixed", "predictive")}
+    assert {name: f"{value:.1f}" for name, value in rise.items()} == {"fixed": "8.1", "predictive": "-0.8"}
+    text = (DOCS / "findings.md").read_text()
+    knobs = text[text.index("### Which way do the knobs turn?") : text.index("### Is eps_low the stronger knob")]
+    assert "`zipf:1,update:euclidean:0.743:64:64:1: low_15 - low_25` | total | -0.0128 |" in knobs
+    assert "`zipf:1,update:euclidean:0.743:64:64:1: high_25 - high_15` | total | -0.0126 |" in knobs
+    signs = {row.split(" | ")[0].split(":")[-1]: row for row in knobs.splitlines() if "zipf:1,update:euclidean" in row}
+    assert all(" | -0.0" in row and "/ -0." in row for row in signs.values()), "both gaps are negative"
+    assert "**Reproduced** (9 reproduced)" in text[text.index("### Is a clip that hardly ever acts enough?") :][:200]
+
+
 @pytest.mark.parametrize(("name", "member"), [("headline", "abc_grpo"), ("true_reward", "qae"), ("true_reward", "leave_one_out")])
 def test_the_experiments_give_the_data(name: str, member: str) -> None:
     """A row again: with the same seed it is the same number up to rounding."""
