@@ -37,7 +37,7 @@ from entclip.integrations.recording.minibatch import Minibatch, read_minibatch
 from entclip.integrations.recording.probe import UserProbe
 from entclip.integrations.recording.processes import agreed, first_process, shared
 from entclip.integrations.recording.record import LOGGED, About, Record
-from entclip.integrations.recording.step import Watch, unwrapped
+from entclip.integrations.recording.step import CLOSURE, Watch, unwrapped
 from entclip.integrations.recording.told import Told
 from entclip.integrations.recording.turns import Turns
 from entclip.objectives.base import Objective
@@ -343,7 +343,7 @@ class EntropyLedger:
             return
         with self._released_by_errors():
             self._told.settle(step=True)
-            reason = _CLOSURE if any(map(callable, given)) else self._told.gathered.reason
+            reason = CLOSURE if any(map(callable, given)) else self._told.gathered.reason
             reason = agreed(reason, self._told.gathered.tokens, self._watch.trained[0].device)
             self._reason = reason or self._watch.before()
 
@@ -374,9 +374,9 @@ class EntropyLedger:
 
     def _found(self) -> list[str]:
         """Return what the run has shown so far of itself, in sentences."""
-        return [
-            said for said in (self._watch.unseen(), self._watch.note(), self._told.note(), self._turns.note()) if said is not None
-        ]
+        watch = self._watch
+        said = (watch.unseen(), watch.note(), watch.cancelling(), self._told.note(), self._turns.note())
+        return [each for each in said if each is not None]
 
     def _skip(self, reason: str) -> None:
         self._record.skip(reason)
@@ -391,6 +391,3 @@ class EntropyLedger:
         self._turns.rollout(self._inner)
         self._record.unseen = " ".join(self._found()) or None
         self._record.end_rollout(self._start, entropy, self._observed)
-
-
-_CLOSURE = "its step was given a closure, which computes gradients inside the step: call loss.backward() before optimizer.step()"

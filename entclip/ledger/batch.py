@@ -94,6 +94,8 @@ def read_batch(
     context, taken, advantage, weight = (np.concatenate(parts) for parts in zip(*flat, strict=True))
     if taken.min() < 0 or taken.max() >= vocabularies[0]:
         raise ValueError(f"actions range from {taken.min()} to {taken.max()} but V = {vocabularies[0]}: they must be in 0..V-1.")
+    if not weight.any():
+        raise ValueError("weights are 0 at every context that counts: they say how much each counts in the loss.")
     return Batch(context, taken, advantage, weight, tuple(blocks))
 
 

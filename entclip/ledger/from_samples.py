@@ -82,6 +82,8 @@ class Tokens:
         if not len(sequence):
             raise ValueError("mask leaves no token: at least one must be 1.")
         for name in ("log_probs", "old_log_probs"):
+            if name not in values:
+                raise ValueError(f"{name} is None: give that of each token taken; with equal policies both are the same array.")
             held = given[name]
             not_positive(name, values[name], spacing(held[0] if isinstance(held, list | tuple) else held))
         for name in _SUMS[:2]:

@@ -19,5 +19,11 @@ def objective_of(clip: Any) -> Objective:
     if isinstance(clip, Objective):
         return clip
     if isinstance(clip, tuple | list) and len(clip) == 2:
+        if all(isinstance(x, int | float) for x in clip) and 0.5 <= clip[0] < 1 < clip[1] < 2:
+            low, high = 1 - clip[0], clip[1] - 1
+            raise SpecError(
+                f"clip = {clip!r} looks like the interval of the ratio; here are its two widths around 1, clip=({low:.4g}, "
+                f"{high:.4g}). If such widths are meant, give Clip({clip[0]:g}, {clip[1]:g})."
+            )
         return Clip(*clip)
     raise SpecError(f"clip = {clip!r}: give two widths, clip=(0.2, 0.28) for the interval .8 to 1.28, or an objective.")

@@ -272,3 +272,14 @@ def test_a_saved_frame_is_read_by_the_command(tmp_path):
     frame.assign(measured=np.nan).to_parquet(path)
     with pytest.raises(DamagedFileError, match="lacks a number"):
         read_contexts(path)
+
+
+def test_an_interval_where_widths_are_meant_and_weights_that_are_all_0_are_refused():
+    logits, one = np.zeros((1, 3)), np.zeros(1)
+    for clip, words in (((0.8, 1.2), r"its two widths around 1, clip=\(0.2, 0.2\)"), ((0.8, 1.28), r"clip=\(0.2, 0.28\)")):
+        with pytest.raises(ValueError, match=words):
+            ledger_from_arrays(logits, logits, one - 1.1, [0], one, None, clip)
+    assert len(ledger_from_arrays(logits, logits, one - 1.1, [0], one, None, (0.9, 0.95))) == 1
+    assert len(ledger_from_arrays(logits, logits, one - 1.1, [0], one, None, Clip(0.8, 1.2))) == 1
+    with pytest.raises(ValueError, match="weights are 0 at every context"):
+        ledger_from_arrays(logits, logits, one - 1.1, [0], one, None, (0.2, 0.2), weights=one)

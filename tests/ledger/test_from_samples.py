@@ -163,3 +163,8 @@ def test_a_saved_frame_is_read_by_the_ledger_command(tmp_path, capsys, monkeypat
     frame.drop(columns="clip_low").to_parquet(file)
     with pytest.raises(DamagedFileError, match="no column clip_low"):
         read_samples(file)
+
+
+def test_missing_old_log_probs_are_refused():
+    with pytest.raises(ValueError, match="old_log_probs is None"):
+        ledger_from_samples([[-0.1]], None, [1.0], None, (0.2, 0.28))

@@ -13,7 +13,7 @@ import torch
 
 from entclip.drift.adam import Adam, adam_price
 
-__all__ = ["LINEAR", "MOMENT", "carry", "step_by_cause"]
+__all__ = ["LINEAR", "MOMENT", "adam_reach", "carry", "step_by_cause"]
 
 LINEAR = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # whose steps are known as functions of the gradient
 MOMENT = {torch.optim.SGD: "momentum_buffer", torch.optim.Adam: "exp_avg", torch.optim.AdamW: "exp_avg"}
@@ -81,6 +81,26 @@ def step_by_cause(
                 out[line] = out.get(line, 0.0) + value
             for cause, vectors in parts.items():
                 out[cause] += priced.fresh * _dot(priced.price, vectors[index])
+    return out
+
+
+def adam_reach(optimizer: Any, slope: list[Any]) -> float:
+    """Return the most, in nats, that one gradient could do to entropy at first order in the step that Adam has just taken.
+
+    v holds (1 - beta2) g^2 at least, so that a gradient g moves no coordinate further than
+    lr (1 - beta1) / bc1 sqrt(bc2 / (1 - beta2)); this times sum |slope|. A cause beyond it has been divided by the v of the step
+    that was taken, in which other causes cancelled it: no step could have had it.
+    """
+    out, index = 0.0, -1
+    for group in optimizer.param_groups:
+        beta1, beta2 = group["betas"]
+        for parameter in group["params"]:
+            index += 1
+            if slope[index] is None or not (state := optimizer.state.get(parameter)):
+                continue
+            update = int(state["step"])
+            longest = (1 - beta1) / (1 - beta1**update) * ((1 - beta2**update) / (1 - beta2)) ** 0.5
+            out += float(group["lr"]) * longest * float(slope[index].abs().sum(dtype=torch.float64))
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from entclip.engines.llm.columns import update_columns
-from entclip.engines.llm.optimizers import LINEAR, MOMENT, step_by_cause
+from entclip.engines.llm.optimizers import LINEAR, MOMENT, adam_reach, step_by_cause
 from entclip.engines.llm.probe import curvature_along, entropy_gradient, probe_entropy, probe_log_probs
 from entclip.integrations.recording.comparison import Comparison, refuse_scaled
 from entclip.integrations.recording.fingerprint import fingerprint
@@ -19,7 +19,9 @@ from entclip.integrations.recording.processes import averaged, distributed
 from entclip.objectives.base import CAUSES, Objective
 from entclip.support.errors import SpecError
 
-__all__ = ["Stepped", "Watch", "unwrapped"]
+__all__ = ["CLOSURE", "Stepped", "Watch", "unwrapped"]
+
+CLOSURE = "its step was given a closure, which computes gradients inside the step: call loss.backward() before optimizer.step()"
 
 
 def unwrapped(optimizer: Any) -> Any:
@@ -56,6 +58,7 @@ class Watch:
         self.model, self.optimizer, self.probe, self.bonus = inner, unwrapped(optimizer), probe, bonus
         self._objective, self._scaler, self._scale, self._comparison = objective, scaler, 1.0, Comparison(objective)
         self.split = type(self.optimizer) in LINEAR  # by cause
+        self._cancelling = 0  # updates with causes that no step of Adam could have had
         self.altered = False  # some step was not what the optimiser makes of its gradients
         self._before: _Before | None = None
         self._known: tuple[tuple[int, ...], list[Any], list[Any]] | None = None
@@ -234,7 +237,10 @@ class Watch:
         spread = {name: [v[place[id(p)]] if id(p) in place else None for p in self.parameters] for name, v in gradients.items()}
         slope = [b.slope[place[id(p)]] if id(p) in place else None for p in self.parameters]
         # In every row, so that sums over rows are of one kind.
-        return dict.fromkeys((*CAUSES, *_LINES), 0.0) | step_by_cause(self.optimizer, before, spread, slope)
+        made = dict.fromkeys((*CAUSES, *_LINES), 0.0) | step_by_cause(self.optimizer, before, spread, slope)
+        if "betas" in self.optimizer.param_groups[0]:
+            self._cancelling += max(abs(made[name]) for name in CAUSES) > adam_reach(self.optimizer, slope)
+        return made
 
     def _compare(self, gathered: Gathered, b: _Before, said: Pooled) -> None:
         marks = {name for name, tokens in said.acted.items() if tokens}
@@ -253,6 +259,17 @@ class Watch:
             f"Steps were not what {type(self.optimizer).__name__} makes of the gradients: a hook of the optimiser changes "
             "gradients or weights within the step, or its numbers are rounded more than the weights (a learning rate in float32 "
             "with weights in float64). The step was taken as it was; what it had beside the causes is in the line `step`."
+        )
+
+    def cancelling(self) -> str | None:
+        """Say that causes are too large to be read one by one; None if none was."""
+        if not self._cancelling:
+            return None
+        return (
+            f"Updates with a cause larger than what any gradient could do to entropy through {type(self.optimizer).__name__}: "
+            f"{self._cancelling}. Causes are divided by the second moment of the step that was taken, which is nearly 0 where "
+            "clipped tokens alone would have had a gradient: there `unclipped` and the clip's lines cancel, and neither is what "
+            "would have happened without the other. Read their sum, or compare runs with and without the clip."
         )
 
     def unseen(self) -> str | None:
