@@ -72,7 +72,8 @@ class TrainerConfig:
     renamed: flags of an older version. elsewhere: files and shell arguments that are not read here
     but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}. passes_on: whether
     a script hands its own arguments on, as "$@": they can change every setting.
-    cap: bound on the ratio of tokens with A < 0 (dual clip), None if off. level: token or sequence. unread: keys of bounds that
+    cap: bound on the ratio of tokens with A < 0 (dual clip), None if off; caps_both: of those with A > 0 too.
+    level: token or sequence. unread: keys of bounds that
     the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
     not known here and may decide what the clip does. alone: what the library makes of a group of one, where that is set. A fact
     without a key is one that the library has no key for.
@@ -88,6 +89,7 @@ class TrainerConfig:
     high: Fact
     updates: Updates
     cap: Fact = _NONE
+    caps_both: bool = False
     temperature: Fact = _NONE
     advantage: Fact = _NONE
     aggregation: Fact = _NONE

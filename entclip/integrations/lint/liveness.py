@@ -8,7 +8,7 @@ from typing import Literal
 from entclip.integrations.lint.facts import Fact, TrainerConfig
 from entclip.integrations.lint.values import is_number, shown
 
-__all__ = ["NEVER", "OUT_OF_REACH", "Bias", "Liveness", "expected_bias", "liveness", "side_off"]
+__all__ = ["NEVER", "OUT_OF_REACH", "Bias", "Liveness", "cap_cuts", "expected_bias", "in_percent", "liveness", "side_off"]
 
 # Both verl and OpenRLHF clamp log-ratios to +-20 before they clip: a wider bound never acts.
 NEVER = 1e8
@@ -57,6 +57,22 @@ def side_off(config: TrainerConfig, side: Literal["low", "high"]) -> bool | None
     return bool(fact.value >= (1 if side == "low" else NEVER))
 
 
+def cap_cuts(config: TrainerConfig) -> bool:
+    """Tell whether the third bound is no higher than the second: then it is no bound on rare ratios."""
+    cap, high = config.cap.value, config.high.value
+    if config.space != "ratio" or side_off(config, "high") is not False or not is_number(cap):
+        return False
+    return bool(cap <= 1 + high)
+
+
+def in_percent(config: TrainerConfig) -> bool:
+    """Tell whether both widths are a hundred times what widths are, 20 and 28: no ratio gets there, and none means off."""
+    low, high = config.low.value, config.high.value
+    if config.kind not in ("clip", "dual_clip") or config.space != "ratio" or not (is_number(low) and is_number(high)):
+        return False
+    return bool(1 < low <= 100 and 1 < high <= 100)
+
+
 def liveness(config: TrainerConfig) -> Liveness:
     """Tell whether a ratio can leave the band. It cannot where the objective has none, both sides are off, or the ratio is
     always 1."""
@@ -77,6 +93,14 @@ def liveness(config: TrainerConfig) -> Liveness:
     off = [side_off(config, "low"), side_off(config, "high")]
     if all(off) and not soft:
         return Liveness("no", f"Both sides are off (low {shown(config.low.value)}, high {shown(config.high.value)}).")
+    if in_percent(config):
+        low, high = config.low, config.high
+        keys = " and ".join(dict.fromkeys(f"{fact.key} = {shown(fact.value)}" for fact in (low, high)))
+        return Liveness(
+            "no",
+            f"{keys}: probably percent. A width is a part of 1, {shown(low.value / 100)} and {shown(high.value / 100)}; as it is "
+            f"the low side is off and no ratio reaches {shown(1 + high.value)}.",
+        )
     if config.kind == "cispo" and is_number(config.high.value) and config.high.value < 0:
         return Liveness("yes", f"Every weight is held at {shown(1 + config.high.value)}, below 1, on every update.")
     if config.level.value == "sequence" and all(

@@ -14,8 +14,9 @@ from math import inf
 
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES
+from entclip.integrations.lint.liveness import cap_cuts, in_percent, liveness
 from entclip.integrations.lint.setting import BELOW_ONE, OFF, Setting, Text, plain
-from entclip.integrations.lint.values import is_number
+from entclip.integrations.lint.values import is_number, shown
 from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip
 from entclip.objectives.dppo_tv import DppoTv
@@ -95,6 +96,8 @@ def _from_config(config: TrainerConfig) -> Setting:
             f"{' and '.join(resting)} would be the "
             "library's default. Put the numbers there."
         )
+    if in_percent(config):
+        raise ValueError(f"cannot convert: {liveness(config).reason} Put the widths there as parts of 1.")
     notes = []
     if config.passes_on:
         notes.append('Read without what the script hands on as "$@", which can change all of it.')
@@ -110,6 +113,14 @@ def _from_config(config: TrainerConfig) -> Setting:
         notes.append(f"The truncation of the ratio at {cap.key.rpartition('.')[2]} = {cap.value:g} is not converted.")
         cap = replace(cap, value=None)
     widths = [float(fact.value) if is_number(fact.value) else inf for fact in (low, high)]
+    if cap_cuts(config) and config.caps_both:
+        if cap.value <= 1:
+            raise ValueError(f"cannot convert: {cap.key} = {shown(cap.value)} caps the ratio of both signs at or below 1.")
+        widths[1] = round(cap.value - 1, 10)
+        notes.append(
+            f"{cap.key} = {shown(cap.value)} caps the ratio of both signs, below 1 + {high.key} = {shown(1 + high.value)}: the "
+            f"high width is {shown(widths[1])}."
+        )
     bound = float(cap.value) if is_number(cap.value) and cap.value < OFF / 10 else None
     wide = inf if kind in ("clip", "cispo") and widths[1] >= OFF / 10 else widths[1]
     return Setting(kind, widths[0], wide, bound, config.level.value == "sequence", tuple(notes))

@@ -17,7 +17,7 @@ import numpy as np
 from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.start import start_of
 from entclip.integrations.lint.facts import TrainerConfig
-from entclip.integrations.lint.liveness import liveness, side_off
+from entclip.integrations.lint.liveness import cap_cuts, liveness, side_off
 from entclip.integrations.lint.values import is_number, shown
 from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.forecast import BIN_WIDTH
@@ -39,6 +39,7 @@ _GRID = np.geomspace(0.01, 1.0, 49)  # of eps_low, from the least of `neutral` t
 _ABOUT = np.geomspace(0.02, 50.0, 65)  # the same about the width that is set, for ratios of sequences, which have no usual size
 _RATE = 1e-6  # of the step that is divided out again: small, so that no condition of a step's size speaks
 _BATCH = 1024
+_RARE = 3.0  # of the noise: a bound on log-ratios beyond it is seldom reached
 _AGREE = 0.1  # relative: neutral widths of the two geometries that differ by more are decided by the assumption
 
 
@@ -204,7 +205,7 @@ def outlook(
     return Outlook(
         *_said(config, updates),
         _assumed(config, policy, group, length),
-        _left_out(config),
+        _left_out(config, None if isinstance(law, NoiseTable) else rms),
         now,
         high,
         other,
@@ -247,6 +248,12 @@ def _certain(config: TrainerConfig) -> tuple[float, float, int]:
             raise SpecError(
                 f"predict --from: {fact.key} = {shown(fact.value)} is not in the configuration. Put its number there."
             )
+    if cap_cuts(config):
+        both = f"; it caps the ratio of both signs, so that eps_high is {shown(config.cap.value - 1)}" if config.caps_both else ""
+        raise SpecError(
+            f"predict --from: {config.cap.key} = {shown(config.cap.value)} is not above {shown(1 + config.high.value)}, the high "
+            f"bound{both}. The tokens with A < 0 that it drops are in no forecast here: set it well above, or unset it."
+        )
     if config.updates.stop:
         raise SpecError(
             f"predict --from: {config.updates.stop} ends a rollout's updates by their KL divergence, so that their number is in "
@@ -380,10 +387,11 @@ def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | 
     return tuple(out)
 
 
-def _left_out(config: TrainerConfig) -> tuple[str, ...]:
+def _left_out(config: TrainerConfig, rms: float | Shares | None) -> tuple[str, ...]:
     out = ["the learning rate: an optimiser's step on weights is no step of logits, so that terms are over eta M and not in nats"]
     if is_number(config.cap.value):
-        out.append(f"the cap of the dual clip ({config.cap.key} = {shown(config.cap.value)}): few ratios reach it")
+        few = "few" if isinstance(rms, float) and math.log(config.cap.value) >= _RARE * rms else "uncounted"
+        out.append(f"the cap of the dual clip ({config.cap.key} = {shown(config.cap.value)}): {few} ratios reach it")
     for fact, name in ((config.entropy_coef, "the entropy bonus"), (config.kl_coef, "the KL term")):
         if is_number(fact.value) and fact.value:
             out.append(f"{name} ({fact.key} = {shown(fact.value)})")

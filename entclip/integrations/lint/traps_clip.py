@@ -6,7 +6,7 @@ from math import exp, sqrt
 from typing import Literal
 
 from entclip.integrations.lint.facts import TrainerConfig, stated
-from entclip.integrations.lint.liveness import NEVER, liveness, side_off
+from entclip.integrations.lint.liveness import NEVER, in_percent, liveness, side_off
 from entclip.integrations.lint.rules import rule
 from entclip.integrations.lint.values import Unresolved, is_number, shown
 
@@ -31,7 +31,7 @@ def _inert(config: TrainerConfig) -> str | None:
 
 @rule("side-off", "info")
 def _side_off(config: TrainerConfig) -> str | None:
-    if config.low.value is None or config.kind == "cispo":
+    if config.low.value is None or config.kind == "cispo" or in_percent(config):
         return None
     sides: tuple[Literal["low", "high"], ...] = ("low", "high")
     off = [side for side in sides if side_off(config, side)]
@@ -67,6 +67,16 @@ def _absolute(config: TrainerConfig) -> str | None:
         f"Low {shown(low)} and high {shown(high)} look like bounds on the ratio, but they are widths: the interval is "
         f"[{shown(1 - low)}, {shown(1 + high)}]. For the interval [{shown(low)}, {shown(high)}] set low to "
         f"{shown(round(1 - low, 6))} and high to {shown(round(high - 1, 6))}."
+    )
+
+
+@rule("percent-widths", "error")
+def _percent(config: TrainerConfig) -> str | None:
+    if not in_percent(config):
+        return None
+    return (
+        f"{stated(config.low, config.high)} look like percent, but widths are parts of 1: set "
+        f"{shown(config.low.value / 100)} and {shown(config.high.value / 100)}. As they are no ratio reaches either bound."
     )
 
 

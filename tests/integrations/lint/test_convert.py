@@ -80,6 +80,24 @@ def test_notes_follow_the_source():
     assert convert(Clip(0.2, 2e7), "openrlhf").endswith("0.2 20000000")
 
 
+def test_a_cap_of_both_signs_is_the_high_width():
+    """TRL drops A > 0 beyond min(1 + epsilon_high, delta) and A < 0 beyond delta: elsewhere the width is delta - 1."""
+    text = "epsilon: 0.1\nepsilon_high: 0.2\nnum_generations: 8\nloss_type: grpo\ndelta: "
+    for delta, high in ((1.05, 0.05), (1.5, 0.2)):
+        for to in ("openrlhf", "verl", "trl"):
+            low, width, cap = numbers(convert(read_config(f"{text}{delta}"), to), to)[1:4]
+            assert (low, width, cap) == (0.1, high, delta)
+    assert "caps the ratio of both signs" in convert(read_config(f"{text}1.05"), "openrlhf")
+    with pytest.raises(ValueError, match="at or below 1"):
+        convert(read_config(f"{text}1"), "verl")
+
+
+def test_widths_in_percent_are_not_converted():
+    with pytest.raises(ValueError, match="probably percent"):
+        convert(read_config("epsilon: 20\nepsilon_high: 28\nnum_generations: 8\nloss_type: grpo"), "verl")
+    assert "# TRL" in convert(read_config("epsilon: 0.2\nepsilon_high: 28\nnum_generations: 8\nloss_type: grpo"), "trl")
+
+
 def test_log_space_widths_become_ratio_widths():
     text = convert(read_config(FIXTURES / "verl/geo_mean.yaml"), "trl")
     config = read_config(text)
@@ -105,6 +123,10 @@ def test_every_fixture_converts_or_says_why_not(name, to):
         return
     if (given.elsewhere or given.doubtful) and any(fact.key and not fact.explicit for fact in (given.low, given.high)):
         with pytest.raises(ValueError, match=r"cannot convert: .* may hold settings and cannot be read here, and .* default"):
+            convert(given, to)
+        return
+    if "percent-widths" in EXPECTED[name]["findings"]:
+        with pytest.raises(ValueError, match=r"cannot convert: .* probably percent"):
             convert(given, to)
         return
     text = convert(given, to)

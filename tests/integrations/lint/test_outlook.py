@@ -138,6 +138,9 @@ REFUSED = {
     "half": ("epsilon: 0.2\nsteps_per_generation: 6\ngradient_accumulation_steps: 4", "must be a whole number"),
     "stop": ("clip_coef: 0.2\nupdate_epochs: 4\nnum_minibatches: 4\ntarget_kl: 0.02\nexp_name: ppo", "target_kl = 0.02 ends"),
     "cispo": ("loss_type: cispo\nepsilon_high: 5.0\nnum_iterations: 2", "is no clip of the ratio"),
+    "cap": ("epsilon: 0.2\nepsilon_high: 0.25\ndelta: 1.05\nnum_iterations: 4", "caps the ratio of both signs"),
+    "dual_cap": ("actor.eps_clip: 0.2\nactor.dual_clip: 1.1\ntrain.max_epochs: 2", "dual_clip = 1.1 is not above"),
+    "percent": ("epsilon: 20\nepsilon_high: 28\nnum_iterations: 2", "probably percent"),
     "engine": (
         "algorithm.rollout_correction.bypass_mode=True actor_rollout_ref.actor.clip_ratio_low=0.2",
         "the ratio is to the sampling engine",

@@ -43,6 +43,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         low=low,
         high=high,
         cap=read.number("delta", optional=True) if kind == "clip" else Fact(None, "delta"),
+        caps_both=True,
         updates=_trl_updates(read),
         temperature=read.number("temperature"),
         advantage=replace(scale, value="group" if scale.value is True else "none" if scale.value is False else scale.value),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entclip.integrations.lint.facts import TrainerConfig, stated
-from entclip.integrations.lint.liveness import liveness
+from entclip.integrations.lint.liveness import cap_cuts, liveness
 from entclip.integrations.lint.rules import rule
 from entclip.integrations.lint.values import is_number, shown
 
@@ -26,7 +26,7 @@ def cispo_bound(config: TrainerConfig) -> str | None:
 @rule("trl-delta-below-high", "error", "trl")
 def delta_below_high(config: TrainerConfig) -> str | None:
     """Say that the third bound is no higher than the second."""
-    if not (is_number(config.cap.value) and is_number(config.high.value)) or config.cap.value > 1 + config.high.value:
+    if not cap_cuts(config):
         return None
     return (
         f"delta = {shown(config.cap.value)} is not above 1 + eps_high = {shown(1 + config.high.value)}: it caps the ratio for "
