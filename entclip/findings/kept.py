@@ -10,11 +10,10 @@ from pydantic import Field, FiniteFloat
 
 from entclip.support.errors import DamagedFileError
 from entclip.support.files import prepare_folder, write_atomic
-from entclip.support.schema import Count, Part, read_json
+from entclip.support.schema import Count, Part, absent, read_json
 
 __all__ = ["read_data", "read_made", "write_data"]
 
-_ABSENT: Any = Field(default=None)  # a key that may be left out, but is no null
 _Text = Annotated[str, Field(min_length=1)]
 _Columns = Annotated[dict[str, FiniteFloat], Field(min_length=1)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
@@ -36,13 +35,13 @@ class _Kept(Part):
     engine: _Text
     digest: _Text
     arms: Annotated[dict[str, _Columns], Field(min_length=1)]
-    experiment: _Text = _ABSENT
-    dtype: _Text = _ABSENT
-    seed: Count = _ABSENT
-    rollouts: Count = _ABSENT
-    source: str = _ABSENT
-    wall_s: _Seconds = _ABSENT
-    versions: dict[str, str] = _ABSENT
+    experiment: _Text = absent()
+    dtype: _Text = absent()
+    seed: Count = absent()
+    rollouts: Count = absent()
+    source: str = absent()
+    wall_s: _Seconds = absent()
+    versions: dict[str, str] = absent()
 
 
 def write_data(data: dict[str, Any], out: Path) -> Path:

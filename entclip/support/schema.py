@@ -13,9 +13,15 @@ from entclip.support.errors import DamagedFileError
 from entclip.support.files import open_file
 from entclip.support.rewording import reworded, shown
 
-__all__ = ["Count", "Part", "checked_json", "read_json"]
+__all__ = ["Count", "Part", "absent", "checked_json", "read_json"]
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # a whole number that other readers of JSON take as it is
+
+
+def absent() -> Any:
+    """Return the default of a key that may be left out, but is no null: a new one for each key, since pydantic 2.10 keeps a key's
+    limits in it."""
+    return Field(default=None)
 
 
 class Part(BaseModel):

@@ -8,7 +8,7 @@ import textwrap
 __all__ = ["fitting", "leading", "sentences", "wrapped"]
 
 # A sentence ends at a full stop before a space, but not in "e.g. " or "vs. "; a metric's name, in lower case, may begin one.
-_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<=[.?!]) +(?=\S)")
+_END = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bvs\.)(?<=[.?!]) +(?=\S)")
 
 
 def wrapped(text: str, width: int, indent: str = "", rest: str | None = None) -> list[str]:

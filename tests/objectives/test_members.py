@@ -102,7 +102,7 @@ def test_flexible_bounds_on_samples(geometry: str) -> None:
 
 def test_flexible_limits() -> None:
     for wrong, message in (
-        ({"low": 1.2}, r"clip\.low must be in \[0, 1\], got 1\.2"),
+        ({"low": 1.2}, r"flexible\.low must be in \[0, 1\], got 1\.2"),
         ({"low": 0.3, "low_slope": -0.4}, r"flexible\.low_slope = -0\.4 makes the low width -0\.1 at pi = 1"),
         ({"low": 0.3, "low_slope": 0.8}, r"flexible\.low_slope = 0\.8 makes the low width 1\.1 at pi = 1"),
         ({"high": 0.1, "high_slope": -0.2}, r"flexible\.high_slope = -0\.2 makes the high width -0\.1 at pi = 1"),

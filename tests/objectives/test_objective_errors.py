@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +28,12 @@ from entclip.support.errors import SpecError
 
 
 @pytest.mark.parametrize("objective", [Clip, DualClip, Cispo, CeGppo])
-def test_clip_widths(objective: Callable[..., object]) -> None:
+def test_clip_widths(objective: Any) -> None:
     for low in (1.2, -0.1, math.nan, math.inf):
-        with pytest.raises(ValueError, match=rf"clip\.low must be in \[0, 1\], got {low}"):
+        with pytest.raises(ValueError, match=rf"{objective.kind}\.low must be in \[0, 1\], got {low}"):
             objective(low=low)
     for high in (-0.2, math.nan, -math.inf):
-        with pytest.raises(ValueError, match=rf"clip\.high must be at least 0, got {high}"):
+        with pytest.raises(ValueError, match=rf"{objective.kind}\.high must be at least 0, got {high}"):
             objective(high=high)
     for low, high in ((0, 0), (1, math.inf), (0.5, 3.0)):  # the ends are allowed: 1 and inf switch a side off
         objective(low=low, high=high)

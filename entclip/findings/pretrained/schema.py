@@ -11,14 +11,13 @@ from pydantic import BaseModel, Field, FiniteFloat, create_model, model_validato
 
 from entclip.findings.pretrained.kin import accounted, experiment_named, names
 from entclip.ledger.columns import OPTIONAL_CAUSES, SUMMED
-from entclip.support.schema import Count, Part, read_json
+from entclip.support.schema import Count, Part, absent, read_json
 
 __all__ = ["read_beside", "read_published"]
 
 _Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 _Positive = Annotated[FiniteFloat, Field(gt=0)]
 _Two = Annotated[list[Count], Field(min_length=2, max_length=2)]
-_ABSENT: Any = Field(default=None)  # a key that may be left out, but is no null
 
 
 class _Contrast(Part):
@@ -84,9 +83,9 @@ class _Noise(Part):
 
 
 _SUMS: dict[str, Any] = {name: (FiniteFloat, ...) for name in SUMMED if name != "measured"}
-_SUMS |= dict.fromkeys(OPTIONAL_CAUSES, (FiniteFloat, _ABSENT))
+_SUMS |= {name: (FiniteFloat, absent()) for name in OPTIONAL_CAUSES}
 _Sums = create_model("_Sums", __base__=Part, **_SUMS)
-_LISTS: dict[str, Any] = {name: (list[FiniteFloat], default) for name, (_, default) in _SUMS.items()}
+_LISTS: dict[str, Any] = {n: (list[FiniteFloat], absent() if n in OPTIONAL_CAUSES else ...) for n in _SUMS}
 _ByPair = create_model("_ByPair", __base__=Part, **_LISTS)
 
 
@@ -133,7 +132,7 @@ class _Simulator(Part):
 class _Beside(Part):
     table: _Simulator
     head: _Simulator
-    law: _Law = _ABSENT
+    law: _Law = absent()
 
     @model_validator(mode="after")
     def _of_the_same_arms(self) -> _Beside:
@@ -191,8 +190,8 @@ def _decided(name: str) -> Any:
 @cache
 def _published() -> type[BaseModel]:
     """Return the schema of the whole file."""
-    decided: dict[str, Any] = {name: (_decided(name), _ABSENT) for name in names()}
-    return create_model("_Published", __base__=Part, **decided, beside=(_Beside, _ABSENT))
+    decided: dict[str, Any] = {name: (_decided(name), absent()) for name in names()}
+    return create_model("_Published", __base__=Part, **decided, beside=(_Beside, absent()))
 
 
 def read_published(path: Path) -> dict[str, Any]:

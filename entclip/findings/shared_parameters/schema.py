@@ -8,15 +8,14 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, FiniteFloat, create_model, model_validator
 
 from entclip.ledger.columns import OPTIONAL_CAUSES, PARTS, SUMMED
-from entclip.support.schema import Count, Part, read_json
+from entclip.support.schema import Count, Part, absent, read_json
 
 __all__ = ["MASSES", "read_study"]
 
 MASSES = tuple(f"{kind}_{side}" for kind in ("pi", "mass", "surprise", "clip_count") for side in ("low", "high"))
-_ABSENT: Any = Field(default=None)  # a key that may be left out, but is no null
 _Replicas = Annotated[list[FiniteFloat], Field(min_length=2)]
 _SUMS: dict[str, Any] = dict.fromkeys((*SUMMED, *MASSES), (_Replicas, ...))
-_SUMS |= dict.fromkeys((*OPTIONAL_CAUSES, *(f"expected_{part}" for part in PARTS)), (_Replicas, _ABSENT))
+_SUMS |= {name: (_Replicas, absent()) for name in (*OPTIONAL_CAUSES, *(f"expected_{part}" for part in PARTS))}
 
 
 class _Law(Part):
