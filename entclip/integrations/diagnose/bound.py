@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, course, effects, logged_entropy, side_shares
+from entclip.integrations.diagnose.noise_sizes import widths_doubted
 from entclip.integrations.diagnose.run import Run
 
 __all__ = ["Most", "course_per_token", "most_of", "moved"]
@@ -38,8 +39,10 @@ class Most:
 def most_of(run: Run) -> Most | None:
     """Return the bounds on both sides; None where the log lacks what they take (`effects`)."""
     found, shares = effects(run), side_shares(run)
-    if not found or shares is None:
+    if not found or shares is None or widths_doubted(run):
         return None
+    if min(each for effect in found for each in (effect.low, effect.high)) < 0:
+        return None  # a gap below 0 turns a side's effect round: no bound has the sign that is claimed here
     # Of a merged share either side may have all of it.
     merged = shares.low is None
     rollouts = run.rollouts if run.rollouts is not None else run.log.rows * run.stride / ASSUMED_UPDATES

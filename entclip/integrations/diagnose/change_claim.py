@@ -6,6 +6,7 @@ from entclip.integrations.diagnose.bound import Most, course_per_token, most_of,
 from entclip.integrations.diagnose.effect import Course, side_shares
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
 from entclip.integrations.diagnose.run import Run
+from entclip.integrations.lint.liveness import expected_bias
 
 __all__: list[str] = []
 
@@ -18,6 +19,9 @@ def _change(run: Run) -> Finding | None:
     shares, found = side_shares(run), course_per_token(run)
     if shares is None or found is None or shares.total == 0 or run.ratio_to != "old":
         return None
+    bias = None if run.config is None else expected_bias(run.config)
+    if bias is not None and bias.low == bias.high == "either":
+        return Finding("change", ("not-settled",), "info", bias.text, confidence="medium", reason="the configuration's ratio")
     label, most = moved(found), most_of(run)
     if label in ("unclear", "returns"):
         return None

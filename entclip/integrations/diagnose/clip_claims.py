@@ -107,15 +107,14 @@ def _by_side(run: Run, split: list[str]) -> Finding:
             "clip",
             (side,),
             "info",
-            f"Yes, mostly on the {side} side: it drops {_share(max(low, high))} of the tokens' gradients, {often}.",
+            f"Yes, mostly on the {side} side: it drops {_share(max(low, high))} of the {run.gradients}, {often}.",
             evidence,
         )
     return Finding(
         "clip",
         ("both",),
         "info",
-        f"Yes, on both sides: {_share(low)} of the tokens' gradients are dropped at the low bound, {_share(high)} at the high "
-        f"one.",
+        f"Yes, on both sides: {_share(low)} of the {run.gradients} are dropped at the low bound, {_share(high)} at the high one.",
         evidence,
     )
 

@@ -25,9 +25,10 @@ from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, effects, poole
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.run import Run
 
-__all__ = ["MEASURES", "OFF_BY", "Comparison", "Size", "by_kl", "by_share", "compared"]
+__all__ = ["LARGE", "MEASURES", "OFF_BY", "Comparison", "Size", "by_kl", "by_share", "compared", "widths_doubted"]
 
 OFF_BY = 1.4  # of the law on SmolLM2's policy, in measured runs: tests/integrations/logs/test_noise.py
+LARGE = 0.5  # rms: half of the tokens' probabilities change by a half in a rollout
 _MOVING = (1.0, 0.5, 0.25, 0.1)  # of the actions
 MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
 _MOST_UPDATES = 64  # beyond it nothing changes
@@ -91,6 +92,13 @@ def by_kl(run: Run) -> Size | None:
         return None
     error = None if evidence.error is None else evidence.error / (2 * evidence.value)
     return Size(noise.from_kl(evidence.value) / math.sqrt(share), error, evidence.metric, evidence)
+
+
+def widths_doubted(run: Run) -> bool:
+    """Tell whether the assumed widths make the noise so large that they are hardly the run's, where no KL says otherwise."""
+    share = by_share(run)
+    assumed = run.widths is not None and run.widths.assumed
+    return assumed and share is not None and share.rms > LARGE and by_kl(run) is None
 
 
 def compared(run: Run, share: Size, kl: Size) -> Comparison | None:

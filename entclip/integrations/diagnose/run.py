@@ -148,6 +148,12 @@ class Run:
         """Name what the policy takes: tokens of a language model, or actions."""
         return "tokens" if self.library.tokens else "actions"
 
+    @property
+    def gradients(self) -> str:
+        """Name what a clipped event loses: the gradient of a token, or that of a whole sequence, which has one ratio."""
+        whole = self.config is not None and self.config.level.value == "sequence"
+        return "gradients of whole sequences" if whole else "tokens' gradients"
+
     def rollout_means(self, x: np.ndarray) -> np.ndarray:
         """Return means over the rollouts of which every update has a number; rows as they are where each is a mean already.
 

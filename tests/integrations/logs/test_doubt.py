@@ -1,0 +1,31 @@
+"""What diagnose does not claim: a bias where samples are trained on, a bound or advice where the ratio is not a token's."""
+
+from __future__ import annotations
+
+from entclip.integrations.diagnose import diagnose
+
+
+def _cleanrl(k1: float, k3: float) -> list[dict[str, float]]:
+    return [{"losses/old_approx_kl": k1 + e, "losses/approx_kl": k3 + e / 9, "losses/clipfrac": 0.02} for e in [1e-5, -1e-5] * 20]
+
+
+def test_training_on_the_samples_is_no_bias():
+    """E[r] - 1 of samples that are trained on is up to their KL: no mismatch. The mean ratio is not called a mean log-ratio."""
+    assert "bias" not in diagnose(_cleanrl(4e-4, 2.1e-3))
+    found = diagnose(_cleanrl(-0.02, 2.1e-3))["bias"]
+    assert found.labels == ("ratio-above-one",)
+    assert found.answer.startswith("The mean ratio, from the two KL estimates, is 1.022 and not 1.")
+    assert found.confidence == "medium"
+
+
+def test_no_bound_from_widths_that_the_noise_rejects():
+    """Assumed widths of .2 that make the noise larger than 1 are not the run's, so that cause has no bound from them."""
+    rows = [
+        {"clip_ratio/low_mean": 0.09 * (i % 4), "clip_ratio/high_mean": 0.05 * (i % 4), "entropy": 0.4 - 0.002 * i}
+        for i in range(40)
+    ]
+    assert diagnose(rows)["cause"].labels == ("unbounded",)
+    config = "importance_sampling_level: sequence\nepsilon: 3e-4\nepsilon_high: 4e-4\nnum_iterations: 4"
+    found = diagnose(rows, config=config)
+    assert found["change"].labels == ("not-settled",)
+    assert "gradients of whole sequences" in found["clip"].answer
