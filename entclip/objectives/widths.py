@@ -30,7 +30,7 @@ class Bounded(Objective):
     high: float = 0.2
 
     def __post_init__(self) -> None:
-        check_widths(self.kind, self.low, self.high)
+        check_widths(getattr(self, "kind", type(self).__name__), self.low, self.high)  # one of a user's own may have no kind
 
     @property
     def idle(self) -> tuple[float, float]:

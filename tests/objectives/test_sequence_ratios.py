@@ -192,7 +192,7 @@ def test_engines_without_sequences_say_so(engine: str) -> None:
 def test_what_its_limits_are() -> None:
     with pytest.raises(ValueError, match=r"gmpo\.low must be at least 0, got -1"):
         objective("gmpo", low=-1)
-    with pytest.raises(ValueError, match=r"clip\.low must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"gspo\.low must be in \[0, 1\]"):
         objective("gspo", low=2)
     assert replace(MEMBERS["gmpo"], high=float("inf")).width == pytest.approx(1 - np.exp(-0.15))
 
