@@ -96,6 +96,8 @@ def _from_config(config: TrainerConfig) -> Setting:
             f"{' and '.join(resting)} would be the "
             "library's default. Put the numbers there."
         )
+    if config.doubtful:
+        raise ValueError(f"cannot convert: {liveness(config).reason} Remove it, or name its library with --library.")
     if in_percent(config):
         raise ValueError(f"cannot convert: {liveness(config).reason} Put the widths there as parts of 1.")
     notes = []

@@ -34,6 +34,8 @@ SLIME = Library(
         "num_steps_per_rollout",
         "rm_type",
         "custom_rm_path",
+        "rollout_temperature",
+        "colocate",
     ),
     more_updates="set num_steps_per_rollout above 1",
     std_offset="ddof 1, +1e-6",
