@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
 from entclip.integrations.diagnose.effect import Course, side_shares
-from entclip.integrations.diagnose.finding import Confidence, Finding, claim
+from entclip.integrations.diagnose.finding import Confidence, Finding, claim, claims
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.liveness import expected_bias
 
@@ -26,9 +26,11 @@ def _change(run: Run) -> Finding | None:
     if label in ("unclear", "returns"):
         return None
     if label == "steady":
-        return Finding(
-            "change", ("nothing",), "info", "Entropy is steady: nothing has to change.", confidence="medium", reason="no trend"
-        )
+        asked = claims()
+        warned = [name for name in ("inner-steps", "bias") if (each := asked[name](run)) is not None and each.level == "warn"]
+        rest = f"no width has to change for it; mend what is warned of under {' and '.join(warned)}" if warned else ""
+        text = f"Entropy is steady: {rest or 'nothing has to change'}."
+        return Finding("change", ("nothing",), "info", text, confidence="medium", reason="no trend")
     advice = _one_width(run, label) if run.one_width else _two_widths(most, found, label)
     labels, text, confidence, reason = advice
     if most is not None and (most.low if label == "rises" else most.high)[1] < _ENOUGH * abs(found.change):

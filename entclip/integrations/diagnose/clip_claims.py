@@ -19,6 +19,16 @@ _FEW_ROWS = 8
 _ONE_SIDED = 3.0  # times the other side's share
 
 
+def in_percent(run: Run) -> Evidence | None:
+    """Return the clip share whose numbers are mostly above 1 where they are not 0, None where there is none."""
+    for quantity in ("clip_low", "clip_high", "clip_merged", "clip_any"):
+        x = run.get(quantity)
+        x = x[np.isfinite(x) & (x != 0)]
+        if x.size and float(x.min()) > 0 and float(np.median(x)) > 1 and float(x.max()) <= 100:
+            return run.evidence(quantity)
+    return None
+
+
 def _share(x: float) -> str:
     return "0" if x == 0 else f"{100 * x:.2g} %"
 
@@ -26,6 +36,15 @@ def _share(x: float) -> str:
 @claim("clip")
 def _clip(run: Run) -> Finding | None:
     """Which side acts."""
+    if (percent := in_percent(run)) is not None:
+        return Finding(
+            "clip",
+            ("percent",),
+            "error",
+            f"{percent.metric} is {percent.value:.3g} on average: probably percent. A share is at most 1: divide by 100. Nothing "
+            "about the clip is read from it as it is.",
+            (percent,),
+        )
     split = [side for side in ("clip_low", "clip_high") if run.has(side)]
     if not run.counts_bounds and (run.has("clip_merged") or split):
         return _by_covariance(run)
@@ -179,7 +198,7 @@ def _merged(run: Run, quantity: str, label: str) -> Finding:
 def _inner(run: Run) -> Finding | None:
     """The sawtooth, which an average over a rollout hides."""
     x = run.shares
-    if not (np.isfinite(x).any() and np.nanmax(x) > 0 and run.counts_bounds):
+    if in_percent(run) is not None or not (np.isfinite(x).any() and np.nanmax(x) > 0 and run.counts_bounds):
         return None
     if run.ratio_to == "engine":
         return Finding(
@@ -311,7 +330,13 @@ def _ceiling(run: Run) -> Finding | None:
     """A sign-gated share cannot exceed (1 - 1/K)/2."""
     gated = not run.has("clip_any")
     x = run.shares
-    if not np.isfinite(x).any() or run.ratio_to == "engine" or not run.counts_bounds or run.updates == 1:
+    if (
+        in_percent(run) is not None
+        or not np.isfinite(x).any()
+        or run.ratio_to == "engine"
+        or not run.counts_bounds
+        or run.updates == 1
+    ):
         return None
     most, (mean, error) = ceiling(run.updates, gated), run.averaged(x)
     if not 0 < mean <= 1 or mean < _NEAR * most:

@@ -95,7 +95,9 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
         )
     shares = side_shares(run)
     if shares is None:
-        raise SpecError(f"--log {path}: it has no share of clipped tokens. Give the noise by --noise kl:NATS or flat:RMS.")
+        raise SpecError(
+            f"--log {path}: it has no share of clipped tokens between 0 and 1. Give the noise by --noise kl:NATS or flat:RMS."
+        )
     if run.ratio_to != "old":
         raise SpecError(f"--log {path}: its ratios are to the sampling engine, whose mismatch no noise of updates has.")
     if not shares.total > _FEW:

@@ -29,3 +29,20 @@ def test_no_bound_from_widths_that_the_noise_rejects():
     found = diagnose(rows, config=config)
     assert found["change"].labels == ("not-settled",)
     assert "gradients of whole sequences" in found["clip"].answer
+
+
+def test_shares_in_percent_are_not_read():
+    """2 and 1 percent are no shares of 200 %: that is said first, and nothing is said of the clip."""
+    rows = [{"clip_fraction_low": 2.0 * (i % 4), "clip_fraction_high": 0.4 * (i % 4), "entropy": 0.5} for i in range(40)]
+    found = diagnose(rows)
+    assert found["clip"].labels == ("percent",)
+    assert "inner-steps" not in found
+    assert "ceiling" not in found
+    rows = [{name: value / 100 for name, value in row.items()} for row in rows]
+    assert diagnose(rows)["clip"].labels == ("low",)
+
+
+def test_a_steady_entropy_beside_a_warning_is_not_all_well():
+    sides = {"clip_ratio/low_mean": 0.02, "clip_ratio/high_mean": 0.01}
+    rows = [sides | {"sampling/importance_sampling_ratio/mean": 0.94, "entropy": 0.5} for _ in range(40)]
+    assert "mend what is warned of under bias" in diagnose(rows)["change"].answer
