@@ -46,7 +46,7 @@ class Told:
         self._waiting.append(one)
 
     def settle(self, *, rollout: bool = False, step: bool = False) -> None:
-        """Sort minibatches by what became of them: before the next minibatch, a rollout, or a step."""
+        """Tell minibatches apart by what became of them: before the next minibatch, a rollout, or a step."""
         if self._watch.emptied():
             self._clear()
         blind = not self._followed and self._watch.backwards > self._backwards
