@@ -94,10 +94,9 @@ class Predictive(Controller):
             }
         wanted = memory["target"] - observed.entropy
         new |= self._solved(new, sides, wanted - new["rest"])
-        edges = {side: new[f"{side}_from"] for side in _SIDES}
         first = new["rest"] / len(observed.rows)
         new["still"] = float(new["can_hold"] == 0 and self.sides == "both" and abs(first - wanted) < new["miss"])
-        return new | {f"{side}_edge": _STILL if new["still"] else edge for side, edge in edges.items()}
+        return new | {f"{side}_edge": _STILL if new["still"] else new[f"{side}_from"] for side in _SIDES}
 
     def _smoothed(self, old: float, new: float) -> float:
         return self.memory * old + (1 - self.memory) * new
@@ -116,14 +115,14 @@ class Predictive(Controller):
         if len(crossings) > 0:
             k = crossings[np.argmin(np.abs(_MOVES[crossings]))]
             rise = float(excess[k + 1] - excess[k])
-            move, found = _MOVES[k] - (excess[k] / rise * (_MOVES[1] - _MOVES[0]) if rise != 0 else 0.0), (1.0, 0.0)
+            move = _MOVES[k] - (excess[k] / rise * (_MOVES[1] - _MOVES[0]) if rise != 0 else 0.0)
+            said = {"can_hold": 1.0, "miss": 0.0}
         elif any(sides[side].beyond > 0 for side in self._moved):
             k = np.argmin(np.abs(excess))
-            move, found = _MOVES[k], (0.0, float(abs(excess[k])))
+            move, said = _MOVES[k], {"can_hold": 0.0, "miss": float(abs(excess[k]))}
         else:  # what is known of their worth is old: look again
             return self._probe(memory, sides) | {"can_hold": 0.0}
-        chosen = {f"{side}_from": float(x) for side, x in self._reached(memory, move).items()}
-        return chosen | dict(zip(("can_hold", "miss"), found, strict=True))
+        return said | {f"{side}_from": float(x) for side, x in self._reached(memory, move).items()}
 
     @property
     def _moved(self) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def test_predictive_stands_still_where_that_is_nearer_than_any_width() -> None:
     lost = both.update(both.start(CLIP, 2.0), Observed(0, 9, 1.9, rows))
     assert (lost["can_hold"], lost["still"]) == (0.0, 1.0)
     assert abs(trend / 6 - 0.1) < lost["miss"]
-    assert both.settings(lost) == pytest.approx({"low": 1e-3, "high": 1e-3}, rel=1e-3)
+    assert both.settings(lost) == pytest.approx({"low": -math.expm1(-1e-3), "high": math.expm1(1e-3)}, rel=1e-12)
     above = both.update(both.start(CLIP, 2.0), Observed(0, 9, 12.0, rows))  # far above: to fall is what is wanted
     assert (above["can_hold"], above["still"]) == (0.0, 0.0)
     one = Predictive()
