@@ -145,7 +145,8 @@ def _gradients(
             ascent = _ascent(total, log_probs if known is None else replica.log_probs(sequences, rules), replica)
             if first is not None and known is None:
                 first[number] = FirstPass(log_probs.detach(), total, ascent)
-        if not all(bool(torch.isfinite(g).all()) for g in ascent):
+        # One answer for all parameters: on a GPU each one asked for waits for the device.
+        if not bool(torch.stack([torch.isfinite(g).all() for g in ascent]).all()):
             raise SpecError(
                 f"the gradient at rollout {rollout}, inner step {minibatch.inner_step} holds NaN or infinity: the model or its "
                 "ratios have left the range of the dtype. Lower update.learning_rate."
