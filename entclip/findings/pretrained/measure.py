@@ -41,6 +41,10 @@ from entclip.support.lock import folder_lock
 
 __all__ = ["main"]
 
+# A run of several rollouts is stored where at least so many seconds of it would be lost. Three copies of the weights take seconds
+# to write, more than a rollout takes on a GPU.
+_WORTH_STORING = 20.0
+
 
 def _check(experiment: Experiment, by_cause: bool) -> None:
     """SpecError for an experiment that is not measured pair by pair."""
@@ -87,6 +91,7 @@ class _Runner:
         begin, memory = standing.load(replica, done)
         if rule is not None and memory is None:
             memory = rule.start(base, probe_entropy(replica.peek()))
+        stored = time.monotonic()
         for rollout in range(begin, rollouts):
             key, start = Key(*run, rollout), time.monotonic()
             like = None if arm.control is None else found[Key(run.pair, arm.control.like, run.mirror, rollout)]
@@ -101,8 +106,9 @@ class _Runner:
                 memory = rule.update(memory, Observed(rollout, rollouts, record["entropy"], record["steps"]))
             took = {"digest": self.experiment.digest, "seconds": round(time.monotonic() - start, 1), **self.machine._asdict()}
             write(self.out, key, key._asdict() | record | took)
-            if rollout + 1 < rollouts:
+            if rollout + 1 < rollouts and time.monotonic() - stored >= _WORTH_STORING:
                 standing.save(replica, rollout + 1, memory or {})
+                stored = time.monotonic()
         standing.clear()
 
     def _words(self, key: Key) -> str:
