@@ -211,7 +211,18 @@ def expected_bias(config: TrainerConfig) -> Bias:
     low = "none" if side_off(config, "low") else "raises"
     high = "none" if side_off(config, "high") else "lowers"
     prefix = "If the clip acts at all: " if alive == "unknown" else ""
-    return Bias(low, high, net := _net(config, low, high), f"{prefix}{_NET_TEXT[net]} {_readings(config)}")
+    net = _net(config, low, high)
+    text = _NET_TEXT[net]
+    if net in ("up", "down") and _widths_open(config):
+        net, text = "unknown", "What is not read here may set a width, so the balance of the two sides is not known."
+    return Bias(low, high, net, f"{prefix}{text} {_readings(config)}")
+
+
+def _widths_open(config: TrainerConfig) -> bool:
+    """Whether a width may be set where it is not read: a default is no answer then, nor the low width as that of both sides."""
+    low, high = config.low, config.high
+    both = bool(config.one_width) or low.key != high.key
+    return bool(config.elsewhere) and not (low.explicit and high.explicit and both)
 
 
 def _kept_mass(config: TrainerConfig) -> Fact | None:

@@ -1,13 +1,19 @@
-"""Python scripts that build a trainer's configuration: keyword arguments of `GRPOConfig(...)`, read without running anything."""
+"""Python scripts that build a trainer's configuration: keyword arguments of `GRPOConfig(...)`, read without running anything.
+
+`python_flow` follows the script to that call and on; `python_values` has what its expressions are worth.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
+from entclip.integrations.lint.python_flow import followed
+from entclip.integrations.lint.python_values import Names, Table, name_of, put
 from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["cells_of", "is_python", "keywords_of"]
@@ -45,6 +51,18 @@ def _tree(text: str) -> ast.Module | None:
         return None
 
 
+_SETS = ("__init__", "__post_init__", "train")  # methods by which a class of the script's own may change its settings
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A class of a library, or what a script makes of it: settings that it has of its own, and methods that may change them."""
+
+    library: Library
+    settings: tuple[ast.keyword, ...] = ()
+    loose: tuple[str, ...] = ()
+
+
 def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Return the library, the settings and what else could hold settings (`**kwargs`), from the one configuration that a script
     builds.
@@ -55,8 +73,8 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the Python script does not parse ({type(error).__name__}): give a YAML or a command line.") from None
-    imported = _imported(tree)
-    calls = [(n, library) for n in ast.walk(tree) if isinstance(n, ast.Call) if (library := _library(_name(n.func), imported))]
+    classes = _Classes(tree)
+    calls = [(n, used) for n in ast.walk(tree) if isinstance(n, ast.Call) if (used := classes.of(n.func)) is not None]
     if not calls:
         known = ", ".join(
             dict.fromkeys(f"{m}'s {c}(...)" for x in LIBRARIES.values() for m in x.python_modules for c in x.python_classes)
@@ -68,82 +86,93 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     if len(calls) > 1:
         lines = ", ".join(str(call.lineno) for call, _ in calls)
         raise ValueError(f"the script builds {len(calls)} configurations (lines {lines}): give one at a time.")
-    call, library = calls[0]
-    constants = _constants(tree)
-    values: dict[str, Any] = {}
+    call, used = calls[0]
+    try:
+        made, names = followed(tree, call, lambda names: _settings(call, used, names))
+        for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+            wanted = used.library.python_calls.get(name_of(other.func).rpartition(".")[2], ())
+            put(made, [k for k in other.keywords if k.arg in wanted], names)
+    except RecursionError:
+        raise ValueError("the Python script is nested too deeply to be read: give a YAML or a command line.") from None
+    values = {key: Unresolved("{...}") if isinstance(value, Table) else value for key, value in made.values.items()}
+    return used.library.name, values, tuple(dict.fromkeys([*made.loose, *_own_losses(tree)]))
+
+
+def _settings(call: ast.Call, used: _Class, names: Names) -> Table:
+    """The settings of a call where it stands."""
+    table = Table()
+    put(table, list(used.settings), names)
     # Of positional arguments the first two are a folder, or a policy and its environment.
-    loose = [ast.unparse(value)[:40] for value in call.args[2:]]
-    for keyword in call.keywords:
-        given = {keyword.arg: keyword.value} if keyword.arg is not None else _settings(keyword.value, tree, constants)
-        if given is None:
-            loose.append(f"**{ast.unparse(keyword.value)}")
-        else:
-            values |= {name: _literal(value, constants) for name, value in given.items()}
-    for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
-        wanted = library.python_calls.get(_name(other.func), ())
-        values |= {k.arg: _literal(k.value, constants) for k in other.keywords if k.arg in wanted}
-    for attribute, value in _set_later(tree, call):
-        if not library.knows(attribute):
-            continue
-        if value is None:
-            loose.append(f"a later {attribute} = ...")
-        else:
-            values[attribute] = _literal(value, constants)
-    return library.name, values, tuple(loose)
+    table.loose += [*used.loose, *(ast.unparse(value)[:40] for value in call.args[2:])]
+    put(table, call.keywords, names)
+    return table
 
 
-def _constants(tree: ast.Module) -> dict[str, ast.expr]:
-    """Names that a script sets once, at its top level, outside of functions and conditions, with what they are set to."""
-    todo, stored = list[ast.AST](tree.body), list[str]()
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            stored += [name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names]
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            stored.append(node.id)
-        todo.extend(ast.iter_child_nodes(node))
-    plain = [n for n in tree.body if isinstance(n, ast.Assign) and len(n.targets) == 1]
-    plain = [n for n in plain if isinstance(n.targets[0], ast.Name) and stored.count(n.targets[0].id) == 1]
-    return {n.targets[0].id: n.value for n in plain if isinstance(n.targets[0], ast.Name)}
+class _Classes:
+    """Names by which a script has classes of configurations: the libraries', imported, renamed, derived or half filled in."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._imported = _imported(tree)
+        self._own: dict[str, _Class] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    self._add(alias.asname, self._library(alias.name))
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1:
+                self._add(name_of(node.targets[0]), self._made_from(node.value))
+            elif isinstance(node, ast.ClassDef):
+                base = next((found for each in node.bases if (found := self.of(each)) is not None), None)
+                self._add(node.name, None if base is None else _derived(base, node))
+
+    def of(self, node: ast.expr) -> _Class | None:
+        """Return the class that an expression names, None for any other."""
+        name = name_of(node)
+        return self._own.get(name) or self._library(name.rpartition(".")[2] or getattr(node, "attr", ""))
+
+    def _add(self, name: str | None, found: _Class | None) -> None:
+        if name and found is not None:
+            self._own[name] = found
+
+    def _made_from(self, node: ast.expr) -> _Class | None:
+        """`Class`, or `partial(Class, epsilon=.1)`."""
+        if isinstance(node, ast.Name | ast.Attribute):
+            return self.of(node)
+        if isinstance(node, ast.Call) and name_of(node.func).rpartition(".")[2] == "partial" and node.args:
+            base = self.of(node.args[0])
+            return None if base is None else replace(base, settings=(*base.settings, *node.keywords))
+        return None
+
+    def _library(self, name: str) -> _Class | None:
+        """The library that has a class of this name and is imported; one that takes another's place comes before it."""
+        fitting = [x for x in LIBRARIES.values() if name in x.python_classes and not self._imported.isdisjoint(x.python_modules)]
+        library = max(fitting, key=lambda x: x.passes_on is not None, default=None)
+        return None if library is None else _Class(library)
 
 
-def _set_later(tree: ast.Module, call: ast.Call) -> Iterator[tuple[str, ast.expr | None]]:
-    """Attributes of what a call made that are set afterwards, `config.epsilon = 0.3`; None for a value that not every run has."""
-    assigned = [n for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AnnAssign) and n.value is call]
-    made = {target.id for n in assigned for target in _targets(n) if isinstance(target, ast.Name)}
-    for node in ast.walk(tree):
-        for target in _targets(node):
-            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in made:
-                yield target.attr, node.value if isinstance(node, ast.Assign) and node in tree.body else None
-        if isinstance(node, ast.Call) and _name(node.func) == "setattr" and len(node.args) == 3:
-            of, attribute, _ = node.args
-            if isinstance(of, ast.Name) and of.id in made:
-                yield str(getattr(attribute, "value", "")), None
+def _derived(base: _Class, node: ast.ClassDef) -> _Class:
+    """A class with defaults of its own, `epsilon: float = 0.1`, written out or as `field(default=0.1)`."""
+    settings, loose = list(base.settings), list(base.loose)
+    for each in node.body:
+        if isinstance(each, ast.FunctionDef) and (each.name in _SETS or "loss" in each.name):
+            loose.append(f"{node.name}.{each.name}")
+        target = each.target if isinstance(each, ast.AnnAssign) else each.targets[0] if isinstance(each, ast.Assign) else None
+        if isinstance(each, ast.AnnAssign | ast.Assign) and isinstance(target, ast.Name) and each.value is not None:
+            value = each.value
+            if isinstance(value, ast.Call) and name_of(value.func).rpartition(".")[2] == "field":
+                value = next((k.value for k in value.keywords if k.arg == "default"), value)
+            settings.append(ast.keyword(target.id, value))
+    return _Class(base.library, tuple(settings), tuple(loose))
 
 
-def _targets(node: ast.AST) -> list[ast.expr]:
-    """What a statement sets, nothing where it is no assignment."""
-    if isinstance(node, ast.Assign):
-        return node.targets
-    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
-
-
-def _settings(node: ast.expr, tree: ast.Module, constants: dict[str, ast.expr]) -> dict[str, ast.expr] | None:
-    """The entries of a table that is given as `**table`: written out, or set once and never changed; None for any other."""
-    if isinstance(node, ast.Name):
-        used = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == node.id]
-        plain = {id(k.value) for n in ast.walk(tree) if isinstance(n, ast.Call) for k in n.keywords if k.arg is None}
-        # A name that is used otherwise than as **table may have been changed: table["epsilon"] = ..., table.update(...).
-        if node.id not in constants or sum(id(n) not in plain for n in used) != 1:
-            return None
-        node = constants[node.id]
-    if isinstance(node, ast.Call) and _name(node.func) == "dict" and not node.args:
-        return {k.arg: k.value for k in node.keywords if k.arg is not None} if all(k.arg for k in node.keywords) else None
-    if isinstance(node, ast.Dict):
-        names = [k.value if isinstance(k, ast.Constant) else None for k in node.keys]
-        return {str(k): v for k, v in zip(names, node.values, strict=True)} if all(isinstance(k, str) for k in names) else None
-    return None
+def _own_losses(tree: ast.Module) -> list[str]:
+    """Methods of a trainer derived in the script that put another loss or another advantage in the place of the library's."""
+    return [
+        f"{node.name}.{method.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any(name_of(base).endswith("Trainer") for base in node.bases)
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and ("loss" in method.name or "advantages" in method.name)
+    ]
 
 
 def _imported(tree: ast.Module) -> set[str]:
@@ -151,24 +180,3 @@ def _imported(tree: ast.Module) -> set[str]:
     names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     names += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}
-
-
-def _library(name: str, imported: set[str]) -> Library | None:
-    """The library that has a class of this name and is imported; one that takes another's place comes before it."""
-    found = [x for x in LIBRARIES.values() if name in x.python_classes and not imported.isdisjoint(x.python_modules)]
-    return max(found, key=lambda x: x.passes_on is not None, default=None)
-
-
-def _name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _literal(node: ast.expr, constants: dict[str, ast.expr]) -> Any:
-    """The value of an expression: a literal, or a name that the script sets to one at its top level; else unresolved."""
-    if isinstance(node, ast.Name) and node.id in constants:
-        node = constants[node.id]
-    try:
-        value = ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return Unresolved(ast.unparse(node)[:80])
-    return value if isinstance(value, bool | int | float | str | list | type(None)) else Unresolved(ast.unparse(node)[:80])

@@ -187,7 +187,8 @@ def _bounds_in_short(config: TrainerConfig) -> str:
     if is_number(config.cap.value):
         texts.append(f"cap = {shown(config.cap.value)}{'' if config.cap.explicit else ' *'}")
     unit = {"ratio": "", "log_ratio": " in the log-ratio", "probability": " in probability", "divergence": " in divergence"}
-    marked = " (* default)" if any(text.endswith("*") or " * " in text for text in texts) else ""
+    default = "default, if nothing else sets it" if config.elsewhere else "default"
+    marked = f" (* {default})" if any(text.endswith("*") or " * " in text for text in texts) else ""
     whose = f", if {config.library.title}'s own loss runs" if config.doubtful else ""
     return f"Bounds{unit[config.space]}{whose}: {', '.join(texts)}{marked}"
 

@@ -258,26 +258,6 @@ def test_a_notebook_is_its_code():
         read_config(_notebook("print(1)"))
 
 
-@pytest.mark.parametrize(
-    ("before", "call", "known"),
-    [
-        ("s = dict(num_iterations=3)", "**s", True),
-        ("s = {'num_iterations': 3}", "epsilon=0.1, **s", True),
-        ("", "**{'num_iterations': 3}", True),
-        ("", "**dict(num_iterations=3)", True),
-        ("s = {'num_iterations': 2}\ns['num_iterations'] = 3", "**s", False),
-        ("s = {}\ns.update(num_iterations=3)", "**s", False),
-        ("s = read('x')", "**s", False),
-        ("s = {**other}", "**s", False),
-        ("s = dict(other, num_iterations=3)", "**s", False),
-    ],
-)
-def test_a_table_of_arguments_is_read_where_it_cannot_have_changed(before, call, known):
-    got = lint(read_config(f"from trl import GRPOConfig\n{before}\nc = GRPOConfig({call})"))
-    assert got.liveness.alive == ("yes" if known else "unknown")
-    assert got.config.updates.count == (3 if known else 1)
-
-
 def test_settings_under_the_name_of_what_is_trained():
     block = "  policy: M\n  n_steps: 64\n  batch_size: 32\n  n_epochs: 2\n  clip_range: 0.1\n  n_timesteps: 1e5\n"
     got = lint(read_config(f"Maze-v1:\n{block}"))
@@ -315,25 +295,3 @@ def test_a_script_is_no_library_s_by_a_common_name():
 def test_a_value_that_is_not_what_its_tag_says_is_refused(value):
     with pytest.raises(ValueError, match="not valid YAML"):
         read_source(f"epsilon: {value}\nnum_generations: 8\n")
-
-
-@pytest.mark.parametrize(
-    ("script", "count", "alive"),
-    [
-        ("c = GRPOConfig(num_iterations=2)\nc.num_iterations = 5", 5, "yes"),
-        ("c = GRPOConfig(num_iterations=2)\nif big:\n    c.num_iterations = 5", 2, "unknown"),
-        ("c = GRPOConfig(num_iterations=2)\nc.num_iterations *= 2", 2, "unknown"),
-        ("c = GRPOConfig(num_iterations=2)\nsetattr(c, 'num_iterations', 5)", 2, "unknown"),
-        ("c = GRPOConfig(num_iterations=2)\nc.my_own_note = 5\nd = other()\nd.num_iterations = 9", 2, "yes"),
-        ("def make():\n    c = GRPOConfig(num_iterations=2)\n    c.num_iterations = 5\n    return c", 2, "unknown"),
-        ("N = 2\nc = GRPOConfig(num_iterations=N)", 2, "yes"),
-        ("N = 2\nif big:\n    N = 5\nc = GRPOConfig(num_iterations=N)", None, "unknown"),
-        ("N = 2\nN += 1\nc = GRPOConfig(num_iterations=N)", None, "unknown"),
-        ("N = 2\ndef grow():\n    global N\n    N = 5\nc = GRPOConfig(num_iterations=N)", None, "unknown"),
-        ("N = 2\ndef other():\n    N = 5\nc = GRPOConfig(num_iterations=N)", 2, "yes"),
-        ("c = GRPOConfig('out', False, True, num_iterations=2)", 2, "unknown"),
-    ],
-)
-def test_a_setting_is_the_one_that_the_script_ends_with(script, count, alive):
-    got = lint(read_config(f"from trl import GRPOConfig\n{script}"))
-    assert (got.config.updates.count, got.liveness.alive) == (count, alive)
