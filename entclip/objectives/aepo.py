@@ -1,4 +1,4 @@
-"""AEPO: beside the clip, REINFORCE on right answers drawn at a temperature that the entropy chooses."""
+"""AEPO: beside the clip, steps of right answers drawn at a temperature that the entropy of the rollout policy chooses."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ __all__ = ["Aepo"]
 
 @dataclass()
 class Aepo(Bounded):
-    """AEPO adds the mean REINFORCE step of right answers drawn from the policy at a high or a low temperature.
+    """AEPO adds the mean clipped step, with A = 1, of right answers drawn from the rollout policy at another temperature.
 
-    :Formula: the clip, and coefficient E[1(A > 0) grad log pi(a)] over a drawn from pi^(1/T), renormalised; T = hot while the
-        mean entropy is below target, else cold. As a bonus: weights coefficient P(A > 0 | a) pi_T(a)/pi(a).
-    :Source: [C] 597358816/AEPO; arXiv:2510.08141.
+    :Formula: the clip, and strength E[1(A > 0) 1(r <= 1 + high) r grad log pi(a)] over a drawn from q = pi_old^(1/T),
+        renormalised; r = pi/pi_old is that of temperature 1. While the mean entropy of the rollout policy is at most target
+        T = hot and the strength is coefficient, else T = cold and it is half of that. As a bonus: weights
+        strength P(A > 0 | a) 1(r <= 1 + high) q(a)/pi_old(a).
+    :Source: [C] 597358816/AEPO verl/trainer/ray_trainer.py; arXiv:2510.08141.
     :Defaults: hot 1.2, cold .8 and target .5, the code's (its result has .75); coefficient .05, ours; low and high .2.
     :Needs: the chance of each action to do well, the entropy of each context, its mean, and all actions of a context.
-    :Random reward: towards the target, from r = 1 on: REINFORCE at T > 1 raises entropy, at T < 1 it lowers it.
+    :Random reward: towards the target, from r = 1 on: such steps raise entropy at T > 1 and lower it at T < 1.
     :True reward: the reward's drift beside it, and that of a step towards right answers.
     :Traps: the code has no coefficient: 60 or 30 rows of its batch are replaced, and their number is the strength. Its samples
-        are drawn; here their mean step is taken, which has the same expectation and no noise.
+        are drawn; here their mean step is taken, which has the same expectation and no noise, and the clip of `high` on them
+        counts in the bonus. The code's entropy is that of the updates before the rollout, estimated from their samples.
     """
 
     coefficient: float = 0.05
@@ -50,15 +53,18 @@ class Aepo(Bounded):
             )
 
     def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the temperature in force."""
-        mean = np.sum(np.sum(share, axis=(0, -1)) * view.entropy[..., 0], axis=-1)
-        return {"temperature": np.where(mean < self.target, self.hot, self.cold)}
+        """Return the temperature and the strength in force."""
+        hot = np.sum(np.sum(share, axis=(0, -1)) * view.old_entropy[..., 0], axis=-1) <= self.target
+        strength = np.where(hot, self.coefficient, self.coefficient / 2)
+        return {"temperature": np.where(hot, self.hot, self.cold), "strength": strength}
 
     def change(self, view: View) -> Change:
-        xp, log_probs = namespace(view.ratio), view.log_probs
-        right = xp.sum(view.chances * xp.astype(view.advantage > 0, log_probs.dtype), axis=0)
-        drawn = log_probs / view.statistics["temperature"]
+        xp, dtype = namespace(view.ratio), view.ratio.dtype
+        right = xp.sum(view.chances * xp.astype(view.advantage > 0, dtype), axis=0)
+        old = xp.log(xp.clip(view.old_probs, float(xp.finfo(dtype).tiny), None))
+        drawn = old / view.statistics["temperature"]
         top = xp.max(drawn, axis=-1, keepdims=True)
         drawn = drawn - top - xp.log(xp.sum(xp.exp(drawn - top), axis=-1, keepdims=True))
         clipped = Change.dropped(view, *outside(view, self.low, self.high))
-        return replace(clipped, bonus={"bonus": self.coefficient * right * xp.exp(drawn - log_probs)})
+        kept = view.statistics["strength"] * xp.astype(~clipped.high, dtype)
+        return replace(clipped, bonus={"bonus": kept * right * xp.exp(drawn - old)})

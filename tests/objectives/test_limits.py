@@ -128,7 +128,8 @@ def whole_view(member: Objective, ratio: np.ndarray, old: float) -> View:
     """
     log_probs = np.full((1, 2), math.log(old))
     nearest = {"adapo": {"high": "least"}, "bapo": {"low": "low_end", "high": "high"}}.get(member.kind, {})
-    numbers = {"temperature": 1.0, "coefficient": 0.0} | {name: getattr(member, field) for name, field in nearest.items()}
+    numbers = {"temperature": 1.0, "strength": 0.0, "coefficient": 0.0}
+    numbers |= {name: getattr(member, field) for name, field in nearest.items()}
     one = np.ones((1, 1))
     return View(ratio, np.full((1, 2), old), log_probs, one, one, numbers, log_probs, 1e-9 * one[None], one[None], one[None])
 
@@ -240,8 +241,8 @@ def test_float32_stays_float32_whatever_a_member_needs(name: str) -> None:
 def test_replicas_have_statistics_of_their_own(name: str) -> None:
     member = COUNTING[name]
     if member.kind in ("aer", "aepo"):  # a target that some of the replicas are above
-        member = replace(member, target=1.1)  # type: ignore[type-var]
-        assert len({float(x) for y in replicas(member, slice(None)).values() for x in y}) == 2
+        member = replace(member, target={"aer": 1.1, "aepo": 1.2}[member.kind])  # type: ignore[type-var]
+        assert all(len(set(y.tolist())) == 2 for y in replicas(member, slice(None)).values())
     whole = replicas(member, slice(None))
     for r in range(3):
         alone = replicas(member, slice(r, r + 1))
@@ -285,13 +286,14 @@ def test_bapo_takes_the_first_widths_that_reach_its_target() -> None:
 
 
 def test_what_happens_exactly_at_a_target() -> None:
-    """AER's bonus is taken at its target, AEPO is hot only below its own; an advantage of 0 is no right answer."""
+    """AER's bonus is taken at its target, and AEPO is hot there; an advantage of 0 is no right answer."""
     half, one = np.full((1, 1, 1), 0.5), np.ones((1, 1, 2)) / 2
     view = View(one, one, np.log(one), half, half)
     assert Aer(coefficient=0.3, target=0.5).statistics(view, one)["coefficient"].tolist() == [0.3]
     aepo = Aepo(target=0.5)
-    assert aepo.statistics(view, one[None])["temperature"].tolist() == [aepo.cold]
-    nothing = replace(view, advantage=np.zeros((1, 1, 1, 1)), chances=one[None], statistics={"temperature": 1.0})
+    assert aepo.statistics(view, one[None])["temperature"].tolist() == [aepo.hot]
+    view = replace(view, statistics={"temperature": 1.0, "strength": 0.05})
+    nothing = replace(view, advantage=np.zeros((1, 1, 1, 1)), chances=one[None])
     assert not np.any(aepo.change(nothing).bonus["bonus"])
 
 

@@ -63,9 +63,12 @@ def bonus_of(member: Objective, theta: np.ndarray, held: np.ndarray, right: np.n
     entropy = float(complex_entropy(held).real)
     if member.kind == "entropy_bonus" or (member.kind == "aer" and entropy <= member.target):
         return complex(member.coefficient * complex_entropy(theta))
-    if member.kind == "aepo":  # REINFORCE on right answers drawn at a temperature
-        drawn = np.exp(held / (member.hot if entropy < member.target else member.cold))
-        return complex(member.coefficient * np.sum(drawn / drawn.sum() * right * complex_log_softmax(theta)))
+    if member.kind == "aepo":  # PPO's surrogate with A = 1 of right answers that the rollout policy draws at a temperature
+        hot = float(complex_entropy(OLD).real) <= member.target
+        drawn = np.exp(OLD / (member.hot if hot else member.cold))
+        kept = np.exp(log_softmax(held) - OLD) <= 1 + member.high
+        ratio = np.exp(complex_log_softmax(theta) - OLD)
+        return complex(member.coefficient / (1 if hot else 2) * np.sum(drawn / drawn.sum() * right * kept * ratio))
     return 0j
 
 

@@ -27,7 +27,9 @@ def test_adapo_widens_below_its_target_and_narrows_above(away: float) -> None:
 
 @pytest.mark.parametrize(("target", "temperature"), [(_MEAN + 0.1, 1.2), (_MEAN - 0.1, 0.8)])
 def test_aepo_is_hot_below_its_target_and_cold_above(target: float, temperature: float) -> None:
-    assert _number(objective("aepo", target=target, hot=1.2, cold=0.8), "temperature") == temperature
+    aepo = objective("aepo", target=target, hot=1.2, cold=0.8, coefficient=0.06)
+    assert _number(aepo, "temperature") == temperature
+    assert _number(aepo, "strength") == {1.2: 0.06, 0.8: 0.03}[temperature], "60 rows, or half of them"
 
 
 @pytest.mark.parametrize(("target", "coefficient"), [(_MEAN + 0.1, 0.01), (_MEAN - 0.1, 0.0)])
