@@ -117,6 +117,7 @@ def _contest(
     import pandas as pd
 
     from entclip.engines.facts import updates_of
+    from entclip.engines.registry import facts_of
     from entclip.experiments.load import load
     from entclip.report.contest import contest_figure, contest_grid
     from entclip.report.grid import causes_grid
@@ -127,6 +128,7 @@ def _contest(
     from entclip.support.foresight import announced
 
     experiment, (engine, device, dtype) = load(name, set_), machine
+    facts_of(engine).refuse_unloadable()
     chosen, unfit = _served(engine, experiment) if named is None else (named, {})
     if out is not None:
         prepare_folder(out, ("comparison.json", "comparison.png"))

@@ -33,6 +33,7 @@ def simulate(experiment: Experiment, machine: Machine, out: Path | None, output:
     from entclip.support.foresight import announced
 
     engine, device, dtype = machine
+    facts_of(engine).refuse_unloadable()
     refuse_too_large(experiment, engine, device, dtype)
     _warn_of_single_samples(experiment, engine)
     total = sum(updates_of(case) for _, case in experiment.cases())
@@ -56,7 +57,9 @@ def execute(experiment: Experiment, machine: Machine, out: Path | None, output: 
         prepare_folder(out, ("figure.png",))
     ledger = simulate(experiment, machine, out, output)
     summary = ledger.summary()
-    tables = not output.machine(lambda: summary, lambda: arms_frame(summary))
+    verdict = verdict_of(summary).verdict if judged else None
+    silent = output.quiet and verdict == "agree"  # then the exit code has said it all
+    tables = not (output.machine(lambda: summary, lambda: arms_frame(summary)) or silent)
     if tables:
         show_run(summary, output)
     if out is not None:
@@ -65,10 +68,9 @@ def execute(experiment: Experiment, machine: Machine, out: Path | None, output: 
         figure(summary, out / "figure.png")
         if tables:
             output.say(f"Ledger, summary and figure are in {out}")
-    if judged:
+    if verdict is not None:
         from entclip.report.story import over_units
 
-        verdict = verdict_of(summary).verdict
         if tables:
             output.tell(f"Verdict: {verdict}{over_units(summary['arms'].values())}", style="bold")
         raise typer.Exit(_EXIT[verdict])

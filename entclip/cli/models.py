@@ -275,10 +275,12 @@ def snapshot(
     quiet: Quiet = False,
 ) -> None:
     """Compress a language model's next-token distributions into a policy file (needs the llm extra)."""
+    from entclip.engines.llm.facts import LLM
     from entclip.policies.from_model import read_prompts, snapshot_from_model
     from entclip.support.files import prepare_file
 
     output = Output(quiet=quiet)
+    LLM.refuse_unloadable("a language model")
     prepare_file(out)
     lines = None if prompts is None else read_prompts(prompts)
     if hidden:

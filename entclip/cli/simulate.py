@@ -167,7 +167,7 @@ def check(
     csv: Csv = None,
     quiet: Quiet = False,
 ) -> None:
-    """Judge every cause against its expectation: exit 0 agree, 1 reject, 3 inconclusive."""
+    """Judge every cause against its expectation: exit 0 agree, 1 reject, 3 inconclusive. With --quiet agreement is silent."""
     from entclip.experiments.load import load
 
     output, spec, machine = Output(as_json, csv, quiet), load(experiment, set_ or []), (engine, device, dtype)

