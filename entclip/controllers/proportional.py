@@ -7,7 +7,7 @@ from typing import Literal
 from entclip.controllers.base import Controller, Memory, Observed, clamped, parameter
 from entclip.controllers.thermostat import Width
 from entclip.objectives.base import Objective
-from entclip.support.numbers import NotNegative, Real
+from entclip.support.numbers import NotNegative
 from entclip.support.rewording import dataclass
 
 __all__ = ["Proportional"]
@@ -17,13 +17,14 @@ __all__ = ["Proportional"]
 class Proportional(Controller):
     """PI control: eps_low = the arm's own + k_p e + k_i sum e, with e = H - target after each rollout, within [least, most].
 
-    The sum stands still while the width is at an end (no wind-up). target: nats; None is the entropy at the start. Positive gains
-    suit gap_low > 0 (T6); where a tighter low bound lowers entropy they must be negative. The defaults are EntroPIC's gains.
+    The sum stands still while the width is at an end (no wind-up). target: nats; None is the entropy at the start. Gains are at
+    least 0: like the thermostat it takes for granted that a tighter low bound raises entropy (gap_low > 0, T6). Where that is not
+    so take `predictive`, which measures the sign. The defaults are EntroPIC's gains.
     """
 
     target: NotNegative | None = None
-    k_p: Real = 1.0
-    k_i: Real = 0.01
+    k_p: NotNegative = 1.0
+    k_i: NotNegative = 0.01
     least: Width = 0.02
     most: Width = 1.0
     kind: Literal["pi"] = "pi"

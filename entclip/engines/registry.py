@@ -10,6 +10,7 @@ from entclip.engines.reduced.facts import REDUCED
 from entclip.engines.tabular.facts import EXACT, SAMPLED
 from entclip.engines.tokens.facts import TOKENS
 from entclip.support.errors import SpecError
+from entclip.support.rewording import shown, suggestion
 
 __all__ = ["BACKENDS", "DEFAULT", "ENGINES", "described", "facts_of", "usual_engine"]
 
@@ -22,7 +23,7 @@ DEFAULT = SAMPLED.name
 def facts_of(name: str) -> EngineFacts:
     """Return the facts of the engine or backend of that name; SpecError for an unknown one."""
     if name not in ENGINES | BACKENDS:
-        raise SpecError(f"unknown engine {name!r}: choose one of {', '.join(sorted(ENGINES))}.")
+        raise SpecError(f"unknown engine {shown(name)}: {suggestion(name, sorted(ENGINES))}")
     return (ENGINES | BACKENDS)[name]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -11,7 +10,7 @@ from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.overrides import apply_overrides
 from entclip.support.bounded import MAX_TOML, exists, parse_toml, read_bounded
 from entclip.support.errors import SpecError
-from entclip.support.rewording import shown
+from entclip.support.rewording import shown, suggestion
 
 __all__ = ["experiment_names", "load"]
 
@@ -35,8 +34,8 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
         except UnicodeDecodeError as error:
             raise SpecError(f"the experiment {name!r} cannot be read: it is not UTF-8 text ({error.reason}).") from None
     else:
-        close = difflib.get_close_matches(name[:100], experiment_names(), n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the shipped ones are {', '.join(experiment_names())}."
+        names = experiment_names()
+        hint = suggestion(name, names, f"the shipped ones are {', '.join(names)}.")
         raise SpecError(f"no experiment named {shown(name)} and no such file: {hint}")
     data = parse_toml(text, name if len(name) <= 200 else shown(name))
     apply_overrides(data, overrides)

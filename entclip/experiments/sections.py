@@ -12,6 +12,7 @@ from entclip.objectives.base import Objective
 from entclip.objectives.catalogue import NamedObjective, objective
 from entclip.policies.softmax import Geometry
 from entclip.support.numbers import Count, Logit, Natural, NotNegative, Positive, Rate, Share, Spread, Vocab
+from entclip.support.plain_numbers import numbers_only
 from entclip.support.rewording import ReportsInOurWords
 
 __all__ = ["Arm", "Name", "UpdateSpec"]
@@ -20,6 +21,11 @@ Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.
 
 class _Part(BaseModel, metaclass=ReportsInOurWords):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_only(cls, data: Any) -> Any:
+        return numbers_only(cls, data)
 
 
 class UniformSpec(_Part):

@@ -13,6 +13,8 @@ from entclip.support.rewording import dataclass
 
 __all__ = ["Bapo"]
 
+_MOST_TRIED = 10_000
+
 
 @dataclass()
 class Bapo(Objective):
@@ -53,8 +55,16 @@ class Bapo(Objective):
                 f"bapo goes from low = {self.low} down to low_end = {self.low_end} and from high = {self.high} up to high_end = "
                 f"{self.high_end}: the ends are on the wrong side."
             )
-        if not (self.low_step > 0 and self.high_step > 0):
-            raise ValueError(f"bapo.low_step and bapo.high_step must be positive, got {self.low_step} and {self.high_step}.")
+        if not (0 < self.low_step < math.inf and 0 < self.high_step < math.inf):
+            raise ValueError(
+                f"bapo.low_step and bapo.high_step must be positive and finite, got {self.low_step} and {self.high_step}."
+            )
+        tried = (self.low - self.low_end) / self.low_step + (self.high_end - self.high) / self.high_step
+        if not tried <= _MOST_TRIED:
+            raise ValueError(
+                f"bapo.low_step = {self.low_step} and bapo.high_step = {self.high_step} make {tried:.3g} pairs of widths, all "
+                f"tried in each update: use steps that make at most {_MOST_TRIED:,}."
+            )
 
     @property
     def idle(self) -> tuple[float, float]:

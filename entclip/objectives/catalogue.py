@@ -6,7 +6,7 @@ is defined (base.py), and experiment files may name it from then on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache, reduce
 from importlib import import_module
@@ -19,27 +19,39 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdap
 from pydantic_core import CoreSchema, core_schema
 
 from entclip.objectives.base import Objective, kinds
+from entclip.objectives.not_built import NOT_BUILT
+from entclip.support.errors import SpecError
+from entclip.support.rewording import shown, suggestion
 
-__all__ = ["PUBLISHED", "NamedObjective", "kinds", "objective", "parameters"]
+__all__ = ["PUBLISHED", "NamedObjective", "kinds", "objective", "parameters", "unknown_objective"]
 
 for _module in iter_modules([str(Path(__file__).parent)]):
     if _module.name != "catalogue":
         import_module(f"{__package__}.{_module.name}")
 
+_OTHERWISE = dict.fromkeys(("ppo", "grpo", "dapo", "clip_higher"), "clip")  # what others call it
+
 PUBLISHED = tuple(sorted(kind for kind, cls in kinds().items() if cls.__module__.startswith(f"{__package__}.")))
+
+
+def unknown_objective(name: str, known: Iterable[str]) -> SpecError:
+    """Return the error for a name that is none of the known ones, with the one that was probably meant."""
+    return SpecError(f"unknown objective {shown(name)}: {suggestion(_OTHERWISE.get(str(name).lower(), name), sorted(known))}")
 
 
 def _class_of(name: str) -> type[Objective]:
     known = kinds()
+    if name in NOT_BUILT:
+        raise SpecError(f"{name!r} has a card and no objective: entclip objectives {name} says why, and what to report instead.")
     if name not in known:
-        raise ValueError(f"unknown objective {name!r}: choose one of {', '.join(sorted(known))}.")
+        raise unknown_objective(name, known)
     return known[name]
 
 
 def objective(name: str, **parameters: float | str) -> Objective:
     """Return the objective of that kind with the given parameters; the others keep their defaults.
 
-    Raises: ValueError for an unknown name, an unknown parameter, or one out of its limits.
+    Raises: SpecError for an unknown name, an unknown parameter, or one out of its limits.
     Example:
         >>> objective("clip", low=0.2, high=0.28)
         Clip(low=0.2, high=0.28, kind='clip')

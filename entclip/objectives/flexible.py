@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
@@ -38,8 +39,10 @@ class Flexible(Objective):
         check_widths(self.kind, self.low, self.high)
         for side, width, slope, most in (
             ("low", self.low, self.low_slope, 1.0),
-            ("high", self.high, self.high_slope, float("inf")),
+            ("high", self.high, self.high_slope, math.inf),
         ):
+            if not math.isfinite(slope):
+                raise ValueError(f"flexible.{side}_slope must be finite, got {slope}: the {side} width is slope pi + {width:g}.")
             if not 0 <= width + slope <= most:
                 raise ValueError(
                     f"flexible.{side}_slope = {slope} makes the {side} width {width + slope:g} at pi = 1, {width:g} at pi = 0: "

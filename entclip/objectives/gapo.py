@@ -7,10 +7,10 @@ from typing import Literal
 
 from entclip.objectives.base import Change, Objective, View
 from entclip.objectives.widths import check_widths
-from entclip.rewards.advantage import Advantage, GroupRelative
+from entclip.rewards.advantage import LARGEST_GROUP, Advantage, GroupRelative
 from entclip.rewards.reward import RewardLaw
 from entclip.support.namespace import namespace
-from entclip.support.rewording import dataclass
+from entclip.support.rewording import dataclass, shown
 
 __all__ = ["Gapo"]
 
@@ -42,8 +42,10 @@ class Gapo(Objective):
             raise ValueError(
                 f"gapo.high must be at least gapo.low = {self.low} and finite, got {self.high}: it is the width of hard groups."
             )
-        if not self.group >= 2:
-            raise ValueError(f"gapo.group must be at least 2, got {self.group}: it is the number of answers of a group.")
+        if not 2 <= self.group <= LARGEST_GROUP:
+            raise ValueError(
+                f"gapo.group must be from 2 to {LARGEST_GROUP}, got {shown(self.group)}: it is the number of answers of a group."
+            )
 
     @property
     def idle(self) -> tuple[float, float]:

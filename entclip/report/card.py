@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from entclip.objectives.catalogue import PUBLISHED, kinds
+from entclip.objectives.catalogue import PUBLISHED, kinds, unknown_objective
 from entclip.objectives.not_built import NOT_BUILT
 
 __all__ = ["FIELDS", "LEVELS", "Card", "card", "cards"]
@@ -73,12 +73,12 @@ def cards() -> tuple[Card, ...]:
 def card(name: str) -> Card:
     """Return the card of that name.
 
-    Raises: ValueError for an unknown name.
+    Raises: SpecError for an unknown name.
     """
     if name in NOT_BUILT:
         return _parsed(name, NOT_BUILT[name], {}, False)
     if name not in kinds():
-        raise ValueError(f"unknown objective {name!r}: choose one of {', '.join([*sorted(kinds()), *NOT_BUILT])}.")
+        raise unknown_objective(name, {*kinds(), *NOT_BUILT})
     cls = kinds()[name]
     defaults = {f.name: f.default for f in fields(cls) if f.name != "kind"}
     return _parsed(name, cls.__doc__ or "", defaults, True)

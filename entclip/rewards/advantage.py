@@ -20,13 +20,13 @@ from entclip.rewards.reward import DiscreteReward, Gaussian, RewardLaw
 from entclip.support.numbers import NotNegative
 from entclip.support.rewording import dataclass, shown
 
-__all__ = ["Advantage", "AdvantageMoments", "GroupRelative", "Independent", "Moment", "PairMoments"]
+__all__ = ["LARGEST_GROUP", "Advantage", "AdvantageMoments", "GroupRelative", "Independent", "Moment", "PairMoments"]
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 Moment = Literal["plus", "minus", "plus_sq", "minus_sq", "plus_fourth", "minus_fourth", "share_plus", "share_minus"]
 _ZERO = 1e-13  # an advantage below this share of the largest one is 0 up to rounding
 _TIE = 4 * float(np.finfo(np.float64).eps)  # rewards that differ by less, relative to the largest, are equal
-_MAX_GROUP = 4096  # the moments of a group with so many members take some ten seconds
+LARGEST_GROUP = 4096  # the moments of a group with so many members take some ten seconds
 _MAX_GROUP_SUMS = 200_000
 
 
@@ -181,10 +181,10 @@ class GroupRelative:
                 f"advantage.size (group size) must be at least 2, got {self.size}: a group of 1 equals its own mean, so "
                 "every advantage is 0 (0/0 with std scaling). Use the independent advantage instead."
             )
-        if self.size > _MAX_GROUP:
+        if self.size > LARGEST_GROUP:
             raise ValueError(
-                f"advantage.size (group size) must be at most {_MAX_GROUP}, got {shown(self.size)}: the exact moments of a group "
-                "take a time that grows as its square. Use smaller groups, or the independent advantage."
+                f"advantage.size (group size) must be at most {LARGEST_GROUP}, got {shown(self.size)}: the exact moments of a "
+                "group take a time that grows as its square. Use smaller groups, or the independent advantage."
             )
 
     def of_rewards(self, rewards: np.ndarray, *, ties: bool = False) -> np.ndarray:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from entclip.support.errors import SpecError
+from entclip.support.plain_numbers import numbers_only
 
-__all__ = ["ReportsInOurWords", "dataclass", "reworded", "shown"]
+__all__ = ["ReportsInOurWords", "dataclass", "reworded", "shown", "suggestion"]
 
 _MOST = 10  # findings of one message; a file of unknown keys has thousands
 _SHOWN = 80  # characters of a value
-_KNOWN = ": known keys here"
+_KNOWN = "known keys here"
 T = TypeVar("T")
 
 
@@ -50,7 +51,10 @@ class ReportsInOurWords(ModelMetaclass):
 def dataclass(*, config: ConfigDict | None = None, frozen: bool = True) -> Callable[[type[T]], type[T]]:
     """Return a frozen pydantic dataclass whose constructor reports wrong values as SpecError."""
 
+    before: Any = model_validator(mode="before")
+
     def decorate(cls: type[T]) -> type[T]:
+        cls._numbers_only = before(classmethod(numbers_only))  # type: ignore[attr-defined]
         made: Any = pydantic.dataclasses.dataclass(frozen=frozen, config=config)(cls)
         constructor, names = made.__init__, [f.name for f in dataclasses.fields(made)]
 
@@ -69,6 +73,26 @@ def dataclass(*, config: ConfigDict | None = None, frozen: bool = True) -> Calla
         return made
 
     return decorate
+
+
+def suggestion(given: Any, known: Iterable[str], otherwise: str | None = None, *, within: Sequence[str] = ()) -> str:
+    """Return the question whether the nearest known name was meant; where none is near `otherwise`, or which there are.
+
+    within: sections of a file before the name.
+
+    >>> suggestion("gpo", ["clip", "gppo"]), suggestion("ppo2d", ["clip", "sapo"])
+    ('did you mean gppo?', 'choose one of clip, sapo.')
+    """
+    names, word = list(known), str(given)[:_SHOWN]
+    near = difflib.get_close_matches(word, names, n=3)
+    best = [name for name in near if _alike(name, word) == _alike(near[0], word)]
+    if not best:
+        return otherwise or f"choose one of {', '.join(names)}."
+    return f"did you mean {' or '.join('.'.join([*within, name]) for name in sorted(best))}?"
+
+
+def _alike(name: str, word: str) -> float:
+    return difflib.SequenceMatcher(None, name, word).ratio()
 
 
 def shown(value: Any) -> str:
@@ -98,7 +122,7 @@ def _once(lines: Iterable[str]) -> list[str]:
     said: set[str] = set()
     out = []
     for line in lines:
-        finding, known, keys = line.partition(_KNOWN)
+        finding, known, keys = line.partition(f": {_KNOWN}")
         out.append(f"{finding}." if known and keys in said else line)
         said.add(keys)
     return out
@@ -120,11 +144,11 @@ def _finding(found: Mapping[str, Any], schema: Mapping[str, Any], data: Any) -> 
         message = str(context["error"])
         return f"{where}: {message}" if path[:1] == ["arm"] and not message.startswith("arm ") else message
     if kind.startswith("union_tag"):
-        kinds = context.get("expected_tags") or ", ".join(
-            repr(k) for n in nodes for k in n.get("discriminator", _NO_KINDS)["mapping"]
-        )
-        given = f" = {context['tag']!r}" if "tag" in context else " is missing"
-        return f"{where}.kind{given}: choose one of {kinds}."
+        kinds = [k for n in nodes for k in n.get("discriminator", _NO_KINDS)["mapping"]]
+        listed = f"choose one of {context.get('expected_tags') or ', '.join(map(repr, kinds))}."
+        if "tag" not in context:
+            return f"{where}.kind is missing: {listed}"
+        return f"{where}.kind = {context['tag']!r}: {suggestion(context['tag'], kinds, listed)}"
     if kind.startswith("missing"):
         return f"{where} is missing: give it."
     if kind == "greater_than_equal" and context["ge"] > 0 and isinstance(value, int | float) and value <= 0:
@@ -180,10 +204,9 @@ def _wrong(kind: str, context: Mapping[str, Any], message: str) -> str:
 def _unknown_key(path: Sequence[str], key: Any, value: Any, nodes: Sequence[Mapping[str, Any]]) -> str:
     known = sorted({name for node in nodes for name in node.get("properties", {})})
     named = [n["properties"]["kind"]["const"] for n in nodes if "const" in n.get("properties", {}).get("kind", {})]
-    close = difflib.get_close_matches(str(key)[:_SHOWN], known, n=1)
     where = f" of kind {named[0]!r}" if len(named) == 1 else ""
-    hint = f": did you mean {'.'.join([*path, close[0]])}?" if close else f"{_KNOWN}{where}: {', '.join(known)}."
-    return f"unknown key {'.'.join([*path, str(key)[:_SHOWN]])} = {shown(value)}{hint}"
+    hint = suggestion(key, known, f"{_KNOWN}{where}: {', '.join(known)}.", within=path)
+    return f"unknown key {'.'.join([*path, str(key)[:_SHOWN]])} = {shown(value)}: {hint}"
 
 
 def _place(location: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tuple[list[str], list[Mapping[str, Any]]]:

@@ -97,7 +97,8 @@ def test_sections_report_in_our_words_however_they_are_built() -> None:
         ),
         ("policy", {"kind": "zipf", "vocb": 3}, "unknown key policy.vocb = 3: did you mean policy.vocab?"),
         ("polcy", {"vocab": 3}, "unknown key polcy = a table of 1 entry: did you mean policy?"),
-        ("policy", {"kind": "snap"}, "policy.kind = 'snap': choose one of 'uniform', 'zipf'"),
+        ("policy", {"kind": "snap"}, "policy.kind = 'snap': did you mean snapshot?"),
+        ("policy", {"kind": "gauss"}, "policy.kind = 'gauss': choose one of 'uniform', 'zipf'"),
         ("policy", {"vocab": 3}, "policy.kind is missing: choose one of 'autoregressive', 'dirichlet'"),
         ("policy", 3, "policy = 3 is not valid: it must be a table of keys."),
         ("name", {}, "name = an empty table is not valid: it must be text in quotes."),
@@ -113,7 +114,7 @@ def test_sections_report_in_our_words_however_they_are_built() -> None:
         (
             "arm",
             [{"name": "a", "objective": {"kind": "sapo", "tau": 3}}],
-            "unknown key arm.a.objective.tau = 3: did you mean arm.a.objective.tau_pos?",
+            "unknown key arm.a.objective.tau = 3: did you mean arm.a.objective.tau_neg or arm.a.objective.tau_pos?",
         ),
         (
             "arm",
