@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["finite", "fixed", "half_width", "plain", "plus_minus", "signed", "value_of", "with_error"]
+__all__ = ["finite", "fixed", "half_width", "plain", "plus_minus", "rounded", "signed", "value_of", "with_error"]
 
 _MAX_DECIMALS = 6
 
@@ -72,13 +72,23 @@ def with_error(value: float | None, se: float | None, *, sign: bool = True) -> s
     return f"{fixed(value, -exponent, sign)}({shown})"
 
 
+def rounded(value: float, digits: int = 2, sign: bool = False) -> str:
+    """Write a number in so many significant digits, without an exponent below a million.
+
+    >>> rounded(0.0312), rounded(314.2), rounded(12345.0), rounded(2.5e7), rounded(-41.0, sign=True)
+    ('0.031', '310', '12000', '2.5e+07', '-41')
+    """
+    text = f"{value:{'+' if sign else ''}.{digits}g}"
+    return f"{float(text):{'+' if sign else ''}.0f}" if "e+" in text and abs(value) < 1e6 else text
+
+
 def signed(value: float, digits: int = 2) -> str:
     """Write a change with its sign in so many significant digits; none is 0, without a sign.
 
     >>> signed(0.0312), signed(-0.0)
     ('+0.031', '0')
     """
-    return f"{value:+.{digits}g}" if value else "0"
+    return rounded(value, digits, sign=True) if value else "0"
 
 
 def plus_minus(error: float | None, digits: int = 2) -> str:
@@ -87,7 +97,7 @@ def plus_minus(error: float | None, digits: int = 2) -> str:
     >>> plus_minus(0.0123), plus_minus(0.0), plus_minus(None)
     (' +- 0.012', '', '')
     """
-    return f" +- {error:.{digits}g}" if error else ""
+    return f" +- {rounded(error, digits)}" if error else ""
 
 
 def half_width(arm: Mapping[str, Any], key: str) -> float | None:

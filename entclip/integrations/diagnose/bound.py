@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, course, effects, logged_entropy, side_shares
+from entclip.integrations.diagnose.effect import Course, course, effects_at, logged_entropy, side_shares, update_counts
 from entclip.integrations.diagnose.noise_sizes import widths_doubted
 from entclip.integrations.diagnose.run import Run
 
@@ -20,16 +20,18 @@ _TOKEN = 12.5  # nats: no entropy of one token is larger
 
 @dataclass(frozen=True)
 class Most:
-    """What each side can have done over the whole log, nats, from the least to the most of the stated laws, each two standard
-    errors of the logged share further out.
+    """What each side can have done over the whole log, nats, from the least to the most of the stated laws and of the updates
+    that a rollout may have, each two standard errors of the logged share further out.
 
-    The low side can only raise entropy by it, the high side lower it, where their gaps are positive (T6).
+    The low side can only raise entropy by it, the high side lower it, where their gaps are positive (T6). rollouts: in which the
+    clip acted, None where nobody knows how many updates a rollout has; updates: the numbers that were taken.
     """
 
     low: tuple[float, float]
     high: tuple[float, float]
-    rollouts: float
+    rollouts: float | None
     merged: bool
+    updates: tuple[int, ...]
 
     def tells(self, side: str, change: float) -> bool:
         """Tell whether the bound of a side excludes anything: one that is no smaller than the change itself does not."""
@@ -37,20 +39,24 @@ class Most:
 
 
 def most_of(run: Run) -> Most | None:
-    """Return the bounds on both sides; None where the log lacks what they take (`effects`)."""
-    found, shares = effects(run), side_shares(run)
-    if not found or shares is None or widths_doubted(run):
+    """Return the bounds on both sides; None where the log lacks what they take (`effects_at`)."""
+    shares, counts = side_shares(run), update_counts(run)
+    found = {count: effects_at(run, count) for count in counts}
+    if shares is None or widths_doubted(run) or not all(found.values()):
         return None
-    if min(each for effect in found for each in (effect.low, effect.high)) < 0:
-        return None  # a gap below 0 turns a side's effect round: no bound has the sign that is claimed here
-    # Of a merged share either side may have all of it.
-    merged = shares.low is None
-    rollouts = run.rollouts if run.rollouts is not None else run.log.rows * run.stride / ASSUMED_UPDATES
-    times = rollouts * (2 if merged else 1)
-    low, high = ([getattr(effect, side) * times for effect in found] for side in ("low", "high"))
+    each_side: list[list[float]] = [[], []]
+    acting = float(run.acting.mean())
+    for count, laws in found.items():
+        rollouts = (run.rollouts if run.rollouts is not None else run.log.rows * run.stride / count) * acting
+        for effect in laws or ():
+            if min(effect.low, effect.high) < 0:
+                return None  # a gap below 0 turns a side's effect round: no bound has the sign that is claimed here
+            # Of a merged share either side may have all of it.
+            for side, value in zip(each_side, (effect.low, effect.high), strict=True):
+                side.append(value * rollouts * (2 if shares.low is None else 1))
     wide = min(2 * (shares.error or 0.0) / shares.total, 1.0)
-    ends = [(min(side) * (1 - wide), max(side) * (1 + wide)) for side in (low, high)]
-    return Most(ends[0], ends[1], rollouts, merged)
+    low, high = ((min(side) * (1 - wide), max(side) * (1 + wide)) for side in each_side)
+    return Most(low, high, None if run.rollouts is None else run.rollouts * acting, shares.low is None, counts)
 
 
 def moved(course: Course) -> str:

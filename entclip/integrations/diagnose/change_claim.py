@@ -5,6 +5,7 @@ from __future__ import annotations
 from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
 from entclip.integrations.diagnose.effect import Course, side_shares
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim, claims
+from entclip.integrations.diagnose.noise_sizes import widths_doubted
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.liveness import expected_bias
 
@@ -31,6 +32,13 @@ def _change(run: Run) -> Finding | None:
         rest = f"no width has to change for it; mend what is warned of under {' and '.join(warned)}" if warned else ""
         text = f"Entropy is steady: {rest or 'nothing has to change'}."
         return Finding("change", ("nothing",), "info", text, confidence="medium", reason="no trend")
+    if widths_doubted(run):
+        assert run.widths is not None
+        text = (
+            f"No width can be named: at widths of {run.widths.low:g} these shares would be a noise that no run has, so the ratio "
+            "is perhaps a sequence's, for which no sign is settled. Give --config."
+        )
+        return Finding("change", ("not-settled",), "info", text, confidence="low", reason="the widths are assumed")
     advice = _one_width(run, label) if run.one_width else _two_widths(most, found, label)
     labels, text, confidence, reason = advice
     if most is not None and (most.low if label == "rises" else most.high)[1] < _ENOUGH * abs(found.change):
@@ -58,7 +66,7 @@ def _two_widths(most: Most | None, found: Course, label: str) -> tuple[tuple[str
 
 def _size(most: Most | None, side: str, change: float) -> str:
     """How much a side does in a rollout at most, where that excludes anything."""
-    if most is None or not most.tells(side, change) or not getattr(most, side)[1] > 0:
+    if most is None or most.rollouts is None or not most.tells(side, change) or not getattr(most, side)[1] > 0:
         return ""
     return f" (by up to {getattr(most, side)[1] / most.rollouts:.1g} nats a rollout)"
 

@@ -7,6 +7,7 @@ import numpy as np
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Finding, Level, claim
 from entclip.integrations.diagnose.noise import ceiling
+from entclip.integrations.diagnose.part_time import part_time
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.lint.liveness import liveness
 from entclip.integrations.logs.names import CAVEATS
@@ -49,7 +50,7 @@ def _clip(run: Run) -> Finding | None:
     if not run.counts_bounds and (run.has("clip_merged") or split):
         return _by_covariance(run)
     if split:
-        return _by_side(run, split)
+        return part_time(run, _by_side(run, split))
     masks = [side for side in ("mask_low", "mask_high", "mask") if run.has(side)]
     if masks:
         evidence = tuple(run.evidence(side) for side in masks)
@@ -65,7 +66,7 @@ def _clip(run: Run) -> Finding | None:
         )
     for quantity, label in (("clip_merged", "merged"), ("clip_any", "ungated")):
         if run.has(quantity):
-            return _merged(run, quantity, label)
+            return part_time(run, _merged(run, quantity, label))
     if run.has("held"):
         held = run.evidence("held")
         return Finding(
@@ -114,7 +115,7 @@ def _by_covariance(run: Run) -> Finding:
 
 
 def _by_side(run: Run, split: list[str]) -> Finding:
-    evidence = tuple(run.evidence(side) for side in split)
+    evidence = tuple(run.evidence(side, run.acting) for side in split)
     share = {side: e.value for side, e in zip(split, evidence, strict=True)}
     low, high = share.get("clip_low", 0.0), share.get("clip_high", 0.0)
     if low == high == 0:
@@ -177,7 +178,7 @@ def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
 
 
 def _merged(run: Run, quantity: str, label: str) -> Finding:
-    evidence = run.evidence(quantity)
+    evidence = run.evidence(quantity, run.acting)
     if evidence.value == 0:
         return _dead(run, (evidence,))
     about = f", about {_share(evidence.value / 2)} with the sign of the advantage," if label == "ungated" else ""
@@ -197,7 +198,7 @@ def _merged(run: Run, quantity: str, label: str) -> Finding:
 @claim("inner-steps")
 def _inner(run: Run) -> Finding | None:
     """The sawtooth, which an average over a rollout hides."""
-    x = run.shares
+    x = np.where(run.acting, run.shares, np.nan)
     if in_percent(run) is not None or not (np.isfinite(x).any() and np.nanmax(x) > 0 and run.counts_bounds):
         return None
     if run.ratio_to == "engine":
@@ -309,19 +310,15 @@ def _impossible(run: Run) -> list[str]:
         x = run.get(quantity)
         bad = np.flatnonzero(np.isfinite(x) & ((x < 0) | (x > 1)))
         if bad.size:
-            wrong.append(f"{run.name(quantity)} is {x[bad[0]]:.4g} at line {run.log.lines[bad[0]]}, which no share can be")
+            wrong.append(
+                f"{run.name(quantity)} is {x[bad[0]]:.4g} at {run.log.unit} {run.log.lines[bad[0]]}, which no share can be"
+            )
     x = run.get("entropy")
     negative = np.flatnonzero(x < -1e-3)
     # A density's entropy may be negative: only where actions are tokens is it impossible.
     if negative.size and run.library.tokens:
-        wrong.append(
-            f"{run.name('entropy')} is {x[negative[0]]:.4g} at line {run.log.lines[negative[0]]}, and no entropy is negative"
-        )
-    for name, at in run.log.infinite.items():
-        lines = at if run.broken is None else at[np.isin(at, run.log.lines)]  # after it broke all of them may be
-        if lines.size:
-            count = "once" if lines.size == 1 else f"{lines.size} times"
-            wrong.append(f"{name} is NaN, infinite or over 1e15 {count}, first at line {lines.min()}")
+        place = f"{run.log.unit} {run.log.lines[negative[0]]}"
+        wrong.append(f"{run.name('entropy')} is {x[negative[0]]:.4g} at {place}, and no entropy is negative")
     return wrong
 
 
@@ -329,7 +326,7 @@ def _impossible(run: Run) -> list[str]:
 def _ceiling(run: Run) -> Finding | None:
     """A sign-gated share cannot exceed (1 - 1/K)/2."""
     gated = not run.has("clip_any")
-    x = run.shares
+    x = np.where(run.acting, run.shares, np.nan)
     if (
         in_percent(run) is not None
         or not np.isfinite(x).any()

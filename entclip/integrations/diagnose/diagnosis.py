@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 # The claims register themselves when their files are imported, in this order.
-from entclip.integrations.diagnose import change_claim, clip_claims, entropy_claims, noise_claims  # noqa: F401
+from entclip.integrations.diagnose import change_claim, clip_claims, entropy_claims, gaps_claim, noise_claims  # noqa: F401
 from entclip.integrations.diagnose.contradiction import refuse_other_trainer
 from entclip.integrations.diagnose.finding import LEVELS, Finding, Level, claims
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import Log, read_log, read_rows
-from entclip.report.numbers import plus_minus
+from entclip.report.numbers import plus_minus, rounded
 from entclip.support.errors import SpecError
 from entclip.support.sentences import leading, wrapped
 
@@ -30,6 +30,7 @@ __all__ = ["ORDER", "Diagnosis", "diagnose"]
 ORDER = (
     "broken",
     "config",
+    "gaps",
     "clip",
     "inner-steps",
     "entropy",
@@ -43,7 +44,16 @@ ORDER = (
     "names",
     "differences",
 )
-_LINES = {"broken": 3, "config": 5, "cause": 7, "change": 5, "names": 4, "noise": 5}  # of a short answer; 2 of every other
+_LINES = {
+    "broken": 3,
+    "config": 5,
+    "gaps": 3,
+    "clip": 5,
+    "cause": 7,
+    "change": 5,
+    "names": 4,
+    "noise": 5,
+}  # of a short answer; 2 of every other
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class Diagnosis:
         """Write the answers for people in lines of at most `width` characters: one page, or with reasons and evidence."""
         lines = wrapped(self.heading, width, rest="  ")
         for finding in self.findings:
-            lines += _full(finding, width) if everything else _short(finding, width)
+            lines += _full(finding, width, self.log.unit) if everything else _short(finding, width)
         if not everything:
             lines += wrapped("Each in full, with rows, reasons and what to change: --all", width)
         return "\n".join(lines)
@@ -131,14 +141,14 @@ def _short(finding: Finding, width: int) -> list[str]:
     return leading(text, width, _LINES.get(finding.claim, 2), rest="  ")
 
 
-def _full(finding: Finding, width: int) -> list[str]:
+def _full(finding: Finding, width: int, unit: str) -> list[str]:
     lines = ["", f"{finding.claim} ({', '.join(finding.labels)}; {finding.level}; confidence {finding.confidence})"]
     lines.append(f"  {finding.answer}")
     if finding.change:
         lines.append(f"  Change: {finding.change}")
     for e in finding.evidence:
-        where = f" (lines {e.first} to {e.last}, {e.rows} rows)" if e.last else f" ({e.rows} rows)" if e.rows else ""
-        lines.append(f"  - {e.metric}: {e.value:.4g}{plus_minus(e.error)}{where}")
+        where = f" ({unit}s {e.first} to {e.last}, {e.rows} rows)" if e.last else f" ({e.rows} rows)" if e.rows else ""
+        lines.append(f"  - {e.metric}: {rounded(e.value, 4)}{plus_minus(e.error)}{where}")
     if finding.reason:
         lines.append(f"  Because: {finding.reason}")
     return [part for line in lines for part in (_wrapped(line, width) if line else [""])]

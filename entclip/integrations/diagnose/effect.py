@@ -13,17 +13,21 @@ from entclip.integrations.diagnose.run import Run, above_rounding
 
 __all__ = [
     "ASSUMED_UPDATES",
+    "MOST_UPDATES",
     "Course",
     "SideShares",
     "course",
     "effects",
+    "effects_at",
     "logged_entropy",
     "pooled_shares",
     "side_shares",
+    "update_counts",
 ]
 
 _ENDS = 0.2  # of the rows, at either end
-ASSUMED_UPDATES = 16
+ASSUMED_UPDATES = 16  # of a rollout, where one number has to stand for those that are possible
+MOST_UPDATES = 64  # beyond it nothing changes
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Course:
 
 
 def side_shares(run: Run) -> SideShares | None:
-    """Return the shares of clip events; None where the log has none, or they are no shares."""
+    """Return the shares of clip events where the clip acts; None where the log has none, or they are no shares."""
     sides: list[float | None] = [None, None]
     x = _total(run)
     if x is None:
@@ -68,7 +72,7 @@ def side_shares(run: Run) -> SideShares | None:
     if finite.size == 0 or finite.min() < 0 or finite.max() > 1:
         return None
     if run.has("clip_low") and run.has("clip_high"):
-        sides = [run.averaged(run.get(side))[0] for side in ("clip_low", "clip_high")]
+        sides = [run.averaged(np.where(np.isfinite(x), run.get(side), np.nan))[0] for side in ("clip_low", "clip_high")]
     mean, error = run.averaged(x)
     return SideShares(sides[0], sides[1], mean, error, int(finite.size))
 
@@ -80,15 +84,29 @@ def pooled_shares(run: Run) -> np.ndarray | None:
 
 
 def _total(run: Run) -> np.ndarray | None:
-    """Sign-gated share of both sides, by row."""
+    """Sign-gated share of both sides, by row, where the clip acts."""
     if not run.counts_bounds:
         return None
     if run.has("clip_low") and run.has("clip_high"):
-        both: np.ndarray = run.get("clip_low") + run.get("clip_high")
-        return both
-    if run.has("clip_merged"):
-        return run.get("clip_merged")
-    return run.get("clip_any") / 2 if run.has("clip_any") else None
+        both = run.get("clip_low") + run.get("clip_high")
+    elif run.has("clip_merged"):
+        both = run.get("clip_merged")
+    elif run.has("clip_any"):
+        both = run.get("clip_any") / 2
+    else:
+        return None
+    out: np.ndarray = np.where(run.acting, both, np.nan)
+    return out
+
+
+def update_counts(run: Run) -> tuple[int, ...]:
+    """Return how many updates a rollout may have: one number where log or configuration tell, else the least, 16 and the most."""
+    if run.updates is not None:
+        return (run.updates,)
+    told = None if run.config is None else run.config.updates
+    most = MOST_UPDATES if told is None or told.most is None else int(min(told.most, MOST_UPDATES))
+    least = min(max(run.epochs, 2 if told is None else math.ceil(told.least), 2), most)
+    return tuple(sorted({least, min(max(ASSUMED_UPDATES, least), most), most}))
 
 
 def logged_entropy(run: Run) -> np.ndarray | None:
@@ -128,8 +146,13 @@ def _bends(x: np.ndarray, ends: int) -> float:
     return math.sqrt(float(np.mean(np.concatenate(rests) ** 2)) * ends / (ends - 2))
 
 
-@lru_cache(maxsize=4)
 def effects(run: Run) -> tuple[ClipEffect, ...] | None:
+    """Return the same as `effects_at` for the updates per rollout that are known, or 16."""
+    return effects_at(run, run.updates or ASSUMED_UPDATES)
+
+
+@lru_cache(maxsize=16)
+def effects_at(run: Run, updates: int) -> tuple[ClipEffect, ...] | None:
     """Return what each side can do to entropy in a rollout under each noise law; None where it cannot be said.
 
     Needs clip shares, an entropy per token of a language model, and widths of token ratios; a merged share is halved.
@@ -137,7 +160,8 @@ def effects(run: Run) -> tuple[ClipEffect, ...] | None:
     shares, widths, x = side_shares(run), run.widths, logged_entropy(run)
     if shares is None or widths is None or x is None or run.ratio_to != "old" or not shares.total > 0:
         return None
-    entropy, updates = float(np.nanmean(x)), run.updates or ASSUMED_UPDATES
+    there = x[run.acting & np.isfinite(x)]
+    entropy = float(np.mean(there)) if there.size else float(np.nanmean(x))
     if not 0.003 < entropy <= MOST_ENTROPY or updates < 2 or not run.library.tokens:
         return None
     low = shares.low if shares.low is not None else shares.total / 2

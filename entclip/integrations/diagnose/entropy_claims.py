@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
-from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, Course, logged_entropy, side_shares
+from entclip.integrations.diagnose.effect import Course, logged_entropy, side_shares
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, Level, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error, rounding
 from entclip.integrations.lint.values import is_number
-from entclip.report.numbers import plus_minus, signed
+from entclip.report.numbers import plus_minus, rounded, signed
 
 __all__: list[str] = []
 
@@ -38,12 +38,12 @@ def _broken(run: Run) -> Finding | None:
         "broken",
         ("no-number",),
         "error",
-        f"The run broke: {name} is NaN, infinite or over 1e15 from line {line} on, {stretch}. All that follows is about the "
-        f"{run.log.rows} row{'s' if run.log.rows != 1 else ''} before.",
+        f"The run broke: {name} is NaN, infinite or over 1e15 from {run.log.unit} {line} on, {stretch}. All that follows is "
+        f"about the {run.log.rows} row{'s' if run.log.rows != 1 else ''} before.",
         (Evidence(f"{name}, last number", float(run.log.columns[name][-1]), first=line, last=line, rows=rows),),
         reason="a policy with such a number is lost, and nothing that is logged later is about a clip",
         change="Look at the rows just before: gradient norm, learning rate, log-probabilities of -inf (a mask, a padded token), "
-        "and go back to a checkpoint before that line.",
+        "and go back to a checkpoint before that.",
     )
 
 
@@ -66,13 +66,13 @@ def _entropy(run: Run) -> Finding | None:
         "falls": "falls",
         "collapses": "collapses",
     }[label]
-    between = f"{found.away:.3g} in between, " if label == "returns" else ""
+    between = f"{rounded(found.away, 3)} in between, " if label == "returns" else ""
     rows = "the rows" if run.broken is None else "these rows"
     return Finding(
         "entropy",
         (label,),
         _level(label, found, run),
-        f"Entropy {words}: {found.start:.3g} in the first fifth of {rows}, {between}{found.end:.3g} in the last "
+        f"Entropy {words}: {rounded(found.start, 3)} in the first fifth of {rows}, {between}{rounded(found.end, 3)} in the last "
         f"({signed(found.change)}{plus_minus(found.error)}).",
         (run.evidence("entropy"),),
         "low" if label == "unclear" else "medium" if label == "collapses" and not run.library.tokens else "high",
@@ -126,7 +126,8 @@ def _cause(run: Run) -> Finding | None:
     else:
         text = (
             f"Of the {signed(found.change)} the {side} side can have caused {sign if with_it[1] else ''}{with_it[1]:.2g} at most "
-            f"({_percent(share[0])} to {_percent(share[1])} by the noise law); the rest is {_text(run, label)}."
+            f"({_percent(share[0])} to {_percent(share[1])} by the noise law{_and_updates(most)}); the rest is "
+            f"{_text(run, label)}."
         )
     if label != "rises" and shares is not None and (shares.low or 0) > (shares.high or 0):
         labels.append("low-side-holds-up")
@@ -152,14 +153,23 @@ def _cause(run: Run) -> Finding | None:
                 for each, value in (("low", most.low[1]), ("high", -most.high[1]))
             ),
             Evidence("entropy change", found.change, found.error),
-            Evidence("rollouts", most.rollouts),
+            *(() if most.rollouts is None else (Evidence("rollouts", most.rollouts),)),
         ),
         confidence,
         "T6 on SmolLM2's policy at your entropy, noise from flat in pi to pi^(-1/4) and two standard errors of the share, "
         "gaps positive as both laws have them; a "
-        f"token's push at most its own random walk; {run.updates or f'{ASSUMED_UPDATES} (assumed)'} updates per rollout, widths "
+        f"token's push at most its own random walk; {_span(most.updates)} updates per rollout, widths "
         f"from {run.widths.source if run.widths else '-'}; the other side's effect, of opposite sign, is not taken off",
     )
+
+
+def _and_updates(most: Most) -> str:
+    """The numbers of updates that were taken where none is known."""
+    return "" if len(most.updates) == 1 else f" and {_span(most.updates)} updates per rollout"
+
+
+def _span(counts: tuple[int, ...]) -> str:
+    return " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
 
 
 def _vacuous(most: Most, side: str, change: float) -> str:
@@ -194,7 +204,7 @@ def _text(run: Run, label: str) -> str:
         half = len(x) // 2
         (a, ea), (b, eb) = mean_and_error(x[:half]), mean_and_error(x[half:])
         if ea is not None and eb is not None and b - a > 3 * math.hypot(ea, eb):
-            return f"{covariance}, which fits a reward that rises ({a:.2g} to {b:.2g})"
+            return f"{covariance}, which fits a reward that rises ({rounded(a)} to {rounded(b)})"
     return f"{covariance}, or curvature"
 
 

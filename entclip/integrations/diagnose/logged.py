@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from entclip.integrations.diagnose.clip_claims import in_percent
 from entclip.integrations.diagnose.contradiction import contradictions, refuse_other_trainer
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.law import POWERS, at_other_high
@@ -78,6 +79,16 @@ class Logged:
         return max(changes, key=abs) * (1 + 2 * (self.error or 0.0) / total)
 
 
+def _unusable(run: Run) -> str:
+    """Why the log has no share to go by."""
+    if (percent := in_percent(run)) is not None:
+        return f"{percent.metric} is {percent.value:.3g} on average: probably percent. A share is at most 1: divide by 100."
+    named = [name for name in run.log.unknown if "clip" in name.lower()]
+    if named:
+        return f"no name of a clip share is known here ({', '.join(named[:4])}); clip_fraction_low and clip_fraction_high are."
+    return "it has no share of clipped tokens between 0 and 1."
+
+
 def logged(config: TrainerConfig, path: Path) -> Logged:
     """Read a log's clip shares as those of a configuration.
 
@@ -95,9 +106,7 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
         )
     shares = side_shares(run)
     if shares is None:
-        raise SpecError(
-            f"--log {path}: it has no share of clipped tokens between 0 and 1. Give the noise by --noise kl:NATS or flat:RMS."
-        )
+        raise SpecError(f"--log {path}: {_unusable(run)} Give the noise by --noise kl:NATS or flat:RMS.")
     if run.ratio_to != "old":
         raise SpecError(f"--log {path}: its ratios are to the sampling engine, whose mismatch no noise of updates has.")
     if not shares.total > _FEW:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, logged_entropy
+from entclip.integrations.diagnose.effect import logged_entropy, update_counts
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
 from entclip.integrations.diagnose.noise_sizes import Comparison, by_kl, by_share, compared, widths_doubted
@@ -29,17 +29,20 @@ def _noise(run: Run) -> Finding | None:
     guessed = run.widths is not None and run.widths.assumed
     if share is not None and run.widths is not None:
         guess = f", if the widths are {run.widths.low:g}" if guessed else ""
-        parts.append(f"{share.rms:.2g} by the clip shares ({share.words}{guess})")
+        parts.append(f"{share.shown} by the clip shares ({share.words}{guess})")
         labels.append("shares")
     if kl is not None:
-        parts.append(f"{kl.rms:.2g} by {kl.words}")
+        parts.append(f"{kl.shown} by {kl.words}")
         labels.append("kl")
     if direct.rows:
         parts.append(f"{direct.value:.2g} logged as {direct.metric}")
         labels.append("logged")
     if not parts:
         return None
-    text = f"Log-ratio rms at the end of a rollout: {', '.join(parts)}."
+    counts = update_counts(run)
+    spans = len(counts) > 1 and any(len(set(size.span)) > 1 for size in (share, kl) if size is not None)
+    known = f" of {counts[0]} to {counts[-1]} updates" if spans else ""
+    text = f"Log-ratio rms at the end of a rollout{known}: {', '.join(parts)}."
     confidence: Confidence = "medium"
     reasons: list[str] = []
     if widths_doubted(run):
@@ -55,7 +58,7 @@ def _noise(run: Run) -> Finding | None:
             text = f"{text} {verdict}"
             reasons.append(found.reason)
     sizes = "widths from " + run.widths.source if run.widths else "no widths of a ratio"
-    count = f"{run.updates} updates per rollout" if run.updates else f"{ASSUMED_UPDATES} updates per rollout assumed"
+    count = f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} updates per rollout"
     evidence = tuple(size.evidence for size in (share, kl) if size is not None)
     return Finding("noise", tuple(labels), "info", text, evidence, confidence, "; ".join([f"{sizes}, {count}", *reasons]))
 

@@ -21,9 +21,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from entclip.integrations.diagnose import noise
-from entclip.integrations.diagnose.effect import ASSUMED_UPDATES, effects, pooled_shares, side_shares
+from entclip.integrations.diagnose.effect import (
+    ASSUMED_UPDATES,
+    effects,
+    effects_at,
+    pooled_shares,
+    side_shares,
+    update_counts,
+)
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.run import Run
+from entclip.report.numbers import rounded
 
 __all__ = ["LARGE", "MEASURES", "OFF_BY", "Comparison", "Size", "by_kl", "by_share", "compared", "widths_doubted"]
 
@@ -31,19 +39,28 @@ OFF_BY = 1.4  # of the law on SmolLM2's policy, in measured runs: tests/integrat
 LARGE = 0.5  # rms: half of the tokens' probabilities change by a half in a rollout
 _MOVING = (1.0, 0.5, 0.25, 0.1)  # of the actions
 MEASURES = 0.6  # of its ceiling: a share beyond it tells nothing of the size
-_MOST_UPDATES = 64  # beyond it nothing changes
 _ERRORS = 2.0
 _STRETCHES = 20
 
 
 @dataclass(frozen=True)
 class Size:
-    """rms of the log-ratio at the end of a rollout; error: relative standard error, None where there is none; words: whence."""
+    """rms of the log-ratio at the end of a rollout; error: relative standard error, None where there is none; words: whence.
+
+    span: the least and the most of the updates that a rollout may have; rms is that of 16 where they are not known.
+    """
 
     rms: float
     error: float | None
     words: str
     evidence: Evidence
+    span: tuple[float, float]
+
+    @property
+    def shown(self) -> str:
+        """Return the size as text, or between which bounds it lies."""
+        low, high = (rounded(each) for each in self.span)
+        return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,13 @@ def by_share(run: Run) -> Size | None:
     error = None if further is None else math.log(further / plain)
     words = "on SmolLM2's policy at your entropy" if found is not None else f"one normal law for all {run.actions}"
     evidence = Evidence("clip share, both sides", shares.total, shares.error, rows=shares.rows)
-    return Size(sigma * _unevenness(run, plain, updates), error, words, evidence)
+    sizes = [sigma]
+    for count in update_counts(run):
+        laws = effects_at(run, count) if found is not None else None
+        size = laws[0].sigma if laws is not None else _plain(run, shares.total, count)
+        sizes += [] if size is None else [size]
+    uneven = _unevenness(run, plain, updates)
+    return Size(sigma * uneven, error, words, evidence, (min(sizes) * uneven, max(sizes) * uneven))
 
 
 def by_kl(run: Run) -> Size | None:
@@ -87,11 +110,13 @@ def by_kl(run: Run) -> Size | None:
     quantity = next((q for q in ("kl_old_k3", "kl_old") if run.has(q)), None)
     if quantity is None:
         return None
-    evidence, share = run.evidence(quantity), _kl_share(run, run.updates or ASSUMED_UPDATES)
+    evidence, share = run.evidence(quantity, run.acting), _kl_share(run, run.updates or ASSUMED_UPDATES)
     if not evidence.value > 0 or not share > 0:
         return None
     error = None if evidence.error is None else evidence.error / (2 * evidence.value)
-    return Size(noise.from_kl(evidence.value) / math.sqrt(share), error, evidence.metric, evidence)
+    sizes = [noise.from_kl(evidence.value) / math.sqrt(each) for n in update_counts(run) if (each := _kl_share(run, n)) > 0]
+    size = noise.from_kl(evidence.value) / math.sqrt(share)
+    return Size(size, error, evidence.metric, evidence, (min([size, *sizes]), max([size, *sizes])))
 
 
 def widths_doubted(run: Run) -> bool:
@@ -111,7 +136,11 @@ def compared(run: Run, share: Size, kl: Size) -> Comparison | None:
     spread = _ERRORS * math.hypot(share.error, kl.error)
     low, high = (pick(laws) * pick(counts) * math.exp(sign * spread) for pick, sign in ((min, -1), (max, 1)))
     law = f"the law (x {min(laws):.3g} to {max(laws):.3g})"
-    unknown = f", {_fewest(run)} to {_MOST_UPDATES} updates (x {min(counts):.3g} to {max(counts):.3g})" if len(counts) > 1 else ""
+    unknown = (
+        f", {update_counts(run)[0]} to {update_counts(run)[-1]} updates (x {min(counts):.3g} to {max(counts):.3g})"
+        if len(counts) > 1
+        else ""
+    )
     errors = f"{_ERRORS:g} standard errors (x {math.exp(-spread):.3g} to {math.exp(spread):.3g})"
     return Comparison(share.rms / kl.rms, low, high, f"for one noise the ratio is 1 up to {law}{unknown} and {errors}")
 
@@ -143,11 +172,6 @@ def _kl_share(run: Run, updates: int) -> float:
     return 1 - (1 / epochs + 1 / updates) / 2
 
 
-def _fewest(run: Run) -> int:
-    """Updates that a rollout has at least: an epoch of it takes one."""
-    return min(max(run.epochs, 2), _MOST_UPDATES)
-
-
 def _updates(run: Run, total: float) -> list[float]:
     """What the ratio of the sizes is multiplied by when 16 updates are taken and others are true."""
     if run.updates is not None:
@@ -158,7 +182,7 @@ def _updates(run: Run, total: float) -> list[float]:
         return None if size is None else size * math.sqrt(_kl_share(run, updates))
 
     usual = ratio(ASSUMED_UPDATES)
-    found = [ratio(updates) for updates in (_fewest(run), ASSUMED_UPDATES, _MOST_UPDATES)]
+    found = [ratio(updates) for updates in update_counts(run)]
     return [usual / each for each in found if usual is not None and each is not None] or [1.0]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from entclip.integrations.diagnose.diagnosis import Diagnosis
 from entclip.integrations.diagnose.run import Run
 from entclip.report.document import Items, Picture, Section
-from entclip.report.numbers import plus_minus
+from entclip.report.numbers import plus_minus, rounded
 from entclip.report.page import page
 from entclip.report.style import png
 
@@ -43,7 +43,7 @@ def html(diagnosis: Diagnosis) -> str:
         rows = tuple(
             (
                 e.metric,
-                f"{e.value:.4g}{plus_minus(e.error)}, lines {e.first} to {e.last}, {e.rows} rows",
+                f"{rounded(e.value, 4)}{plus_minus(e.error)}, {diagnosis.log.unit}s {e.first} to {e.last}, {e.rows} rows",
             )
             for e in finding.evidence
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from entclip.integrations.diagnose.broken import Broken, before_it_broke
 from entclip.integrations.diagnose.evidence import Evidence
+from entclip.integrations.diagnose.regimes import Stretch, stretches
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.liveness import NEVER
@@ -19,16 +20,17 @@ from entclip.integrations.logs.log import Log
 from entclip.integrations.logs.names import OF_UPDATES, Alias, LogLibrary, plain_name
 from entclip.integrations.logs.updates import of_updates
 
-__all__ = ["Run", "Widths", "above_rounding", "mean_and_error", "rounding"]
+__all__ = ["MADE", "Run", "Widths", "above_rounding", "mean_and_error", "rounding"]
 
 _FEWEST = 4  # rollouts whose means have an error
 _BATCHES = 20  # of rows, whose means are taken for independent
 _LONGEST_CYCLE = 64
 _MOST_UPDATES = 100_000  # of a rollout
+_KNOWN = 0.9  # of the rows: shares that are missing oftener show no cycle
 _CHANCE = 1e-4  # that zeros fall on one place of a cycle by chance
 _ROUNDING = 1e-12  # of the largest number: what is left of a difference below it is rounding
 # Numbers that an update makes, whatever the rollout had: the policy is broken where one of them is no number to the end.
-_MADE = frozenset(("entropy", "loss", "kl_old", "kl_old_k3", "ratio_mean", "log_ratio_rms", "log_ratio_mean"))
+MADE = frozenset(("entropy", "loss", "kl_old", "kl_old_k3", "ratio_mean", "log_ratio_rms", "log_ratio_mean"))
 SIDES = ("low", "high")
 
 
@@ -90,10 +92,11 @@ class Run:
             return None
         run = cls(log, library, config)
         telling = [name for alias, name in run.present if alias.quantity in OF_UPDATES]
-        numbered = run.has("step") and not any(run.has(quantity) for quantity in ("inner_step", "rollout", "batch"))
+        counter = next((quantity for quantity in ("step", "episodes") if run.has(quantity)), None)
+        numbered = counter is not None and not any(run.has(quantity) for quantity in ("inner_step", "rollout", "batch"))
         order = [run.name(quantity) for quantity in ("rollout", "inner_step") if run.has(quantity)]
-        updates = of_updates(log, telling, run.name("step") if numbered else None, order)
-        rows, broken = before_it_broke(updates, [name for alias, name in run.present if alias.quantity in _MADE])
+        updates = of_updates(log, telling, run.name(counter) if numbered and counter else None, order)
+        rows, broken = before_it_broke(updates, [name for alias, name in run.present if alias.quantity in MADE])
         return cls(rows, library, config, broken)
 
     @cached_property
@@ -289,8 +292,23 @@ class Run:
         return self._added("mask_low", "mask_high")
 
     def _added(self, *quantities: str) -> np.ndarray:
-        parts = np.array([self.get(quantity) for quantity in quantities])
-        return np.where(np.isfinite(parts).any(axis=0), np.nansum(parts, axis=0), np.nan)
+        """The sum of those that the log has; a row that lacks one of them has no sum."""
+        logged = [quantity for quantity in quantities if self.has(quantity)]
+        out: np.ndarray = np.sum([self.get(quantity) for quantity in logged or quantities], axis=0)
+        return out
+
+    @cached_property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Return the stretches of rows between which the clip goes on or off; empty where it does neither."""
+        return stretches(self.shares, 1 if self.inner is None else int(self.inner.max()) + 1)
+
+    @cached_property
+    def acting(self) -> np.ndarray:
+        """Return which rows are of stretches in which the clip acts: all of them where it does not go on or off."""
+        out = np.ones(self.log.rows, dtype=bool)
+        for stretch in self.stretches:
+            out[stretch.first : stretch.last + 1] = stretch.acts
+        return out
 
     @property
     def by_update(self) -> bool:
@@ -301,13 +319,16 @@ class Run:
     def _cycle(self) -> tuple[int, int] | None:
         """Length and first row of the shortest cycle one place of which is always 0 while the others are not."""
         x = self.shares
-        if not self.by_update or not np.isfinite(x).all() or not (x > 0).any():
+        known = np.isfinite(x)
+        if not self.by_update or known.mean() < _KNOWN or not (x > 0).any():
             return None
+        zero = known & (x == 0)
         for length in range(2, min(_LONGEST_CYCLE, len(x) // 3) + 1):
+            place = np.arange(len(x)) % length
+            numbers, zeros = (np.bincount(place[rows], minlength=length) for rows in (known, zero))
             for first in range(length):
-                at = np.arange(len(x)) % length == first
-                zero, others = int(np.sum(at)), float(np.mean(x[~at] == 0))
-                if np.all(x[at] == 0) and others < 0.9 and others**zero < _CHANCE / length:
+                count, others = int(numbers[first]), int(zero.sum() - zeros[first]) / max(int(known.sum() - numbers[first]), 1)
+                if zeros[first] == count and others < 0.9 and others**count < _CHANCE / length:
                     return length, first
         return None
 

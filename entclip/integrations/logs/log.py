@@ -45,6 +45,11 @@ class Log:
     other_ranks: int = 0
 
     @property
+    def unit(self) -> str:
+        """Name what `lines` counts: lines of the file, or records where a file has no line for each."""
+        return "line" if self.form in ("CSV", "JSON lines", "console") else "record"
+
+    @property
     def rows(self) -> int:
         """Say how many rows the log has."""
         return len(self.lines)

@@ -15,6 +15,7 @@ __all__ = ["CAVEATS", "OF_UPDATES", "QUANTITIES", "Alias", "LogLibrary", "aliase
 # the advantage lets the clip act, unless they end in _any.
 QUANTITIES: dict[str, str] = {
     "step": "training step",
+    "episodes": "responses so far",
     "rollout": "rollout",
     "inner_step": "update within a rollout",
     "batch": "number of the batch",
@@ -59,6 +60,7 @@ QUANTITIES: dict[str, str] = {
 OF_UPDATES = frozenset(QUANTITIES) - frozenset(
     (
         "step",
+        "episodes",
         "rollout",
         "inner_step",
         "batch",

@@ -207,6 +207,8 @@ NO_NOISE = {
     "dead": ({"clip_ratio/low_mean": 0.0, "clip_ratio/high_mean": 0.0}, "no token is clipped"),
     "full": ({"clip_ratio/low_mean": 0.2, "clip_ratio/high_mean": 0.15}, "near the most that can be"),
     "none": ({"entropy": 0.5}, "no share of clipped tokens"),
+    "percent": ({"clip_ratio/low_mean": 2.0, "clip_ratio/high_mean": 1.5}, "probably percent. .* divide by 100"),
+    "unknown": ({"entropy": 0.5, "clip_fraction_low_pct": 0.3}, "no name of a clip share is known here .clip_fraction_low_pct"),
     "engine": ({"is_masked_low/mean": 0.1, "is_masked_high/mean": 0.1, "entropy/all/mean": 0.3}, "--log"),
 }
 

@@ -37,7 +37,7 @@ def test_a_number_that_ends_is_the_headline_with_its_row(bad):
     found = diagnose(log)
     assert found.findings[0].claim == "broken"
     assert found.level == "error"
-    assert "entropy is NaN, infinite or over 1e15 from line 30 on, in 11 rows" in found.findings[0].answer
+    assert "entropy is NaN, infinite or over 1e15 from record 30 on, in 11 rows" in found.findings[0].answer
     assert found.log.rows == 29
     # What follows is what the rows before say by themselves.
     assert [f.answer for f in diagnose(rows(29)).findings if f.claim != "entropy"] == [
@@ -50,7 +50,9 @@ def test_what_comes_back_or_was_never_there_is_no_break():
     log[10]["entropy"] = math.nan
     found = diagnose(log)
     assert "broken" not in found
-    assert "entropy is NaN, infinite or over 1e15 once, first at line 11" in found["names"].answer
+    assert "entropy in 1 of 40 (record 11)" in found["gaps"].answer
+    assert found.level == "warn"
+    assert "kl" not in found["gaps"].answer
 
 
 def test_the_first_of_several_that_end_counts():
@@ -58,7 +60,7 @@ def test_the_first_of_several_that_end_counts():
     for row in log[35:]:
         row["entropy"] = math.nan
     log[-1]["clip_ratio/low_mean"] = math.nan
-    assert "from line 36 on" in diagnose(log)["broken"].answer
+    assert "from record 36 on" in diagnose(log)["broken"].answer
 
 
 # Numbers

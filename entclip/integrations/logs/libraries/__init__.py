@@ -22,7 +22,7 @@ __all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
 LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SKYRL, NEMO_RL, TRL_PPO, SB3, CLEANRL, TORCHRL, PLAIN)
 KNOWN = frozenset(alias.name for library in LIBRARIES for alias in library.aliases)
 
-STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity == "step")
+STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity in ("step", "episodes"))
 
 
 def known(name: str) -> bool:

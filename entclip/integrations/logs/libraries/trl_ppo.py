@@ -20,7 +20,8 @@ TRL_PPO = LogLibrary(
         "policy/entropy_avg",
     ),
     aliases=(
-        *aliases("step", "step", "_step", "episode"),
+        *aliases("step", "step", "_step"),
+        *aliases("episodes", "episode"),
         *aliases("clip_merged", "ppo/policy/clipfrac", "policy/clipfrac_avg", caveats=_MERGED),
         Alias("ppo/policy/entropy", "entropy"),
         Alias("policy/entropy_avg", "entropy", ("padding",)),

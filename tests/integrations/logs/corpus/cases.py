@@ -204,7 +204,7 @@ CASES: tuple[Case, ...] = (
     case("alive.commas.csv"),
     case("rises.commas.csv", end=1.4, sigma=0.08, right={"clip": ("high",), "cause": _SMALL_FALL, "change": (*UP, "not-enough")}),
     case("alive.trl3.jsonl"),
-    case("late.trl.jsonl", None, _late),
+    case("late.trl.jsonl", None, _late, right={"clip": ("both", "part-time")}),
     # A configuration that says what the share is of
     case("engine.verl.jsonl", f"{_VERL_K4} algorithm.rollout_correction.bypass_mode=True", first=0.1, right=_ENGINE),
     case(
@@ -364,7 +364,7 @@ CASES: tuple[Case, ...] = (
     case("never.verl.jsonl", None, _unlogged, right=_NEVER),
     case("contradicted.trl.jsonl", _TRL_K4.replace("generation: 4", "generation: 16"), right={"config": ("contradicted",)}),
     case("off.trl.jsonl", f"{_TRL_K4}\nepsilon_high: 1.0e+9", right={"config": ("contradicted",)}),
-    case("nan.trl.jsonl", None, _broken, right={"names": ("reference-kl", "impossible")}),
+    case("nan.trl.jsonl", None, _broken, right={"gaps": ("no-number-in-rows",)}),
     case(
         "percent.trl.jsonl",
         None,
