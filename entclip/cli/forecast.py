@@ -157,7 +157,7 @@ def _from_config(
 
     import pandas as pd
 
-    from entclip.integrations.diagnose.logged import logged
+    from entclip.integrations.diagnose.logged import contexts, logged
     from entclip.integrations.lint.config import read_config
     from entclip.integrations.lint.outlook import near, outlook
     from entclip.prediction.noise_table import read_noise_table
@@ -180,6 +180,9 @@ def _from_config(
             found = outlook(read, "flat", measured.shares, policy=used, length=length, split=measured.split)
             bounds = measured.bounds() or ()
             around = [outlook(read, "flat", each, policy=used, widths=near(found), split=measured.split) for each in bounds]
+            values = [value for each in (found, *around) for value in each.neutral.values()]
+            given = None if used is None else contexts(used)
+            values += [] if found.one_width else measured.neutral_values(float(read.low.value), found.high, given)
         elif noise is not None:
             table = noise.endswith((".csv", ".npy"))
             law = (read_noise_table(Path(noise)),) if table else _law(noise)
@@ -189,7 +192,7 @@ def _from_config(
     told = dataclasses.asdict(found) | {"decided": found.decided}
     if measured is not None:
         told |= {"shares": dataclasses.asdict(measured.shares), "shares_error": measured.error, "most_change": most}
-        told |= {"neutral_around": [each.neutral for each in around]}
+        told |= {"neutral_around": [each.neutral for each in around], "neutral_values": values}
     if output.machine(lambda: told, lambda: pd.DataFrame(rows)):
         return
     output.warn([f"Contradicted: {found.contradiction}."] if found.contradiction else [])
@@ -200,7 +203,7 @@ def _from_config(
     output.show(outlook_grid(str(config), str(source), found))
     output.tell(found.answer())
     if measured is not None:
-        for line in logged_lines(measured.source, most, found, around):
+        for line in logged_lines(measured.source, most, found, values, used is None):
             output.tell(line)
 
 

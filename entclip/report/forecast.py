@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from entclip.report.grid import Grid, text_grid
-from entclip.report.numbers import plain, signed
+from entclip.report.numbers import plain, rounded, signed
 
 __all__ = [
     "cells_grid",
@@ -122,10 +122,11 @@ def outlook_lines(found: Any) -> list[str]:
     return [f"{title}: {line}" for title, lines in parts for line in lines]
 
 
-def logged_lines(source: str, most: float | None, found: Any, around: list[Any]) -> list[str]:
+def logged_lines(source: str, most: float | None, found: Any, neutral: list[float | None], shipped: bool) -> list[str]:
     """Say what a log's noise was measured from, what another eps_high changes in nats, and where the clip is neutral.
 
-    most: the largest change of entropy per rollout, signed, None where the log has no entropy to go by.
+    most: the largest change of entropy per rollout, signed, None where the log has no entropy to go by. neutral: eps_low under
+    each of the things that are assumed. shipped: whether the policy is assumed, too.
     """
     lines = [f"Noise from the log: {source}; a flat law of rms {found.rms:.3g} has it."]
     if found.one_width:
@@ -141,13 +142,16 @@ def logged_lines(source: str, most: float | None, found: Any, around: list[Any])
             f"At your noise {found.setting} = {found.other_high:g} instead of {found.high:g} changes entropy per rollout by "
             f"{most / 2:+.2g} +- {abs(most) / 2:.2g} nats: between nothing and the most that updates of this size can do."
         )
-    for geometry, value in found.neutral.items():
-        others = [each.neutral[geometry] for each in around if each.neutral[geometry] is not None]
-        if value is None:
-            lines.append(f"No eps_low is neutral ({geometry} entropy values).")
-        else:
-            span = f" ({min(others):.3f} to {max(others):.3f} within two standard errors)" if len(others) == 2 else ""
-            lines.append(f"The neutral eps_low is {value:.3f}{span} ({geometry} entropy values).")
+    policy = ", SmolLM2's policy as it is and at your entropy" if shipped else ""
+    taken = f"natural and euclidean entropy values, noise from flat in pi to pi^(-1/4){policy}, two standard errors of the share"
+    widths = [value for value in neutral if value is not None]
+    if widths:
+        none = "; under some of these there is none" if len(widths) < len(neutral) else ""
+        lines.append(
+            f"What is assumed moves the neutral eps_low from {rounded(min(widths))} to {rounded(max(widths))}: {taken}{none}."
+        )
+    else:
+        lines.append(f"No eps_low is neutral, whatever is assumed: {taken}.")
     return lines
 
 

@@ -22,11 +22,13 @@ import numpy as np
 
 from entclip.policies.snapshot import read
 
-__all__ = ["MOST_ENTROPY", "POWERS", "ClipEffect", "at_other_high", "clip_effect"]
+__all__ = ["MOST_ENTROPY", "POWERS", "ClipEffect", "at_other_high", "clip_effect", "neutral_lows"]
 
 POWERS = (0.0, -0.25)
 MOST_ENTROPY = 8.0  # nats a token: SmolLM2's contexts flattened further are no longer a language model's
 _BIN, _BINS = 0.5, 50  # nats of log pi, and how many: tokens rarer than e^-25 go into the last
+_WIDTHS = np.geomspace(0.01, 0.99, 13)  # among which a neutral eps_low is looked for
+_HALVINGS = 13  # of a step of them, two fifths: to 1e-4
 _STAGES = 6  # Gauss points over the updates of a rollout
 
 
@@ -120,6 +122,28 @@ def at_other_high(effect: ClipEffect, entropy: float, high: float, other: float,
     return effect.high * new / own if own > 0 else 0.0
 
 
+def neutral_lows(
+    policy: float | np.ndarray | None, share: float, low: float, high: float, updates: int, power: float = 0.0
+) -> tuple[float | None, float | None]:
+    """Return the eps_low at which clipping at both sides cancels to first order, by entropy value: natural, euclidean.
+
+    :Formula: T6: the sum over the updates of sum_side pi (kappa - E kappa) is the same for both sides, kappa = s or pi (s - H),
+        where s = -log pi is that of the policy as it is in the update: log r less than before the rollout.
+
+    Args:
+        policy: entropy of SmolLM2's policy, None for it as it is; or log-probabilities (contexts, actions) of another.
+        share: of all tokens, clipped on either side at the widths low and high: it sets the size of the noise.
+        power: p of the noise law.
+
+    Returns: None for a kind of value where no eps_low is neutral, or no noise has such a share.
+    """
+    law = _Law.of_policy(policy, updates, power)
+    scale = _scale(lambda scale: float(np.sum(law.sampled(scale, _sides(low, high)))), share)
+    if scale is None or not math.isfinite(high):
+        return None, None
+    return law.neutral(scale, high, euclidean=False), law.neutral(scale, high, euclidean=True)
+
+
 _Side = tuple[int, float, float]  # 0 low or 1 high, log of the bound, sign
 
 
@@ -140,7 +164,16 @@ class _Law:
 
     @classmethod
     def at(cls, entropy: float, updates: int, power: float) -> _Law:
-        log_probs, counts = _at_entropy(entropy)
+        return cls.of(*_at_entropy(entropy), updates, power)
+
+    @classmethod
+    def of_policy(cls, policy: float | np.ndarray | None, updates: int, power: float) -> _Law:
+        if isinstance(policy, np.ndarray):
+            return cls.of(policy, np.ones_like(policy), updates, power)
+        return cls.of(*(_contexts() if policy is None else _at_entropy(policy)), updates, power)
+
+    @classmethod
+    def of(cls, log_probs: np.ndarray, counts: np.ndarray, updates: int, power: float) -> _Law:
         probs = np.maximum(np.exp(log_probs), 1e-200)  # a power of 0 would be infinite
         mass = counts * probs
         surplus = -log_probs - np.sum(mass * -log_probs, axis=1, keepdims=True)
@@ -176,6 +209,48 @@ class _Law:
                 for row, each in enumerate((beyond, beyond * self.surplus, beyond * self.surplus * distance / math.sqrt(stage))):
                     out[row, i] += weight * float(np.mean(np.sum(each, axis=1)))
         return out
+
+    def neutral(self, scale: float, high: float, *, euclidean: bool) -> float | None:
+        """The eps_low whose side has as much entropy value as the high side has, against it."""
+
+        def excess(low: float) -> float:
+            return self._value(scale, math.log1p(-low), -1.0, euclidean) - wanted
+
+        wanted = self._value(scale, math.log1p(high), 1.0, euclidean)
+        at = [excess(float(x)) for x in _WIDTHS]
+        turns = [i for i in range(len(at) - 1) if at[i] * at[i + 1] <= 0 and at[i] != at[i + 1]]
+        if not turns:
+            return None
+        left, right = (float(_WIDTHS[turns[-1] + i]) for i in (0, 1))
+        for _ in range(_HALVINGS):
+            middle = math.sqrt(left * right)
+            if excess(middle) * at[turns[-1]] > 0:
+                left = middle
+            else:
+                right = middle
+        return math.sqrt(left * right)
+
+    def _value(self, scale: float, edge: float, sign: float, euclidean: bool) -> float:
+        """Sum over the updates and mean over contexts of sum_side pi (kappa - E kappa).
+
+        A weight of r^j under pi_old moves the normal mean of log r to (j - 1/2) sd^2, with a factor e^(sd^2) for j = 2: pi has
+        j = 1, and pi kappa of the euclidean kappa j = 2. Of s - H the part log r - E_pi log r is the rollout's own.
+        """
+        total = 0.0
+        for stage, weight in self._stages():
+            sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
+            moved = np.sum(self.mass * sd**2 / 2, axis=1, keepdims=True)
+            power = 1.5 if euclidean else 0.5
+            mean, held = power * sd**2, self.mass * (self.probs * np.exp(sd**2) if euclidean else 1.0)
+            z = sign * (edge - mean) / sd
+            tail = _tail(z)
+            beyond = mean * tail + sign * sd * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+            value = np.sum(held * ((self.surplus + moved) * tail - beyond), axis=1)
+            if euclidean:
+                average = np.sum(held * (self.surplus + moved - mean), axis=1)
+                value -= average * np.sum(self.mass * _tail(sign * edge / sd - sign * sd / 2), axis=1)
+            total += weight * float(np.mean(value))
+        return total
 
 
 def _tail(z: np.ndarray) -> np.ndarray:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from entclip.experiments.experiment import parse_experiment
+from entclip.experiments.start import start_of
 from entclip.integrations.diagnose.clip_claims import in_percent
 from entclip.integrations.diagnose.contradiction import contradictions, refuse_other_trainer
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
-from entclip.integrations.diagnose.law import POWERS, at_other_high
+from entclip.integrations.diagnose.law import POWERS, at_other_high, neutral_lows
 from entclip.integrations.diagnose.noise import ceiling
 from entclip.integrations.diagnose.noise_sizes import MEASURES
 from entclip.integrations.diagnose.run import Run
@@ -25,8 +29,9 @@ from entclip.integrations.logs import read_log
 from entclip.prediction.noise_words import Shares
 from entclip.support.errors import SpecError
 
-__all__ = ["Logged", "logged"]
+__all__ = ["Logged", "contexts", "logged"]
 
+_MOST_NUMBERS = 2_000_000
 _FEW = 1e-7  # of the tokens
 
 
@@ -77,6 +82,28 @@ class Logged:
         ]
         total = self.shares.low + self.shares.high
         return max(changes, key=abs) * (1 + 2 * (self.error or 0.0) / total)
+
+    def neutral_values(self, low: float, high: float, policy: np.ndarray | None) -> list[float | None]:
+        """Return the neutral eps_low under each thing that is assumed of such a log, None where there is none.
+
+        Noise flat in pi and as pi^(-1/4), natural and euclidean entropy values, the share and two standard errors to either side,
+        and SmolLM2's policy as it is and at the log's entropy, or the policy that is given instead.
+        """
+        assert self.run.config is not None
+        assert self.run.config.updates.count is not None
+        total, updates = self.shares.low + self.shares.high, round(self.run.config.updates.count)
+        ends = self.bounds() or ()
+        policies = [policy] if policy is not None else [None, *([] if self.entropy is None else [self.entropy])]
+        out: list[float | None] = []
+        for each, power, share in product(policies, POWERS, (total, *(end.low + end.high for end in ends))):
+            out += neutral_lows(each, share, min(low, 1.0), high, updates, power)
+        return out
+
+
+def contexts(policy: dict[str, Any]) -> np.ndarray:
+    """Return the log-probabilities of a [policy] table, (contexts, actions), of as many contexts as make two million numbers."""
+    logs = start_of(parse_experiment({"name": "policy", "policy": policy})).old_log_probs[:, 0, :]
+    return np.asarray(logs[:: max(logs.size // _MOST_NUMBERS, 1)], dtype=float)
 
 
 def _unusable(run: Run) -> str:

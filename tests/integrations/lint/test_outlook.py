@@ -15,6 +15,7 @@ from entclip.cli.app import app
 from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.start import start_of
 from entclip.integrations.diagnose import diagnose
+from entclip.integrations.diagnose.law import POWERS, neutral_lows
 from entclip.integrations.diagnose.logged import logged
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.outlook import Outlook, outlook
@@ -25,6 +26,7 @@ from entclip.prediction.meanfield.nodes import populations
 from entclip.prediction.noise_words import Shares
 from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
 from entclip.report.forecast import outlook_lines
+from entclip.report.numbers import rounded
 from entclip.support.errors import SpecError
 from tests.integrations.lint.answers import A
 
@@ -200,7 +202,18 @@ def test_the_log_says_how_large_the_noise_is(tmp_path: Any) -> None:
     words = " ".join(said.split())
     half = f"{found['most_change'] / 2:+.2g} +- {found['most_change'] / 2:.2g} nats"
     assert f"At your noise eps_high = 0.28 instead of 0.2 changes entropy per rollout by {half}" in words
-    assert f"The neutral eps_low is {found['neutral']['natural']:.3f}" in words
+    # What is assumed is in the interval that is said: both geometries, both noise laws, two standard errors.
+    values = found["neutral_values"]
+    logs = np.log(1 / np.arange(1, 65) / np.sum(1 / np.arange(1, 65)))[None, :]
+    alone = [neutral_lows(logs, low + high, 0.2, 0.2, 4, power) for power in POWERS]
+    for value in (*found["neutral"].values(), *(each for pair in alone for each in pair if each is not None)):
+        assert min(values) <= value <= max(values)
+    # The short formula and the forecast, which follows each update by itself, differ by less than the two noise laws do.
+    for formula, other, forecast in zip(*alone, found["neutral"].values(), strict=True):
+        assert abs(formula - forecast) < 0.5 * abs(formula - other)
+    said_range = f"the neutral eps_low from {rounded(min(values))} to {rounded(max(values))}"
+    assert said_range in words
+    assert "SmolLM2's policy as it is" not in words
 
 
 NO_NOISE = {
