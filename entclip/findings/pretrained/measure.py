@@ -7,7 +7,7 @@
 Every rollout of every arm of a pair, under each sign of the rewards, is one file in the folder, written whole when it is done: a
 measurement that was stopped, at whatever point, goes on with what is missing and ends with the same numbers. Pairs are taken in
 their order, all arms of one before the next, so that every finished pair is usable. All of them start from one sampled rollout,
-made once a pair. Where rewards have no mirror image (the true reward) a pair is one run.
+made once a pair. Where rewards have no mirror image (the true reward) a pair is one run of every arm.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{experiment.name}: {_left(experiment, found, options.jobs)}", flush=True)
     if not options.left:
         pairs = sorted({key.pair for key in missing(experiment, found)})
-        refuse_others((record for key, record in found.items() if key.pair in pairs), machine)
+        if experiment.antithetic:
+            refuse_others((record for key, record in found.items() if key.pair in pairs), machine)
         with folder_lock(out):
             _all(out, experiment, by_cause, pairs, options.jobs, machine)
     decided = decide(experiment, read(out, experiment))

@@ -115,8 +115,8 @@ class _AccountedRecord(_Record):
 def refuse_others(records: Iterable[Mapping[str, Any]], machine: Machine) -> None:
     """Raise SpecError for records, of pairs that lack some, of another machine than this.
 
-    Devices draw different random numbers: the arms of a pair that was begun on one and ended on the other would not share their
-    rollout, and their difference would hold the walk that pairs are made to cancel.
+    Devices draw different random numbers: the arms of an antithetic pair that was begun on one and ended on the other would not
+    share their rollout, and their difference would hold the walk that such pairs are made to cancel. Single runs cancel no walk.
     """
     for record in records:
         if (other := Machine.of(record)) != machine:
