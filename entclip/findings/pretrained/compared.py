@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entclip.findings.pretrained.decide import quantile
@@ -35,6 +35,7 @@ def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: M
     ]
     parts = ["*Clip terms of the simulators, low and high side together, beside the model's change minus none:*"]
     parts.append(markdown_table(("arm", "model, minus none", *(_NAMES[n] for n in names)), whole))
+    parts.append(_agreement(found, head, arms, names))
     rows = [
         (f"`{arm}`", side, _accounted(ledger, arm, side), *(_term(found[n]["arms"][arm], side) for n in names))
         for arm in arms
@@ -46,12 +47,31 @@ def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: M
     return "\n\n".join(parts)
 
 
-def _clips(arm: Mapping[str, Any]) -> str:
-    """Write the sum of both terms; the errors of its parts add up, however they are correlated."""
+def _agreement(found: Mapping[str, Any], head: Mapping[str, Any], arms: Sequence[str], names: Sequence[str]) -> str:
+    """Say where a simulator's interval and the model's do not meet."""
+    said = []
+    for name in names:
+        apart = []
+        for arm in arms:
+            value, half = _sum(found[name]["arms"][arm])
+            own = head["arms"][arm]["minus_none"]
+            if own["half_99"] is not None and abs(value - own["mean"]) > half + own["half_99"]:
+                apart.append(f"`{arm}`")
+        said.append(f"{_NAMES[name]}: {', '.join(apart) or 'none'}")
+    return f"Arms whose interval does not meet the model's: {'; '.join(said)}. A wide interval meets nearly anything."
+
+
+def _sum(arm: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the sum of both terms and half of its interval; the errors of its parts add up, however they are correlated."""
     value = arm["clip_low"] + arm["clip_high"]
     if "units" not in arm:  # a prediction, which is not sampled
-        return f"{value:+.4f}"
-    return f"{value:+.4f} ± {quantile(arm['units']) * sum(arm[f'clip_{side}_se'] for side in _SIDES):.4f}"
+        return value, 0.0
+    return value, quantile(arm["units"]) * sum(arm[f"clip_{side}_se"] for side in _SIDES)
+
+
+def _clips(arm: Mapping[str, Any]) -> str:
+    value, half = _sum(arm)
+    return f"{value:+.4f}" + (f" ± {half:.4f}" if "units" in arm else "")
 
 
 def _term(arm: Mapping[str, Any], side: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +12,9 @@ import numpy as np
 
 from entclip.experiments.experiment import Experiment
 from entclip.findings.pretrained.parts import parts_of
-from entclip.findings.pretrained.records import Key, Machine, Record, pairs_of, runs_of, signs_of
+from entclip.findings.pretrained.records import Key, Machine, Record, Run, pairs_of, runs_of, signs_of
 
-__all__ = ["contrast", "decide", "pairs_needed", "pooled", "quantile", "whole_pairs"]
+__all__ = ["contrast", "decide", "pairs_needed", "pooled", "quantile", "reached", "whole_pairs"]
 
 _LEVEL = 0.99
 _MOST = 10_000  # pairs; beyond it nobody waits
@@ -48,76 +49,100 @@ def contrast(values: Sequence[float]) -> dict[str, Any]:
     return out | {"se": spread / math.sqrt(n), "half_99": half, "verdict": verdict, "pairs_needed": needed}
 
 
-def whole_pairs(experiment: Experiment, records: Mapping[Key, Record]) -> list[int]:
-    """Return the pairs of which every arm, sign and rollout is there."""
-    rollouts = range(experiment.update.rollouts)
-    lacking = {run.pair for run in runs_of(experiment) for k in rollouts if Key(*run, k) not in records}
+def whole_pairs(experiment: Experiment, records: Mapping[Key, Record], rollouts: int | None = None) -> list[int]:
+    """Return the pairs of which every arm, sign and rollout is there; rollouts: how many of them, all without it."""
+    lacking = {run.pair for run in runs_of(experiment) if _done(records, run) < (rollouts or experiment.update.rollouts)}
     return [pair for pair in range(pairs_of(experiment)) if pair not in lacking]
 
 
-def decide(experiment: Experiment, records: Mapping[Key, Record]) -> dict[str, Any]:
+def _done(records: Mapping[Key, Record], run: Run) -> int:
+    """Return how many rollouts of a run are there, up to the first that is not."""
+    return next(k for k in itertools.count() if Key(*run, k) not in records)
+
+
+def reached(experiment: Experiment, records: Mapping[Key, Record]) -> int:
+    """Return the rollout that every run which was begun has reached; 0 if none was."""
+    return min((done for run in runs_of(experiment) if (done := _done(records, run))), default=0)
+
+
+def _units(experiment: Experiment, records: Mapping[Key, Record], rollouts: int) -> dict[str, list[int]]:
+    """Return by arm the units that count: pairs of which everything is there, or each arm's own whole runs.
+
+    An antithetic pair counts once all its arms are there, so that arms are compared over the same ones. Single runs under a
+    judged reward cancel nothing between arms that a missing one would leave standing: each arm has an interval over its own.
+    """
+    if experiment.antithetic:
+        return dict.fromkeys((arm.name for arm in experiment.arm), whole_pairs(experiment, records, rollouts))
+    found: dict[str, list[int]] = {arm.name: [] for arm in experiment.arm}
+    for run in runs_of(experiment):
+        if _done(records, run) >= rollouts:
+            found[run.arm].append(run.pair)
+    return found
+
+
+def decide(experiment: Experiment, records: Mapping[Key, Record], first: int | None = None) -> dict[str, Any]:
     """Return every arm's change over the finished pairs, and its difference from no clipping pair by pair.
 
-    Of accounted updates also the parts of the change; under a judged reward also the scores of the last rollout.
+    Of accounted updates also the parts of the change; under a judged reward also the scores of the last rollout, with the runs of
+    each arm. first: of so many rollouts at the start, as if the experiment had no more; all without it.
     """
-    arms, signs, rollouts = [arm.name for arm in experiment.arm], signs_of(experiment), range(experiment.update.rollouts)
-    pairs, base = whole_pairs(experiment, records), next((a.name for a in experiment.arm if a.objective == "none"), None)
+    signs, rollouts = signs_of(experiment), range(first or experiment.update.rollouts)
+    units = _units(experiment, records, len(rollouts))
+    base = next((a.name for a in experiment.arm if a.objective == "none"), None)
     machines = sorted({" in ".join(Machine.of(record)) for record in records.values()})
     out: dict[str, Any] = {
         "experiment": experiment.name,
         "digest": experiment.digest,
         "machines": machines,
-        "pairs": pairs,
+        "pairs": whole_pairs(experiment, records, len(rollouts)),
         "arms": {},
     }
 
-    def values(arm: str, name: str, chosen: Iterable[int] = rollouts) -> list[float]:
+    def values(arm: str, name: str, chosen: Iterable[int], pairs: Iterable[int]) -> list[float]:
         """Return sums over rollouts, means over signs, pair by pair."""
         return [sum(records[Key(p, arm, m, k)][name] for m in signs for k in chosen) / len(signs) for p in pairs]
 
     def beyond(arm: str, name: str, chosen: Iterable[int] = rollouts) -> dict[str, Any] | None:
         """Return the difference from no clipping, pair by pair."""
-        if base is None or arm == base:
+        common = [] if base is None or arm == base else sorted({*units[arm]} & {*units[base]})
+        if base is None or not common:
             return None
-        return contrast(np.subtract(values(arm, name, chosen), values(base, name, chosen)).tolist())
+        return contrast(np.subtract(values(arm, name, chosen, common), values(base, name, chosen, common)).tolist())
 
-    for arm in arms if pairs else ():
+    for arm, pairs in units.items():
+        if not pairs:
+            continue
         own = [records[Key(p, arm, m, k)] for p in pairs for m in signs for k in rollouts]
         tokens = _count(own, "count_plus") + _count(own, "count_minus")
         found: dict[str, Any] = {
-            "measured": contrast(values(arm, "measured")),
+            "measured": contrast(values(arm, "measured", rollouts, pairs)),
             "minus_none": beyond(arm, "measured"),
             "tokens": tokens,
             **{f"clip_fraction_{side}": _count(own, f"clip_count_{side}") / tokens for side in ("low", "high")},
             "last": {name: float(np.mean([r["last"][name] for r in own])) for name in own[0]["last"]},
             "entropy_before": float(np.mean([r["entropy_before"] for r in own if r["rollout"] == 0])),
         }
-        if experiment.rollout_rules.reward != "random":
+        if not experiment.antithetic:
+            found["runs"] = pairs
             scores = [name for name in own[0] if name.startswith("pass_at_")]
             final = rollouts[-1:]
             found |= {
-                name: {"last": contrast(values(arm, name, final)), "minus_none": beyond(arm, name, final)} for name in scores
+                name: {"last": contrast(values(arm, name, final, pairs)), "minus_none": beyond(arm, name, final)}
+                for name in scores
             }
             found["by_rollout"] = {
-                name: [float(np.mean(values(arm, name, [k]))) for k in rollouts] for name in ("entropy", *scores)
+                name: [float(np.mean(values(arm, name, [k], pairs))) for k in rollouts] for name in ("entropy", *scores)
+            }
+            found["minus_none_by_rollout"] = {
+                "entropy": [_short(beyond(arm, "measured", range(k + 1))) for k in rollouts],
+                **{name: [_short(beyond(arm, name, [k])) for k in rollouts] for name in scores},
             }
         out["arms"][arm] = found | parts_of(own, len(pairs))
-    if not signs_of(experiment)[1:]:
-        out["alone"] = _alone(experiment, records, set(pairs))
     return out
 
 
-def _alone(experiment: Experiment, records: Mapping[Key, Record], whole: set[int]) -> dict[str, dict[str, list[float]]]:
-    """Return by arm, rollout by rollout, the first run that is done of a unit whose other arms are not: a look, no evidence."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for run in runs_of(experiment):
-        own = [records.get(Key(*run, k)) for k in range(experiment.update.rollouts)]
-        done = [record for record in own if record is not None]
-        if run.pair not in whole and run.arm not in found and len(done) == len(own):
-            names = [name for name in done[0] if name.startswith("pass_at_")]
-            found[run.arm] = {name: [record[name] for record in done] for name in ("entropy", *names)}
-            found[run.arm]["entropy"].insert(0, done[0]["entropy_before"])
-    return found
+def _short(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if found is None else {name: found[name] for name in ("mean", "half_99")}
 
 
 def pooled(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,10 @@ def figure(head: Mapping[str, Any], out: Path) -> None:
     axes = fig.subplots()
     for place, found in enumerate(shown.values()):
         values = np.asarray(found["values"])
-        aside = place + 0.22 + 0.06 * (np.arange(len(values)) % 2)  # beside the interval, in two columns
-        axes.plot(aside, values, "o", ms=4, mfc="white", mec="0.45", mew=0.9)
+        aside = place + 0.12 + 0.05 * (np.argsort(np.argsort(values)) % 6)  # beside the interval, neighbours apart
+        axes.plot(aside, values, "o", ms=3, mfc="white", mec="0.45", mew=0.8)
         if found["half_99"] is not None:
-            axes.errorbar(place, found["mean"], found["half_99"], fmt="D", color="black", ms=5, capsize=5, lw=1.6)
+            axes.errorbar(place - 0.15, found["mean"], found["half_99"], fmt="D", color="black", ms=5, capsize=5, lw=1.6)
         axes.axvspan(place - 0.5, place + 0.5, color="0.95" if place % 2 else "white", lw=0)
     axes.axhline(0, color="black", lw=0.8)
     axes.set_xticks(range(len(shown)), [name.replace("_", "\n") for name in shown], fontsize=9)

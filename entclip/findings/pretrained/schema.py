@@ -59,14 +59,43 @@ class _Score(Part):
     minus_none: _Contrast | None
 
 
+class _ByRollout(Part):
+    entropy: Annotated[list[FiniteFloat], Field(min_length=1)]
+    pass_at_1: Annotated[list[_Share], Field(min_length=1)]
+    pass_at_8: Annotated[list[_Share], Field(min_length=1)]
+
+
+class _Beyond(Part):
+    mean: FiniteFloat
+    half_99: FiniteFloat | None
+
+
+class _BeyondByRollout(Part):
+    entropy: list[_Beyond | None]
+    pass_at_1: list[_Beyond | None]
+    pass_at_8: list[_Beyond | None]
+
+
 class _ScoredArm(_Arm):
+    runs: Annotated[list[Count], Field(min_length=1)]
     pass_at_1: _Score
     pass_at_8: _Score
+    by_rollout: _ByRollout
+    minus_none_by_rollout: _BeyondByRollout
 
-    def by_pair(self) -> Iterator[list[float]]:
-        yield from super().by_pair()
-        for score in (self.pass_at_1, self.pass_at_8):
-            yield from (found.values for found in (score.last, score.minus_none) if found is not None)
+    @model_validator(mode="after")
+    def _of_all_its_runs(self) -> _ScoredArm:
+        own = (self.measured, self.pass_at_1.last, self.pass_at_8.last)
+        beyond = (self.minus_none, self.pass_at_1.minus_none, self.pass_at_8.minus_none)
+        if any(len(found.values) != len(self.runs) for found in own):
+            raise ValueError(f"it has not one value for each of its {len(self.runs)} runs.")
+        of, minus = self.by_rollout, self.minus_none_by_rollout
+        series = (of.entropy, of.pass_at_1, of.pass_at_8, minus.entropy, minus.pass_at_1, minus.pass_at_8)
+        if len({len(one) for one in series}) > 1:
+            raise ValueError("its scores are not of the same rollouts.")
+        if len({0 if found is None else len(found.values) for found in beyond}) > 1:
+            raise ValueError("its differences from no clipping are not of the same runs.")
+        return self
 
 
 class _Update(Part):
@@ -141,14 +170,8 @@ class _Beside(Part):
         return self
 
 
-class _Alone(Part):
-    entropy: Annotated[list[FiniteFloat], Field(min_length=2)]
-    pass_at_1: Annotated[list[_Share], Field(min_length=1)]
-    pass_at_8: Annotated[list[_Share], Field(min_length=1)]
-
-
-class _Decided(Part):
-    """What `decide` says of an experiment over its finished pairs."""
+class _Found(Part):
+    """What `decide` says of an experiment over what is finished of it."""
 
     experiment: str
     digest: str
@@ -156,6 +179,20 @@ class _Decided(Part):
     pairs: list[Count]
     planned: Count
     arms: dict[str, _Arm]
+
+
+class _Judged(_Found):
+    """Of single runs under a judged reward, whose arms may have different numbers of them."""
+
+    @model_validator(mode="after")
+    def _of_its_arms(self) -> _Judged:
+        if unknown := self.arms.keys() - set(_arms_of(self.experiment)):
+            raise ValueError(f"{self.experiment} has no arm {', '.join(sorted(unknown))}.")
+        return self
+
+
+class _Decided(_Found):
+    """Of antithetic pairs, the same for every arm."""
 
     @model_validator(mode="after")
     def _of_all_arms_and_pairs(self) -> _Decided:
@@ -182,9 +219,10 @@ def _decided(name: str) -> Any:
     judged = experiment_named(name).rollout_rules.reward != "random"
     arm: Any = _AccountedArm if accounted(name) else _ScoredArm if judged else _Arm
     fields: dict[str, Any] = {"experiment": (Literal[name], ...), "arms": (dict[str, arm], ...)}
-    if judged:
-        fields["alone"] = (dict[str, _Alone], ...)
-    return create_model("_Decided", __base__=_Decided, **fields)
+    found: Any = create_model("_Decided", __base__=_Judged if judged else _Decided, **fields)
+    if judged:  # the same of the rollouts that all runs have reached, where some have gone further
+        return create_model("_Decided", __base__=found, early=(found, absent()))
+    return found
 
 
 @cache

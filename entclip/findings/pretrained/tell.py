@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -58,12 +59,16 @@ def left(missing: int, seconds: Iterable[float], jobs: int) -> str:
 
 def table(decided: Mapping[str, Any]) -> str:
     """Return each arm's change and its difference from no clipping, with 99 % intervals, in 80 columns."""
+    runs = {name: len(arm["runs"]) for name, arm in decided["arms"].items() if "runs" in arm}
+    unit = "runs" if runs else "pairs"
+    done = ", ".join(f"{name} {count}" for name, count in runs.items()) or str(len(decided["pairs"]))
     lines = [
-        f"Pairs that are finished: {len(decided['pairs'])}. Entropy change of one rollout, nats: mean +- half",
-        "of the 99 % interval over pairs (Student's t). Clipped: share of tokens, low /",
-        "high, %. Verdict at 99 % on the difference, with the pairs that would decide it.",
+        *textwrap.wrap(f"{unit.capitalize()} that are finished: {done}.", 80),
+        "Entropy change over all rollouts, nats: mean +- half of the 99 % interval over",
+        f"{unit} (Student's t). Clipped: share of tokens, low / high, %. Verdict at 99 % on",
+        f"the difference, with the {unit} that would decide it.",
         "",
-        f"{'arm':<12}{'change':>18}{'minus none':>18}{'clipped':>12} verdict (pairs)",
+        f"{'arm':<12}{'change':>18}{'minus none':>18}{'clipped':>12} verdict ({unit})",
     ]
     for name, arm in decided["arms"].items():
         change, minus = arm["measured"], arm["minus_none"]
