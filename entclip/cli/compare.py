@@ -90,14 +90,14 @@ def _named(text: str) -> dict[str, Objective]:
 def _served(engine: str, experiment: Experiment) -> tuple[dict[str, Objective], dict[str, str]]:
     """Every published objective with its defaults that the engine serves, the clip first; and why others do not fit."""
     from entclip.engines.registry import facts_of
-    from entclip.engines.rules import ruled
+    from entclip.engines.serving import refuse_unfit, serves
     from entclip.objectives.catalogue import PUBLISHED, objective
 
     every = {name: objective(name) for name in ("clip", *(n for n in PUBLISHED if n != "clip"))}
-    served, unfit = {name: found for name, found in every.items() if found.needs <= facts_of(engine).serves}, {}
+    served, unfit = {name: found for name, found in every.items() if serves(facts_of(engine), found)}, {}
     for name, found in served.items():
         try:
-            ruled(experiment, found)
+            refuse_unfit(facts_of(engine), experiment, found)
         except SpecError as error:
             unfit[name] = str(error)
     return {name: found for name, found in served.items() if name not in unfit}, unfit
@@ -118,6 +118,7 @@ def _contest(
 
     from entclip.engines.facts import updates_of
     from entclip.engines.registry import facts_of
+    from entclip.engines.serving import refuse_unfit
     from entclip.experiments.load import load
     from entclip.report.contest import contest_figure, contest_grid
     from entclip.report.grid import causes_grid
@@ -130,6 +131,8 @@ def _contest(
     experiment, (engine, device, dtype) = load(name, set_), machine
     facts_of(engine).refuse_unloadable()
     chosen, unfit = _served(engine, experiment) if named is None else (named, {})
+    for each in chosen.values():
+        refuse_unfit(facts_of(engine), experiment, each)
     if out is not None:
         prepare_folder(out, ("comparison.json", "comparison.png"))
     per_arm = updates_of(experiment) // len(experiment.arm)

@@ -28,13 +28,14 @@ def simulate(experiment: Experiment, machine: Machine, out: Path | None, output:
     """Make the ledger of a run, with progress and the warning that belongs before it."""
     from entclip.engines.facts import updates_of
     from entclip.engines.registry import BACKENDS, facts_of
-    from entclip.runs.foresight import foresee, refuse_too_large
+    from entclip.runs.foresight import foresee, refuse_arms, refuse_too_large
     from entclip.runs.runner import run
     from entclip.support.foresight import announced
 
     engine, device, dtype = machine
     facts_of(engine).refuse_unloadable()
     refuse_too_large(experiment, engine, device, dtype)
+    refuse_arms(experiment, engine)
     _warn_of_single_samples(experiment, engine)
     total = sum(updates_of(case) for _, case in experiment.cases())
     about, beginning = announced(foresee(experiment, engine, device, dtype)), facts_of(engine).beginning

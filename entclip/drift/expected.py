@@ -21,9 +21,9 @@ from entclip.rewards.levels import LevelLaw, level_law
 from entclip.rewards.reward import RewardLaw
 from entclip.support.namespace import namespace
 
-__all__ = ["DriftTerms", "expected_entropy_drift"]
+__all__ = ["SERVED", "DriftTerms", "expected_entropy_drift"]
 
-_SERVED = frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus", "levels", "advantage"})
+SERVED = frozenset({"entropy", "statistics", "reference", "penalty", "survival", "bonus", "levels", "advantage"})
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def expected_entropy_drift(
     _check_arguments(policy, old_policy, learning_rate, geometry, advantage, order, batch)
     chosen = _objective_of(objective, clip)
     log_probs, old_log_probs = policy.log_probs, old_policy.log_probs
-    refuse_unserved(chosen, _SERVED, "expected_entropy_drift")
+    refuse_unserved(chosen, SERVED, "expected_entropy_drift")
     if "advantage" in chosen.needs:
         advantage = chosen.advantage_rule(advantage, reward)
     old_probs = np.exp(_plain(old_log_probs))

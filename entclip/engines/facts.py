@@ -26,6 +26,8 @@ class EngineFacts:
         measures: whose entropy its ledger has.   beginning: what comes before its first update, if it can take minutes.
         policies: kinds of policies that it runs.   optimizers: update.optimizer that it has.
         serves: what it offers objectives beside ratios and probabilities, by the names of objectives.needs.NEEDS.
+        single_tokens: those of them that it offers for policies of single tokens alone, not for sequences.
+        objectives: kinds of objectives that it has, None where it runs whatever needs no more than it serves.
         devices, dtypes: where it runs and in what; the first dtype is the usual one.
         extra: the optional dependencies that it needs, "" if none.   modules: those of them without which it cannot be loaded.
         packages: those whose versions, or absence, can change its numbers, besides numpy, scipy and entclip.
@@ -45,6 +47,8 @@ class EngineFacts:
     size: Callable[[Experiment, str, str], Size]
     policies: tuple[str, ...]
     serves: frozenset[str] = frozenset()
+    single_tokens: frozenset[str] = frozenset()
+    objectives: frozenset[str] | None = None
     measures: str = "all contexts of the experiment"
     beginning: str = ""
     optimizers: tuple[str, ...] = ("sgd",)

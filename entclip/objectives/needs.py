@@ -23,16 +23,15 @@ NEEDS = {
 }
 
 
-def refuse_unserved(objective: Objective, serves: Set[str], who: str) -> None:
-    """Raise SpecError if the objective needs what `who`, an engine or a function, does not serve."""
+def refuse_unserved(objective: Objective, serves: Set[str], who: str, instead: str = "") -> None:
+    """Raise SpecError if the objective needs what `who`, an engine or a function, does not serve; instead: what does."""
     unknown, missing = objective.needs - NEEDS.keys(), sorted(objective.needs - serves)
     if unknown:
         raise SpecError(f"{type(objective).__name__} needs {', '.join(sorted(unknown))}: choose from {', '.join(NEEDS)}.")
     if missing:
-        engines = "sampled or exact" if {"levels", "prefixes", "sequence"} & set(missing) else "sampled, exact or reduced"
         raise SpecError(
             f"the objective {_name(objective)} looks at {' and '.join(NEEDS[need] for need in missing)}, which {who} does not "
-            f"offer: use the engine {engines}, or another objective."
+            f"offer: {instead or 'use another objective'}."
         )
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from entclip.drift.expected import SERVED
+from entclip.engines.registry import BACKENDS, ENGINES
+from entclip.engines.serving import SEQUENCES, servers
+from entclip.objectives.base import Objective
 from entclip.objectives.catalogue import PUBLISHED, kinds, unknown_objective
 from entclip.objectives.not_built import NOT_BUILT
 
-__all__ = ["FIELDS", "LEVELS", "Card", "card", "cards"]
+__all__ = ["FIELDS", "LEVELS", "PLACES", "Card", "card", "cards", "places_of"]
+
+Place = Callable[[Objective], bool]  # whether an objective can be used there
 
 FIELDS = (
     "Formula",
     "Source",
     "Defaults",
     "Needs",
+    "Runs on",
     "Random reward",
     "True reward",
     "Traps",
@@ -43,9 +50,10 @@ class Card:
     Attributes:
         name: its kind, or of what is not built the paper's name for it.
         summary: one sentence.
-        fields: text by the names of FIELDS.
+        fields: text by the names of FIELDS; all but "Runs on" stand in its docstring.
         parameters: their defaults by name; empty for what is not built.
         built: whether `objective(name)` makes it.
+        runs_on: engines and backends that can run it, and what else takes it, by the columns of PLACES.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Card:
     fields: Mapping[str, str]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     built: bool = True
+    runs_on: tuple[str, ...] = ()
 
     @property
     def levels(self) -> str:
@@ -62,7 +71,8 @@ class Card:
     def as_dict(self) -> dict[str, Any]:
         """Return the card as one JSON-able object."""
         texts = {name.lower().replace(" ", "_"): text for name, text in self.fields.items()}
-        return {"name": self.name, "built": self.built, "summary": self.summary, "parameters": dict(self.parameters)} | texts
+        own = {"name": self.name, "built": self.built, "summary": self.summary, "parameters": dict(self.parameters)}
+        return own | texts | {"runs_on": list(self.runs_on)}
 
 
 def cards() -> tuple[Card, ...]:
@@ -81,7 +91,33 @@ def card(name: str) -> Card:
         raise unknown_objective(name, {*kinds(), *NOT_BUILT})
     cls = kinds()[name]
     defaults = {f.name: f.default for f in fields(cls) if f.name != "kind"}
-    return _parsed(name, cls.__doc__ or "", defaults, True)
+    found = _parsed(name, cls.__doc__ or "", defaults, True)
+    places = places_of(cls())
+    return replace(found, fields={**found.fields, "Runs on": ", ".join(places) + "."}, runs_on=places)
+
+
+def places_of(objective: Objective) -> tuple[str, ...]:
+    """Return where an objective can be used: names of PLACES, worked out from what it needs and what each place serves."""
+    return tuple(name for name, (serves, _) in PLACES.items() if serves(objective))
+
+
+def _by_engine(name: str, policy: str = "") -> Place:
+    return lambda objective: name in servers(objective, policy)
+
+
+# Engines on policies of single tokens, on sequences, a trainer of others, and functions that need no engine.
+PLACES: dict[str, tuple[Place, str]] = {
+    **{name: (_by_engine(name), facts.short) for name, facts in ENGINES.items()},
+    **{
+        f"{name} on sequences": (_by_engine(name, SEQUENCES), 'policy.kind = "autoregressive"')
+        for name, facts in ENGINES.items()
+        if SEQUENCES in facts.policies
+    },
+    **{name: (_by_engine(name), facts.short) for name, facts in BACKENDS.items()},
+    "expected_entropy_drift": (lambda objective: objective.needs <= SERVED, "theory of one update"),
+    "predict": (lambda objective: not objective.needs, "a forecast of a run without simulating it"),
+    "ledgers of loops": (lambda objective: not objective.needs, "`ledger_from_arrays`, `ledger_from_samples`, `EntropyLedger`"),
+}
 
 
 def _parsed(name: str, text: str, defaults: Mapping[str, Any], built: bool) -> Card:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from entclip.report.card import FIELDS, LEVELS, Card
+from entclip.report.card import FIELDS, LEVELS, PLACES, Card
 from entclip.report.grid import Grid, text_grid
 
-__all__ = ["card_grid", "cards_grid", "cards_markdown"]
+__all__ = ["card_grid", "cards_grid", "cards_markdown", "places_grid"]
 
 _NOTE = "source: how far the formula is verified. " + "; ".join(f"{k} {text}" for k, text in LEVELS.items()) + "; - derived here."
 
@@ -26,6 +26,21 @@ def cards_grid(cards: Sequence[Card]) -> Grid:
     )
     columns = ("objective", "source", "random reward", "what it does")
     return text_grid("Published objectives", columns, rows, prose=("random reward", "what it does"), notes=notes)
+
+
+def places_grid(cards: Sequence[Card]) -> Grid:
+    """Tabulate where objectives can be used: those that can be in the same places share a line."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for c in cards:
+        if c.built:
+            groups.setdefault(c.runs_on, []).append(c.name)
+    rows = ((", ".join(names), ", ".join(places)) for places, names in sorted(groups.items(), key=lambda item: -len(item[0])))
+    notes = (
+        "sequences: policy.kind = 'autoregressive'. trl: entclip llm --backend trl. ledgers of loops: ledger_from_arrays, "
+        "ledger_from_samples and EntropyLedger. Everything else refuses in one sentence, before anything is run; an objective "
+        "may need certain rewards or advantages, too (needs).",
+    )
+    return text_grid("Where they can be used", ("objectives", "runs on"), rows, prose=("objectives", "runs on"), notes=notes)
 
 
 def card_grid(card: Card) -> Grid:
@@ -57,6 +72,11 @@ def cards_markdown(cards: Sequence[Card]) -> str:
                 "How far a formula is verified:",
                 levels,
                 "\n".join(table),
+                "## Where they can be used",
+                "Worked out from what each objective needs and what each engine serves, as the refusals are; where there is no "
+                "mark the objective is refused in one sentence before anything is run. An objective may need certain rewards or "
+                "advantages, too: its card says so.",
+                _places(cards),
                 "## Built",
                 *(_section(c) for c in built),
                 "## Not built",
@@ -67,6 +87,17 @@ def cards_markdown(cards: Sequence[Card]) -> str:
         )
         + "\n"
     )
+
+
+def _places(cards: Sequence[Card]) -> str:
+    """The table of places, a column for each."""
+    lines = [f"| objective | {' | '.join(PLACES)} |", "| --- |" + " :-: |" * len(PLACES)]
+    for c in cards:
+        if c.built:
+            marks = " | ".join("yes" if place in c.runs_on else "" for place in PLACES)
+            lines.append(f"| [{c.name}](#{_anchor(c.name)}) | {marks} |")
+    lines += ["", *(f"- **{name}:** {words}" for name, (_, words) in PLACES.items())]
+    return "\n".join(lines)
 
 
 def _section(card: Card) -> str:

@@ -18,6 +18,7 @@ from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.ledger.arm import ArmLedger, standard_error
 from entclip.ledger.columns import OPTIONAL_CAUSES, PARTS
 from entclip.objectives.base import Objective
+from entclip.runs.foresight import refuse_arms
 from entclip.runs.result import Ledger
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
@@ -169,6 +170,7 @@ def compare(
     rules = {f"{first}-{label}": {"controller": rule} for label, rule in moved.items()}
     arms = {name: {"name": name, "objective": one} | rules.get(name, {}) for name, one in chosen.items()}
     whole = parse_experiment(data | {"arm": list(arms.values())})
+    refuse_arms(whole, engine)
     lock, failed = threading.Lock(), {}
 
     def one(name: str) -> tuple[ArmLedger, Reach | None, Reach | None] | None:

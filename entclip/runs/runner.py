@@ -19,7 +19,7 @@ from entclip.ledger.verdict import Verdict, verdict_of
 from entclip.objectives.base import Keep
 from entclip.runs.checkpoint import Checkpoints
 from entclip.runs.folder import run_folder
-from entclip.runs.foresight import refuse_too_large
+from entclip.runs.foresight import refuse_arms, refuse_too_large
 from entclip.runs.result import Ledger
 from entclip.runs.save import save_run
 from entclip.runs.versions import versions_behind
@@ -60,6 +60,7 @@ def run(
     """
     machine = engine_named(engine, device, dtype)
     refuse_too_large(experiment, engine, device, dtype, jobs)
+    refuse_arms(experiment, engine)
     ledger = Ledger(experiment, engine, device, dtype)
     if out is None:
         _run_cases(ledger, machine, None, jobs, progress, inspect)
@@ -112,11 +113,6 @@ def _run_arm(
     stop: Event,
 ) -> ArmLedger:
     books, base, rule = ArmLedger(label, arm.name, case), arm.build(), arm.controller
-    if rule is not None and not engine.facts.drawn:
-        raise SpecError(
-            f"arm {arm.name} has a controller, which goes by the entropy of a run, but the {engine.facts.name} engine lists all "
-            "outcomes: simulate it, for example with --engine sampled."
-        )
     state = engine.start(case, base if rule is None else rule.example(base))
     if rule is not None:
         books.memory = rule.start(base, mean_entropy(state, engine.observe(state)))

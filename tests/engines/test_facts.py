@@ -71,7 +71,7 @@ def test_nobody_asks_for_an_engine_by_the_spelling_of_its_name() -> None:
 @pytest.mark.parametrize(
     ("name", "device", "dtype", "message"),
     [
-        ("smapled", "cpu", None, "unknown engine 'smapled': choose one of exact, head, llm, reduced, sampled, tokens"),
+        ("smapled", "cpu", None, "unknown engine 'smapled': did you mean sampled?"),
         (
             "reduced",
             "cuda",

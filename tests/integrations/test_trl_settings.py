@@ -51,7 +51,7 @@ def test_objectives_have_their_keys(kind, more, aggregation, keys):
         (["rollout.staleness=1"], 1, r"rollout\.staleness = 1: TRL samples from the policy as it is"),
         (["advantage={kind='independent'}"], 1, r"advantage\.kind = 'independent': TRL's advantages are relative to a group"),
         (["advantage.scale=std"], 1, r"advantage\.eps = 0: TRL divides by the standard deviation with ddof 1 plus 0\.0001"),
-        ([ARM.format("cispo", "")], 1, "TRL has no objective 'cispo'. Choose among none, clip"),
+        ([ARM.format("cispo", "")], 1, "TRL has no objective 'cispo'. Choose among cispo_trl, clip, dual_clip"),
         ([ARM.format("sapo", "")], 1, r"TRL has sapo with rollout\.aggregation = 'sequence' only"),
         ([], 3, r"update\.batch = 8 on 3 processes"),
         (["rollout.micro_batch=3"], 1, r"rollout\.micro_batch = 3: TRL's passes are of one size"),

@@ -33,11 +33,11 @@ from entclip.engines.head.state import HeadRollout, HeadState, block_of, normali
 from entclip.engines.head.update import BlockSums, block_sums, update
 from entclip.engines.minibatches import fresh_minibatches, scheme_of
 from entclip.engines.rules import ruled
+from entclip.engines.serving import refuse_unfit
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import HiddenSpec
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
-from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
@@ -82,7 +82,7 @@ class HeadEngine:
 
     def start(self, experiment: Experiment, objective: Objective) -> HeadState:
         _check(experiment, self.dtype)
-        refuse_unserved(objective, self.facts.serves, "the head engine")
+        refuse_unfit(self.facts, experiment, objective)
         self.facts.refuse_oversize(experiment, self.device.type, str(self.dtype).removeprefix("torch."), free_bytes(self.device))
         parameters = parameters_of(experiment)
         replicas, contexts = experiment.replicas, len(parameters.hidden)

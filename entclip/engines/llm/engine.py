@@ -38,11 +38,11 @@ from entclip.engines.llm.threads import threads_for
 from entclip.engines.llm.train import take, update
 from entclip.engines.minibatches import fresh_minibatches
 from entclip.engines.rules import ruled
+from entclip.engines.serving import refuse_unfit
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import LanguageModelSpec
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
-from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.advantage import Independent
 from entclip.rewards.reward import TableReward
 from entclip.support.errors import SpecError
@@ -93,7 +93,7 @@ class LlmEngine:
 
     def refuse(self, experiment: Experiment, objective: Objective) -> None:
         """Raise SpecError for an experiment that the engine cannot run, whatever its size."""
-        refuse_unserved(objective, self.facts.serves, "the llm engine")
+        refuse_unfit(self.facts, experiment, objective)
         spec = experiment.policy
         if not isinstance(spec, LanguageModelSpec):
             raise SpecError(

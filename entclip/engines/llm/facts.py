@@ -91,6 +91,7 @@ TRL = replace(
     name="trl",
     short="a language model under TRL",
     beginning="loading the model and TRL, then the first update",
+    objectives=frozenset({"none", "clip", "dual_clip", "cispo_trl", "gspo", "sapo"}),
     words="trained by TRL's GRPOTrainer with the entropy ledger inside",
     dtypes=("float32",),
     extra="trl",

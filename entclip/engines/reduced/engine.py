@@ -31,12 +31,12 @@ from entclip.engines.reduced.state import ReducedRollout, ReducedState, places, 
 from entclip.engines.reduced.steps import Optimizer
 from entclip.engines.reduced.update import Draw, update_chunk
 from entclip.engines.rules import ruled
+from entclip.engines.serving import refuse_unfit
 from entclip.engines.statistics import after_update, before_update, pack_statistics, unpack_statistics
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
-from entclip.objectives.needs import refuse_unserved
 from entclip.rewards.reward import Gaussian, TableReward
 from entclip.support.errors import SpecError
 from entclip.support.progress import followed
@@ -74,7 +74,7 @@ class ReducedEngine:
     def start(self, experiment: Experiment, objective: Objective) -> ReducedState:
         if experiment.policy.kind == "autoregressive":
             raise SpecError("the reduced engine has single tokens only: use the sampled engine for autoregressive policies.")
-        refuse_unserved(objective, self.facts.serves, "the reduced engine")
+        refuse_unfit(self.facts, experiment, objective)
         self.facts.refuse_oversize(experiment)
         population, context_law, buckets = self._prepared(experiment, smooth=_smooth(experiment, objective))
         contexts, replicas = len(context_law), experiment.replicas

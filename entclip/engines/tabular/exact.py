@@ -55,11 +55,6 @@ class ExactEngine(TabularBooks):
                 f"the exact engine lists reward values, but reward.kind = {experiment.reward.kind!r} is continuous: "
                 "use bernoulli, rademacher or table, or the sampled engine."
             )
-        if objective.source == "batch" and "survival" in objective.needs:
-            raise SpecError(
-                f"the exact engine lists what {objective.kind!r} drops before it knows the minibatch, but source = 'batch' makes "
-                "its chances of that minibatch: use source = 'policies' or 'previous', or the sampled engine."
-            )
         return begin(self.facts, experiment, objective, replicas=1)
 
     def roll_out(self, state: TabularState) -> tuple[TabularState, TabularRollout]:

@@ -90,6 +90,7 @@ SAMPLED = EngineFacts(
     words="simulated by drawing samples",
     policies=(*TABLES, "autoregressive"),
     serves=_SERVES,
+    single_tokens=frozenset({"survival", "levels"}),
     size=_sampled,
 )
 EXACT = EngineFacts(
@@ -98,6 +99,7 @@ EXACT = EngineFacts(
     words="computed from every possible outcome with its probability, so that there is no sampling error",
     policies=(*TABLES, "autoregressive"),
     serves=_SERVES,
+    single_tokens=frozenset({"survival", "levels"}),
     drawn=False,
     size=_exact,
 )

@@ -20,19 +20,18 @@ from entclip.engines.facts import EngineFacts
 from entclip.engines.minibatches import fresh_minibatches, scheme_of, step_weight, take_moments
 from entclip.engines.rules import ruled
 from entclip.engines.samples import Sums
+from entclip.engines.serving import refuse_unfit
 from entclip.engines.statistics import pack_statistics, unpack_statistics
 from entclip.engines.tabular.token_moments import token_moments, with_prefix_axis
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.start import start_of
 from entclip.ledger.entry import pool_prefixes
 from entclip.objectives.base import Keep, Objective, View
-from entclip.objectives.needs import refuse_unserved
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import entropy
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.rewards.levels import LevelLaw, level_law
 from entclip.rewards.reward import expected_reward
-from entclip.support.errors import SpecError
 from entclip.support.progress import followed
 
 __all__ = [
@@ -82,14 +81,8 @@ def begin(facts: EngineFacts, experiment: Experiment, objective: Objective, repl
     """Return the state before the first update: every replica of every context."""
     facts.refuse_oversize(experiment)
     refuse_optimizer(facts, experiment)
-    refuse_unserved(objective, facts.serves, f"the {facts.name} engine")
+    refuse_unfit(facts, experiment, objective)
     start, experiment = start_of(experiment), ruled(experiment, objective)
-    if start.tree.length > 1 and objective.needs & {"survival", "levels"}:
-        what = "drops tokens at random" if "survival" in objective.needs else "goes by the advantage of each token"
-        raise SpecError(
-            f"the objective {objective.kind!r} {what}, but policy.kind = {experiment.policy.kind!r} draws whole sequences: use a "
-            "policy of single tokens."
-        )
     contexts = len(start.log_probs)
 
     def repeat(x: np.ndarray) -> np.ndarray:

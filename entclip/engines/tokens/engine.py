@@ -26,6 +26,7 @@ from entclip.engines.free_memory import free_bytes
 from entclip.engines.minibatches import entry_of, fresh_minibatches, scheme_of, take_moments
 from entclip.engines.rules import ruled
 from entclip.engines.samples import Sums
+from entclip.engines.serving import refuse_unfit
 from entclip.engines.tokens import columns as tokens_books
 from entclip.engines.tokens.draws import Draws
 from entclip.engines.tokens.expected import matched_rate, moments_of, rare_variance
@@ -38,7 +39,6 @@ from entclip.engines.tokens.state import TokensRollout, TokensState, log_probs_o
 from entclip.experiments.experiment import Experiment
 from entclip.ledger.entry import Entry
 from entclip.objectives.base import Keep, Objective
-from entclip.objectives.needs import refuse_unserved
 from entclip.policies.softmax import entropy, log_softmax
 from entclip.rewards.advantage import AdvantageMoments
 from entclip.support.errors import SpecError
@@ -77,7 +77,7 @@ class TokensEngine:
         self._fixed = kernels is not None
 
     def start(self, experiment: Experiment, objective: Objective) -> TokensState:
-        refuse_unserved(objective, self.facts.serves, "the tokens engine")
+        refuse_unfit(self.facts, experiment, objective)
         refuse_sequences(experiment)
         self.facts.refuse_oversize(experiment, self.device.type, str(self.dtype).removeprefix("torch."), free_bytes(self.device))
         kernel = self._kernel_for(objective)

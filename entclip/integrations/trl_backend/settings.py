@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from entclip.engines.llm.facts import TRL
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import Arm
 from entclip.objectives.base import Objective
@@ -120,7 +121,7 @@ def _objective(arm: Arm, objective: Objective, aggregation: str) -> dict[str, An
         steep = {"sapo_temperature_pos": objective.tau_pos, "sapo_temperature_neg": objective.tau_neg}
         made = {"loss_type": "sapo", **steep}, "sequence"
     if made is None:
-        known = "none, clip, dual_clip, cispo_trl, gspo, sapo"
+        known = ", ".join(sorted(TRL.objectives or ()))
         raise SpecError(
             f"arm {arm.name}: TRL has no objective {objective.kind!r}. Choose among {known}, or use the backend entclip."
         )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from entclip.engines.serving import refuse_needs
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.sections import Arm, UpdateSpec
 from entclip.experiments.start import start_of
 from entclip.objectives.base import CAUSES, Objective
-from entclip.objectives.needs import refuse_unserved
 from entclip.prediction.meanfield.columns import columns_of
 from entclip.prediction.meanfield.jumps import counted, lopsided
 from entclip.prediction.meanfield.law import SampleLaw, sample_law
@@ -284,7 +284,7 @@ def check_covered(case: Experiment) -> None:
     if case.perturbation is not None or case.weights is not None:
         raise SpecError("predict: perturbation and weights are not covered. Simulate it instead.")
     for arm in case.arm:
-        refuse_unserved(arm.build(), frozenset(), "predict")
+        refuse_needs(arm.build(), frozenset(), "predict")
     controls = [arm.name for arm in case.arm if arm.control is not None]
     if controls:
         raise SpecError(f"predict: arm {controls[0]} is a control, which copies a simulated arm. Leave it out or simulate.")
