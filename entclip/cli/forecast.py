@@ -264,7 +264,7 @@ def noise(
 ) -> None:
     """Measure how log-ratio noise depends on pi_old: one unclipped rollout simulated, or log-probabilities of your own."""
     from entclip.prediction.noise_table import noise_of_files
-    from entclip.report.forecast import noise_grid
+    from entclip.report.forecast import lone_log_ratios, noise_grid
     from entclip.report.numbers import plus_minus, signed
     from entclip.support.files import prepare_file, write_atomic
 
@@ -286,6 +286,7 @@ def noise(
     if len(frame) > 1:
         slope, se = found.slope()
         output.tell(f"slope of log rms in log pi_old: {signed(slope)}{plus_minus(se, 1)} (sqrt +.5, flat 0, inv_sqrt -.5)")
+    output.warn([lone_log_ratios(found)] if found.lone.any() else [])
     if found.bias.any():
         k = int(abs(found.bias).argmax())
         output.warn(

@@ -38,7 +38,7 @@ __all__ = ["NoiseTable", "ledger_rms", "measure_noise", "noise_law_of", "noise_o
 
 
 _LARGEST_FILE = 2**24  # in bytes
-_COLUMNS = ("prob", "rms", "rms_se", "count", "mean", "mean_se", "beyond")
+_COLUMNS = ("prob", "rms", "rms_se", "count", "mean", "mean_se", "beyond", "largest")
 _ROUNDING = 1e-9
 _ABOVE = 1e-6  # of a log-probability above 0: rounding of a softmax in float32
 _MOST_PER_DECADE = 1000.0  # bins are then .2 % wide
@@ -51,8 +51,9 @@ class NoiseTable:
 
     rms^2 = mean^2 + sd^2: a mean is a shift, which clips all actions of a row or none, and not noise. Between rows the mean and
     log sd are linear in log pi_old; beyond them they are constant. Standard errors are over independent units, count is how many
-    log-ratios a row pools, beyond the share of them that lie over two sd from the mean. None where unknown; without a mean it is
-    taken to be what normalisation makes it, and all of rms to be noise.
+    log-ratios a row pools, beyond the share of them that lie over two sd from the mean, largest the share of the sum of their
+    squares about it that the largest one has. None where unknown; without a mean it is taken to be what normalisation makes it,
+    and all of rms to be noise.
     """
 
     prob: np.ndarray
@@ -62,6 +63,7 @@ class NoiseTable:
     mean: np.ndarray | None = None
     mean_se: np.ndarray | None = None
     beyond: np.ndarray | None = None
+    largest: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         prob, rms = np.asarray(self.prob, dtype=np.float64), np.asarray(self.rms, dtype=np.float64)
@@ -104,6 +106,18 @@ class NoiseTable:
         out: np.ndarray = np.where(np.abs(off) > room, off, 0.0)
         return out
 
+    @property
+    def lone(self) -> np.ndarray:
+        """Return which rows have a size that is of a few log-ratios, (K,), as where tails fall off like a power.
+
+        Of n normal numbers the largest square is about 2 log n times the mean, and over 10 log n with a chance of n^-4.
+        """
+        if self.largest is None or self.count is None:
+            return np.zeros(len(self.prob), dtype=bool)
+        n = np.maximum(self.count, 2.0)
+        out: np.ndarray = self.largest * n > 10 * np.log(n)
+        return out
+
     def at(self, log_prob: np.ndarray) -> np.ndarray:
         """Return the standard deviation at log pi_old, of the same shape."""
         out: np.ndarray = np.exp(np.interp(log_prob, np.log(self.prob), np.log(np.maximum(self.sd, 1e-12))))
@@ -136,7 +150,7 @@ class NoiseTable:
         """Return columns prob, rms and, where known, errors, mean, sd, beyond and count: what `predict --noise FILE` reads."""
         import pandas as pd
 
-        columns = {n: getattr(self, n) for n in ("prob", "mean", "mean_se", "sd", "rms", "rms_se", "beyond", "count")}
+        columns = {n: getattr(self, n) for n in ("prob", "mean", "mean_se", "sd", "rms", "rms_se", "beyond", "largest", "count")}
         if self.mean is None:
             del columns["sd"]
         return pd.DataFrame({n: v for n, v in columns.items() if v is not None})
@@ -176,11 +190,16 @@ def _measured(pair: dict[str, ArrayLike], per_decade: float, least: int = 30) ->
             f"{old_name} and {new_name} are NaN at different places, {np.count_nonzero(lone):,} of them, the first at "
             f"{_place(lone)}: padding must be NaN in both."
         )
+    if np.isnan(old).all():  # or empty
+        raise ValueError(f"{old_name} holds no number: there is nothing to measure. Give log-probabilities, NaN for padding.")
     old, new = old.reshape(len(old), -1), new.reshape(len(new), -1)
     unit, entry = np.nonzero(~np.isnan(old))
     start, moved = old[unit, entry], (new - old)[unit, entry]
-    if start.size == 0:
-        raise ValueError(f"{old_name} holds no number: there is nothing to measure. Give log-probabilities, NaN for padding.")
+    if not moved.any():
+        raise ValueError(
+            f"{old_name} and {new_name} hold the same numbers: no probability has moved, so that there is no noise. Give "
+            "log-probabilities from before and after the updates of a rollout."
+        )
     place = np.floor(start / math.log(10) * per_decade).astype(np.int64)
     bins, index = np.unique(place, return_inverse=True)
 
@@ -200,12 +219,18 @@ def _measured(pair: dict[str, ArrayLike], per_decade: float, least: int = 30) ->
     mean, mean_se = mean_of(first)
     keep = (units >= least) & (square > 0)
     if not np.any(keep):
-        raise ValueError(f"no bin of pi_old has entries of {least} units and noise: give more contexts or a smaller per_decade.")
-    rms = np.sqrt(square[keep])
+        raise ValueError(
+            f"no bin of pi_old has entries of {least} units and noise, the fullest has {units.max()}: give more contexts or a "
+            "smaller per_decade."
+        )
     centre = np.exp(np.bincount(index, start) / count)
     spread = np.sqrt(np.maximum(square - mean**2, 0.0))
     beyond = np.bincount(index, np.abs(moved - mean[index]) > np.maximum(2 * spread, _ROUNDING * np.sqrt(square))[index]) / count
-    return NoiseTable(centre[keep], rms, square_se[keep] / (2 * rms), count[keep], mean[keep], mean_se[keep], beyond[keep])
+    peak = np.zeros(len(bins))
+    np.maximum.at(peak, index, (moved - mean[index]) ** 2)
+    peak = np.divide(peak, count * spread**2, out=np.zeros(len(bins)), where=spread > _ROUNDING * np.sqrt(square))
+    columns = (centre, np.sqrt(square), square_se / (2 * np.sqrt(np.maximum(square, 1e-300))), count, mean, mean_se, beyond, peak)
+    return NoiseTable(*(column[keep] for column in columns))
 
 
 def _refuse_bins(per_decade: float) -> None:

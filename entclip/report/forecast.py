@@ -99,6 +99,17 @@ def noise_grid(source: str, frame: Any) -> Grid:
     return text_grid(f"{source}: log(pi/pi_old) after a rollout, no clip (normal noise: 4.6 % beyond 2 sd)", columns, rows)
 
 
+def lone_log_ratios(table: Any) -> str:
+    """Say of a measured law whose size is of a few log-ratios that it is, and what of it can be used."""
+    k = int((table.largest * table.lone).argmax())
+    return (
+        f"Heavy tails: at pi_old = {table.prob[k]:.2g} one log-ratio of {table.count[k]:.0f} has "
+        f"{100 * table.largest[k]:.0f} % of the sum of squares. Where tails fall off so slowly more data need not settle a "
+        "standard deviation, nor its error. What can be used is a share beyond the clip's own bounds: predict --noise "
+        "shares:LOW:HIGH."
+    )
+
+
 def sequences_grid(name: str, noise: str, length: float, rows: Iterable[Mapping[str, Any]]) -> Grid:
     """Tabulate how many sequences each side of a clip on their ratio acts on, of all sequences of a rollout."""
     body = ((row["arm"], *(f"{100 * row[key]:.3g} %" for key in ("low", "high", "ceiling"))) for row in rows)

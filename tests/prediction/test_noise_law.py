@@ -19,6 +19,7 @@ from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.nodes import populations
 from entclip.prediction.noise_table import NoiseTable, ledger_rms, measure_noise, noise_law_of
 from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
+from entclip.report.forecast import lone_log_ratios
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
 from tests.prediction.wide import WIDE, experiment
@@ -99,7 +100,9 @@ def test_log_probabilities_that_cannot_be_measured_are_refused() -> None:
     cases: list[tuple[Any, Any, str]] = [
         (old, old[:, :3], "must be equal"),
         (old, padded, "NaN at different places"),
-        (old, old, "no bin of pi_old"),
+        (old, old, "hold the same numbers: no probability has moved"),
+        (old[:3], old[:3] - 0.1, "30 units and noise, the fullest has 3"),
+        (old[:0], old[:0], "holds no number"),
         (old, old + 2, "at most 0"),
         (np.full_like(old, np.nan), np.full_like(old, np.nan), "nothing to measure"),
         (np.array([["a"]]), old, "expected log-probabilities"),
@@ -201,6 +204,24 @@ def test_means_and_spreads_are_told_apart() -> None:
     scores = rng.standard_normal((400, 64)) * 2
     hot, cold = log_softmax(scores), log_softmax(scores / 0.6)
     assert np.any(noise_law_of(hot, cold).bias != 0)
+
+
+@pytest.mark.parametrize(("law", "lone"), [("normal", False), ("laplace", False), ("t2", True), ("one", True), ("shift", False)])
+def test_a_size_that_is_of_a_few_log_ratios_is_called_that(law: str, lone: bool) -> None:
+    rng, size = np.random.default_rng(0), (2000, 1)
+    moved = {
+        "normal": rng.normal(size=size),
+        "laplace": rng.laplace(size=size),
+        "t2": rng.standard_t(2, size=size),
+        "one": np.where(np.arange(2000)[:, None] == 7, 40.0, rng.normal(size=size)),
+        "shift": np.full(size, -1.0),
+    }[law]
+    table = noise_law_of(old := np.full(size, -15.0), old + 0.03 * moved)
+    assert bool(table.lone[0]) is lone
+    assert table.largest is not None
+    square = (moved - moved.mean()) ** 2
+    assert table.largest[0] == pytest.approx(square.max() / square.sum() if law != "shift" else 0.0)
+    assert not lone or "one log-ratio of 2000 has" in lone_log_ratios(table)
 
 
 def test_what_first_order_cannot_say_is_outside() -> None:
