@@ -50,7 +50,7 @@ def _map_moments(moments: AdvantageMoments, change: Callable[[np.ndarray, int], 
 def fresh_minibatches(experiment: Experiment, *, defined: bool = True) -> tuple[Minibatch, ...]:
     """Return the minibatches of a rollout, epoch by epoch.
 
-    defined: whether the moments of the advantage are those of an action. Reused samples, and groups that shuffling cut apart,
+    defined: whether the engine knows the moments of the advantages. Reused samples, and groups that shuffling cut apart,
     depend on the path so far: their minibatches are not fresh.
     """
     spec = experiment.update

@@ -91,7 +91,11 @@ class ExactEngine(TabularBooks):
         blocks = _blocks(len(new), size, rollout.old_sequence_probs.shape[1], new[0].size)
         for block in followed(blocks, "an update", part=True):
             part = _take(branched, np.arange(len(new))[block], branched.weight[block], size)
-            begun = dataclasses.replace(rollout, moments=take_moments(rollout.moments, part.origin))
+            begun = dataclasses.replace(
+                rollout,
+                moments=take_moments(rollout.moments, part.origin),
+                old_sequence_probs=rollout.old_sequence_probs[part.origin],
+            )
             new[block], found = update_block(part, begun, minibatch, drawn(block), slice(None), directive)
             for name, value in found.items():
                 columns.setdefault(name, np.empty(len(new)))[block] = value

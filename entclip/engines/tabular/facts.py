@@ -22,6 +22,7 @@ _TEMPORARIES = 60  # arrays of a chunk that live at the same time
 _ELEMENT, _SAMPLE = 1e-6, 1e-7  # seconds for an action of a unit in an update, for a sample drawn one by one
 _BRANCHED = 3e-6  # seconds for an action of a branch in an update
 _BRANCH, _ROWS = 80, 9  # numbers and tables of its policy that are held of a branch, its columns included
+_STEPS = 8  # tables of prefixes x tokens that each value of the reward makes
 _MADE, _PAIRS = 40, 20  # arrays that an update of some branches makes on its way, and tables by the rewards of two samples
 
 
@@ -37,7 +38,7 @@ def _sampled(experiment: Experiment, device: str, dtype: str) -> Size:
         f"{_TEMPORARIES} arrays of {chunk:,} units x {actions:,} actions": 8.0 * _TEMPORARIES * chunk * max(actions, row),
         f"{chunk:,} units x {u.batch:,} samples of a minibatch": 8.0 * 5 * chunk * u.batch * singly,
     }
-    held |= rewards_held(experiment, units, actions)
+    held |= rewards_held(experiment, units, actions, row)
     if u.minibatch == "shuffled":
         held |= {f"{units:,} units x {u.batch * u.minibatches:,} samples of a rollout": 16.0 * units * u.batch * u.minibatches}
     updates = updates_of(experiment)
@@ -46,13 +47,19 @@ def _sampled(experiment: Experiment, device: str, dtype: str) -> Size:
     return Size(held, seconds, f"{work}, {u.batch:,} samples each" if singly else work)
 
 
-def rewards_held(experiment: Experiment, units: int, actions: int) -> dict[str, float]:
-    """Return what a table of rewards makes every engine hold: which action has which of its distinct values."""
+def rewards_held(experiment: Experiment, units: int, actions: int, row: int = 0) -> dict[str, float]:
+    """Return what a table of rewards makes every engine hold: which action has which of its distinct values.
+
+    row: prefixes x tokens of sequences, of which some units' mean steps are held for each value where groups compare them.
+    """
     reward = experiment.reward
     if not isinstance(reward, TableReward):
         return {}
     levels = len(np.unique(reward.values))
-    return {f"{levels:,} distinct rewards x {actions:,} actions": 8.0 * 3 * levels * actions + 8.0 * 8 * units * levels}
+    grouped = experiment.policy.kind == "autoregressive" and not isinstance(experiment.advantage, Independent)
+    some = min(units, chunk_size(max(actions, row)))
+    steps = {f"mean steps of {some:,} units at {levels:,} rewards": 8.0 * _STEPS * levels * some * row} if grouped else {}
+    return steps | {f"{levels:,} distinct rewards x {actions:,} actions": 8.0 * 3 * levels * actions + 8.0 * 8 * units * levels}
 
 
 def _exact(experiment: Experiment, device: str, dtype: str) -> Size:
@@ -78,7 +85,7 @@ def _exact(experiment: Experiment, device: str, dtype: str) -> Size:
     held = {
         f"the policies of {shape.contexts:,} contexts x {row:,} actions": 8.0 * 6 * shape.contexts * row,
         **max(listing, branching, key=lambda stage: sum(stage.values())),  # one after the other
-    } | rewards_held(experiment, shape.contexts, actions)
+    } | rewards_held(experiment, shape.contexts, actions, row)
     updates = updates_of(experiment)
     seconds = _BRANCHED * (len(experiment.arm) * sum(branches[1:]) * row + updates * partial * listed.columns)
     return Size(held, seconds, f"{updates:,} updates of {listed.outcomes:,.0f} outcomes in {shape.contexts:,} contexts")

@@ -148,8 +148,7 @@ def begin_rollout(state: TabularState, *, keep_old: bool) -> tuple[TabularState,
     tree = state.tree
     probs = np.exp(tree.sequence_log_probs(old))
     moments = state.experiment.advantage.moments(state.experiment.reward, probs)
-    # A sequence's reward depends on all its tokens: given one token, the moments of its advantage are not those of a table.
-    minibatches = fresh_minibatches(state.experiment, defined=tree.length == 1 or not moments.action_dependent)
+    minibatches = fresh_minibatches(state.experiment)
     visits = None if tree.length == 1 else tree.visits(old)
     levels = None
     if "levels" in state.objective.needs:
@@ -171,7 +170,7 @@ def update_block(
         rate = spec.learning_rate * state.context_weight[rows][:, None, None]
     moments = None
     if minibatch.fresh and state.objective.source != "batch":
-        moments = with_prefix_axis(take_moments(rollout.moments, rows))
+        moments = _moments_of(state, rollout, rows)
     if directive.learning_rate is not None:
         rate = rate * (directive.learning_rate / spec.learning_rate)
     new, columns = account(
@@ -196,13 +195,21 @@ def update_block(
     return new, pooled
 
 
+def _moments_of(state: TabularState, rollout: TabularRollout, rows: slice | np.ndarray) -> AdvantageMoments:
+    """Moments of the advantage of some units, given what the objective weighs: a sequence, or a token after its prefix."""
+    own = take_moments(rollout.moments, rows)
+    if "sequence" in state.objective.needs:
+        return with_prefix_axis(own)
+    return token_moments(own, state.tree, rollout.old_sequence_probs[rows])
+
+
 def rare_variance(state: TabularState, rollout: TabularRollout, chunks: Iterable[slice]) -> np.ndarray:
     """Return the variance that rare samples give the curvature of a natural step from the start of a rollout, (U,)."""
     spec, out = state.experiment.update, np.empty(len(state.log_probs))
     for rows in followed(chunks, "how rare samples scatter"):
         log_probs, old = state.log_probs[rows], state.old_log_probs[rows]
         weighing = _weighing(state, rows)
-        fourth = weighing.fourth_moment(with_prefix_axis(take_moments(rollout.moments, rows)))
+        fourth = weighing.fourth_moment(_moments_of(state, rollout, rows))
         visits = None if state.visits is None else state.visits[rows]
         value = rare_sample_variance(
             log_probs,
@@ -317,7 +324,7 @@ def matched_rate(state: TabularState, rollout: TabularRollout, target: float, ch
     for chunk in chunks:
         for rows in _single_units(chunk, rollout):
             view, weighing = _view(state, rows), _weighing(state, rows)
-            moments = token_moments(take_moments(rollout.moments, rows), state.tree, rollout.old_sequence_probs[rows])
+            moments = _moments_of(state, rollout, rows)
             visits = None if state.visits is None else state.visits[rows]
             variance = step_variance_of(
                 view.log_probs,
