@@ -40,6 +40,7 @@ from entclip.integrations.recording.record import LOGGED, About, Record
 from entclip.integrations.recording.step import CLOSURE, Watch, unwrapped
 from entclip.integrations.recording.told import Told
 from entclip.integrations.recording.turns import Turns
+from entclip.ledger.cancelling import MARK, cancelling_words
 from entclip.objectives.base import Objective
 from entclip.objectives.given import objective_of
 from entclip.objectives.needs import refuse_unserved
@@ -247,7 +248,8 @@ class EntropyLedger:
     @property
     def notes(self) -> list[str]:
         """Return what a reader should know of the run, and why updates whose turn it was could not be accounted."""
-        return [*self._record.remarks, *self._found(), *self._record.notes]
+        cancelling = cancelling_words([row["step"] for row in self._record.rows if row.get(MARK)])
+        return [*self._record.remarks, *self._found(), *([cancelling] if cancelling else []), *self._record.notes]
 
     def remark(self, said: str) -> None:
         """Add a sentence to what the folder says of the run."""
@@ -375,7 +377,7 @@ class EntropyLedger:
     def _found(self) -> list[str]:
         """Return what the run has shown so far of itself, in sentences."""
         watch = self._watch
-        said = (watch.unseen(), watch.note(), watch.cancelling(), self._told.note(), self._turns.note())
+        said = (watch.unseen(), watch.note(), self._told.note(), self._turns.note())
         return [each for each in said if each is not None]
 
     def _skip(self, reason: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
+from entclip.ledger.cancelling import MARK, joined
 from entclip.ledger.columns import (
     EXPECTED,
     MEANS,
@@ -194,7 +195,10 @@ class ArmLedger:
     def _add_totals(self, entry: Entry, state: Units, names: list[str]) -> None:
         if entry.drawn:
             self.drawn = len(entry.weight)
-            values = _independent_units(np.stack([entry.columns[n] for n in names]) * state.context_weight, state)
+            columns = joined(entry.columns)
+            if columns is not entry.columns:
+                names = [*names, *(n for n in _ADDED if n in columns and n not in names)]
+            values = _independent_units(np.stack([columns[n] for n in names]) * state.context_weight, state)
             for name, value in zip(names, values, strict=True):
                 for totals in (self.totals, self.rollout_totals):
                     totals[name] = totals.get(name, 0.0) + value
@@ -235,6 +239,10 @@ class ArmLedger:
                 summary["visitation"] = last - first - length * summary["measured"]
             # d(s) changes with pi_old, so the token entropy of the next rollout starts elsewhere: visitation has the difference.
             self._entropy_expected = None
+        for name in (n for n in summary if n not in self.summaries[-1]) if self.summaries else ():
+            if name.removesuffix("_se") in OPTIONAL_CAUSES:  # the first update that had one came in this rollout
+                for earlier in self.summaries:
+                    earlier[name] = None if summary[name] is None else 0.0
         self.summaries.append(summary)
         self.rollout_totals, self._rollout_skipped = {}, 0
 
@@ -273,10 +281,14 @@ class ArmLedger:
         """
         pair = self.experiment.antithetic
         out: dict[str, Any] = {}
-        for name in (n for n in _ADDED if n in self.rows[0]):
-            known = all(r[name] is not None for r in rows or self.rows)
-            out[name] = math.fsum(r[name] for r in rows) if known else None
-            out[f"{name}_se"] = standard_error(totals[name], pair) if totals and known else None
+        summed = [joined(row) for row in rows]
+        for name in (n for n in _ADDED if n in self.rows[0] or n in self.totals):
+            known = all(r.get(name, 0.0) is not None for r in rows or self.rows)
+            out[name] = math.fsum(r.get(name, 0.0) for r in summed) if known else None
+            total = totals.get(name, np.zeros_like(totals["measured"])) if totals else None
+            out[f"{name}_se"] = standard_error(total, pair) if total is not None and known else None
+        if MARK in self.rows[0]:
+            out[MARK] = sum(r[MARK] > 0 for r in rows) / max(1, len(rows))
         if unaccounted is not None:
             out["measured"] += unaccounted
             out |= {"unaccounted": unaccounted, "unaccounted_se": standard_error(totals["unaccounted"], pair)}

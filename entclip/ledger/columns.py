@@ -160,6 +160,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("token_log_ratio_sq", "1", "diagnostic", "mean squared log-ratio of the minibatch's tokens.", optional=True),
     Column("position_se", "nats", "diagnostic",
            "standard error of the measured change over its contexts, as of a random sample of more.", optional=True),
+    Column("cancelling", "1", "diagnostic",
+           "1 where a cause is larger than anything a gradient could do to entropy through Adam: causes cancel there, and only "
+           "their sum means something; of rollouts and runs the share of such updates.", optional=True),
     Column("ratio_max", "1", "diagnostic", "largest ratio of any action.", prefixes="max", units="max"),
     Column("sequence_entropy", "nats", "diagnostic", "entropy of whole sequences.", filled="rollout"),
     Column("reward", "1", "diagnostic", "mean reward of the rollout.", filled="rollout", optional=True),

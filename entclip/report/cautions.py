@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from entclip.ledger.cancelling import MARK, cancelling_words
 from entclip.report.numbers import half_width, plain, with_error
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def cautions(rows: pd.DataFrame, sums: Sums, units: int | None, updates: int) ->
         said.append("the steps are not split by cause: what either side of the clip did to entropy is not known.")
     elif alive.any():
         said += _larger_than_the_clips(rows, sums, units)
+    if MARK in rows and (words := cancelling_words(rows.loc[rows[MARK] > 0, "step"].tolist())):
+        said.append(f"{words[0].lower()}{words[1:-1]}.")
     said += [*_remainder(sums), *_signs(rows, sums, units), *_errors(rows, sums)]
     if updates > len(rows):
         said.append(f"{len(rows)} of {updates} updates were accounted; parts are sums over those.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entclip.ledger.cancelling import joined_frame
 from entclip.ledger.columns import COLUMNS, UNSPLIT
 from entclip.report.cautions import cautions, ceiling, share_without_advantage
 from entclip.report.grid import Grid, text_grid
@@ -64,7 +65,7 @@ class ArmStory:
 
 def explain(frame: pd.DataFrame, summaries: dict[str, Any]) -> list[ArmStory]:
     """Return one story per case and arm, in the order of the ledger."""
-    return [_story(name, rows, summaries.get(name)) for name, rows in by_arm(frame).items()]
+    return [_story(name, joined_frame(rows), summaries.get(name)) for name, rows in by_arm(frame).items()]
 
 
 def _sum(rows: pd.DataFrame, summary: dict[str, Any] | None, name: str) -> tuple[float, float | None]:
@@ -133,7 +134,7 @@ def ledger_figure(frame: pd.DataFrame, path: Path) -> None:
     `LEDGER_CAPTION` says how to read it: bands are two standard errors of an update added in quadrature, what the last point has
     beside its summary.
     """
-    arms = dict(list(by_arm(frame).items())[:_PANELS])
+    arms = {name: joined_frame(rows) for name, rows in list(by_arm(frame).items())[:_PANELS]}
     columns = min(2, len(arms))
     lines = math.ceil(len(arms) / columns)
     tall = 1.0 + 2.3 * lines

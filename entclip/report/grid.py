@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from entclip.ledger.cancelling import MARK
 from entclip.ledger.columns import COLUMNS
 from entclip.report.numbers import fixed, value_of, with_error
 from entclip.report.style import CAUSES
@@ -132,6 +133,17 @@ def _accounted_note(arms: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
+def _cancelling_note(arms: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    said = {name: share for name, arm in arms.items() if (share := value_of(arm, MARK))}
+    if not said:
+        return ()
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in said.items())
+    return (
+        f"Causes cancel under Adam in some accounted updates ({shares}): each is larger than what any gradient could do. The "
+        "line step has the sum of theirs; the lines of causes are sums over the other updates.",
+    )
+
+
 def _part_cell(arm: Mapping[str, Any], part: str) -> Cell:
     expected, verdict = value_of(arm, f"expected_{part}"), str(arm.get(f"verdict_{part}") or "")
     measured, theory = with_error(value_of(arm, part), value_of(arm, f"{part}_se")), with_error(expected, None)
@@ -161,7 +173,7 @@ def causes_grid(summary: Mapping[str, Any]) -> Grid:
             rows.append((Cell(name), *totals, *(Cell(cell.upper) for cell in cells), remainder, *units))
     names = ("arm", "measured", *(("control variate",) if theory else ()), *(CAUSES[p][0] for p in parts), "remainder")
     columns = (*names, *(("units",) if counted else ()), *(("verdict",) if theory else ()))
-    notes = (_WHAT if theory else _WHAT_MEASURED, *_accounted_note(arms), SIGNS)
+    notes = (_WHAT if theory else _WHAT_MEASURED, *_accounted_note(arms), *_cancelling_note(arms), SIGNS)
     return Grid(f"Entropy change by cause, {origin(summary)}", columns, tuple(rows), notes)
 
 

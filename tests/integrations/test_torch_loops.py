@@ -170,7 +170,7 @@ def test_commands_read_the_folder(tmp_path):
     with EntropyLedger(
         model, optimizer, logits=logits_of, every=1, out=tmp_path, name="mine", log=lambda v, k: seen.append((k, v))
     ) as ledger:
-        train(ledger, model, optimizer, norm=0.01)
+        train(ledger, model, optimizer, norm=0.1)
     assert [k for k, _ in seen] == list(range(6))
     assert seen[-1][1]["entclip/clip_low"] == ledger.rows[-1]["clip_low"]
     shown = CliRunner().invoke(app, ["ledger", str(tmp_path)], env={"COLUMNS": "80"}, catch_exceptions=False)

@@ -34,6 +34,7 @@ LOGGED = (
     "curvature",
     "remainder",
     "measured",
+    "cancelling",
     "position_se",
     "entropy",
     "gap_low",

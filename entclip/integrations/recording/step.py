@@ -16,6 +16,7 @@ from entclip.integrations.recording.fingerprint import fingerprint
 from entclip.integrations.recording.gathered import Gathered, Pooled, pooled
 from entclip.integrations.recording.probe import UserProbe, evaluating
 from entclip.integrations.recording.processes import averaged, distributed
+from entclip.ledger.cancelling import MARK
 from entclip.objectives.base import CAUSES, Objective
 from entclip.support.errors import SpecError
 
@@ -58,7 +59,6 @@ class Watch:
         self.model, self.optimizer, self.probe, self.bonus = inner, unwrapped(optimizer), probe, bonus
         self._objective, self._scaler, self._scale, self._comparison = objective, scaler, 1.0, Comparison(objective)
         self.split = type(self.optimizer) in LINEAR  # by cause
-        self._cancelling = 0  # updates with causes that no step of Adam could have had
         self.altered = False  # some step was not what the optimiser makes of its gradients
         self._before: _Before | None = None
         self._known: tuple[tuple[int, ...], list[Any], list[Any]] | None = None
@@ -192,6 +192,7 @@ class Watch:
             self.linear, self.altered = False, True
         if not self.linear:
             causes["whole_step"] = rest
+        marks = self._marks(causes, b.slope)
         after = self._slope()[0] if keep else self._looked()
         try:
             for parameter, value, end in zip(self.trained, b.values, ends, strict=True):
@@ -202,6 +203,7 @@ class Watch:
         columns = update_columns(
             self._objective, (old, b.now, after), second, causes, products(), whole.counts, whole.rows / whole.tokens
         )
+        columns |= marks
         columns |= {"log_ratio_mean": whole.log_ratios / whole.tokens, "token_log_ratio_sq": whole.log_ratios_sq / whole.tokens}
         if self.probe.positions is not None:
             columns["position_se"] = _spread(b.now, after)
@@ -237,10 +239,16 @@ class Watch:
         spread = {name: [v[place[id(p)]] if id(p) in place else None for p in self.parameters] for name, v in gradients.items()}
         slope = [b.slope[place[id(p)]] if id(p) in place else None for p in self.parameters]
         # In every row, so that sums over rows are of one kind.
-        made = dict.fromkeys((*CAUSES, *_LINES), 0.0) | step_by_cause(self.optimizer, before, spread, slope)
-        if "betas" in self.optimizer.param_groups[0]:
-            self._cancelling += max(abs(made[name]) for name in CAUSES) > adam_reach(self.optimizer, slope)
-        return made
+        return dict.fromkeys((*CAUSES, *_LINES), 0.0) | step_by_cause(self.optimizer, before, spread, slope)
+
+    def _marks(self, causes: dict[str, float], slope: list[Any]) -> dict[str, float]:
+        """Tell whether a cause of this step is larger than what any gradient could do to entropy through Adam."""
+        if not self.split or "betas" not in self.optimizer.param_groups[0]:
+            return {}
+        place = {id(p): index for index, p in enumerate(self.trained)}
+        of_all = [slope[place[id(p)]] if id(p) in place and p.grad is not None else None for p in self.parameters]
+        largest = max(abs(value) for name, value in causes.items() if name not in _NOT_OF_GRADIENTS)
+        return {MARK: float(largest > adam_reach(self.optimizer, of_all))}
 
     def _compare(self, gathered: Gathered, b: _Before, said: Pooled) -> None:
         marks = {name for name, tokens in said.acted.items() if tokens}
@@ -259,17 +267,6 @@ class Watch:
             f"Steps were not what {type(self.optimizer).__name__} makes of the gradients: a hook of the optimiser changes "
             "gradients or weights within the step, or its numbers are rounded more than the weights (a learning rate in float32 "
             "with weights in float64). The step was taken as it was; what it had beside the causes is in the line `step`."
-        )
-
-    def cancelling(self) -> str | None:
-        """Say that causes are too large to be read one by one; None if none was."""
-        if not self._cancelling:
-            return None
-        return (
-            f"Updates with a cause larger than what any gradient could do to entropy through {type(self.optimizer).__name__}: "
-            f"{self._cancelling}. Causes are divided by the second moment of the step that was taken, which is nearly 0 where "
-            "clipped tokens alone would have had a gradient: there `unclipped` and the clip's lines cancel, and neither is what "
-            "would have happened without the other. Read their sum, or compare runs with and without the clip."
         )
 
     def unseen(self) -> str | None:
@@ -309,6 +306,11 @@ class Watch:
 
 _ROUNDING = 256  # roundings of the sums of a step, as the identity of causes allows for
 _LINES = ("momentum", "weight_decay", "norm_clip")
+_NOT_OF_GRADIENTS = (
+    "momentum",
+    "weight_decay",
+    "whole_step",
+)  # causes that no gradient of this update makes
 _HALF = (torch.bfloat16, torch.float16)
 
 
