@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from entclip.integrations.diagnose.evidence import Evidence
@@ -141,6 +143,18 @@ def _by_side(run: Run, split: list[str]) -> Finding:
 
 def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
     rows, config = evidence[0].rows, run.config
+    if (count := run.of_first_updates) is not None:
+        better = next(k for k in range(count + 1, 2 * count + 2) if math.gcd(k, count) == 1)
+        return Finding(
+            "clip",
+            ("unknown",),
+            "warn",
+            f"Not known: each of the {rows} rows is the first update of its rollout, of {count}. Ratios are 1 there, and no "
+            "clip can act in it, whatever the others do.",
+            evidence,
+            reason="the log numbers the updates of a rollout, and all of its rows are number 0",
+            change=f"Record with an every that is coprime with the updates of a rollout, such as {better}.",
+        )
     if config is None and run.library.rows == "update" and rows < _FEW_ROWS:
         return Finding(
             "clip",

@@ -95,6 +95,16 @@ def _cause(run: Run) -> Finding | None:
     label, most, shares = moved(found), most_of(run), side_shares(run)
     if label in ("steady", "unclear", "returns"):
         return None
+    if shares is not None and shares.total == 0 and run.of_first_updates is not None:
+        return Finding(
+            "cause",
+            ("unbounded",),
+            "info",
+            "How much of it the clip did is not known: all rows are first updates of rollouts, which cannot clip. Besides what "
+            f"the others did there is {_text(run, label)}.",
+            confidence="low",
+            reason="no row is of an update in which a clip can act",
+        )
     if shares is not None and shares.total == 0:
         return Finding(
             "cause",

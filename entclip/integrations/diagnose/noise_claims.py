@@ -24,6 +24,8 @@ _LEAST = 1e-3  # of a mean ratio from 1: below it nothing clips otherwise
 @claim("noise")
 def _noise(run: Run) -> Finding | None:
     """The rms of the log-ratio at the end of a rollout."""
+    if run.of_first_updates is not None:
+        return None
     share, kl, direct = by_share(run), by_kl(run), run.evidence("log_ratio_rms")
     parts, labels = [], []
     guessed = run.widths is not None and run.widths.assumed

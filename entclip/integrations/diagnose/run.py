@@ -256,9 +256,22 @@ class Run:
             return round(self.config.updates.count)
         return None if self._numbered is None else int(self._numbered.max()) + 1
 
+    @cached_property
+    def of_first_updates(self) -> int | None:
+        """Return the updates per rollout where the log has the first of each alone, as its own numbers say; None otherwise.
+
+        A ledger whose `every` is a multiple of them makes such rows: ratios are 1 in all, and no clip can act in any."""
+        if self._numbered is None or self._numbered.any():
+            return None
+        each = np.diff(self.get("step")) / np.diff(self.get("rollout"))
+        each = each[np.isfinite(each)]
+        return int(np.median(each)) if each.size and np.all(each > 1) else None
+
     @property
     def logged_updates(self) -> int | None:
         """Return the updates per rollout by the log alone: its own count, or from its zeros; None where neither tells."""
+        if self.of_first_updates is not None:
+            return self.of_first_updates
         if self._numbered is not None:
             # Where some numbers never come, the last may not have come either.
             count = int(self._numbered.max()) + 1

@@ -158,3 +158,27 @@ def test_evidence_of_a_constant_column_has_no_error():
     found = diagnose([{"step": i, "entropy": 0.7 - 0.01 * i, "clip_fraction": 0.1 * 3} for i in range(30)])
     assert found["clip"].evidence[0].error == 0
     assert np.isfinite(found["clip"].evidence[0].value)
+
+
+# A ledger whose every is a multiple of a rollout's updates
+
+
+@pytest.mark.parametrize("updates", [1, 4])
+def test_first_updates_alone_say_nothing_of_the_clip(updates):
+    """With one update per rollout they are all there are, and the clip never acted; with more nobody knows."""
+    log = [
+        {"rollout": k, "inner_step": 0, "step": k * updates, "entropy": 0.9 - 0.01 * k, "log_ratio_rms": 0.0}
+        | {"clip_fraction_low": 0.0, "clip_fraction_high": 0.0}
+        for k in range(40)
+    ]
+    found = {each.claim: each for each in diagnose(log).findings}
+    if updates == 1:
+        assert found["clip"].answer.startswith("No: every share is 0 in all 40 rows")
+        assert found["cause"].answer.startswith("Not the clip: it never acted")
+        return
+    assert found["clip"].answer.startswith(
+        "Not known: each of the 40 rows is the first update of its rollout, of 4. Ratios are 1"
+    )
+    assert "such as 5" in found["clip"].change
+    assert found["cause"].answer.startswith("How much of it the clip did is not known: all rows are first updates")
+    assert "noise" not in found
