@@ -18,8 +18,7 @@ entclip ledger and entclip report read the folder. What it costs and what it can
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +30,9 @@ except ImportError as error:
     raise ImportError(not_installed("a ledger inside a training loop", "torch", "torch")) from error
 
 from entclip.engines.llm.probe import probe_entropy
-from entclip.integrations.recording.gathered import Gathered
 from entclip.integrations.recording.history import History
-from entclip.integrations.recording.minibatch import Minibatch, read_minibatch
+from entclip.integrations.recording.life import Life
+from entclip.integrations.recording.minibatch import read_minibatch
 from entclip.integrations.recording.probe import UserProbe
 from entclip.integrations.recording.processes import agreed, first_process, shared
 from entclip.integrations.recording.record import LOGGED, About, Record
@@ -110,7 +109,8 @@ class EntropyLedger:
                 raise SpecError(f"{key} = {value!r}: it is a number of {'updates' if key == 'every' else 'contexts'}, 1 or more.")
         if not temperature > 0:
             raise SpecError(f"temperature = {temperature!r}: it must be above 0.")
-        self._every, self._log, self._seed = every, log, seed
+        self._every, self._log = every, log
+        self._life = Life(unwrapped(optimizer), out, self.release)
         self._probe = UserProbe(logits, [], temperature, positions, seed)
         if probe is not None:
             self._probe.given = list(probe)
@@ -131,13 +131,15 @@ class EntropyLedger:
             out if first_process() else None,
             history,
         )
+        if self._life.others is not None:
+            self._record.remarks.append(self._life.others)
         if not self._watch.split:
             self._record.remarks.append(
                 f"The steps of {type(self._watch.optimizer).__name__} are not split by cause: all is in the line `step`."
             )
         self._update, self._inner, self._start = 0, 0, 0.0
         self._old: list[Any] | None = None  # log pi_old on the probe set, between rollout() and close()
-        self._told, self._turns = Told(self._watch), Turns(every)
+        self._told, self._turns = Told(self._watch, self._objective), Turns(every)
         self._reason: str | None = None  # why this update cannot be accounted
         self._observed: dict[str, float] = {}
         target = unwrapped(optimizer)
@@ -145,6 +147,7 @@ class EntropyLedger:
             target.register_step_pre_hook(lambda _, given, named: self._before_step((*given[1:2], *named.values()))),
             target.register_step_post_hook(lambda *_: self._after_step()),
         ]
+        self._life.begin()
 
     def rollout(self, contexts: Any = None, **observed: float) -> None:
         """Begin a rollout: the policy as it is now becomes pi_old. Call it before the rollout's first update.
@@ -153,14 +156,14 @@ class EntropyLedger:
             contexts: those of this rollout, for `logits`; the first rollout's become the probe set if none was given.
             observed: numbers of the rollout that the ledger has a column for: reward, response_tokens, flat_groups.
         """
-        if not self._probe.seen:
-            if not self._probe.given:
-                if contexts is None:
-                    raise SpecError("the ledger has no probe set: give probe= when making it, or contexts to the first rollout.")
-                self._probe.given = [shared(contexts)]
-            with torch.no_grad():
+        self._life.check()
+        if not self._probe.seen and not self._probe.given:
+            if contexts is None:
+                raise SpecError("the ledger has no probe set: give probe= when making it, or contexts to the first rollout.")
+            self._probe.given = [shared(contexts)]
+        with self._life.released_by_errors():
+            if not self._probe.seen:
                 self._begin_probe()
-        with self._released_by_errors():
             self._probe.check()
             old = self._watch.look()
         now = probe_entropy(old)
@@ -188,6 +191,9 @@ class EntropyLedger:
     ) -> None:
         """Tell the ledger of a minibatch, before `loss.backward()`; several times where gradients are accumulated.
 
+        A minibatch that is refused leaves the ledger as it was before the call: the loop may go on, and the update whose part it
+        is gets no row.
+
         Args:
             log_probs: log pi of the tokens that were taken, (N, T), with their graph; None with `logits` (N, T, V) and `actions`.
             old_log_probs: the same under pi_old. advantages: (N,), (N, 1) or (N, T). mask: which tokens count, (N, T), 0 or 1.
@@ -197,8 +203,9 @@ class EntropyLedger:
                 1 / accumulation steps.
             log_ratios: (N, T), of an objective that takes other ratios than those of the tokens, such as a sequence's mean.
         Raises: ValueError if shapes disagree, a log-probability is positive, a mask is none, logits are probabilities, or there
-            is no graph to take gradients from.
+            is no graph to take gradients from, or the same tokens were told of before in this update.
         """
+        self._life.check()
         if not self.due:
             return
         if self._old is None:
@@ -209,19 +216,20 @@ class EntropyLedger:
         self._told.settle()
         if not self._told and self._watch.begin():
             self._record.remarks.append(f"From update {self._update} on, other parameters train than before it.")
-        batch = read_minibatch(
-            log_probs,
-            old_log_probs,
-            advantages,
-            mask,
-            weights=weights,
-            scale=scale,
-            logits=logits,
-            actions=actions,
-            log_ratios=log_ratios,
-            temperature=self._probe.temperature,
-        )
-        self._told.add(self._gather(batch), batch.log_probs if logits is None else logits)
+        with self._life.refusing():
+            batch = read_minibatch(
+                log_probs,
+                old_log_probs,
+                advantages,
+                mask,
+                weights=weights,
+                scale=scale,
+                logits=logits,
+                actions=actions,
+                log_ratios=log_ratios,
+                temperature=self._probe.temperature,
+            )
+            self._told.add(batch, batch.log_probs if logits is None else logits, self._inner)
 
     def discard(self) -> None:
         """Forget the minibatches since the last step, where the loop leaves a step out after backward().
@@ -273,6 +281,7 @@ class EntropyLedger:
             raise SpecError(
                 "the probe set given to this ledger is not that of the run it resumes: leave probe= out, the state holds it."
             )
+        self._life.check()
         for name, value in state["probe"].items():
             setattr(self._probe, name, value)
         self._update = state["update"]
@@ -289,6 +298,7 @@ class EntropyLedger:
 
     def release(self) -> None:
         """Leave the optimiser and the folder alone, without ending the rollout, as after an error in the loop."""
+        self._life.end()
         for hook in self._hooks:
             hook.remove()
         self._watch.arm(False)
@@ -305,52 +315,28 @@ class EntropyLedger:
         else:
             self.release()
 
-    @contextmanager
-    def _released_by_errors(self) -> Iterator[None]:
-        """Leave the optimiser and the folder to another ledger, such as that of a corrected cell, where this one fails."""
-        try:
-            yield
-        except BaseException:
-            self.release()
-            raise
-
     def _arm(self) -> None:
         self._told.forget()
-        self._reason = None
+        self._reason = self._life.refusal = None
         self._watch.arm(self.due and self._old is not None)
 
     def _begin_probe(self) -> None:
         from entclip.integrations.recording.probe import evaluating
 
-        with evaluating(self._watch.model):
+        with torch.no_grad(), evaluating(self._watch.model):
             self._probe.begin(self._watch.model)
-
-    def _gather(self, batch: Minibatch) -> Gathered:
-        gathered = Gathered(minibatches=1)
-        if not batch.whole:
-            gathered.reason = "log-probs or advantages of tokens that count held NaN or infinity (a group of one has no spread)"
-            return gathered
-        found = batch.weights(self._objective)
-        parts = {c: w for c, w in found.by_cause.items() if c != "unclipped" and bool((w != 0).any())}
-        for cause, weight in parts.items() if self._watch.split else ():
-            gathered.add(cause, batch.ascent(weight, self._watch.trained))
-        if self._watch.wants_surrogate(self._inner):
-            gathered.add_surrogate(batch.ascent(sum(found.by_cause.values()), self._watch.trained))
-            gathered.on_a_bound += batch.on_a_bound(self._objective)
-        gathered.see(found, batch.new - batch.old, batch.kept)
-        return gathered
 
     def _before_step(self, given: tuple[Any, ...]) -> None:
         if not self.due or self._old is None:
             return
-        with self._released_by_errors():
+        with self._life.released_by_errors():
             self._told.settle(step=True)
-            reason = CLOSURE if any(map(callable, given)) else self._told.gathered.reason
+            reason = CLOSURE if any(map(callable, given)) else self._life.refusal or self._told.gathered.reason
             reason = agreed(reason, self._told.gathered.tokens, self._watch.trained[0].device)
             self._reason = reason or self._watch.before()
 
     def _after_step(self) -> None:
-        with self._released_by_errors():
+        with self._life.released_by_errors():
             self._book()
 
     def _book(self) -> None:

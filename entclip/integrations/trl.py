@@ -77,6 +77,7 @@ class EntropyLedger(TrainerCallback):
         self._trainer: Any = None
         self._core: TorchLedger | None = None
         self._seen: tuple[Any, Any] | None = None
+        self._resumed: Path | None = None  # the checkpoint that training was told to go on from
 
     def attach(self, trainer: Any) -> EntropyLedger:
         """Put the ledger into a trainer, before trainer.train().
@@ -132,9 +133,13 @@ class EntropyLedger(TrainerCallback):
         )
         if t.importance_sampling_level == "sequence":
             self._core.remark("The clip acts on ratios of sequences; pi, gap and ratio max are those of tokens.")
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _FILE
-        if state.global_step and path.exists():
+        if not state.global_step:
+            return
+        path = (self._resumed or Path(args.output_dir) / f"checkpoint-{state.global_step}") / _FILE
+        if path.exists():
             self._core.load_state_dict(torch.load(path, weights_only=True))
+        else:
+            self._core.remark(f"The books begin at step {state.global_step}: the checkpoint that training went on from has none.")
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Put the books into the checkpoint that was just written."""
@@ -147,6 +152,14 @@ class EntropyLedger(TrainerCallback):
         self.ledger.close()
 
     def _trained(self, *arguments: Any, **options: Any) -> Any:
+        checkpoint = arguments[0] if arguments else options.get("resume_from_checkpoint")
+        if self._core is not None and self._core.rows and not checkpoint:
+            raise SpecError(
+                f"trainer.train() was called before, and this ledger has {len(self._core.rows)} updates of that training in its "
+                "books: a second training begins anew. Go on with it by trainer.train(resume_from_checkpoint=True), or make "
+                "another trainer with a ledger of its own and another out=."
+            )
+        self._resumed = Path(checkpoint) if isinstance(checkpoint, str | Path) else None
         try:
             return self._train(*arguments, **options)
         except BaseException:

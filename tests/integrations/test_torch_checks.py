@@ -73,8 +73,8 @@ def test_a_ratio_on_a_bound_shows_nothing():
     ledger = EntropyLedger(model, optimizer, logits=logits_of, every=1)
     contexts, actions, _, _, mask = sample(model, 0)
     ledger.rollout(contexts)
-    log_probs = _taken(model, contexts, actions)
     for log_ratio, count in ((math.log(1.2), int(mask.sum())), (math.log(1.19), 0)):
+        log_probs = _taken(model, contexts, actions)
         ledger.minibatch(log_probs, log_probs.detach() - log_ratio, torch.ones(8), mask)
         assert ledger._told._waiting[-1].gathered.on_a_bound == count
 

@@ -190,9 +190,11 @@ def test_a_checkpoint_holds_the_books(tmp_path):
     EntropyLedger(tmp_path / "books", every=1).attach(half)
     half.args.max_steps = 4
     half.train()
-    rest = tiny_trainer(tmp_path / "half", **options)
+    with pytest.raises(SpecError, match=r"has 4 updates of that training in its books: .* by trainer\.train\(resume_from"):
+        half.train()
+    rest = tiny_trainer(tmp_path / "rest", **options)
     resumed = EntropyLedger(tmp_path / "books", every=1).attach(rest)
-    rest.train(resume_from_checkpoint=True)
+    rest.train(resume_from_checkpoint=str(tmp_path / "half" / "checkpoint-4"))
     assert resumed.ledger.to_frame()["step"].tolist() == list(range(8))
     first = through.ledger.to_frame()["measured"].to_numpy()[:4]
     assert np.array_equal(resumed.ledger.to_frame()["measured"].to_numpy()[:4], first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -62,31 +63,24 @@ def test_two_processes_are_one(tmp_path):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-    code = (
-        "import sys; from pathlib import Path; from tests.integrations.test_trl_processes import train;"
-        "train(Path(sys.argv[1]), 2)"
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        "from tests.integrations.test_trl_processes import train\n"
+        "train(Path(sys.argv[1]), 2)\n"
     )
-    shared = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "true",
-    }
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)],
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=900)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n".join(said)[-3000:]
+    page = (ROOT / "docs/in-trl.md").read_text()
+    launch = re.search(r"^(accelerate launch .*)train\.py$", page, re.MULTILINE)[1].split()[2:]  # the command for CPUs, as shown
+    launch += ["--main_process_port", str(port), str(script), str(tmp_path)]
+    both = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *launch],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=900,
+    )
+    assert both.returncode == 0, both.stderr[-3000:]
     one, two = (read_frame(tmp_path / f"books-{n}").select_dtypes("number") for n in (1, 2))
     assert len(one) == UPDATES
     for acted in ("clip_count_low", "clip_count_high", "norm_clip", "momentum"):

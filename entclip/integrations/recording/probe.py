@@ -24,6 +24,7 @@ class UserProbe:
 
     logits: (model, block) to logits (n, V) or (..., V), of softmax(logits / temperature).
     positions: how many contexts to keep, drawn once at random from all; None keeps all.
+    actions: how many there are, None before the first look.
     illegal: of each block seen so far where its logits were -inf, None where nowhere; those actions have probability 0.
     """
 
@@ -36,6 +37,7 @@ class UserProbe:
     contexts: int = 0
     seen: str = ""
     illegal: dict[int, Any] = field(default_factory=dict)
+    actions: int | None = None
 
     @property
     def blocks(self) -> range:
@@ -98,8 +100,44 @@ class UserProbe:
                 f"the function logits= returned a {type(logits).__name__}: it must return a tensor of logits (..., V), such as "
                 "model(...).logits."
             )
+        _refuse_without_actions(logits, self.given[block])
         rows = logits.reshape(-1, logits.shape[-1])
+        actions = self.actions or rows.shape[-1]
+        if rows.shape[-1] != actions:
+            raise SpecError(
+                f"the function logits= returned logits of {rows.shape[-1]} actions, and of {actions} before: their last axis is "
+                "the vocabulary, the same at all contexts."
+            )
+        self.actions = actions
         return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+
+
+def _refuse_without_actions(logits: Any, contexts: Any) -> None:
+    """SpecError for log-probs of the tokens taken, which have an entry per token where logits have one per action."""
+    shape = tuple(logits.shape)
+    if len(shape) < 2 or shape[-1] < 2:
+        raise SpecError(
+            f"the function logits= returned a tensor of shape {shape}: logits are (..., V), one row for each context and V "
+            "actions, 2 or more. Of a single context return logits[None]."
+        )
+    if any(tuple(x.shape) == shape for x in _token_ids(contexts)):
+        raise SpecError(
+            f"the function logits= returned a tensor of shape {shape}, which is that of its contexts: it has no axis for the "
+            "vocabulary. Return logits (..., V), not what the tokens taken have of them."
+        )
+
+
+def _token_ids(value: Any) -> Iterator[Any]:
+    """Whole numbers of more than one axis among contexts: tokens, one entry each."""
+    if isinstance(value, torch.Tensor):
+        if value.ndim > 1 and not value.dtype.is_floating_point and value.dtype != torch.bool:
+            yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _token_ids(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _token_ids(each)
 
 
 def fingerprint(value: Any) -> str:

@@ -1,28 +1,30 @@
-"""The ledger inside TRL where only LoRA's adapters are trained, by peft itself: make verl, whose environment has peft."""
+"""The ledger inside TRL where only LoRA's adapters are trained, by peft itself."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from peft import LoraConfig, PeftModel
 
-from entclip.integrations.trl import EntropyLedger
-from tests.integrations.test_trl import Independent
-from tests.integrations.tiny import tiny_trainer
+pytest.importorskip("trl", reason="needs the trl extra")
+peft = pytest.importorskip("peft", reason="needs the test extra")
+
+from entclip.integrations.trl import EntropyLedger  # noqa: E402
+from tests.integrations.test_trl import Independent  # noqa: E402
+from tests.integrations.tiny import tiny_trainer  # noqa: E402
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_adapters_alone_move_and_their_steps_are_the_causes(tmp_path):
     trainer = tiny_trainer(
         tmp_path,
-        peft=LoraConfig(r=4, target_modules=["q_proj", "v_proj"]),
+        peft=peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"]),
         learning_rate=2e-2,
         gradient_accumulation_steps=2,
         per_device_train_batch_size=4,
         steps_per_generation=8,
         num_iterations=2,
     )
-    assert isinstance(trainer.model, PeftModel)
+    assert isinstance(trainer.model, peft.PeftModel)
     trained = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
