@@ -1,4 +1,4 @@
-"""How large the noise of log-ratios is, by clip shares and by KL; whether it has a bias; whether groups are flat."""
+"""How large the noise of log-ratios is, by clip shares and by KL; whether groups are flat."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from entclip.integrations.diagnose.effect import logged_entropy, update_counts
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
 from entclip.integrations.diagnose.noise_sizes import Comparison, by_kl, by_share, compared, widths_doubted
-from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.diagnose.run import Run
 
 __all__: list[str] = []
 
 _TELLS = 1.25  # bounds of a ratio that are no further than this from their middle tell sizes apart
 _HARDLY = 2.0  # bounds further than this hardly do
-_CERTAIN = 4.0  # standard errors
-_BEYOND = 1.5  # of the KL: farther from 1 the mean ratio of samples that are trained on is not by training
-_BELOW = 0.5  # of the KL: further below 0 the mean of log(pi_old/pi) of such samples is not by training
 _FLAT = 0.5
-_LEAST = 1e-3  # of a mean ratio from 1: below it nothing clips otherwise
 
 
 @claim("noise")
@@ -82,80 +78,6 @@ def _verdict(found: Comparison, guessed: bool, counted: bool) -> tuple[str, str,
     outside = found.low / found.ratio if found.ratio < found.low else found.ratio / found.high
     confidence = "low" if guessed else "high" if outside > _TELLS and not counted else "medium"
     return "disagree", f"Their ratio of {found.ratio:.2g} is outside {span}, as for one noise: {why}{widths}.", confidence
-
-
-_CAUSES = (
-    "below 0: truncated sampling (the ratio starts at the kept mass S), a higher sampling temperature or an older sampler; "
-    "above 0: "
-    "the sampler is less sure than the trainer thinks (precision, engine mismatch)"
-)
-
-
-@claim("bias")
-def _bias(run: Run) -> Finding | None:
-    """A mean of the ratio that is not 1 on samples of the policy in it is no noise.
-
-    E[r] = 1 holds for samples that no update has seen. Those of a rollout have been trained on from its second update: the part
-    of log r that training put there has no mean of -sd^2/2, so that E[r] - 1 is up to about the KL, whatever its cause.
-    """
-    if run.has("ratio_mean") or run.has("ratio_mean_engine"):
-        quantity = "ratio_mean" if run.has("ratio_mean") else "ratio_mean_engine"
-        whose = " to the sampling engine" if quantity == "ratio_mean_engine" else ""
-        return _of_ratio(run, quantity, run.get(quantity) - 1, f"The mean ratio{whose}")
-    k1, k3 = run.get("kl_old"), run.get("kl_old_k3")
-    if (np.isfinite(k1) & np.isfinite(k3)).any():
-        # (r - 1 - log r) - (-log r) = r - 1.
-        return _of_ratio(run, "kl_old", k3 - k1, "The mean ratio, from the two KL estimates,")
-    if np.isfinite(k1).any():
-        mean, error = run.averaged(k1)
-        if error is not None and mean < -_CERTAIN * error and mean < -max(1e-4, _BELOW * _kl(run)):
-            what = f"The mean log-ratio is {-mean:+.2g}: the mean of log(pi_old/pi) is {mean:.2g}, below 0, which no KL is"
-            far = f"; of samples that are trained on it is about 0 or above, here below by over {_BELOW:g} times their KL"
-            return _biased(run, "kl_old", -mean, what, far)
-    return None
-
-
-def _of_ratio(run: Run, quantity: str, excess: np.ndarray, name: str) -> Finding | None:
-    """The finding for E[r] - 1 by row: of first updates where rows tell them apart, else beyond what training makes."""
-    of_engine = quantity == "ratio_mean_engine"
-    first = excess[run.inner == 0] if run.inner is not None and not of_engine else excess[:0]
-    mean, error = mean_and_error(first)
-    if error is not None and abs(mean) > max(_CERTAIN * error, _LEAST):
-        return _biased(run, quantity, mean, f"{name} is {1 + mean:.4g} at the first update of a rollout and not 1")
-    mean, error = run.averaged(excess)
-    if error is not None and abs(mean) > max(_CERTAIN * error, _LEAST, 0.0 if of_engine else _BEYOND * _kl(run)):
-        far = f"; of samples that are trained on it differs by about their KL, here by over {_BEYOND:g} times that"
-        return _biased(run, quantity, mean, f"{name} is {1 + mean:.4g} and not 1", "" if of_engine else far)
-    return None
-
-
-def _kl(run: Run) -> float:
-    """The KL to the old policy as far as the log tells it, half the mean square of the noise; 0 where nothing does."""
-    k3, rms, share = run.get("kl_old_k3"), run.get("log_ratio_rms"), by_share(run)
-    if np.isfinite(k3).any():
-        return float(np.nanmean(k3))
-    if np.isfinite(rms).any():
-        return float(np.nanmean(rms**2)) / 2
-    return 0.0 if share is None else share.rms**2 / 2
-
-
-def _biased(run: Run, quantity: str, shift: float, what: str, far: str = "") -> Finding:
-    label = "ratio-below-one" if shift < 0 else "ratio-above-one"
-    consequence = (
-        "the low side clips and the high side hardly does" if shift < 0 else "the high side clips more and the low side less"
-    )
-    return Finding(
-        "bias",
-        (label,),
-        "warn",
-        f"{what}. That is a bias and no noise; {consequence}.",
-        (run.evidence(quantity),),
-        "medium" if far else "high",
-        f"E[r] = 1 for fresh samples of the policy in the ratio{far}; {_CAUSES}",
-        "Find the cause before touching a width: a ratio that is low for every token makes the low side clip and raise entropy, "
-        "one "
-        "that is high makes the high side clip and lower it, and neither is learning.",
-    )
 
 
 @claim("flat-groups")

@@ -47,7 +47,8 @@ _STRETCHES = 20
 class Size:
     """rms of the log-ratio at the end of a rollout; error: relative standard error, None where there is none; words: whence.
 
-    span: the least and the most of the updates that a rollout may have; rms is that of 16 where they are not known.
+    span: the least and the most of the updates that a rollout may have; rms is that of 16 where they are not known. overall: the
+    most that the rms over all updates of a rollout is, where KL is taken.
     """
 
     rms: float
@@ -55,6 +56,7 @@ class Size:
     words: str
     evidence: Evidence
     span: tuple[float, float]
+    overall: float
 
     @property
     def shown(self) -> str:
@@ -96,13 +98,14 @@ def by_share(run: Run) -> Size | None:
     error = None if further is None else math.log(further / plain)
     words = "on SmolLM2's policy at your entropy" if found is not None else f"one normal law for all {run.actions}"
     evidence = Evidence("clip share, both sides", shares.total, shares.error, rows=shares.rows)
-    sizes = [sigma]
+    uneven = _unevenness(run, plain, updates)
+    sizes = {updates: sigma * uneven}
     for count in update_counts(run):
         laws = effects_at(run, count) if found is not None else None
         size = laws[0].sigma if laws is not None else _plain(run, shares.total, count)
-        sizes += [] if size is None else [size]
-    uneven = _unevenness(run, plain, updates)
-    return Size(sigma * uneven, error, words, evidence, (min(sizes) * uneven, max(sizes) * uneven))
+        sizes |= {} if size is None else {count: size * uneven}
+    overall = max(size * math.sqrt(_kl_share(run, count)) for count, size in sizes.items())
+    return Size(sigma * uneven, error, words, evidence, (min(sizes.values()), max(sizes.values())), overall)
 
 
 def by_kl(run: Run) -> Size | None:
@@ -116,7 +119,8 @@ def by_kl(run: Run) -> Size | None:
     error = None if evidence.error is None else evidence.error / (2 * evidence.value)
     sizes = [noise.from_kl(evidence.value) / math.sqrt(each) for n in update_counts(run) if (each := _kl_share(run, n)) > 0]
     size = noise.from_kl(evidence.value) / math.sqrt(share)
-    return Size(size, error, evidence.metric, evidence, (min([size, *sizes]), max([size, *sizes])))
+    span = (min([size, *sizes]), max([size, *sizes]))
+    return Size(size, error, evidence.metric, evidence, span, noise.from_kl(evidence.value))
 
 
 def widths_doubted(run: Run) -> bool:

@@ -12,9 +12,10 @@ def _cleanrl(k1: float, k3: float) -> list[dict[str, float]]:
 def test_training_on_the_samples_is_no_bias():
     """E[r] - 1 of samples that are trained on is up to their KL: no mismatch. The mean ratio is not called a mean log-ratio."""
     assert "bias" not in diagnose(_cleanrl(4e-4, 2.1e-3))
-    found = diagnose(_cleanrl(-0.02, 2.1e-3))["bias"]
+    assert diagnose(_cleanrl(-0.02, 2.1e-3))["bias"].labels == ("ratio-above-one", "or-training")
+    found = diagnose(_cleanrl(-0.04, 2.1e-3))["bias"]
     assert found.labels == ("ratio-above-one",)
-    assert found.answer.startswith("The mean ratio, from the two KL estimates, is 1.022 and not 1.")
+    assert found.answer.startswith("The mean ratio, from the two KL estimates, is 1.042 and not 1.")
     assert found.confidence == "medium"
 
 

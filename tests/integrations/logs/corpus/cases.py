@@ -342,8 +342,8 @@ CASES: tuple[Case, ...] = (
         sure=0.2,
         right={"clip": ("low",), "inner-steps": ("first-not-zero",), "bias": ("ratio-below-one",)},
     ),
-    case("kept-mass.verl.jsonl", shift=0.12, first=0.05, sure=0.2, right={"bias": ("ratio-above-one",)}),
-    case("biased.cleanrl.csv", shift=-0.1, first=0.05, sure=0.2, right={"bias": ("ratio-below-one",)}),
+    case("kept-mass.verl.jsonl", shift=0.12, first=0.05, sure=0.2, right={"bias": ("ratio-above-one", "or-training")}),
+    case("biased.cleanrl.csv", shift=-0.1, first=0.05, sure=0.2, right={"bias": ("ratio-below-one", "or-training")}),
     case("precision.trl.jsonl", _TRL_K4, first=0.15, right={"inner-steps": ("first-not-zero",)}),
     # Flat groups
     case("flat.trl.jsonl", flat=0.8, right={"flat-groups": ("many",)}),

@@ -1,0 +1,104 @@
+"""What training on samples does to their mean ratio: enumerated over every batch of an honest step; and biases beyond it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from entclip.integrations.diagnose import diagnose
+from entclip.integrations.diagnose.bias_claim import FACTOR, by_training
+
+
+def _enumerated(probs, reward, rate, steps):
+    """Means over the samples of every batch of two, weighed by its probability, after steps of the surrogate's gradient on it.
+
+    One state; the advantage of a group of two: reward less their mean. Returns E[log r], E[r] - 1, rms, E[r - 1 - log r], and the
+    mean moves per unit of advantage, k = 1 - 2 pi + sum pi^2, of samples with A > 0 and with A < 0.
+    """
+    old, p = np.log(probs), np.asarray(probs)
+    k = 1 - 2 * p + np.sum(p**2)
+    sums, sides = np.zeros(4), np.zeros((2, 2))
+    for pair in itertools.product(range(len(p)), repeat=2):
+        for won in itertools.product((0, 1), repeat=2):
+            chance = math.prod(p[a] * (reward[a] if w else 1 - reward[a]) for a, w in zip(pair, won, strict=True))
+            advantages = np.array(won) - np.mean(won)
+            z = old.copy()
+            for _ in range(steps):
+                now = np.exp(z - np.log(np.sum(np.exp(z))))
+                for a, advantage in zip(pair, advantages, strict=True):
+                    z = z + rate * advantage * (now[a] / p[a]) * (np.eye(len(p))[a] - now) / 2
+            x = (z - np.log(np.sum(np.exp(z))) - old)[list(pair)]
+            sums += chance * np.array([x.mean(), np.mean(np.exp(x)) - 1, np.mean(x**2), np.mean(np.exp(x) - 1 - x)])
+            for a, advantage in zip(pair, advantages, strict=True):
+                sides[int(advantage < 0)] += chance * abs(advantage) * np.array([1, k[a]])
+    return sums[0], sums[1], math.sqrt(sums[2]), sums[3], sides[0, 1] / sides[0, 0], sides[1, 1] / sides[1, 0]
+
+
+REWARDS = {
+    "random": [0.5, 0.5, 0.5, 0.5],
+    "the likely one is good": [0.9, 0.2, 0.2, 0.2],
+    "the likely one is bad": [0.1, 0.8, 0.8, 0.8],
+    "a rare one is good": [0.05, 0.05, 0.05, 0.95],
+}
+
+
+@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("probs", [(0.25, 0.25, 0.25, 0.25), (0.5, 0.3, 0.15, 0.05)], ids=["uniform", "peaked"])
+@pytest.mark.parametrize(("rate", "steps"), [(0.02, 1), (0.3, 1), (0.1, 6)])
+def test_an_honest_step_keeps_to_its_bounds(probs, name, rate, steps):
+    """Both means are within the bounds of the factor that the enumeration itself has, however the reward goes with pi."""
+    log_ratio, excess, rms, kl, good, bad = _enumerated(probs, REWARDS[name], rate, steps)
+    assert excess == pytest.approx(log_ratio + kl, abs=1e-14)
+    factor = max(good / bad, bad / good)
+    (low, high), (least, most) = by_training(rms, kl, factor)
+    # Of second order beside the bounds: the pair's other sample, and moves along a policy that has moved.
+    room = 2 * kl
+    assert low - room <= log_ratio <= high + room
+    assert least - room <= excess <= most + room
+    if factor <= FACTOR:
+        (low, high), (least, most) = by_training(rms, kl)
+        assert low <= log_ratio <= high
+        assert least <= excess <= most
+
+
+def test_multiples_of_the_kl_are_no_bounds():
+    """Where good samples move farther than bad ones the mean ratio is off by many times the KL, and nothing is wrong."""
+    _, excess, rms, kl, good, bad = _enumerated((0.5, 0.3, 0.15, 0.05), REWARDS["the likely one is bad"], 0.02, 1)
+    assert good / bad < FACTOR
+    assert excess > 10 * kl
+    assert excess <= by_training(rms, kl)[1][1]
+
+
+def _log(shift, rms=0.1, rows=60, **names):
+    """Rows of CleanRL under normal noise whose log-ratio is shifted: its two estimates of KL."""
+    rng = np.random.default_rng(4)
+    out = []
+    for _ in range(rows):
+        mean = shift - rms**2 / 2 + 1e-4 * rng.standard_normal()
+        out.append({"losses/old_approx_kl": -mean, "losses/approx_kl": math.exp(mean + rms**2 / 2) - 1 - mean})
+    return [row | {"losses/clipfrac": 0.02} for row in out]
+
+
+@pytest.mark.parametrize("rms", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_bias_is_told_from_what_training_makes(rms, sign):
+    """A shift of a quarter of the noise may be training's; one of its own size is not."""
+    quarter = diagnose(_log(sign * rms / 4, rms))["bias"]
+    assert quarter.labels[1:] == ("or-training",)
+    assert quarter.level == "info"
+    assert "bias" not in diagnose(_log(0.0, rms))
+    found = diagnose(_log(sign * rms, rms))["bias"]
+    assert found.labels == ("ratio-above-one" if sign > 0 else "ratio-below-one",)
+    assert found.confidence == "medium"
+    assert "training on the samples makes at most" in found.reason
+
+
+def test_without_the_size_of_the_noise_it_says_from_which_on_it_would_be_training():
+    rows = [{"train/probs_ratio": 0.96 + 1e-3 * (i % 3), "train/loss": 0.1, "train/approx_entropy": 0.4} for i in range(30)]
+    found = diagnose(rows)["bias"]
+    assert found.confidence == "low"
+    assert "unless training made it" in found.answer
+    assert "an rms of 0.12 or more" in found.reason
