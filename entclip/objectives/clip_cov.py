@@ -55,7 +55,7 @@ class ClipCov(Objective):
         numbers = sample_means(view, share)
         seen = replace(view, statistics={name: x[:, None, None] for name, x in numbers.items()})
         met = np.sum(share * self._candidates(seen), axis=(0, 2, 3))
-        return numbers | {"dropped": np.minimum(self.ratio / np.maximum(met, self.ratio or 1.0), 1.0)}
+        return numbers | {"dropped": self.ratio / np.maximum(met, self.ratio or 1.0)}
 
     def _candidates(self, view: View) -> Array:
         """Samples that may be dropped, (L, ..., V)."""

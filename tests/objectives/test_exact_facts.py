@@ -14,14 +14,17 @@ from entclip.objectives.catalogue import objective
 from entclip.objectives.cde import Cde
 from entclip.objectives.clip import Clip
 from entclip.objectives.clip_cov import ClipCov
+from entclip.objectives.dppo_kl import _binary_kl as _dppo_kl
 from entclip.objectives.drop import split_survivors
 from entclip.objectives.erc import Erc
 from entclip.objectives.high_entropy_mask import HighEntropyMask
+from entclip.objectives.needs import NEEDS
 from entclip.objectives.repo import Repo
 from entclip.rewards.advantage import GroupRelative, Independent
 from entclip.rewards.baselines import QuantileBaseline
 from entclip.rewards.reward import Bernoulli, Gaussian, Rademacher
-from tests.seen import changed
+from tests.family import members
+from tests.seen import changed, seen
 from tests.tolerances import assert_identity
 
 HARD: list[tuple[str, dict[str, float], bool]] = [
@@ -66,12 +69,37 @@ def test_facts_at_parameters_where_they_turn() -> None:
     assert Clip(0.1, 0.3).widths(np.full(3, 0.2)).tolist() == [pytest.approx(0.1)] * 3
 
 
+# (hard, by_ratio) of those whose gains need more than a ratio and a probability.
+FACTS = {
+    **dict.fromkeys(("erc", "reference_kl", "parl", "adapo", "aer", "entropy_bonus", "qae", "leave_one_out"), (True, True)),
+    **dict.fromkeys(("clip_b", "gspo", "gapo", "clip_v", "bapo", "aepo"), (True, False)),
+    **dict.fromkeys(("random_drop", "high_entropy_mask"), (False, True)),
+    **dict.fromkeys(("repo", "gmpo", "steer", "clip_cov", "kl_cov", "cde"), (False, False)),
+}
+
+
+@pytest.mark.parametrize(("name", "member"), members(0.2, NEEDS.keys()).items())
+def test_no_fact_is_denied(name: str, member: Objective) -> None:
+    """Of those that look at ratios and probabilities alone: gains of 0 and 1 alone are hard, and equal ones are by ratio."""
+    if member.needs:
+        assert (member.hard, member.by_ratio) == FACTS[name]
+        return
+    ratio = np.exp(np.linspace(-2, 2, 401))
+    changes = [changed(member, ratio, np.full_like(ratio, old)) for old in (1e-6, 0.05, 0.3, 0.9)]
+    said = np.array([np.stack([np.broadcast_to(x, ratio.shape) for x in (*c.gains[:2], c.low, c.high)]) for c in changes])
+    coins = bool(np.all((said == 0) | (said == 1))) and all(c.extra_plus is None for c in changes)
+    assert (member.hard, member.by_ratio) == (coins, bool(np.all(said == said[0])))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", ["repo_r", "ripo", "dppo_kl", "clip_b", "clip_v", "cde"])
-def test_an_action_that_underflowed_has_finite_gains(kind: str) -> None:
-    member, old = objective(kind), np.array([[0.0, 0.4, 0.6]])
+def test_an_action_that_underflowed_has_finite_gains(kind: str, dtype: type) -> None:
+    """In either precision: the smallest number of the one is 0 in the other."""
+    member, old = objective(kind), np.array([[0.0, 0.4, 0.6]], dtype)
     levels: dict[str, Any] = {"advantage": np.full((1, 1, 1), 0.5), "rewards": np.ones((1, 1, 1)), "chances": np.ones((1, 1, 3))}
-    entropy = np.full((1, 1), 0.67)
-    view = View(np.array([[0.0, 1.1, 0.9]]), old, np.full((1, 3), -1.0), entropy, entropy, {"least": -0.1}, **levels)
+    levels = {name: x.astype(dtype) for name, x in levels.items()}
+    entropy, ratio = np.full((1, 1), 0.67, dtype), np.array([[0.0, 1.1, 0.9]], dtype)
+    view = View(ratio, old, np.full((1, 3), -1.0, dtype), entropy, entropy, {"least": -0.1}, **levels)
     change = member.change(view)
     for gains in change.gains:
         assert np.all(np.isfinite(gains))
@@ -270,3 +298,43 @@ def test_dppos_width_is_where_the_divergence_is_delta_to_second_order() -> None:
 
 def test_pieces_are_whole_numbers() -> None:
     assert changed(Clip(), np.array([0.5, 1.0, 1.5]), np.full(3, 0.1)).piece.dtype == np.int64
+
+
+def test_samples_of_one_covariance_are_all_held() -> None:
+    """Equal covariances, 0 among them, are no reason to hold some and not others; the pull is towards ratio 1."""
+    share = np.full((2, 1, 1, 4), 1 / 8)
+    levels: dict[str, Any] = {"advantage": np.array([0.5, -0.5])[:, None, None, None], "chances": np.full((2, 1, 1, 4), 0.5)}
+    ratio = np.array([[[1.5, 0.5, 1.0, 2.0]]])
+    view = View(ratio, np.full((1, 1, 4), 0.25), np.log(np.full((1, 1, 4), 0.25)), **levels)
+    member = objective("kl_cov", ratio=0.05, coefficient=2.0)
+    statistics = {name: x[:, None, None] for name, x in member.statistics(view, share).items()}
+    assert statistics["threshold"].item() == 0
+    change = member.change(replace(view, statistics=statistics))
+    assert_identity(
+        np.broadcast_to(change.extra_plus, (2, 1, 1, 4))[0, 0, 0], np.array([-2, 2, 0, -2]) / ratio[0, 0], np.full(4, 4.0)
+    )
+
+
+def test_clip_v_counts_samples_of_negative_advantage_alone() -> None:
+    """Its threshold is what the share of such samples asks for, whatever positive ones and those without an advantage do."""
+    old = np.array([[[0.5, 0.3, 0.15, 0.05]]])
+    advantage = np.array([-1.0, 0.0, 0.5])[:, None, None, None]
+    entropy = np.full((1, 1, 1), float(-np.sum(old * np.log(old))))
+    push = old * (entropy + np.log(old))
+    value = (np.sum(old * push) - push)[0, 0]
+    order = np.argsort(-value)
+    share = np.zeros((3, 1, 1, 4))
+    share[1, 0, 0, order[0]], share[2, 0, 0, order[1]], share[0, 0, 0, order[2]], share[0, 0, 0, order[3]] = 0.3, 0.3, 0.3, 0.1
+    view = View(np.ones_like(old), old, np.log(old), entropy, entropy, advantage=advantage)
+    least = objective("clip_v", mu=0.0, max_fraction=0.2).statistics(view, share)["least"].item()
+    passing = value[order[2]] > 0
+    assert least == pytest.approx(value[order[2]] - 1e-9 * abs(value[order[2]]) if passing else 0.0, rel=1e-14)
+
+
+def test_dppo_kl_keeps_what_lies_on_its_bound() -> None:
+    ratio, old = np.array([0.5, 1.0, 1.5]), np.array([0.3, 0.3, 0.3])
+    divergence = old * np.log(1 / ratio) + (1 - old) * np.log((1 - old + 1e-8) / (1 - old * ratio + 1e-8))
+    for place in (0, 2):
+        change = changed(objective("dppo_kl", delta=float(_dppo_kl(seen(ratio, old))[place])), ratio, old)
+        assert not (change.low | change.high)[place]
+    assert_identity(_dppo_kl(seen(ratio, old)), divergence, np.ones(3))
