@@ -118,12 +118,11 @@ def _contest(
 
     from entclip.engines.facts import updates_of
     from entclip.engines.registry import facts_of
-    from entclip.engines.serving import refuse_unfit
     from entclip.experiments.load import load
     from entclip.report.contest import contest_figure, contest_grid
     from entclip.report.grid import causes_grid
     from entclip.report.style import write_figure
-    from entclip.runs.comparison import compare
+    from entclip.runs.comparison import compare, lined_up
     from entclip.runs.foresight import foresee
     from entclip.support.files import prepare_folder, to_json, write_atomic
     from entclip.support.foresight import announced
@@ -131,8 +130,7 @@ def _contest(
     experiment, (engine, device, dtype) = load(name, set_), machine
     facts_of(engine).refuse_unloadable()
     chosen, unfit = _served(engine, experiment) if named is None else (named, {})
-    for each in chosen.values():
-        refuse_unfit(facts_of(engine), experiment, each)
+    lined_up(experiment, chosen, engine, rules)
     if out is not None:
         prepare_folder(out, ("comparison.json", "comparison.png"))
     per_arm = updates_of(experiment) // len(experiment.arm)

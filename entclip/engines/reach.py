@@ -22,17 +22,28 @@ REACHABLE = detectable()
 
 class Reach(NamedTuple):
     """Of the policies of a state, means over units: expected reward (None where the action does not matter), and actions that
-    are at least REACHABLE."""
+    are at least REACHABLE.
+
+    rewards: those of independent units, whose mean is `reward`: contexts of replicas, or replicas where contexts are joined.
+    """
 
     reward: float | None
     reachable: float
+    rewards: np.ndarray | None = None
 
 
 def reach(state: State) -> Reach | None:
     """Return the reach of a state; None of states whose engine lists no actions, and of sequences."""
     if isinstance(state, TabularState) and state.length == 1:
         log_probs = state.log_probs[:, 0]
-        return Reach(_reward(state, np.exp(log_probs)), _mean(state, np.sum(log_probs >= math.log(REACHABLE), axis=1)))
+        reachable = _mean(state, np.sum(log_probs >= math.log(REACHABLE), axis=1))
+        value = expected_reward(state.experiment.reward, np.exp(log_probs))
+        if value is None:
+            return Reach(None, reachable)
+        units = value * state.context_weight
+        if state.shared:
+            units = units.reshape(int(state.replica.max()) + 1, -1).mean(axis=1)
+        return Reach(_mean(state, value), reachable, units)
     if isinstance(state, ReducedState):
         return Reach(None, _mean(state, np.concatenate([_reachable(chunk) for chunk in state.chunks])))
     return None
@@ -40,11 +51,6 @@ def reach(state: State) -> Reach | None:
 
 def _mean(state: State, values: np.ndarray) -> float:
     return float(weighted_mean(values, state.weight))
-
-
-def _reward(state: TabularState, probs: np.ndarray) -> float | None:
-    value = expected_reward(state.experiment.reward, probs)
-    return None if value is None else _mean(state, value)
 
 
 def _reachable(chunk: Chunk) -> np.ndarray:

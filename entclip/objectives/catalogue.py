@@ -77,6 +77,8 @@ def _known() -> TypeAdapter[Any]:
 def _read(value: Any) -> Any:
     """An objective, or the name of one, as an experiment has it: a table with a kind, a name, or the object itself."""
     if isinstance(value, Mapping):
+        if isinstance(value.get("kind"), str):
+            _class_of(value["kind"])  # in the same words as everywhere
         return _known().validate_python(value)
     if not isinstance(value, str | Objective):
         raise ValueError(f"an objective is a name, a table with a kind, or an Objective, not {value!r}.")

@@ -24,7 +24,7 @@ from entclip.runs.runner import run
 from entclip.support.errors import SpecError
 from entclip.support.workers import in_threads
 
-__all__ = ["Comparison", "Contender", "Difference", "compare", "paired_units", "units_of"]
+__all__ = ["Comparison", "Contender", "Difference", "compare", "lined_up", "paired_units", "units_of"]
 
 _CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # nats; exact engines have no error but this
@@ -57,7 +57,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Difference:
-    """Entropy change of one contender minus another's, nats, its standard error and half of its 95 % interval.
+    """Entropy change (nats) or reward of one contender minus another's, its standard error and half of its 95 % interval.
 
     half is None where units are too few to say, 0 for an exact engine.
     """
@@ -87,9 +87,21 @@ class Comparison:
         if not a.books.totals or not b.books.totals:
             return Difference(a.change - b.change, None, 0.0)
         x, y = paired_units((a.books, a.arm), (b.books, b.arm))
-        value = float(np.mean(x - y))
-        half = self.experiment.antithetic
-        se, count = standard_error(x - y, half), len(x) // (2 if half else 1)
+        return self._of_units(x - y, pairs)
+
+    def reward_difference(self, a: Contender, b: Contender) -> Difference | None:
+        """Return a's expected reward at the end minus b's, over the same units; None where it is not known."""
+        if a.end is None or b.end is None or a.end.reward is None or b.end.reward is None:
+            return None
+        x, y = a.end.rewards, b.end.rewards
+        if not a.books.totals or not b.books.totals or x is None or y is None:
+            return Difference(a.end.reward - b.end.reward, None, 0.0)
+        return self._of_units(np.subtract(*_alike(x, y)), 1)
+
+    def _of_units(self, apart: np.ndarray, pairs: int) -> Difference:
+        """The mean of the differences of units, with its error and an interval that holds for so many pairs at once."""
+        value, half = float(np.mean(apart)), self.experiment.antithetic
+        se, count = standard_error(apart, half), len(apart) // (2 if half else 1)
         if se is None:
             return Difference(value, None, None)
         from scipy import stats
@@ -134,7 +146,39 @@ class Comparison:
         for key in ("reward", "reachable"):
             for when, facts in (("start", c.start), ("end", c.end)):
                 row[f"{key}_{when}"] = None if facts is None else getattr(facts, key)
+        gained = self.reward_difference(c, self.contenders[0])
+        row["reward_difference"] = None if gained is None else gained.value
+        row["reward_difference_half_width"] = None if gained is None else gained.half
         return row
+
+
+def lined_up(
+    experiment: Experiment,
+    objectives: Mapping[str, Objective],
+    engine: str,
+    controllers: Mapping[str, Controller | Mapping[str, Any]] | None = None,
+) -> Experiment:
+    """Return the experiment with an arm for each objective, and for the first one with each controller.
+
+    Args:
+        objectives, engine, controllers: as for `compare`.
+    Raises: SpecError for what cannot be run with any objective, and for an experiment with more than one case.
+    """
+    moved = controllers or {}
+    if not objectives or len(objectives) + len(moved) < 2:
+        raise SpecError("compare needs at least two objectives, or one and a controller: there is nothing to set one beside.")
+    first = next(iter(objectives))
+    if len(experiment.cases()) > 1:
+        raise SpecError(
+            f"{experiment.name} has {len(experiment.cases())} cases, and compare takes one: choose it with --set, and drop the "
+            "others with --set 'grid={}'."
+        )
+    data = {k: v for k, v in experiment.cases()[0][1].model_dump(exclude_none=True).items() if k != "grid"}
+    arms: list[dict[str, Any]] = [{"name": name, "objective": one} for name, one in objectives.items()]
+    arms += [{"name": f"{first}-{label}", "objective": objectives[first], "controller": rule} for label, rule in moved.items()]
+    whole = parse_experiment(data | {"arm": arms})
+    refuse_arms(whole, engine)
+    return whole
 
 
 def compare(
@@ -156,21 +200,9 @@ def compare(
         engine, device, dtype, jobs, progress: as for `run`.
     Raises: SpecError for what cannot be run with any objective, and for an experiment with more than one case.
     """
-    moved = controllers or {}
-    if not objectives or len(objectives) + len(moved) < 2:
-        raise SpecError("compare needs at least two objectives, or one and a controller: there is nothing to set one beside.")
-    first = next(iter(objectives))
-    chosen = dict(objectives) | {f"{first}-{label}": objectives[first] for label in moved}
-    if len(experiment.cases()) > 1:
-        raise SpecError(
-            f"{experiment.name} has {len(experiment.cases())} cases, and compare takes one: choose it with --set, and drop the "
-            "others with --set 'grid={}'."
-        )
-    data = {k: v for k, v in experiment.cases()[0][1].model_dump(exclude_none=True).items() if k != "grid"}
-    rules = {f"{first}-{label}": {"controller": rule} for label, rule in moved.items()}
-    arms = {name: {"name": name, "objective": one} | rules.get(name, {}) for name, one in chosen.items()}
-    whole = parse_experiment(data | {"arm": list(arms.values())})
-    refuse_arms(whole, engine)
+    whole = lined_up(experiment, objectives, engine, controllers)
+    arms = {arm.name: arm for arm in whole.arm}
+    chosen = {name: arm.build() for name, arm in arms.items()}
     lock, failed = threading.Lock(), {}
 
     def one(name: str) -> tuple[ArmLedger, Reach | None, Reach | None] | None:
@@ -179,7 +211,7 @@ def compare(
         def inspect(arm: str, state: State) -> None:
             seen.append(reach(state))
 
-        own = parse_experiment(data | {"arm": [arms[name]]})
+        own = whole.model_copy(update={"arm": (arms[name],)})
         try:
             ledger = run(own, engine, device=device, dtype=dtype, jobs=1, progress=progress, inspect=inspect)
         except RunawayError as error:
@@ -219,7 +251,11 @@ def paired_units(a: tuple[ArmLedger, Mapping[str, Any]], b: tuple[ArmLedger, Map
     have it: what luck did to one alone would be taken for a difference.
     """
     both = [part for part in _known(a[1]) if part in _known(b[1])]
-    x, y = units_of(*a, both), units_of(*b, both)
+    return _alike(units_of(*a, both), units_of(*b, both))
+
+
+def _alike(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As many units of both: contexts are averaged where one has replicas."""
     count = min(len(x), len(y))
     return x.reshape(count, -1).mean(axis=1), y.reshape(count, -1).mean(axis=1)
 

@@ -14,6 +14,7 @@ from entclip import objective, run
 from entclip.cli.app import app
 from entclip.cli.compare import _served
 from entclip.experiments.experiment import parse_experiment
+from entclip.report.contest import contest_figure
 from entclip.runs.comparison import compare
 
 SPEC = {
@@ -140,9 +141,28 @@ def test_reward_and_reachable_actions() -> None:
     assert none.start.reward == pytest.approx(1 / 8)
     assert none.end.reward > 0.9
     assert (none.start.reachable, none.end.reachable < 8) == (8.0, True)
+    gained = found.reward_difference(*reversed(found.contenders))
+    each = found.contenders[1].end.rewards - none.end.rewards
+    assert gained.se == pytest.approx(np.std(each, ddof=1) / 2, rel=1e-12)
+    assert gained.half == pytest.approx(3.182446 * gained.se, rel=1e-6)  # Student's t with 3 degrees of freedom
+    assert gained.value == pytest.approx(found.contenders[1].end.reward - none.end.reward, rel=1e-12)
+    joined = compare(parse_experiment(spec), {"none": objective("none"), "clip_b": objective("clip_b")})
+    assert joined.reward_difference(*joined.contenders).half is None, "contexts are joined, and one replica has no error"
     reduced = compare(parse_experiment(SPEC), {"none": objective("none"), "clip": objective("clip")}, "reduced")
     sampled = compare(parse_experiment(SPEC), {"none": objective("none"), "clip": objective("clip")})
     assert reduced.contenders[0].start.reachable == pytest.approx(sampled.contenders[0].start.reachable, abs=1e-9)
+
+
+def test_a_bar_without_an_error_is_hatched() -> None:
+    """Every other row has its interval drawn, however narrow."""
+    rows = [{"objective": name, "change": -0.1, "change_se": se, "predicted": -0.1} for name, se in (("a", 1e-4), ("b", None))]
+    figure = contest_figure({"comparison": rows, "arms": {"a": {"units": 64}, "b": {"units": 1}}, "experiment": "mine"})
+    axes = figure.axes[0]
+    assert [patch.get_hatch() for patch in axes.patches] == [None, "////"]
+    assert len(axes.collections) == 2, "the interval of a, black on white"
+    assert "hatched: one unit, which has no error" in axes.get_xlabel()
+    sure = contest_figure({"comparison": rows[:1], "arms": {"a": {"units": 64}}, "experiment": "mine"})
+    assert "hatched" not in sure.axes[0].get_xlabel()
 
 
 def test_a_runaway_leaves_the_others(file: str) -> None:

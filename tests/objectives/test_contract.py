@@ -140,7 +140,7 @@ def test_a_class_of_ones_own_is_named_in_experiments() -> None:
     assert "own_width" not in PUBLISHED
     for wrong, message in (
         ({"kind": "own_width", "width": 0.3}, "width"),
-        ({"kind": "own_wdith"}, r"arm\.a\.objective\.kind = 'own_wdith': did you mean own_width\?"),
+        ({"kind": "own_wdith"}, r"arm\.a\.objective: unknown objective 'own_wdith': did you mean own_width\?"),
         (3, "a name, a table with a kind, or an Objective, not 3"),
     ):
         with pytest.raises(SpecError, match=message):

@@ -198,7 +198,8 @@ def test_no_gain_is_negative_and_no_step_endless() -> None:
         (lambda: Sapo(taupos=1.0), "Sapo: unknown key taupos = 1.0: did you mean tau_pos?"),  # type: ignore[call-arg]
         (lambda: Proportional(kp=1.0), "Proportional: unknown key kp = 1.0: did you mean k_p?"),  # type: ignore[call-arg]
         (lambda: _arm(objective="cliip"), "arm.a: unknown objective 'cliip': did you mean clip?"),
-        (lambda: _arm(objective={"kind": "cliip"}), "arm.a.objective.kind = 'cliip': did you mean clip?"),
+        (lambda: _arm(objective={"kind": "cliip"}), "arm.a.objective: unknown objective 'cliip': did you mean clip?"),
+        (lambda: _arm(objective={"kind": "grpo"}), "arm.a.objective: unknown objective 'grpo': did you mean clip?"),
         (
             lambda: _arm(controller={"kind": "predictiv"}),
             "arm.a.controller.kind = 'predictiv': did you mean predictive?",
