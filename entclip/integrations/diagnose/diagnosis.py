@@ -51,8 +51,9 @@ _LINES = {
     "clip": 5,
     "cause": 7,
     "change": 5,
+    "bias": 4,
     "names": 4,
-    "noise": 5,
+    "noise": 7,
 }  # of a short answer; 2 of every other
 
 

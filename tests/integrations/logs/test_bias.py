@@ -89,6 +89,7 @@ def test_a_bias_is_told_from_what_training_makes(rms, sign):
     quarter = diagnose(_log(sign * rms / 4, rms))["bias"]
     assert quarter.labels[1:] == ("or-training",)
     assert quarter.level == "info"
+    assert "this log does not tell which" in " ".join(diagnose(_log(sign * rms / 4, rms)).to_text(80).split())
     assert "bias" not in diagnose(_log(0.0, rms))
     found = diagnose(_log(sign * rms, rms))["bias"]
     assert found.labels == ("ratio-above-one" if sign > 0 else "ratio-below-one",)

@@ -15,6 +15,7 @@ def _dead(config: TrainerConfig) -> str | None:
     if cap.value is None:
         return None
     return (
-        f"eps_clip_c = {shown(cap.value)} is not read: {config.library.release} has the flag, but its policy loss is called "
-        "without it, so tokens with A < 0 and a large ratio keep their gradient. There is no dual clip; remove the flag."
+        f"eps_clip_c = {shown(cap.value)} is not read by {config.library.release}: it has the flag, but its policy loss is "
+        f"called without it, so tokens with A < 0 and a large ratio keep their gradient. Later code hands it over, and then it is "
+        f"a dual clip at {shown(cap.value)}: look whether policy_loss_function of your copy does."
     )
