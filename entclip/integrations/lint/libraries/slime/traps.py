@@ -16,6 +16,6 @@ def _dead(config: TrainerConfig) -> str | None:
         return None
     return (
         f"eps_clip_c = {shown(cap.value)} is not read by {config.library.release}: it has the flag, but its policy loss is "
-        f"called without it, so tokens with A < 0 and a large ratio keep their gradient. Later code hands it over, and then it is "
-        f"a dual clip at {shown(cap.value)}: look whether policy_loss_function of your copy does."
+        f"called without it, so tokens with A < 0 and a large ratio keep their gradient. Later code hands it over, and then it "
+        f"is a dual clip at {shown(cap.value)}: look whether policy_loss_function of your copy does."
     )
