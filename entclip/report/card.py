@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from entclip.drift.expected import SERVED
+from entclip.engines.facts import EngineFacts
 from entclip.engines.registry import BACKENDS, ENGINES
 from entclip.engines.serving import SEQUENCES, servers
 from entclip.objectives.base import Objective
@@ -105,15 +106,19 @@ def _by_engine(name: str, policy: str = "") -> Place:
     return lambda objective: name in servers(objective, policy)
 
 
+def _words(facts: EngineFacts) -> str:
+    return facts.short if facts.has_expectations else f"{facts.short}; causes are measured and have no expectations"
+
+
 # Engines on policies of single tokens, on sequences, a trainer of others, and functions that need no engine.
 PLACES: dict[str, tuple[Place, str]] = {
-    **{name: (_by_engine(name), facts.short) for name, facts in ENGINES.items()},
+    **{name: (_by_engine(name), _words(facts)) for name, facts in ENGINES.items()},
     **{
         f"{name} on sequences": (_by_engine(name, SEQUENCES), 'policy.kind = "autoregressive"')
         for name, facts in ENGINES.items()
         if SEQUENCES in facts.policies
     },
-    **{name: (_by_engine(name), facts.short) for name, facts in BACKENDS.items()},
+    **{name: (_by_engine(name), _words(facts)) for name, facts in BACKENDS.items()},
     "expected_entropy_drift": (lambda objective: objective.needs <= SERVED, "theory of one update"),
     "predict": (lambda objective: not objective.needs, "a forecast of a run without simulating it"),
     "ledgers of loops": (lambda objective: not objective.needs, "`ledger_from_arrays`, `ledger_from_samples`, `EntropyLedger`"),
