@@ -13,6 +13,8 @@ _BLOCKS, _FEWEST_ROWS = 24, 4  # into which the rows are divided, and rows of on
 _OFF = 0.02  # of the largest shares: what is below does not act
 _ON = 0.2  # of the mean share where it acts: what grows slowly is no other regime
 _MOST = 3  # stretches: what goes on and off oftener is how the share scatters
+_RESOLVED = 3.0  # times the last decimal that is logged: a smaller share may be one that grew out of rounding
+_DECIMALS = 8
 _CHANCE = 1e-4  # that rows without events come together by chance
 
 
@@ -29,7 +31,8 @@ def stretches(shares: np.ndarray, whole: int = 1) -> tuple[Stretch, ...]:
     """Return the stretches of a run between which its clip goes on or off; empty where it does neither.
 
     A regime lasts at least two blocks of rows and begins at once: the first block next to it has a fifth of its mean share. A
-    stretch without events is one only if as many rows without any are improbable where the clip acts.
+    stretch without events is one only if as many rows without any are improbable where the clip acts, and if shares are not so
+    small that rounding makes a 0 of them.
 
     Args:
         shares: of all events by row, NaN where there is none.
@@ -47,8 +50,10 @@ def stretches(shares: np.ndarray, whole: int = 1) -> tuple[Stretch, ...]:
     top = float(np.sort(means)[-max(count // 10, 2) :].mean())
     on = means > _OFF * top
     changes = [int(i) + 1 for i in np.flatnonzero(on[1:] != on[:-1])]
-    if not 0 < len(changes) < _MOST or any(
-        _is_no_regime(means, a, b, bool(on[a]), float(means[on].mean())) for a, b in pairwise([0, *changes, count])
+    if (
+        not 0 < len(changes) < _MOST
+        or float(means[on].mean()) < _RESOLVED * _last_decimal(x)
+        or any(_is_no_regime(means, a, b, bool(on[a]), float(means[on].mean())) for a, b in pairwise([0, *changes, count]))
     ):
         return ()
     acting = x > _OFF * top
@@ -66,6 +71,15 @@ def _is_no_regime(means: np.ndarray, first: int, last: int, acts: bool, typical:
     """Whether a run of blocks is too short, or grows into acting or fades out of it. Those at its borders are of two regimes."""
     inner = means[first + (first > 0) : last - (last < len(means))] if last - first > 2 else means[first:last]
     return last - first < 2 or (acts and min(inner[0], inner[-1]) < _ON * typical)
+
+
+def _last_decimal(x: np.ndarray) -> float:
+    """The step between numbers that all have so many decimals; 0 where they have more than eight."""
+    for decimals in range(1, _DECIMALS + 1):
+        scaled = x * 10.0**decimals
+        if np.all(np.abs(scaled - np.round(scaled)) < 1e-6):
+            return float(10.0**-decimals)
+    return 0.0
 
 
 def _border(acting: np.ndarray, first: int, last: int, begins: bool) -> int:

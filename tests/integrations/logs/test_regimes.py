@@ -60,12 +60,18 @@ def test_rows_without_a_number_are_no_stretch():
         4e-3 * np.exp(-np.arange(96) / 12),
         _shares() * (np.arange(96) // 12 % 2),  # on and off
         np.concatenate([_shares(92), np.zeros(4)]),  # shorter than two blocks
+        np.round(np.linspace(1e-4, 1.2e-3, 96), 3),  # a console's three decimals
         np.where(np.arange(240) % 3 == 0, 1e-3, 0.0) * (np.arange(240) > 20),  # twenty rows of a kind that two in three are
     ],
-    ids=["even", "sawtooth", "dead", "grows", "fades", "blinks", "short", "rare"],
+    ids=["even", "sawtooth", "dead", "grows", "fades", "blinks", "short", "rounded", "rare"],
 )
 def test_what_is_no_other_regime(x):
     assert stretches(x) == ()
+
+
+def test_a_share_of_several_last_decimals_is_no_rounding():
+    x = np.round(_shares(), 3) * (np.arange(96) >= 48)
+    assert [(part.first, part.acts) for part in stretches(x)] == [(0, False), (48, True)]
 
 
 def _log(low, high=None, **more):
