@@ -51,6 +51,9 @@ def _class_of(name: str) -> type[Objective]:
 def objective(name: str, **parameters: float | str) -> Objective:
     """Return the objective of that kind with the given parameters; the others keep their defaults.
 
+    It goes wherever `Clip` does, to engines and functions that serve what it needs: its card (`entclip objectives NAME`) lists
+    them, and all others refuse it in one sentence.
+
     Raises: SpecError for an unknown name, an unknown parameter, or one out of its limits.
     Example:
         >>> objective("clip", low=0.2, high=0.28)
