@@ -121,6 +121,13 @@ class _Flow:
     def _value(self, node: ast.expr) -> Any:
         return self._made if node is self._call else evaluated(node, self._names)
 
+    def _table(self, node: ast.expr) -> Table | None:
+        """The table that an expression names. One that was read from somewhere has what is put into it, and what it had."""
+        value, name = self._value(node), name_of(node)
+        if isinstance(value, Unresolved) and name in self._names:
+            value = self._names[name] = Table(loose=[f"{name} = {value}"])
+        return value if isinstance(value, Table) else None
+
     def _set(self, target: ast.expr, value: Any, node: ast.expr) -> None:
         if isinstance(target, ast.Tuple | ast.List):
             parts = node.elts if isinstance(node, ast.Tuple | ast.List) and len(node.elts) == len(target.elts) else []
@@ -154,8 +161,8 @@ class _Flow:
         """The table that `table[key]` or `configuration.key` is in, and the key where it is written out."""
         if not isinstance(target, ast.Subscript | ast.Attribute):
             return None, None
-        table = self._value(target.value)
-        if not isinstance(table, Table):
+        table = self._table(target.value)
+        if table is None:
             return None, None
         key = target.attr if isinstance(target, ast.Attribute) else getattr(target.slice, "value", None)
         return table, key if isinstance(key, str) else None
@@ -182,8 +189,8 @@ class _Flow:
             self._store(table, key, node.args[2], "setattr(...)", surely)
             return
         if isinstance(node.func, ast.Attribute) and called in _MUTATORS:
-            table = self._value(node.func.value)
-            if isinstance(table, Table):
+            table = self._table(node.func.value)
+            if table is not None:
                 self._mutate(table, called, node, surely)
             return
         if called in _READ:

@@ -124,6 +124,13 @@ def test_methods_of_the_script_that_may_change_the_clip_leave_it_open(own):
     assert "._" in got.liveness.reason
 
 
+def test_what_is_put_into_a_table_that_was_read_is_what_it_has():
+    script = "from trl import GRPOConfig\ns = json.load(f)\ns.update(epsilon=0.1)\ns['num_iterations'] = 4\nc = GRPOConfig(**s)"
+    got = lint(read_config(script))
+    assert (got.config.low.value, got.config.updates.count, got.liveness.alive) == (0.1, 4, "unknown")
+    assert "s = json.load(f)" in got.liveness.reason
+
+
 def test_a_default_is_no_answer_beside_settings_that_are_not_read():
     got = lint(read_config("from trl import GRPOConfig\nc = GRPOConfig(num_iterations=2, **options)"))
     assert (got.bias.net, got.bias.high) == ("unknown", "lowers")
