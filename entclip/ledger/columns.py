@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
@@ -219,6 +220,7 @@ MEANS = tuple(c.name for c in _MEANS if not c.optional)
 OPTIONAL_MEANS = tuple(c.name for c in _MEANS if c.optional)
 
 
+@lru_cache(maxsize=1024)  # every update asks for the same names
 def column_named(name: str) -> Column:
     """Return the column of that name, or the one whose expectation it is.
 
@@ -240,8 +242,8 @@ def check_entry(names: Iterable[str]) -> None:
     for name in sorted(given):
         if (found := column_named(name)).filled != "engine":
             raise ValueError(f"column {name!r} is filled by the {found.filled}: an engine leaves it out.")
-    unknown = UNSPLIT if "whole_step" in given and not given & set(UNSPLIT) else ()
-    missing = [c.name for c in COLUMNS if c.filled == "engine" and not c.optional and c.name not in (*given, *unknown)]
+    there = given.union(UNSPLIT) if "whole_step" in given and not given & set(UNSPLIT) else given
+    missing = [c.name for c in COLUMNS if c.filled == "engine" and not c.optional and c.name not in there]
     if missing:
         raise ValueError(f"column {missing[0]!r} is missing: every engine fills it.")
 
