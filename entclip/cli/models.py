@@ -34,14 +34,16 @@ def llm_experiment(
     """Build the experiment of `entclip llm`: a named one or a file, what a backend does anyway, options, then --set."""
     from entclip.experiments.experiment import parse_experiment
     from entclip.experiments.load import load
-    from entclip.experiments.overrides import apply_overrides
+    from entclip.experiments.overrides import apply_overrides, assign
 
     data = load(name).model_dump(exclude_none=True)
     kind = data["policy"]["kind"]
     if kind != "language_model":
         raise SpecError(f"{name} has policy.kind = {kind!r}: entclip llm trains a language model; use entclip run {name}.")
     keys = {**(backend or {}), **keys}
-    apply_overrides(data, [f"{key}={value}" for key, value in keys.items() if value is not None])
+    for key, value in keys.items():
+        if value is not None:
+            assign(data, key, value)
     if (keys.get("ledger.every") or 1) > 1:
         data["ledger"]["momentum"] = "line"  # a first moment by cause needs the gradients by cause of every update
     if reward in ("correct", "format"):

@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from entclip.experiments.grid import flattened, label_of, refuse_impossible
 from entclip.experiments.inputs import content_of_inputs
-from entclip.experiments.overrides import _assign
+from entclip.experiments.overrides import assign
 from entclip.experiments.sections import (
     Arm,
     DirichletSpec,
@@ -181,7 +181,7 @@ class Experiment(_Part):
         for values in itertools.product(*self.grid.values()):
             data, case = copy.deepcopy(base), dict(zip(self.grid, values, strict=True))
             for key, value in case.items():
-                _assign(data, key, value)
+                assign(data, key, value)
             out.append((label_of(case), parse_experiment(data)))
         labels = [label for label, _ in out]
         if len(set(labels)) < len(labels):

@@ -10,8 +10,8 @@ from entclip.support.errors import SpecError
 from entclip.support.rewording import shown
 
 
-def _assign(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """data[a][b] = value for "a.b"; list entries (arms) are addressed by name or index."""
+def assign(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set data[a][b] to a value for the key "a.b"; list entries (arms) are addressed by name or index."""
     *path, last = dotted.split(".")
     node: Any = data
     for part in path:
@@ -52,4 +52,4 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
             raise SpecError(f"--set {shown(item)} is not of the form key=value, for example update.learning_rate=0.2.")
         if key.count(".") >= MAX_DEPTH:
             raise SpecError(f"--set {shown(key)}: a key of {key.count('.') + 1} parts; those of an experiment have at most 4.")
-        _assign(data, key, _parse_value(text.strip(), key))
+        assign(data, key, _parse_value(text.strip(), key))

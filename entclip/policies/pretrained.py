@@ -66,7 +66,7 @@ def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[
         tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
         with _quiet(transformers):
             lm, loaded = transformers.AutoModelForCausalLM.from_pretrained(
-                **where, **extra, dtype=getattr(torch, dtype), output_loading_info=True
+                **where, **extra, dtype=getattr(torch, dtype), output_loading_info=True, ignore_mismatched_sizes=True
             )
     except ImportError as error:  # gguf or accelerate
         raise ImportError(f"cannot load the model {source!r}: {error} To have all that it needs, {install('llm')}.") from error
@@ -83,24 +83,30 @@ def load_model(model: str | os.PathLike[str], dtype: str, device: str) -> tuple[
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep transformers from printing its own table of tensors that do not fit: `_check_whole` says it in one message."""
+    """Keep transformers from printing what we say: its table of tensors that do not fit (`_check_whole`) and its own bar."""
     logging = transformers.utils.logging
-    before = logging.get_verbosity()
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
 
 
-def _check_whole(model: str | os.PathLike[str], lm: Any, loaded: Mapping[str, Iterable[str]]) -> None:
-    """ValueError unless the file's tensors are those of the architecture, no fewer and no more."""
+def _check_whole(model: str | os.PathLike[str], lm: Any, loaded: Mapping[str, Iterable[Any]]) -> None:
+    """ValueError unless the file's tensors are those of the architecture, no fewer, no more and of no other shape."""
     missing, unexpected = (sorted(loaded.get(f"{kind}_keys", ())) for kind in ("missing", "unexpected"))
+    shapes = [f"{name} {tuple(found)} for {tuple(wanted)}" for name, found, wanted in sorted(loaded.get("mismatched_keys", ()))]
     wrong = []
     if missing:
         wrong.append(f"lack {_listed(missing)}, which would run on random numbers")
     if unexpected:
         wrong.append(f"hold {_listed(unexpected)}, which this architecture would leave out")
+    if shapes:
+        wrong.append(f"hold {_listed(shapes)}, of another shape than this architecture's")
     if wrong:
         raise ValueError(
             f"cannot load the model {os.fspath(model)!r}: its configuration says {type(lm).__name__}, but its weights "

@@ -5,9 +5,11 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+import numpy as np
 import pytest
 
 from entclip.engines.registry import ENGINES, usual_engine
+from entclip.engines.tabular.exact import _branches
 from entclip.experiments.experiment import parse_experiment
 from entclip.experiments.load import experiment_names, load
 from entclip.runs.foresight import foresee
@@ -166,6 +168,17 @@ def test_the_exact_engine_counts_outcomes_before_it_lists_them() -> None:
     spec = parse_experiment(small("exact", update__batch=10_000, update__minibatches=1, update__rollouts=1))
     with pytest.raises(SpecError, match=r"would enumerate \d\.\de\+\d+ outcomes of one minibatch, over its limit of 1,000,000"):
         run(spec, "exact")
+
+
+def test_the_exact_engine_is_sized_without_going_through_its_updates() -> None:
+    spec = parse_experiment(small("exact", update__minibatches=10**6, update__rollouts=10**12))
+    with pytest.raises(SpecError, match="rows of the ledger, but"):
+        run(spec, "exact")
+
+
+def test_the_exact_engine_counts_branches_before_it_follows_them() -> None:
+    with pytest.raises(SpecError, match="would follow 1,000,000,000,000,000 branches, over its limit of 1,000,000"):
+        _branches(np.ones((1, 10**6)), np.broadcast_to(0, 10**9), 1)
 
 
 def test_a_month_is_the_limit() -> None:

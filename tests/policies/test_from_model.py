@@ -173,6 +173,8 @@ def spoiled(folder: Path, out: Path, kind: str) -> Path:
         weights = {name: w for name, w in weights.items() if ".layers.1." not in name}
     elif kind == "a bias too many":
         weights["model.layers.0.mlp.up_proj.bias"] = weights["model.norm.weight"].repeat(2)
+    elif kind == "another width":
+        weights["model.norm.weight"] = weights["model.norm.weight"][:7].clone()
     else:
         config |= {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
@@ -186,6 +188,7 @@ def spoiled(folder: Path, out: Path, kind: str) -> Path:
         ("no head", r"LlamaForCausalLM, but its weights lack 1 tensor \(lm_head.weight\), which would run on random numbers"),
         ("no layer", r"lack 9 tensors \(model.layers.1.input_layernorm.weight, .* and 5 more\)"),
         ("a bias too many", r"hold 1 tensor \(model.layers.0.mlp.up_proj.bias\), which this architecture would leave out"),
+        ("another width", r"hold 1 tensor \(model.norm.weight \(7,\) for \(16,\)\), of another shape than this architecture's"),
         ("another architecture", r"GPT2LMHeadModel, but its weights lack 28 tensors .*, and hold 20 tensors"),
     ],
 )
@@ -211,6 +214,7 @@ def test_the_message_about_weights_stands_alone(folder: Path, tmp_path: Path) ->
     assert done.stdout == ""
     assert done.stderr.count("lm_head.weight") == 1
     assert "LOAD REPORT" not in done.stderr
+    assert "Loading weights" not in done.stderr, "transformers' own bar beside ours, --quiet or not"
 
 
 def test_truncated_weights_are_refused(folder: Path, tmp_path: Path) -> None:

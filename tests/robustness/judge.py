@@ -25,7 +25,7 @@ _LARGE = re.compile(r"about [\d,.e+]+ [GT]iB of memory")
 _LEFT = re.compile(r" in (?:\d+ h )?(?:\d+ min )?(?:\d+ s)?, about (\d+) s left$", re.MULTILINE)
 _STEP = re.compile(r"^.*: ([\d,]+ of [\d,]+ in .*|.* so far\))$", re.MULTILINE)
 _NUMBER = re.compile(r"(?<![\w.\"'/=:-])(nan|[+-]inf)(?![\w.\"'/])", re.IGNORECASE)
-_IN_A_LOG = re.compile(r"is\s+NaN,")  # what is said of a log that was read
+_IN_A_LOG = re.compile(r"is\s+NaN,|without\s+a\s+number\s+\(NaN,")  # what is said of a log that was read
 
 
 def faults(case: Case, outcome: Outcome) -> list[str]:

@@ -51,3 +51,12 @@ def test_an_error_without_a_cause_is_silence(err: str) -> None:
     (fault,) = faults(Case("judged", ("run", "x.toml")), Outcome(2, "", err, "", RESIDENT, 1.0, 1.0))
     assert fault.startswith("silent: ")
     assert faults(Case("judged", ("run", "x.toml")), Outcome(2, "", "error: x = 3: give 2 .. 4.\n", "", RESIDENT, 1.0, 1.0)) == []
+
+
+@pytest.mark.parametrize(
+    "said", ["  entropy is\n  NaN, from row 3 on", "  Rows without a number (NaN, infinite or over 1e15): loss in 4 of 40"]
+)
+def test_what_is_said_of_a_log_is_no_result_but_a_number_beside_it_is(said: str) -> None:
+    case = Case("judged", ("diagnose", "log.csv"))
+    assert faults(case, Outcome(0, said, "", "", RESIDENT, 1.0, 1.0)) == []
+    assert faults(case, Outcome(0, f"{said}\n  share nan", "", "", RESIDENT, 1.0, 1.0)) == ["number: prints nan as a result"]

@@ -62,12 +62,15 @@ def outcomes_of(experiment: Experiment, actions: int, *, drops: bool) -> Outcome
 
 
 def branches_of(outcomes: float, contexts: int, updates: int, *, joint: bool) -> list[float]:
-    """Bound the units before the first and after each update, [updates + 1]: as long as no branches meet, and up to the limit.
+    """Bound the units before the first and after each update: as long as no branches meet, and up to the limit.
+
+    The list ends with the last update or, since an experiment may ask for 10^24 of them, where it no longer grows.
 
     Args:
         joint: a statistic of the objective joins the contexts, so that a branch is an outcome of each of them.
     """
     growth, found = outcomes ** (contexts if joint else 1) if outcomes < MAX_OUTCOMES else math.inf, [float(contexts)]
-    for _ in range(updates):
-        found.append(min(found[-1] * growth, float(max(MAX_OUTCOMES, contexts))))
+    limit = float(max(MAX_OUTCOMES, contexts))
+    while len(found) <= updates and found[-1] < min(found[-1] * growth, limit):
+        found.append(min(found[-1] * growth, limit))
     return found

@@ -73,7 +73,7 @@ class ExactEngine(TabularBooks):
         values = None if rollout.levels is None else rollout.levels.take(rows)
         sums, law = enumerate_all(state.experiment, rollout.old_sequence_probs[rows], keep, values)
         size = _joint(state)
-        parent, outcome, chance = _branches(law[own], size)
+        parent, outcome, chance = _branches(law, own, size)
         branched = _take(state, parent, state.weight[parent] * chance, size)
 
         def drawn(units: slice) -> Sums:
@@ -114,18 +114,19 @@ def _blocks(units: int, size: int, actions: int, row: int) -> list[slice]:
     return [slice(a, min(a + step, units)) for a in range(0, units, step)]
 
 
-def _branches(law: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Parent unit, outcome and probability of every branch's units, from the outcomes' law (U, O) of each unit.
+def _branches(law: np.ndarray, own: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parent unit, outcome and probability of every branch's units, from outcomes' laws (R, O) and each unit's row of them.
 
     Blocks of `size` units draw independently and branch jointly: a branch is one outcome for each of them.
     """
-    blocks, outcomes = len(law) // size, law.shape[1]
+    blocks, outcomes = len(own) // size, law.shape[1]
     joint = outcomes**size
-    if len(law) * joint > MAX_OUTCOMES:
+    if len(own) * joint > MAX_OUTCOMES:  # before the law of each unit is made, which is as large
         raise SpecError(
-            f"the exact engine would follow {len(law) * joint:,} branches, over its limit of {MAX_OUTCOMES:,}: "
+            f"the exact engine would follow {len(own) * joint:,} branches, over its limit of {MAX_OUTCOMES:,}: "
             "use fewer actions, a smaller batch or fewer minibatches, or the sampled engine."
         )
+    law = law[own]
     each = np.indices((outcomes,) * size).reshape(size, joint).T  # (joint, size)
     unit = np.arange(blocks * size).reshape(blocks, 1, size)
     parent, outcome = (np.broadcast_to(x, (blocks, joint, size)) for x in (unit, each))

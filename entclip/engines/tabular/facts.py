@@ -69,8 +69,11 @@ def _exact(experiment: Experiment, device: str, dtype: str) -> Size:
     objectives = [arm.build() for arm in experiment.arm]
     needs = frozenset().union(*(objective.needs for objective in objectives))
     listed = outcomes_of(experiment, actions, drops="survival" in needs)
-    branches = branches_of(listed.outcomes, shape.contexts, u.rollouts * u.minibatches, joint="statistics" in needs)
-    starts, last = branches[-u.minibatches - 1], branches[-1]  # of the last rollout; after its last update
+    steps = u.rollouts * u.minibatches
+    branches = branches_of(listed.outcomes, shape.contexts, steps, joint="statistics" in needs)
+    last = branches[-1]  # after the last update, and after all those that add none
+    starts = branches[min(steps - u.minibatches, len(branches) - 1)]  # of the last rollout
+    followed = sum(branches[1:]) + (steps + 1 - len(branches)) * last
     partial = min(listed.partial, MAX_OUTCOMES, 64 * MAX_OUTCOMES / starts)
     chunk = min(last, chunk_size(max(actions, row)))
     each = _BRANCH + _ROWS * row
@@ -87,7 +90,7 @@ def _exact(experiment: Experiment, device: str, dtype: str) -> Size:
         **max(listing, branching, key=lambda stage: sum(stage.values())),  # one after the other
     } | rewards_held(experiment, shape.contexts, actions, row)
     updates = updates_of(experiment)
-    seconds = _BRANCHED * (len(experiment.arm) * sum(branches[1:]) * row + updates * partial * listed.columns)
+    seconds = _BRANCHED * (len(experiment.arm) * followed * row + updates * partial * listed.columns)
     return Size(held, seconds, f"{updates:,} updates of {listed.outcomes:,.0f} outcomes in {shape.contexts:,} contexts")
 
 

@@ -129,6 +129,9 @@ def test_options_become_the_experiment(tmp_path):
         'name = "own"\nclaims = ["T5"]\n[policy]\nkind = "language_model"\n[advantage]\nkind = "group"\nsize = 8\n'
         '[reward]\nkind = "bernoulli"\n[update]\nbatch = 16\n[[arm]]\nname = "a"\n'
     )
+    assert llm_experiment("llm", {"policy.model": "nan"}, None, (None, None), None, []).policy.model == "nan", (
+        "a folder of that name"
+    )
     assert llm_experiment(str(own), {}, "format", (None, None), None, []).rollout.reward == "format"
     assert llm_experiment(str(own), {}, "gaussian:1", (None, None), None, []).rollout.reward == "random"
     with pytest.raises(SpecError, match="use entclip run headline"):
