@@ -34,7 +34,8 @@ _STAGES = 6  # Gauss points over the updates of a rollout
 
 @dataclass(frozen=True)
 class ClipEffect:
-    """Largest entropy change per rollout of each side, in nats, both positive; gaps as E[s | side] - H within contexts.
+    """Largest entropy change per rollout of each side, in nats, both positive; gaps as E[s | side] - H within contexts, with the
+    surprisal s of the update at the low bound and of the rollout's start at the high one, where it is the larger of the two.
 
     share_low, share_high: what the law itself has on each side; sigma: rms of the log-ratio at the end of a rollout; spread: the
     same before normalisation damps it, as `predict --noise` takes it; scale: the variance's size under the law.
@@ -198,16 +199,30 @@ class _Law:
         return out
 
     def clipped(self, scale: float, sides: list[_Side]) -> np.ndarray:
-        """Summed over the updates: pi(side), pi(side) gap, pi(side) gap |log r| / sqrt(k). Under pi the mean is +sd^2/2."""
+        """Summed over the updates: pi(side), pi(side) gap, pi(side) gap |log r| / sqrt(k). Under pi log r has the mean +sd^2/2.
+
+        The surprisal that T6 asks for is that of the update: log r less than before the rollout, against its mean. At the low
+        bound tokens have become more surprising than they were, which is added here. At the high bound less so; leaving that out
+        keeps the bound one from above, and rests on no tail of a noise that gives rare tokens jumps beyond probability 1.
+        """
         out = np.zeros((3, 2))
         for stage, weight in self._stages():
             sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
+            moved = np.sum(self.mass * sd**2 / 2, axis=1, keepdims=True)
             for i, edge, sign in sides:
                 z = sign * edge / sd - sign * sd / 2
-                beyond = self.mass * _tail(z)
-                distance = np.abs(edge) + sd / (np.maximum(z, 0) + 1)  # at least the mean distance of those beyond
-                for row, each in enumerate((beyond, beyond * self.surplus, beyond * self.surplus * distance / math.sqrt(stage))):
-                    out[row, i] += weight * float(np.mean(np.sum(each, axis=1)))
+                tail = _tail(z)
+                if i == 0:  # of y = -log r, whose mean is -sd^2/2, the part beyond the bound
+                    density, mean, far = sd * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi), -(sd**2) / 2, -edge
+                    first, second = mean * tail + density, (mean**2 + sd**2) * tail + (mean + far) * density
+                    surplus = self.surplus + moved
+                    gap, push = surplus * tail + first, surplus * first + second
+                else:
+                    distance = np.abs(edge) + sd / (np.maximum(z, 0) + 1)  # at least the mean distance of those beyond
+                    gap = self.surplus * tail
+                    push = gap * distance
+                for row, each in enumerate((tail, gap, push / math.sqrt(stage))):
+                    out[row, i] += weight * float(np.mean(np.sum(self.mass * each, axis=1)))
         return out
 
     def neutral(self, scale: float, high: float, *, euclidean: bool) -> float | None:

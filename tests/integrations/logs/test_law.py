@@ -26,15 +26,28 @@ def test_the_law_has_the_shares_and_gaps_of_sampled_tokens():
     assert math.sqrt(np.mean(np.sum(mass * variance, axis=1))) == pytest.approx(effect.sigma, rel=1e-6)
     at = rng.choice(mass.size, n, p=(mass / mass.sum()).ravel())
     surplus = (-log_probs - np.sum(mass * -log_probs, axis=1, keepdims=True)).ravel()[at]
-    sd = np.sqrt(variance.ravel()[at] * rng.integers(1, 16, n) / 16)
+    k = rng.integers(1, 16, n)
+    sd = np.sqrt(variance.ravel()[at] * k / 16)
     x = rng.standard_normal(n) * sd - sd**2 / 2
+    # Surprisal over its mean as it is in the update: log r less, over its mean under pi.
+    moved = np.broadcast_to(np.sum(mass * variance, axis=1, keepdims=True), mass.shape).ravel()[at] * k / 32
+    now = surplus - x + moved
     for side, beyond in (("low", np.exp(x) < 0.8), ("high", np.exp(x) > 1.2)):
         share = beyond.mean() / 2 * 15 / 16
         assert abs(share - getattr(effect, f"share_{side}")) < 3 * share / math.sqrt(beyond.sum())
         weights = np.exp(x) * beyond  # from samples of pi_old to pi
-        gap = np.sum(weights * surplus) / np.sum(weights)
-        error = math.sqrt(np.sum((weights * (surplus - gap)) ** 2)) / np.sum(weights)
+        taken = now if side == "low" else surplus  # at the high bound that of the rollout's start, which is larger
+        gap = np.sum(weights * taken) / np.sum(weights)
+        error = math.sqrt(np.sum((weights * (taken - gap)) ** 2)) / np.sum(weights)
         assert abs(gap - getattr(effect, f"gap_{side}")) < 3 * error
+        # A clipped token's push: what it moved in k updates, over sqrt(k). A side's bound goes with the share it was given.
+        push = weights * now * np.abs(x) / np.sqrt(k)
+        most = 15 * np.mean(push) * {"low": 0.004, "high": 0.006}[side] / getattr(effect, f"share_{side}")
+        error = 3 * most * np.std(push) / (np.mean(push) * math.sqrt(n))
+        if side == "low":
+            assert abs(most - effect.low) < error
+        else:
+            assert most + error < effect.high
 
 
 def test_the_law_agrees_with_the_forecast():
