@@ -204,8 +204,7 @@ def _merged(run: Run, quantity: str, label: str) -> Finding:
         (evidence,),
         reason=f"{run.name(quantity)} {CAVEATS['merged-sides']}",
         change="Log the two sides apart (entclip's registered loss and EntropyLedger do): what clips low raises entropy, what "
-        "clips "
-        "high lowers it.",
+        "clips high lowers it.",
     )
 
 
@@ -369,12 +368,10 @@ def _ceiling(run: Run) -> Finding | None:
         "ceiling",
         ("near",),
         "warn",
-        f"The share, {_share(mean)}, is near its ceiling of {_share(most)} ({known}): nearly every ratio is beyond a bound, so "
-        f"it "
-        "no longer measures anything and only the first update of a rollout is whole.",
+        f"The share, {_share(mean)}, is {'near' if mean < most else 'at'} its ceiling of {_share(most)} ({known}): nearly every "
+        "ratio is beyond a bound, so it no longer measures anything and only the first update of a rollout is whole.",
         evidence,
         reason="(1 - 1/K)/2: the sign of A lets half of the events count, and the first update has none (T16)",
         change="Widths are far below the log-ratio noise: widen both, or take smaller steps. Widths meant for sequences (3e-4) "
-        "on "
-        "token ratios look like this.",
+        "on token ratios look like this.",
     )

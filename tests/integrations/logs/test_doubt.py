@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from entclip.integrations.diagnose import diagnose
 
 
@@ -47,3 +50,12 @@ def test_a_steady_entropy_beside_a_warning_is_not_all_well():
     sides = {"clip_ratio/low_mean": 0.02, "clip_ratio/high_mean": 0.01}
     rows = [sides | {"sampling/importance_sampling_ratio/mean": 0.94, "entropy": 0.5} for _ in range(40)]
     assert "mend what is warned of under bias" in diagnose(rows)["change"].answer
+
+
+@pytest.mark.parametrize(("share", "word"), [(0.46, "near"), (0.505, "at"), (0.9, "above")])
+def test_a_share_is_said_to_be_near_at_or_above_its_ceiling(share, word):
+    """Half, where nobody knows the updates; .505 is within what rows that scatter by .04 tell from it."""
+    scatter = np.random.default_rng(0).standard_normal(20)
+    half = share / 2 + 0.02 * (scatter - scatter.mean())
+    rows = [{"entropy": 0.5, "clip_ratio/low_mean": x, "clip_ratio/high_mean": x} for x in half]
+    assert f" is {word} " in diagnose(rows)["ceiling"].answer
