@@ -84,7 +84,7 @@ def suggestion(given: Any, known: Iterable[str], otherwise: str | None = None, *
     ('did you mean gppo?', 'choose one of clip, sapo.')
     """
     names, word = list(known), str(given)[:_SHOWN]
-    near = difflib.get_close_matches(word, names, n=3)
+    near = difflib.get_close_matches(word, names, n=3) or [name for name in names if name.lower() == word.lower()]
     best = [name for name in near if _alike(name, word) == _alike(near[0], word)]
     if not best:
         return otherwise or f"choose one of {', '.join(names)}."

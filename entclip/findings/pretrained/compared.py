@@ -21,8 +21,8 @@ def number(found: Mapping[str, Any] | None) -> str:
     return f"{found['mean']:+.4f}" + ("" if found["half_99"] is None else f" ± {found['half_99']:.4f}")
 
 
-def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: Mapping[str, Any] | None) -> str:
-    """Write what `beside` found next to the headline's differences and, where there are accounted pairs, next to their terms."""
+def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], accounted: Sequence[Mapping[str, Any]]) -> str:
+    """Write what `beside` found next to the headline's differences and next to the terms of accounted pairs, of several sets."""
     if found is None:
         return (
             "Not measured: `python -m entclip.findings.pretrained.beside --law docs/data/pretrained.json` runs the simulators "
@@ -30,14 +30,26 @@ def compared(found: Mapping[str, Any] | None, head: Mapping[str, Any], ledger: M
         )
     names = [name for name in _NAMES if name in found]
     arms = [arm for arm in head["arms"] if arm != "none" and arm in found[names[0]]["arms"]]
+    sampled = [name for name in names if "measured" in found[name]["arms"]["none"]]
     whole = [
-        (f"`{arm}`", number(head["arms"][arm]["minus_none"]), *(_clips(found[n]["arms"][arm]) for n in names)) for arm in arms
+        (
+            f"`{arm}`",
+            number(head["arms"][arm]["minus_none"]),
+            *(_written(*_minus_none(found[n], arm)) for n in sampled),
+            *(_written(*_sum(found[n]["arms"][arm])) for n in names),
+        )
+        for arm in arms
     ]
-    parts = ["*Clip terms of the simulators, low and high side together, beside the model's change minus none:*"]
-    parts.append(markdown_table(("arm", "model, minus none", *(_NAMES[n] for n in names)), whole))
+    parts = [
+        "*Changes minus none, of the model and of the simulators that have one, and the simulators' clip terms, low and high:*"
+    ]
+    columns = ("model, minus none", *(f"{_NAMES[n]}, minus none" for n in sampled), *(f"{_NAMES[n]}, clip terms" for n in names))
+    parts.append(markdown_table(("arm", *columns), whole))
     parts.append(_agreement(found, head, arms, names))
+    base = ", ".join(f"{_NAMES[n]} {_written(*_own(found[n]['arms']['none']))}" for n in sampled)
+    parts.append(f"Without a clip the change itself is: model {number(head['arms']['none']['measured'])}; {base}.")
     rows = [
-        (f"`{arm}`", side, _accounted(ledger, arm, side), *(_term(found[n]["arms"][arm], side) for n in names))
+        (f"`{arm}`", side, _accounted(accounted, arm, side), *(_term(found[n]["arms"][arm], side) for n in names))
         for arm in arms
         for side in _SIDES
         if found[names[0]]["arms"][arm][f"clip_fraction_{side}"] > 0
@@ -53,12 +65,16 @@ def _agreement(found: Mapping[str, Any], head: Mapping[str, Any], arms: Sequence
     for name in names:
         apart = []
         for arm in arms:
-            value, half = _sum(found[name]["arms"][arm])
+            one = found[name]
+            value, half = _minus_none(one, arm) if "measured" in one["arms"][arm] else _sum(one["arms"][arm])
             own = head["arms"][arm]["minus_none"]
             if own["half_99"] is not None and abs(value - own["mean"]) > half + own["half_99"]:
                 apart.append(f"`{arm}`")
         said.append(f"{_NAMES[name]}: {', '.join(apart) or 'none'}")
-    return f"Arms whose interval does not meet the model's: {'; '.join(said)}. A wide interval meets nearly anything."
+    return (
+        "Arms whose change minus none (of the noise as given: clip terms) does not meet the model's interval: "
+        f"{'; '.join(said)}. A wide interval meets nearly anything."
+    )
 
 
 def _sum(arm: Mapping[str, Any]) -> tuple[float, float]:
@@ -69,19 +85,30 @@ def _sum(arm: Mapping[str, Any]) -> tuple[float, float]:
     return value, quantile(arm["units"]) * sum(arm[f"clip_{side}_se"] for side in _SIDES)
 
 
-def _clips(arm: Mapping[str, Any]) -> str:
-    value, half = _sum(arm)
-    return f"{value:+.4f}" + (f" ± {half:.4f}" if "units" in arm else "")
+def _own(arm: Mapping[str, Any]) -> tuple[float, float]:
+    return arm["measured"], quantile(arm["units"]) * arm["measured_se"]
+
+
+def _minus_none(simulator: Mapping[str, Any], arm: str) -> tuple[float, float]:
+    """Return the change minus none and half of its interval; both errors add up, as if they went against each other."""
+    (value, half), (none, other) = (_own(simulator["arms"][name]) for name in (arm, "none"))
+    return value - none, half + other
+
+
+def _written(value: float, half: float) -> str:
+    return f"{value:+.4f}" + (f" ± {half:.4f}" if half else "")
 
 
 def _term(arm: Mapping[str, Any], side: str) -> str:
     return f"{arm[f'clip_{side}']:+.4f} ({100 * arm[f'clip_fraction_{side}']:.2f} %)"
 
 
-def _accounted(ledger: Mapping[str, Any] | None, arm: str, side: str) -> str:
-    if not ledger or arm not in ledger["arms"]:
+def _accounted(sets: Sequence[Mapping[str, Any]], arm: str, side: str) -> str:
+    """Write the mean of a term over the accounted pairs of all sets, the share clipped in them, and the term of every pair."""
+    own = [found["arms"][arm] for found in sets if arm in found["arms"]]
+    if not own:
         return ""
-    own = ledger["arms"][arm]
-    values = own["parts_by_pair"][f"clip_{side}"]
+    values = [value for one in own for value in one["parts_by_pair"][f"clip_{side}"]]
+    share = sum(one[f"clip_fraction_{side}"] * len(one["parts_by_pair"][f"clip_{side}"]) for one in own) / len(values)
     pairs = ", ".join(f"{value:+.4f}" for value in values)
-    return f"{own['parts'][f'clip_{side}']:+.4f} ({100 * own[f'clip_fraction_{side}']:.2f} %; by pair {pairs})"
+    return f"{sum(values) / len(values):+.4f} ({100 * share:.2f} %; by pair {pairs})"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -146,14 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.left and (options.experiment, options.out, options.overrides) == (None, None, []):
         for name in names()[1:]:
             kin = experiment_named(name)
-            print(f"{name}: {_left(kin, read(Path('results') / name, kin), options.jobs)}")
+            _say(f"{name}: {_left(kin, read(Path('results') / name, kin), options.jobs)}")
     name = options.experiment or HEADLINE
     experiment, by_cause = experiment_named(name, options.overrides), accounted(name)
     _check(experiment, by_cause)
     out, machine = options.out or Path("results") / experiment.name, Machine(options.device, options.dtype)
     prepare_folder(out)
     found = read(out, experiment)
-    print(f"{experiment.name}: {_left(experiment, found, options.jobs)}", flush=True)
+    _say(f"{experiment.name}: {_left(experiment, found, options.jobs)}")
     if not options.left:
         pairs = sorted({key.pair for key in missing(experiment, found)})
         if experiment.antithetic:
@@ -162,7 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _all(out, experiment, by_cause, pairs, options.jobs, machine)
     decided = decide(experiment, read(out, experiment))
     write_atomic(out / "decided.json", to_json(decided).encode())
-    print(table(decided))
+    if decided["arms"]:
+        print(table(decided))
+
+
+def _say(words: str) -> None:
+    print("\n".join(textwrap.wrap(words, 80)), flush=True)
 
 
 def _left(experiment: Experiment, found: dict[Key, Record], jobs: int) -> str:

