@@ -68,7 +68,7 @@ def test_a_split_that_noise_does_not_have_is_said() -> None:
     ("shares", "arm", "message"),
     [
         (Shares(0.3, 0.3), {}, "more than noise of any size"),
-        (Shares(0.01, 0.01), {"high": "inf"}, "no arm of the experiment has a low and a high side"),
+        (Shares(0.01, 0.01), {"high": math.inf}, "no arm of the experiment has a low and a high side"),
     ],
 )
 def test_what_cannot_be_is_refused(shares: Shares, arm: dict[str, Any], message: str) -> None:

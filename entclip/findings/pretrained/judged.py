@@ -45,6 +45,10 @@ def judged(found: Mapping[str, Any]) -> str:
         "right) from the first to the last rollout, of sixteen prompts a run. Means over runs ± half of the 99 % interval "
         "(Student's t); a single run has none, and runs that all agree have none to speak of."
     ]
+    if len(found["machines"]) > 1:
+        words[0] += (
+            " Runs of two devices share their prompts, not their responses, which is all that pairs them with no clipping."
+        )
     for part in (early, found):
         if part["arms"]:
             rollouts = len(next(iter(part["arms"].values()))["by_rollout"]["entropy"])
