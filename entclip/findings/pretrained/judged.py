@@ -99,7 +99,7 @@ def judged_figure(found: Mapping[str, Any], out: Path) -> None:
     fig = new_figure(WIDE, 3.8)
     axes = fig.subplots(2, max(len(shown), 1), sharex=True, sharey="row", squeeze=False)
     for column, (name, arm) in enumerate(shown.items()):
-        axes[0, column].set_title(f"{name}, {len(arm['runs'])} runs", fontsize=8)
+        axes[0, column].set_title(f"{name}\n{len(arm['runs'])} runs", fontsize=8)
         for row, score in enumerate(("entropy", "pass_at_1")):
             series = arm["minus_none_by_rollout"][score]
             mean, half = (np.array([one[key] for one in series]) for key in ("mean", "half_99"))
