@@ -8,12 +8,11 @@ import pytest
 
 from entclip.engines.tabular.sampled import SampledEngine
 from entclip.experiments.experiment import Experiment, parse_experiment
-from entclip.ledger.columns import PARTS
 from entclip.objectives.base import Objective
 from entclip.runs.runner import run
 from tests.contexts import geometries
 from tests.family import members
-from tests.tolerances import SIGMAS
+from tests.parts import apart, assert_beside_theory
 
 MEMBERS = members(0.2, SampledEngine.facts.serves)
 # What single members are for: right and wrong answers; rewards whose exact mean is known.
@@ -39,12 +38,6 @@ def one_update(geometry: str, objective: Objective, **changes: Any) -> Experimen
     )
 
 
-def apart(found: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a part's expectation in `other` is over 1e-12 of all terms from what was enumerated."""
-    room = 1e-12 * (1 + sum(abs(found[part]) for part in PARTS))
-    return any(abs(found[part] - other[f"expected_{part}"]) > room for part in PARTS)
-
-
 @geometries
 @pytest.mark.parametrize("name", MEMBERS)
 def test_enumeration_agrees_with_theory(name: str, geometry: str) -> None:
@@ -65,10 +58,4 @@ def test_samples_agree_with_theory(name: str, geometry: str) -> None:
     update = {"geometry": geometry, "learning_rate": {"natural": 0.2, "euclidean": 1.5}[geometry], "batch": 16, "minibatches": 2}
     setting = SETTINGS.get(name, {}) | {"replicas": 1024, "update": update | {"rollouts": 1}}
     experiment = one_update(geometry, MEMBERS[name], **setting)
-    found = run(experiment).summary()["arms"]["a"]
-    seen = 0.0
-    for part in PARTS:
-        residual, se = found[part] - found[f"expected_{part}"], found[f"residual_{part}_se"]
-        assert abs(residual) <= SIGMAS * se + 1e-13, part
-        seen = max(seen, abs(found[f"expected_{part}"]) / (se + 1e-13))
-    assert seen > 2 * SIGMAS, "falsifier: a part left out would be seen"
+    assert_beside_theory(run(experiment).summary()["arms"]["a"])

@@ -23,8 +23,8 @@ from entclip.rewards.reward import Bernoulli
 from entclip.runs.runner import run
 from entclip.support.errors import SpecError
 from tests.contexts import geometries
+from tests.parts import assert_beside_theory
 from tests.properties.oracle import complex_entropy
-from tests.tolerances import SIGMAS
 
 MEMBERS: dict[str, Objective] = {
     "gspo": objective("gspo", low=0.08, high=0.1),
@@ -152,13 +152,7 @@ def test_samples_of_longer_sequences(name: str, geometry: str) -> None:
     experiment = on_sequences(
         MEMBERS[name], geometry, policy=policy, replicas=512, update={"batch": 32, "minibatches": 4, "learning_rate": rate}
     )
-    found = run(experiment).summary()["arms"]["a"]
-    seen = 0.0
-    for part in PARTS:
-        residual, se = found[part] - found[f"expected_{part}"], found[f"residual_{part}_se"]
-        assert abs(residual) <= SIGMAS * se + 1e-13, part
-        seen = max(seen, abs(found[f"expected_{part}"]) / (se + 1e-13))
-    assert seen > 2 * SIGMAS, "falsifier: a part left out would be seen"
+    assert_beside_theory(run(experiment).summary()["arms"]["a"])
 
 
 def test_on_single_tokens_gspo_is_the_clip() -> None:

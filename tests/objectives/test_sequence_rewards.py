@@ -9,12 +9,11 @@ import pytest
 from entclip.engines.serving import SEQUENCES, serves
 from entclip.engines.tabular.facts import EXACT
 from entclip.experiments.experiment import Experiment, parse_experiment
-from entclip.ledger.columns import PARTS
 from entclip.objectives.base import Objective
 from entclip.runs.runner import run
 from tests.contexts import geometries
 from tests.family import members
-from tests.tolerances import SIGMAS
+from tests.parts import apart, assert_beside_theory
 
 MEMBERS = {name: o for name, o in members(0.1, EXACT.serves).items() if serves(EXACT, o, SEQUENCES) and name != "gapo"}
 GROUPS = {"kind": "group", "size": 2}
@@ -33,12 +32,6 @@ def on_sequences(member: Objective, geometry: str, **changes: Any) -> Experiment
         "arm": [{"name": "a", "objective": member}],
     }
     return parse_experiment(spec | changes)
-
-
-def apart(found: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a part's expectation in `other` is over 1e-12 of all terms from what was enumerated."""
-    room = 1e-12 * (1 + sum(abs(found[part]) for part in PARTS))
-    return any(abs(found[part] - other[f"expected_{part}"]) > room for part in PARTS)
 
 
 @geometries
@@ -69,10 +62,4 @@ def test_samples_of_longer_sequences(name: str, geometry: str) -> None:
     reward = {"kind": "table", "values": [float(k % 5 == 0) for k in range(27)]}
     update = {"batch": 32, "minibatches": 3, "learning_rate": {"natural": 0.5, "euclidean": 6.0}[geometry]}
     spec = on_sequences(MEMBERS[name], geometry, policy=policy, reward=reward, replicas=512, perturbation=None, update=update)
-    found = run(spec).summary()["arms"]["a"]
-    seen = 0.0
-    for part in PARTS:
-        residual, se = found[part] - found[f"expected_{part}"], found[f"residual_{part}_se"]
-        assert abs(residual) <= SIGMAS * se + 1e-13, part
-        seen = max(seen, abs(found[f"expected_{part}"]) / (se + 1e-13))
-    assert seen > 2 * SIGMAS, "falsifier: a part left out would be seen"
+    assert_beside_theory(run(spec).summary()["arms"]["a"])

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -39,6 +38,7 @@ from entclip.findings.pretrained.tell import Teller, left, table
 from entclip.support.errors import DamagedFileError, SpecError
 from entclip.support.files import prepare_folder, to_json, write_atomic
 from entclip.support.lock import folder_lock
+from entclip.support.sentences import wrapped
 
 __all__ = ["main"]
 
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _say(words: str) -> None:
-    print("\n".join(textwrap.wrap(words, 80)), flush=True)
+    print("\n".join(wrapped(words, 80)), flush=True)
 
 
 def _left(experiment: Experiment, found: dict[Key, Record], jobs: int) -> str:

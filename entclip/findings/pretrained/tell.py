@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import textwrap
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
+
+from entclip.support.sentences import wrapped
 
 __all__ = ["Teller", "left", "table"]
 
@@ -63,7 +64,7 @@ def table(decided: Mapping[str, Any]) -> str:
     unit = "runs" if runs else "pairs"
     done = ", ".join(f"{name} {count}" for name, count in runs.items()) or str(len(decided["pairs"]))
     lines = [
-        *textwrap.wrap(f"{unit.capitalize()} that are finished: {done}.", 80),
+        *wrapped(f"{unit.capitalize()} that are finished: {done}.", 80),
         "Entropy change over all rollouts, nats: mean +- half of the 99 % interval over",
         f"{unit} (Student's t). Clipped: share of tokens, low / high, %. Verdict at 99 % on",
         f"the difference, with the {unit} that would decide it.",

@@ -95,7 +95,8 @@ def test_numbers_of_the_clip_are_of_the_rows_where_it_acts():
     assert found["noise"].answer == alone["noise"].answer
     assert found["clip"].evidence[0].value == pytest.approx(alone["clip"].evidence[0].value * 96 / 95)
     bounds = [each["cause"].evidence[0].value for each in (found, alone)]
-    assert bounds[0] == pytest.approx(bounds[1], rel=0.05)
+    # One row of 96, the first update of a rollout, counts in the one and not in the other: in the share and in the rollouts.
+    assert bounds[0] == pytest.approx(bounds[1], rel=2 / 96)
 
 
 def test_a_row_without_a_number_hides_no_sawtooth():
