@@ -168,9 +168,8 @@ class ArmLedger:
             "step": len(self.rows) + self.skipped,
             "inner_step": entry.inner_step,
         }
-        kept = [*names, *MEANS]
+        kept = [*names, *MEANS, *(n for n in OPTIONAL_MEANS if n in c)]
         row |= dict(zip(kept, weighted_mean(np.stack([c[n] for n in kept]), entry.weight).tolist(), strict=True))
-        row |= {n: mean(c[n]) for n in OPTIONAL_MEANS if n in c}
         row |= {n: None for n in UNSPLIT if n not in c}  # not 0: the optimiser's step has no parts
         if entry.drawn:
             parts = {f"{n}_se": c[n] for n in _ADDED if n in c}

@@ -218,6 +218,7 @@ EXPECTED = tuple(f"expected_{name}" for name in PARTS)
 _MEANS = tuple(c for c in COLUMNS if c.kind == "diagnostic" and c.filled == "engine" and c.units == "mean" and not c.detail)
 MEANS = tuple(c.name for c in _MEANS if not c.optional)
 OPTIONAL_MEANS = tuple(c.name for c in _MEANS if c.optional)
+_CAUSES = tuple(c.name for c in COLUMNS if c.kind == "cause")
 
 
 @lru_cache(maxsize=1024)  # every update asks for the same names
@@ -238,7 +239,11 @@ def check_entry(names: Iterable[str]) -> None:
 
     The causes of the objective may all be missing where `whole_step` holds a step that is not split: they are not known then.
     """
-    given = set(names)
+    _check_names(frozenset(names))
+
+
+@lru_cache(maxsize=1024)  # the updates of an arm all have the same
+def _check_names(given: frozenset[str]) -> None:
     for name in sorted(given):
         if (found := column_named(name)).filled != "engine":
             raise ValueError(f"column {name!r} is filled by the {found.filled}: an engine leaves it out.")
@@ -251,4 +256,4 @@ def check_entry(names: Iterable[str]) -> None:
 def causes_in(names: Iterable[str]) -> list[str]:
     """Return the causes among some names, in the order of the table."""
     given = set(names)
-    return [c.name for c in COLUMNS if c.kind == "cause" and c.name in given]
+    return [name for name in _CAUSES if name in given]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from entclip.support import memory
 from entclip.support.memory import _containers, available_bytes, gib
 
 
@@ -47,6 +48,16 @@ def test_control_groups(tmp_path: Path, line: str, folder: str, files: dict[str,
     (tmp_path / "membership").write_text(line + "\n")
     assert list(_containers(tmp_path / "membership", tmp_path / "root")) == left
     assert list(_containers(tmp_path / "absent", tmp_path / "root")) == []
+
+
+def test_measured_again_in_another_tenth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([5 * 10**6, 3 * 10**6])
+    monkeypatch.setattr(memory, "_machine", lambda: next(free))
+    found = []
+    for now in (10.01, 10.09, 10.11):
+        monkeypatch.setattr(memory.time, "monotonic", lambda now=now: now)
+        found.append(available_bytes())
+    assert found == [5 * 10**6, 5 * 10**6, 3 * 10**6]
 
 
 def test_sizes_as_a_reader_says_them() -> None:
