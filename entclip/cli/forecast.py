@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from entclip.experiments.experiment import Experiment as Spec
     from entclip.prediction.meanfield.forecast import Forecast
     from entclip.prediction.noise_table import NoiseTable
-    from entclip.prediction.noise_words import NoiseLaw, Shares, Tail
+    from entclip.prediction.noise_words import LogRatioRms, NoiseLaw, Shares, Tail
 
 
 def predict(
@@ -42,8 +42,8 @@ def predict(
         typer.Option(
             "--noise",
             help="Take log-ratio noise as given, no dynamics: flat:.25, sqrt:.1, inv_sqrt:.1 (law of pi_old, rms at the end of a "
-            "rollout); kl:.0024 (flat, rms from a mean KL per token); shares:.004:.001 (flat, rms from the shares of tokens "
-            "clipped low and high); flat:RUN (rms from the ledger of a saved run); heavy tails by flat:.05:t:5 or "
+            "rollout); kl:.0024 (flat, of the size that has this mean KL per token); shares:.004:.001 (flat, of the size "
+            "that clips these shares low and high); flat:RUN (from the ledger of a saved run); heavy tails by flat:.05:t:5 or "
             "flat:.05:mixture:.2:4; or a table, FILE.csv or FILE.npy with columns prob, rms (see entclip noise).",
             show_default="follow the dynamics",
         ),
@@ -120,27 +120,28 @@ def _with_noise(spec: Spec, text: str, output: Output) -> Forecast:
     from entclip.prediction.meanfield import predict_noise
     from entclip.prediction.meanfield.noise_shares import TRIES, rms_of_shares
     from entclip.prediction.noise_table import NoiseTable, read_noise_table
+    from entclip.prediction.noise_words import Shares
     from entclip.prediction.size import forecast_size
     from entclip.support.foresight import announced
 
     read = read_noise_table(Path(text)) if text.endswith((".csv", ".npy")) else _law(text)
-    times = 1 if isinstance(read, NoiseTable) or isinstance(read[1], float) else TRIES
+    times = TRIES if not isinstance(read, NoiseTable) and isinstance(read[1], Shares) else 1
     with output.progress(f"{spec.name}: predicting", 1, announced(forecast_size(spec, 0, times))):
         if isinstance(read, NoiseTable):
             return predict_noise(spec, read)
         law, size, tail = read
-        if isinstance(size, float):
+        if not isinstance(size, Shares):
             return predict_noise(spec, law, size, tail)
         found = rms_of_shares(spec, law, size, tail)
         return predict_noise(spec, law, found.rms, tail, found.outside)
 
 
-def _law(text: str) -> tuple[NoiseLaw, float | Shares, Tail]:
+def _law(text: str) -> tuple[NoiseLaw, float | LogRatioRms | Shares, Tail]:
     from entclip.prediction.noise_table import ledger_rms
-    from entclip.prediction.noise_words import noise_words
+    from entclip.prediction.noise_words import LogRatioRms, noise_words
 
     law, size, tail = noise_words(text)
-    return law, ledger_rms(size) if isinstance(size, Path) else size, tail
+    return law, LogRatioRms(ledger_rms(size)) if isinstance(size, Path) else size, tail
 
 
 def _from_config(
@@ -192,6 +193,8 @@ def _from_config(
     told = dataclasses.asdict(found) | {"decided": found.decided}
     if measured is not None:
         told |= {"shares": dataclasses.asdict(measured.shares), "shares_error": measured.error, "most_change": most}
+        size = measured.size
+        told |= {"rms_of_log": None if size is None else size.rms, "rms_of_log_bounds": None if size is None else size.bounds}
         told |= {"neutral_around": [each.neutral for each in around], "neutral_values": values}
     if output.machine(lambda: told, lambda: pd.DataFrame(rows)):
         return
@@ -203,7 +206,7 @@ def _from_config(
     output.show(outlook_grid(str(config), str(source), found))
     output.tell(found.answer())
     if measured is not None:
-        for line in logged_lines(measured.source, most, found, values, used is None):
+        for line in logged_lines(measured.source, measured.told, most, found, values, used is None):
             output.tell(line)
 
 
@@ -211,6 +214,7 @@ def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> 
     """Show the clip shares of ratios of whole sequences."""
     import pandas as pd
 
+    from entclip.prediction.noise_words import Shares
     from entclip.prediction.sequence_noise import sequence_shares
     from entclip.report.forecast import sequences_grid
 
@@ -218,9 +222,10 @@ def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> 
         raise SpecError("--length needs the noise of a token by --noise LAW:RMS, such as flat:.05 or kl:.0024.")
     if spec.grid:
         raise SpecError("predict: the experiment has a grid; choose one of its cases by --set.")
-    _, rms, _ = _law(noise)
-    if not isinstance(rms, float):
+    _, size, _ = _law(noise)
+    if isinstance(size, Shares):
         raise SpecError("--length needs the noise of a token by its size, flat:.05 or kl:.0024, not by shares.")
+    rms = size if isinstance(size, float) else size.rms  # of a token's log-ratio
     shares = {}
     for arm in spec.arm:
         low, high = arm.build().idle

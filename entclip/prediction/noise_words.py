@@ -1,9 +1,10 @@
 """What --noise says in words: a law of pi_old, its size and its tails.
 
-    flat:.25               standard deviation the same for every action, rms .25 at the end of a rollout
+    flat:.25               logits move by the same standard deviation for every action, rms .25 at the end of a rollout
     sqrt:.1, inv_sqrt:.1   proportional to pi_old^(1/2), to pi_old^(-1/2)
     shares:.004:.001       flat, of the size that clips these shares of the tokens at the low and at the high bound
-    kl:.0024               flat, of the size that a mean KL(pi_old || pi) of .0024 nats per token has: rms^2 = 2 KL
+    kl:.0024               flat, of the size that a mean KL(pi_old || pi) of .0024 nats per token has: 2 KL is the mean square of
+                           log(pi/pi_old) itself, which normalisation makes smaller than that of the logits
     flat:.05:t:5           Student's t of 5 degrees of freedom, of that standard deviation
     flat:.05:mixture:.2:4  a share .2 of log-ratios with 4 times the standard deviation of the others, .05 all told
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from entclip.support.errors import SpecError
 
-__all__ = ["POWERS", "Gauss", "Mixture", "NoiseLaw", "Shares", "StudentT", "Tail", "noise_words"]
+__all__ = ["POWERS", "Gauss", "LogRatioRms", "Mixture", "NoiseLaw", "Shares", "StudentT", "Tail", "noise_words"]
 
 NoiseLaw = Literal["inv_sqrt", "flat", "sqrt"]
 POWERS: dict[str, float] = {"inv_sqrt": -0.5, "flat": 0.0, "sqrt": 0.5}
@@ -88,6 +89,17 @@ class Mixture:
 
 
 @dataclass(frozen=True)
+class LogRatioRms:
+    """Root mean square of log(pi/pi_old) over the actions that were drawn, after the last update of a rollout.
+
+    It is what KL divergences, ledgers and logs have. Normalisation damps the noise of logits, that of likely actions most: on
+    peaked policies the logits' rms is half as large again (`noise_law.logit_rms`).
+    """
+
+    rms: float
+
+
+@dataclass(frozen=True)
 class Shares:
     """Shares of tokens that each side of a clip drops, gated by the sign of A, as means over the updates of a rollout."""
 
@@ -102,8 +114,8 @@ class Shares:
             )
 
 
-def noise_words(text: str) -> tuple[NoiseLaw, float | Path | Shares, Tail]:
-    """Return the law, its rms (or the folder of a saved run, or the clip shares, that have it) and its tails.
+def noise_words(text: str) -> tuple[NoiseLaw, float | LogRatioRms | Path | Shares, Tail]:
+    """Return the law, its rms (or what tells it: that of the log-ratio, the folder of a saved run, clip shares) and its tails.
 
     Raises: SpecError for anything else, with what can be said.
     """
@@ -120,7 +132,7 @@ def noise_words(text: str) -> tuple[NoiseLaw, float | Path | Shares, Tail]:
         kl = _number(text, size)
         if not 0 < kl < math.inf:
             raise SpecError(f"--noise {text}: a KL divergence must be positive and finite, got {kl:g}.")
-        return "flat", math.sqrt(2 * kl), _tail(text, tail)
+        return "flat", LogRatioRms(math.sqrt(2 * kl)), _tail(text, tail)
     if law not in POWERS:
         raise SpecError(
             f"--noise {text!r}: the law must be a table (.csv, .npy), kl:NATS, shares:LOW:HIGH or one of {', '.join(POWERS)}."

@@ -17,7 +17,7 @@ from entclip.drift.actions import step_value
 from entclip.objectives.none import NoClip
 from entclip.policies.softmax import Geometry
 from entclip.prediction.meanfield.nodes import Nodes
-from entclip.prediction.meanfield.noise_law import noisy, variance_of
+from entclip.prediction.meanfield.noise_law import noisy, share_kept, variance_of
 from entclip.prediction.noise_words import Gauss
 from entclip.support.errors import SpecError
 
@@ -89,7 +89,7 @@ def sequence_terms(
     if length < 2:
         raise SpecError(f"--length must be at least 2 tokens, got {length:g}: the ratio of one is a token's.")
     flat = [variance_of(nodes, "flat", 1.0) for _, nodes in kinds]
-    drawn = sum(w * float(np.sum(n.count * n.prob * v)) for (w, n), v in zip(kinds, flat, strict=True))
+    drawn = share_kept(kinds, "flat")
     out = np.zeros((len(widths), 2))
     for step in range(1, minibatches):
         size = sd**2 * step / minibatches

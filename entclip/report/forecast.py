@@ -133,13 +133,18 @@ def outlook_lines(found: Any) -> list[str]:
     return [f"{title}: {line}" for title, lines in parts for line in lines]
 
 
-def logged_lines(source: str, most: float | None, found: Any, neutral: list[float | None], shipped: bool) -> list[str]:
+def logged_lines(source: str, size: str, most: float | None, found: Any, neutral: list[float | None], shipped: bool) -> list[str]:
     """Say what a log's noise was measured from, what another eps_high changes in nats, and where the clip is neutral.
 
-    most: the largest change of entropy per rollout, signed, None where the log has no entropy to go by. neutral: eps_low under
-    each of the things that are assumed. shipped: whether the policy is assumed, too.
+    size: of the noise by the log, as text. most: the largest change of entropy per rollout, signed, None where the log has no
+    entropy to go by. neutral: eps_low under each of the things that are assumed. shipped: whether the policy is assumed, too.
     """
-    lines = [f"Noise from the log: {source}; a flat law of rms {found.rms:.3g} has it."]
+    where = "SmolLM2's policy as it is" if shipped else "the policy given"
+    lines = [
+        f"Noise from the log: {source}. {size}{'. ' if size else ''}The table's flat:{found.rms:.3g} clips that share on "
+        f"{where}: logits move by {found.rms:.3g} and log-ratios of sampled tokens, which normalisation damps, by "
+        f"{found.log_ratio_rms:.2g}."
+    ]
     if found.one_width:
         lines.append(
             f"In nats nothing can be said: {found.one_width} moves both sides, whose effects are opposite, and the log bounds "

@@ -14,7 +14,7 @@ import pytest
 from entclip.policies.laws import zipf
 from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.noise_table import NoiseTable, read_noise_table
-from entclip.prediction.noise_words import POWERS, Gauss, Mixture, StudentT, noise_words
+from entclip.prediction.noise_words import POWERS, Gauss, LogRatioRms, Mixture, StudentT, noise_words
 from entclip.support.errors import DamagedFileError, SpecError
 from tests.called import entclip
 from tests.prediction.wide import experiment
@@ -138,11 +138,25 @@ def test_heavy_tails_have_the_size_and_the_shares_of_their_law(tail: Any) -> Non
     assert math.isclose(row["kl"], sd**2 / 2, rel_tol=0.1)
 
 
+@pytest.mark.parametrize("law", ["inv_sqrt", "flat", "sqrt"])
+def test_a_size_of_the_log_ratio_is_that_of_the_log_ratio(law: Any) -> None:
+    """KL = rms^2/2 up to its fourth power, after k of K updates k/K of it; the logits' own rms leaves a third less here."""
+    spec = experiment("natural", {"kind": "zipf", "vocab": 64, "exponent": 2.0, "contexts": 1}, 0.1, 64)
+    updates = spec.update.minibatches
+    kl, of_logits = (
+        predict_noise(spec, law, size).arms["both"].rows[-1]["kl"] * 2 * updates / (updates - 1)
+        for size in (LogRatioRms(0.01), 0.01)
+    )
+    assert math.isclose(kl, 0.01**2, rel_tol=2e-3)
+    if law != "inv_sqrt":  # whose noise is that of rare actions, which nothing damps
+        assert abs(of_logits / kl - 1) > 0.2
+
+
 def test_words_for_noise(tmp_path: Path) -> None:
     assert noise_words("flat:.25") == ("flat", 0.25, Gauss())
-    assert noise_words("kl:.0024") == ("flat", math.sqrt(0.0048), Gauss())
+    assert noise_words("kl:.0024") == ("flat", LogRatioRms(math.sqrt(0.0048)), Gauss())
     assert noise_words("sqrt:.1:t:5") == ("sqrt", 0.1, StudentT(5))
-    assert noise_words("kl:.00125:mixture:.2:4") == ("flat", 0.05, Mixture(0.2, 4))
+    assert noise_words("kl:.00125:mixture:.2:4") == ("flat", LogRatioRms(0.05), Mixture(0.2, 4))
     assert noise_words(f"flat:{tmp_path}") == ("flat", tmp_path, Gauss())
     for text, message in (
         ("kl:0", "positive and finite"),

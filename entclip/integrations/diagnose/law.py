@@ -14,12 +14,13 @@ minibatch has fewer than about 4 samples of a token in one state, as with long r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from entclip.integrations.diagnose.noise import update_points
 from entclip.policies.snapshot import read
 
 __all__ = ["MOST_ENTROPY", "POWERS", "ClipEffect", "at_other_high", "clip_effect", "neutral_lows"]
@@ -29,7 +30,6 @@ MOST_ENTROPY = 8.0  # nats a token: SmolLM2's contexts flattened further are no 
 _BIN, _BINS = 0.5, 50  # nats of log pi, and how many: tokens rarer than e^-25 go into the last
 _WIDTHS = np.geomspace(0.01, 0.99, 13)  # among which a neutral eps_low is looked for
 _HALVINGS = 13  # of a step of them, two fifths: to 1e-4
-_STAGES = 6  # Gauss points over the updates of a rollout
 
 
 @dataclass(frozen=True)
@@ -182,16 +182,10 @@ class _Law:
         shape = np.maximum(shape * (1 - 2 * probs) + np.sum(mass * probs * shape, axis=1, keepdims=True), 0.0)
         return cls(mass, surplus, shape, probs, updates)
 
-    def _stages(self) -> Iterator[tuple[float, float]]:
-        """Updates 1 to K - 1 as a continuum from 1/2 to K - 1/2, with weights."""
-        nodes, weights = np.polynomial.legendre.leggauss(_STAGES)
-        span = self.updates - 1
-        yield from zip(0.5 + span * (nodes + 1) / 2, weights / 2 * span, strict=True)
-
     def sampled(self, scale: float, sides: list[_Side]) -> np.ndarray:
         """Sign-gated shares of both sides among samples of pi_old, where the mean is -sd^2/2."""
         out = np.zeros(2)
-        for stage, weight in self._stages():
+        for stage, weight in update_points(self.updates):
             sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
             for i, edge, sign in sides:
                 tail = _tail(sign * edge / sd + sign * sd / 2)
@@ -206,7 +200,7 @@ class _Law:
         keeps the bound one from above, and rests on no tail of a noise that gives rare tokens jumps beyond probability 1.
         """
         out = np.zeros((3, 2))
-        for stage, weight in self._stages():
+        for stage, weight in update_points(self.updates):
             sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
             moved = np.sum(self.mass * sd**2 / 2, axis=1, keepdims=True)
             for i, edge, sign in sides:
@@ -249,23 +243,43 @@ class _Law:
         """Sum over the updates and mean over contexts of sum_side pi (kappa - E kappa).
 
         A weight of r^j under pi_old moves the normal mean of log r to (j - 1/2) sd^2, with a factor e^(sd^2) for j = 2: pi has
-        j = 1, and pi kappa of the euclidean kappa j = 2. Of s - H the part log r - E_pi log r is the rollout's own.
+        j = 1, and pi kappa of the euclidean kappa j = 2. Of s - H the part log r - E_pi log r is the rollout's own. A token's
+        log r ends where pi is 1: beyond it a wide normal law would have no second moment that is a number.
         """
         total = 0.0
-        for stage, weight in self._stages():
+        for stage, weight in update_points(self.updates):
             sd = np.sqrt(scale * self.shape * stage / self.updates) + 1e-12
             moved = np.sum(self.mass * sd**2 / 2, axis=1, keepdims=True)
-            power = 1.5 if euclidean else 0.5
-            mean, held = power * sd**2, self.mass * (self.probs * np.exp(sd**2) if euclidean else 1.0)
-            z = sign * (edge - mean) / sd
-            tail = _tail(z)
-            beyond = mean * tail + sign * sd * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-            value = np.sum(held * ((self.surplus + moved) * tail - beyond), axis=1)
+            mean, factor, held = sd**2 / 2, np.zeros_like(sd), self.mass
             if euclidean:
-                average = np.sum(held * (self.surplus + moved - mean), axis=1)
+                mean, factor, held = 1.5 * sd**2, sd**2, self.mass * self.probs
+            surplus, certain = self.surplus + moved, -np.log(self.probs)
+            below, above = (-math.inf, np.minimum(edge, certain)) if sign < 0 else (np.minimum(edge, certain), certain)
+            amount, first = _moments(mean, sd, factor, below, above)
+            value = np.sum(held * (surplus * amount - first), axis=1)
+            if euclidean:
+                amount, first = _moments(mean, sd, factor, -math.inf, certain)
+                average = np.sum(held * (surplus * amount - first), axis=1)
                 value -= average * np.sum(self.mass * _tail(sign * edge / sd - sign * sd / 2), axis=1)
             total += weight * float(np.mean(value))
         return total
+
+
+def _moments(
+    mean: np.ndarray, sd: np.ndarray, factor: np.ndarray, below: float | np.ndarray, above: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """e^factor times the probability that a normal x lies between two ends, and times the mean of x there.
+
+    By logarithms: with log r at most -log pi_old both are at most 1/pi_old, and the factor alone is beyond any number.
+    """
+    from scipy.special import log_ndtr
+
+    amount, first = np.zeros_like(sd), np.zeros_like(sd)
+    for end, sign in ((above, 1.0), (below, -1.0)):
+        z = (end - mean) / sd
+        amount += sign * np.exp(factor + log_ndtr(z))
+        first -= sign * sd * np.exp(factor - z**2 / 2) / math.sqrt(2 * math.pi)
+    return amount, first + mean * amount
 
 
 def _tail(z: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from entclip.integrations.diagnose.contradiction import contradictions, refuse_o
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.law import POWERS, at_other_high, neutral_lows
 from entclip.integrations.diagnose.noise import ceiling
-from entclip.integrations.diagnose.noise_sizes import MEASURES
+from entclip.integrations.diagnose.noise_sizes import MEASURES, SIZE, Size, by_share
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import read_log
@@ -58,6 +58,16 @@ class Logged:
         low, high = (f"{100 * share:.3g} %" for share in (self.shares.low, self.shares.high))
         how = f" ({low} low and {high} high)" if self.split else ", both sides in one number"
         return f"a clip share of {100 * total:.3g} %{error} in {self.rows} rows{how}"
+
+    @property
+    def size(self) -> Size | None:
+        """Return the size of the noise as `diagnose` finds it."""
+        return by_share(self.run)
+
+    @property
+    def told(self) -> str:
+        """Say how large the noise is, as `diagnose` does; empty where no size has the share."""
+        return "" if self.size is None else f"{SIZE}: {self.size.told}"
 
     def bounds(self) -> tuple[Shares, Shares] | None:
         """Return the shares two standard errors below and above, None where there is no error or it reaches 0."""

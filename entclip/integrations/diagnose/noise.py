@@ -1,20 +1,42 @@
 """From clip shares to the size of the log-ratio's noise, and from KL to the same. Claims T6, T16.
 
-Model of a token's log-ratio before update k = 0, ..., K - 1 of a rollout: normal with variance sigma^2 k/K and, for k > 0, mean
-shift - sigma^2 k/(2 K), since E_{pi_old}[r] = 1 makes the mean minus half the variance. `shift` is what remains: 0 unless the
-two policies of the ratio differ by more than learning. A sign-gated share is then half the probability beyond the bound,
-averaged over the updates; it cannot exceed (1 - 1/K)/2.
+The size, everywhere in diagnose and in what `predict --from --log` says of a log: sigma, the root mean square of
+log(pi/pi_old) over the tokens that were sampled, after the last of a rollout's K updates, normalisation included. No loss sees
+it: the ratio of update k = 0, ..., K - 1 is taken before its step, where the variance is sigma^2 k/K.
+
+Model of a token's log-ratio before update k: normal with variance sigma^2 k/K and, for k > 0, mean shift - sigma^2 k/(2 K),
+since E_{pi_old}[r] = 1 makes the mean minus half the variance. `shift` is what remains: 0 unless the two policies of the ratio
+differ by more than learning. A sign-gated share is then half the probability beyond the bound, averaged over the updates, the
+first with its 0 included; it cannot exceed (1 - 1/K)/2.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
-__all__ = ["ceiling", "from_kl", "mean_square_share", "shares", "sigma_of", "sigma_shift_of"]
+import numpy as np
+
+__all__ = ["ceiling", "from_kl", "mean_square_share", "shares", "sigma_of", "sigma_shift_of", "update_points"]
 
 _WIDEST = 50.0
 _HALVINGS = 44
+_POINTS = 12  # of a sum over updates: 3e-6 of a share of .4 % from 1,000 of them
+
+
+@cache
+def update_points(updates: int) -> tuple[tuple[float, float], ...]:
+    """Return points and weights of a sum over the updates k = 1, ..., K - 1 whose ratio is not 1: all of them up to 12, else 12.
+
+    :Formula: Gauss's rule of the measure with mass 1 on N = K - 1 integers, whose orthogonal polynomials are Gram's: b_j^2 =
+        j^2 (N^2 - j^2) / (4 (4 j^2 - 1)). With as many points as integers it is the sum itself.
+    """
+    count = updates - 1
+    j = np.arange(1, min(_POINTS, count))
+    beside = j * np.sqrt((count**2 - j**2) / (4.0 * (4 * j**2 - 1)))
+    at, vectors = np.linalg.eigh(np.diag(beside, 1) + np.diag(beside, -1))
+    return tuple(zip((at + updates / 2).tolist(), (count * vectors[0] ** 2).tolist(), strict=True))
 
 
 def ceiling(updates: int | None, gated: bool = True) -> float:
@@ -27,16 +49,15 @@ def shares(sigma: float, low: float, high: float, updates: int, shift: float = 0
 
     fresh: the first update has ratio 1 and clips nothing; else every update has the noise of the last (ratios to an engine).
     """
-    stages = [k / updates for k in range(1, updates)] if fresh else [1.0]
-    count = updates if fresh else 1
+    stages = [(k / updates, weight / updates) for k, weight in update_points(updates)] if fresh else [(1.0, 1.0)]
     below, above = (math.log1p(-low) if low < 1 else -math.inf), (math.log1p(high) if math.isfinite(high) else math.inf)
     total_low = total_high = 0.0
-    for share in stages:
+    for share, weight in stages:
         sd = sigma * math.sqrt(share)
         mean = shift - sd * sd / 2
-        total_low += _tail((mean - below) / sd)
-        total_high += _tail((above - mean) / sd)
-    return total_low / (2 * count), total_high / (2 * count)
+        total_low += weight * _tail((mean - below) / sd)
+        total_high += weight * _tail((above - mean) / sd)
+    return total_low / 2, total_high / 2
 
 
 def _tail(z: float) -> float:

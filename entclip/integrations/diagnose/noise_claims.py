@@ -7,7 +7,7 @@ import numpy as np
 from entclip.integrations.diagnose.effect import logged_entropy, update_counts
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
-from entclip.integrations.diagnose.noise_sizes import Comparison, by_kl, by_share, compared, widths_doubted
+from entclip.integrations.diagnose.noise_sizes import DEFINITION, SIZE, Comparison, by_kl, by_share, compared, widths_doubted
 from entclip.integrations.diagnose.run import Run
 
 __all__: list[str] = []
@@ -25,22 +25,18 @@ def _noise(run: Run) -> Finding | None:
     share, kl, direct = by_share(run), by_kl(run), run.evidence("log_ratio_rms")
     parts, labels = [], []
     guessed = run.widths is not None and run.widths.assumed
-    if share is not None and run.widths is not None:
-        guess = f", if the widths are {run.widths.low:g}" if guessed else ""
-        parts.append(f"{share.shown} by the clip shares ({share.words}{guess})")
-        labels.append("shares")
-    if kl is not None:
-        parts.append(f"{kl.shown} by {kl.words}")
-        labels.append("kl")
+    for size, label in ((share, "shares"), (kl, "kl")):
+        if size is not None:
+            parts.append(size.told)
+            labels.append(label)
     if direct.rows:
         parts.append(f"{direct.value:.2g} logged as {direct.metric}")
         labels.append("logged")
     if not parts:
         return None
     counts = update_counts(run)
-    spans = len(counts) > 1 and any(len(set(size.span)) > 1 for size in (share, kl) if size is not None)
-    known = f" of {counts[0]} to {counts[-1]} updates" if spans else ""
-    text = f"Log-ratio rms at the end of a rollout{known}: {', '.join(parts)}."
+    known = f" of {counts[0]} to {counts[-1]} updates" if len(counts) > 1 and (share or kl) else ""
+    text = f"{SIZE}{known}: {', '.join(parts)}."
     confidence: Confidence = "medium"
     reasons: list[str] = []
     if widths_doubted(run):
@@ -58,7 +54,8 @@ def _noise(run: Run) -> Finding | None:
     sizes = "widths from " + run.widths.source if run.widths else "no widths of a ratio"
     count = f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} updates per rollout"
     evidence = tuple(size.evidence for size in (share, kl) if size is not None)
-    return Finding("noise", tuple(labels), "info", text, evidence, confidence, "; ".join([f"{sizes}, {count}", *reasons]))
+    reasons = [DEFINITION, f"{sizes}, {count}", *reasons]
+    return Finding("noise", tuple(labels), "info", text, evidence, confidence, "; ".join(reasons))
 
 
 def _verdict(found: Comparison, guessed: bool, counted: bool) -> tuple[str, str, Confidence]:

@@ -1,6 +1,8 @@
 """How large the log-ratio's noise is by clip shares and by KL, and between which bounds their ratio lies if both have one noise.
 
-For one and the same noise the two sizes differ by four things, each stated here and none fitted to the log:
+The size is that of noise.py: rms of log(pi/pi_old) over the sampled tokens after the last update of a rollout. `diagnose` and
+`predict --from --log` print what `by_share` finds here, with its bounds. For one and the same noise the two sizes differ by
+four things, each stated here and none fitted to the log:
 
 - the law of who moves: one normal law for a share m of the actions, m from 1 to 1/10, the others not moving. Of language
   models the law on SmolLM2's policy was off by up to 1.4 in the runs where both sizes were measured (docs/llm.md): that, too;
@@ -33,8 +35,25 @@ from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.run import Run
 from entclip.report.numbers import rounded
 
-__all__ = ["LARGE", "MEASURES", "OFF_BY", "Comparison", "Size", "by_kl", "by_share", "compared", "widths_doubted"]
+__all__ = [
+    "DEFINITION",
+    "LARGE",
+    "MEASURES",
+    "OFF_BY",
+    "SIZE",
+    "Comparison",
+    "Size",
+    "by_kl",
+    "by_share",
+    "compared",
+    "widths_doubted",
+]
 
+SIZE = "Log-ratio rms at the end of a rollout"  # as diagnose and predict --from say it
+DEFINITION = (
+    "rms: root mean square of log(pi/pi_old) over the sampled tokens after the last of a rollout's K updates, sqrt(k/K) of it "
+    "after k of them"
+)
 OFF_BY = 1.4  # of the law on SmolLM2's policy, in measured runs: tests/integrations/logs/test_noise.py
 LARGE = 0.5  # rms: half of the tokens' probabilities change by a half in a rollout
 _MOVING = (1.0, 0.5, 0.25, 0.1)  # of the actions
@@ -45,24 +64,28 @@ _STRETCHES = 20
 
 @dataclass(frozen=True)
 class Size:
-    """rms of the log-ratio at the end of a rollout; error: relative standard error, None where there is none; words: whence.
+    """rms of the log-ratio at the end of a rollout; error: relative standard error, None where there is none.
 
-    span: the least and the most of the updates that a rollout may have; rms is that of 16 where they are not known. overall: the
-    most that the rms over all updates of a rollout is, where KL is taken.
+    source: what it is from; law: who is taken to move, empty where that does not matter. bounds: the least and the most by the
+    laws of who moves, by the updates that a rollout may have, of which rms is that of 16 where they are not known, and two
+    standard errors further out. overall: the most that the rms over all updates of a rollout is, where KL is taken.
     """
 
     rms: float
     error: float | None
-    words: str
+    source: str
+    law: str
     evidence: Evidence
-    span: tuple[float, float]
+    bounds: tuple[float, float]
     overall: float
 
     @property
-    def shown(self) -> str:
-        """Return the size as text, or between which bounds it lies."""
-        low, high = (rounded(each) for each in self.span)
-        return low if low == high else f"{low} to {high}"
+    def told(self) -> str:
+        """Return the size as text, with what it is from and its bounds."""
+        low, high = (rounded(each) for each in self.bounds)
+        between = f"{low} to {high}{' by other laws of who moves' if self.law else ''}" if low != high else ""
+        more = "; ".join(each for each in (self.law, between) if each)
+        return f"{rounded(self.rms)} by {self.source}{f' ({more})' if more else ''}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +119,8 @@ def by_share(run: Run) -> Size | None:
         return None
     further = None if shares.error is None else _plain(run, shares.total + shares.error, updates)
     error = None if further is None else math.log(further / plain)
-    words = "on SmolLM2's policy at your entropy" if found is not None else f"one normal law for all {run.actions}"
+    law = "on SmolLM2's policy at your entropy" if found is not None else f"one normal law for all {run.actions}"
+    law += f", if the widths are {widths.low:g}" if widths.assumed else ""
     evidence = Evidence("clip share, both sides", shares.total, shares.error, rows=shares.rows)
     uneven = _unevenness(run, plain, updates)
     sizes = {updates: sigma * uneven}
@@ -105,7 +129,14 @@ def by_share(run: Run) -> Size | None:
         size = laws[0].sigma if laws is not None else _plain(run, shares.total, count)
         sizes |= {} if size is None else {count: size * uneven}
     overall = max(size * math.sqrt(_kl_share(run, count)) for count, size in sizes.items())
-    return Size(sigma * uneven, error, words, evidence, (min(sizes.values()), max(sizes.values())), overall)
+    others = [size / law for count, size in sizes.items() for law in _laws(run, shares.total, count)]
+    return Size(sigma * uneven, error, "the clip shares", law, evidence, _bounds([*sizes.values(), *others], error), overall)
+
+
+def _bounds(sizes: list[float], error: float | None) -> tuple[float, float]:
+    """The least and the most of some sizes, two standard errors further out."""
+    room = math.exp(_ERRORS * (error or 0.0))
+    return min(sizes) / room, max(sizes) * room
 
 
 def by_kl(run: Run) -> Size | None:
@@ -119,8 +150,7 @@ def by_kl(run: Run) -> Size | None:
     error = None if evidence.error is None else evidence.error / (2 * evidence.value)
     sizes = [noise.from_kl(evidence.value) / math.sqrt(each) for n in update_counts(run) if (each := _kl_share(run, n)) > 0]
     size = noise.from_kl(evidence.value) / math.sqrt(share)
-    span = (min([size, *sizes]), max([size, *sizes]))
-    return Size(size, error, evidence.metric, evidence, span, noise.from_kl(evidence.value))
+    return Size(size, error, evidence.metric, "", evidence, _bounds([size, *sizes], error), noise.from_kl(evidence.value))
 
 
 def widths_doubted(run: Run) -> bool:
@@ -135,7 +165,7 @@ def compared(run: Run, share: Size, kl: Size) -> Comparison | None:
     shares = side_shares(run)
     if share.error is None or kl.error is None or shares is None:
         return None
-    laws = _laws(run, shares.total)
+    laws = _laws(run, shares.total, run.updates or ASSUMED_UPDATES)
     counts = _updates(run, shares.total)
     spread = _ERRORS * math.hypot(share.error, kl.error)
     low, high = (pick(laws) * pick(counts) * math.exp(sign * spread) for pick, sign in ((min, -1), (max, 1)))
@@ -157,12 +187,13 @@ def _plain(run: Run, total: float, updates: int, moving: float = 1.0) -> float |
     return None if sigma is None else sigma * math.sqrt(moving)
 
 
-def _laws(run: Run, total: float) -> list[float]:
-    """The size by the law that is taken, over that by each of the others."""
-    updates, found = run.updates or ASSUMED_UPDATES, effects(run)
+def _laws(run: Run, total: float, updates: int) -> list[float]:
+    """The size by the law that is taken, over that by each of the others, in so many updates."""
+    found = effects_at(run, updates)
     sizes = [_plain(run, total, updates, moving) for moving in _MOVING]
     taken = sizes[0] if found is None else found[0].sigma
-    assert taken is not None
+    if taken is None:
+        return []
     return [*(taken / size for size in sizes if size is not None), *(() if found is None else (1 / OFF_BY, OFF_BY))]
 
 

@@ -18,14 +18,16 @@ from entclip.experiments.experiment import Experiment, parse_experiment
 from entclip.experiments.start import start_of
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.liveness import cap_cuts, liveness, side_off
+from entclip.integrations.lint.outlook_words import assumed, left_out, said
 from entclip.integrations.lint.values import is_number, shown
 from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.forecast import BIN_WIDTH
 from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import populations
+from entclip.prediction.meanfield.noise_law import logit_rms, share_kept
 from entclip.prediction.meanfield.noise_shares import Inverted, rms_of_shares
 from entclip.prediction.noise_table import NoiseTable
-from entclip.prediction.noise_words import NoiseLaw, Shares, Tail
+from entclip.prediction.noise_words import LogRatioRms, NoiseLaw, Shares, Tail
 from entclip.prediction.sequence_noise import sequence_shares, sequence_terms
 from entclip.report.forecast import width_text
 from entclip.report.numbers import signed
@@ -39,7 +41,6 @@ _GRID = np.geomspace(0.01, 1.0, 49)  # of eps_low, from the least of `neutral` t
 _ABOUT = np.geomspace(0.02, 50.0, 65)  # the same about the width that is set, for ratios of sequences, which have no usual size
 _RATE = 1e-6  # of the step that is divided out again: small, so that no condition of a step's size speaks
 _BATCH = 1024
-_RARE = 3.0  # of the noise: a bound on log-ratios beyond it is seldom reached
 _AGREE = 0.1  # relative: neutral widths of the two geometries that differ by more are decided by the assumption
 
 
@@ -67,7 +68,9 @@ class Outlook:
     noise's, empty where they do not.
     now: the sides at its widths, by geometry. wider: the same with eps_high = other_high, .28 (.2 where it is .28 already), or
     with both widths there where the trainer has one, whose key one_width is.
-    neutral: eps_low at which both sides cancel, by geometry, None where none does. rms: of the noise, None for a table.
+    neutral: eps_low at which both sides cancel, by geometry, None where none does. rms: of the logits' noise, and log_ratio_rms
+    that of log(pi/pi_old) of the tokens drawn, which normalisation makes smaller, both after the last update of a rollout; None
+    for a table. For ratios of sequences both are a token's log-ratio's.
     outside: where the noise is too large, or its sides are not those of noise. length: tokens of a sequence where the ratio is
     that of sequences, None where it is a token's.
     """
@@ -82,6 +85,7 @@ class Outlook:
     wider: dict[str, Sides]
     neutral: dict[str, float | None]
     rms: float | None
+    log_ratio_rms: float | None
     outside: tuple[str, ...]
     length: float | None = None
     one_width: str = ""
@@ -131,7 +135,7 @@ class Outlook:
 def outlook(
     config: TrainerConfig,
     law: NoiseLaw | NoiseTable,
-    rms: float | Shares | None = None,
+    rms: float | LogRatioRms | Shares | None = None,
     tail: Tail | None = None,
     *,
     policy: dict[str, Any] | None = None,
@@ -176,11 +180,18 @@ def outlook(
         "arm": _arms(pairs[:1]),
     }
     now, wider, neutral, outside = {}, {}, {}, []
-    given, inverted = rms, None
+    given, inverted, drawn = rms, None, None
     if isinstance(rms, Shares):
         assert not isinstance(law, NoiseTable)
         inverted = rms_of_shares(parse_experiment(base), law, rms, tail)
         rms = inverted.rms
+    if length is not None:
+        rms = drawn = rms.rms if isinstance(rms, LogRatioRms) else rms
+    elif rms is not None and not isinstance(law, NoiseTable):
+        kinds = populations(start_of(parse_experiment(base)).old_log_probs[:, 0, :], BIN_WIDTH)
+        rms = logit_rms(kinds, law, rms) if isinstance(rms, LogRatioRms) else rms
+        drawn = rms * math.sqrt(share_kept(kinds, law))
+    assert not isinstance(rms, LogRatioRms)
     for geometry in GEOMETRIES:
         case = base | {"update": base["update"] | {"geometry": geometry}}
         if length is None:
@@ -203,15 +214,16 @@ def outlook(
         contradiction = "; ".join(inverted.outside)
         _refuse_where_the_split_decides(contradiction, now, given, inverted)
     return Outlook(
-        *_said(config, updates),
-        _assumed(config, policy, group, length),
-        _left_out(config, None if isinstance(law, NoiseTable) else rms),
+        *said(config, updates),
+        assumed(config, policy, group, length),
+        left_out(config, None if isinstance(law, NoiseTable) else rms),
         now,
         high,
         other,
         wider,
         neutral,
         rms,
+        drawn,
         tuple(dict.fromkeys(outside)),
         length,
         config.one_width,
@@ -266,7 +278,9 @@ def _certain(config: TrainerConfig) -> tuple[float, float, int]:
     return float(config.low.value), high, int(count)
 
 
-def _refuse_length(config: TrainerConfig, law: NoiseLaw | NoiseTable, rms: float | Shares | None, length: float | None) -> None:
+def _refuse_length(
+    config: TrainerConfig, law: NoiseLaw | NoiseTable, rms: float | LogRatioRms | Shares | None, length: float | None
+) -> None:
     """SpecError where a ratio of sequences lacks their length or a token's noise, or a ratio of tokens has a length."""
     if config.level.value != "sequence":
         if length is not None:
@@ -279,7 +293,7 @@ def _refuse_length(config: TrainerConfig, law: NoiseLaw | NoiseTable, rms: float
             "max_completion_length is not it). Give the logged mean: entclip predict --from CONFIG --noise kl:NATS --length "
             "TOKENS."
         )
-    if law != "flat" or not isinstance(rms, float):
+    if law != "flat" or not isinstance(rms, float | LogRatioRms):
         raise SpecError(
             "predict --from: a ratio of whole sequences needs the noise of a token as one size, --noise flat:RMS or kl:NATS: the "
             "shares of sequences that are clipped, a law that differs between actions or a table do not say it."
@@ -347,54 +361,3 @@ def _refuse_where_the_split_decides(contradiction: str, now: dict[str, Sides], g
                 f"at these widths, and with the shares as they are the clip {other} it. Find out what else moves the ratio "
                 "(entclip diagnose LOG), or give the noise alone by --noise kl:NATS or flat:RMS."
             )
-
-
-def _said(config: TrainerConfig, updates: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the configuration says, and what its library's defaults do where it says nothing."""
-    facts = {"eps_low": config.low, "eps_high": config.high, "group size": config.group_size}
-    if config.one_width:
-        facts = {"the width of both sides": config.low, "group size": config.group_size}
-    facts["advantages divided by"] = config.advantage
-
-    def said(explicit: bool) -> list[str]:
-        return [
-            f"{name} = {shown(fact.value)} ({fact.key})"
-            for name, fact in facts.items()
-            if fact.explicit is explicit and fact.key and fact.value is not None
-        ]
-
-    return (*said(True), f"{updates} updates per rollout ({config.updates.formula})"), tuple(said(False))
-
-
-def _assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | None, length: float | None) -> tuple[str, ...]:
-    where = "next-token distributions of SmolLM2-135M (--policy gives others)" if policy is None else "the policy given"
-    out = [
-        "random reward, 1 or 0 with probability .5: what the clip does by itself, beside the reward's own term",
-        where,
-        "entropy values of both geometries, natural (surprisal) and euclidean (pi times it): a trained network is neither",
-    ]
-    if group is None:
-        out.append("advantages independent of one another: no group size in the configuration")
-    if length is not None:
-        out.append(
-            f"every sequence has {length:g} tokens, whose noise is independent and the same for all actions: where tokens of a "
-            "sequence move together, more of them are clipped"
-        )
-    if config.assumed:
-        out.append(config.assumed)
-    if config.passes_on:
-        out.append('the script is run without arguments of its own, which its "$@" would pass on')
-    return tuple(out)
-
-
-def _left_out(config: TrainerConfig, rms: float | Shares | None) -> tuple[str, ...]:
-    out = ["the learning rate: an optimiser's step on weights is no step of logits, so that terms are over eta M and not in nats"]
-    if is_number(config.cap.value):
-        few = "few" if isinstance(rms, float) and math.log(config.cap.value) >= _RARE * rms else "uncounted"
-        out.append(f"the cap of the dual clip ({config.cap.key} = {shown(config.cap.value)}): {few} ratios reach it")
-    for fact, name in ((config.entropy_coef, "the entropy bonus"), (config.kl_coef, "the KL term")):
-        if is_number(fact.value) and fact.value:
-            out.append(f"{name} ({fact.key} = {shown(fact.value)})")
-    if is_number(config.temperature.value) and config.temperature.value != 1:
-        out.append(f"the temperature ({config.temperature.key} = {shown(config.temperature.value)})")
-    return tuple(out)

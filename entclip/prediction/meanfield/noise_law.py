@@ -28,11 +28,11 @@ from entclip.prediction.meanfield.law import sample_law
 from entclip.prediction.meanfield.nodes import Nodes, populations
 from entclip.prediction.meanfield.population import Population
 from entclip.prediction.noise_table import NoiseTable
-from entclip.prediction.noise_words import POWERS, Gauss, NoiseLaw, Tail
+from entclip.prediction.noise_words import POWERS, Gauss, LogRatioRms, NoiseLaw, Tail
 from entclip.prediction.size import refuse_large_forecast
 from entclip.support.errors import SpecError
 
-__all__ = ["noisy", "predict_noise", "variance_of"]
+__all__ = ["logit_rms", "noisy", "predict_noise", "share_kept", "variance_of"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _DYNAMIC = ("expected_measured", "expected_remainder", "entropy")
 def predict_noise(
     experiment: Experiment,
     law: NoiseLaw | NoiseTable,
-    rms: float | None = None,
+    rms: float | LogRatioRms | None = None,
     tail: Tail | None = None,
     outside: tuple[str, ...] = (),
 ) -> Forecast:
@@ -57,7 +57,8 @@ def predict_noise(
 
     A named law: log r_a = x_a - log sum_b pi_b e^x_b, x_a of mean 0 with standard deviation proportional to pi0_a^power
     (inv_sqrt: -1/2, flat: 0, sqrt: 1/2); its pi0-weighted root mean square grows as the square root of the updates, to `rms`
-    at the last. Normalisation damps likely actions: the variance of log r_a is v_a (1 - 2 pi_a) + sum_b pi_b^2 v_b (T6).
+    at the last. Normalisation damps likely actions: the variance of log r_a is v_a (1 - 2 pi_a) + sum_b pi_b^2 v_b (T6). A
+    LogRatioRms is the pi0-weighted rms of log r itself, over all contexts.
 
     A table: mean and standard deviation of log r_a itself, normalisation included, at the end of the rollout. The variance grows
     likewise and takes the mean that noise has along; what the mean has beyond that (`NoiseTable.bias`) is there from the first
@@ -80,9 +81,10 @@ def predict_noise(
     else:
         if law not in POWERS:
             raise SpecError(f"--noise {law!r}: the law must be a table or one of {', '.join(POWERS)}.")
-        if rms is None or not (rms > 0 and np.isfinite(rms)):
-            raise SpecError(f"--noise: the root mean square must be positive and finite, got {rms}.")
-        name = f"noise {law}:{rms:g}"
+        size = rms.rms if isinstance(rms, LogRatioRms) else rms
+        if size is None or not (size > 0 and np.isfinite(size)):
+            raise SpecError(f"--noise: the root mean square must be positive and finite, got {size}.")
+        name = f"noise {law}:{size:g}"
     forecast = Forecast(experiment, name)
     cases = experiment.cases()
     for _, case in cases:
@@ -92,7 +94,9 @@ def predict_noise(
     for label, case in cases:
         sample = sample_law(case.reward, case.advantage)
         kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
-        _refuse_beyond_numbers(name, kinds, law, rms, shape)
+        moved = logit_rms(kinds, law, rms) if isinstance(rms, LogRatioRms) and not isinstance(law, NoiseTable) else rms
+        assert not isinstance(moved, LogRatioRms)
+        _refuse_beyond_numbers(name, kinds, law, moved, shape)
         u = case.update
         for arm in case.arm:
             book, objective = ForecastArm(label, arm.name, case, sample, kinds), arm.build()
@@ -101,7 +105,7 @@ def predict_noise(
                 _LOG.info("%s, update %d of %d", arm.name, step + 1, u.minibatches)
                 total: dict[str, float] = {}
                 for weight, nodes in kinds:
-                    p = noisy(nodes, objective, law, variance_of(nodes, law, rms) * step / u.minibatches, shape)
+                    p = noisy(nodes, objective, law, variance_of(nodes, law, moved) * step / u.minibatches, shape)
                     columns = columns_of(p, p, sample, u.geometry, u.learning_rate, u.batch)
                     for column in (c for c in columns if c not in _DYNAMIC):
                         total[column] = total.get(column, 0.0) + weight * columns[column]
@@ -110,7 +114,7 @@ def predict_noise(
             book.outside += outside
             if isinstance(law, NoiseTable):
                 book.outside += _beyond(law, kinds) + _biased(law)
-            book.outside += _too_large(book, objective, kinds, [variance_of(nodes, law, rms) for _, nodes in kinds])
+            book.outside += _too_large(book, objective, kinds, [variance_of(nodes, law, moved) for _, nodes in kinds])
             forecast.arms[f"{label}/{arm.name}" if label else arm.name] = book  # type: ignore[assignment]
     return forecast
 
@@ -189,6 +193,22 @@ def variance_of(nodes: Nodes, law: NoiseLaw | NoiseTable, rms: float | None) -> 
     variance = rms**2 * shape**2 / np.sum(nodes.count * nodes.prob * shape**2)
     moved: np.ndarray = variance * (1 - 2 * nodes.prob) + np.sum(nodes.count * nodes.prob**2 * variance)
     return np.maximum(moved, 0.0)
+
+
+def share_kept(kinds: list[tuple[float, Nodes]], law: NoiseLaw) -> float:
+    """Return the mean square of log(pi/pi_old) over that of the logits' noise, over all contexts with their weights.
+
+    Normalisation takes the rest; at most 1 under a flat law: 1 - sum_a pi_a^2.
+    """
+    return sum(w * float(np.sum(n.count * n.prob * variance_of(n, law, 1.0))) for w, n in kinds)
+
+
+def logit_rms(kinds: list[tuple[float, Nodes]], law: NoiseLaw, size: LogRatioRms) -> float:
+    """Return the rms of the logits' noise under which log(pi/pi_old) has the given one."""
+    kept = share_kept(kinds, law)
+    if not kept > 0:
+        raise SpecError("--noise: a policy that is certain everywhere has no log-ratio but 0, whatever its logits do.")
+    return size.rms / math.sqrt(kept)
 
 
 def _beyond(table: NoiseTable, kinds: list[tuple[float, Nodes]]) -> list[str]:
