@@ -8,17 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
+from entclip.integrations.lint.python_script import OUTSIDE, builds
 from entclip.integrations.lint.shell import Command, Script, read_script
-from entclip.integrations.lint.tables import leaf
+from entclip.integrations.lint.shell_roles import runs, same_file, shows
+from entclip.integrations.lint.tables import flat_keys, leaf, parse_table, texts_in
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["OVERRIDE", "Options", "options_of", "starts_trainer"]
+__all__ = ["OVERRIDE", "Options", "commands_in", "options_of", "starts_trainer"]
 
 OVERRIDE = re.compile(r"^\+{0,2}([A-Za-z_][\w@/-]*(?:\.[\w@/-]+)+)=(.*)$", re.DOTALL)
 _CHOICE = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
 # Flags that take several numbers.
 _SEVERAL = ("low_high", "threshold", "betas", "range")
 _FLAG = re.compile(r"^--[A-Za-z]")
+_FILES = ("config", "config_file", "config_name")  # flags that name a configuration
+_CONFIGURATIONS = (".yaml", ".yml", ".json", ".toml")
+_SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch", ".job", ".pbs", ".lsf", ".zsh")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Options:
     or the script that is run.
     other_work: what a library's command does instead of training (generation, evaluation), empty if it trains. loose: words such
     as "$EXTRA" that could hold further settings. defaults: "NAME=value" read from ${NAME:-value}.
-    passes_on: whether the script hands its own arguments on.
+    passes_on: whether the script hands its own arguments on. where: the file that the command is written to, where the script
+    writes and does not run it. python: the text of a Python program that it runs, which has the settings instead.
     """
 
     values: dict[str, Any]
@@ -39,6 +45,8 @@ class Options:
     loose: tuple[str, ...]
     defaults: tuple[str, ...]
     passes_on: bool
+    where: str = ""
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,21 +68,26 @@ def options_of(text: str) -> Options:
     Raises: ValueError for several training commands that differ, or what `read_script` refuses.
     """
     script = read_script(text)
-    trained = _trained(script)
-    if not trained:  # a script that writes another: cat > job.sh << EOF
-        for document in (d for d in script.documents if starts_trainer(d)):
-            inner = read_script(document)
-            trained += _trained(inner)
-            script.defaults.update(inner.defaults)
-            script.passes_on |= inner.passes_on
+    for table in script.tables:
+        _append(script, "\n".join(commands_in(table)))
+    trained, builders = _trained(script.commands), _builders(script)
+    where = ""
+    if not trained and not builders:
+        written = _written(script)
+        if written:  # a script that writes another, for a person or another program to start
+            where = written[0]
+            _append(script, "\n".join(script.files[name].text for name in written))  # type: ignore[union-attr]
+            trained = _trained(script.commands)
     working = [one for one in trained if not _other_work(one)]
-    if len(working) > 1:
-        names = ", ".join(one.library for one in working)
-        raise ValueError(f"{len(working)} training commands in one text ({names}): give one at a time.")
+    if len(working) + len(builders) > 1:
+        names = ", ".join([*(one.library for one in working), *("Python" for _ in builders)])
+        raise ValueError(f"{len(working) + len(builders)} training commands in one text ({names}): give one at a time.")
+    if builders:
+        return Options({}, None, "", "", (), (), script.passes_on, python=builders[0])
     if trained:
         one = (working or trained)[0]
-        return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one))
-    found = [c for command in script.commands for c in _nested(command)]
+        return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one), where)
+    found = [c for command in script.commands if not shows(command.words) for c in _nested(command)]
     scripts = [
         (command, command.words[n + 1 :], word)
         for command in found
@@ -88,18 +101,92 @@ def options_of(text: str) -> Options:
     )
 
 
+def commands_in(table: str) -> list[str]:
+    """Return the texts of a job's file, YAML or JSON, that start a trainer."""
+    try:
+        data = parse_table(table, "yaml")
+    except ValueError:
+        return []
+    return [inner for inner in texts_in(data) if starts_trainer(inner)]
+
+
+def _append(script: Script, text: str) -> None:
+    """Take the commands of another script as commands of this one."""
+    inner = read_script(text)
+    script.commands += inner.commands
+    script.defaults |= inner.defaults
+    script.passes_on |= inner.passes_on
+
+
+def _written(script: Script) -> list[str]:
+    """Names of scripts that are written, start a trainer and are not run: by their suffix, or their first line."""
+    return [
+        name
+        for name, held in script.files.items()
+        if held is not None
+        and name not in script.started
+        and (name.endswith(_SCRIPTS) or held.text.startswith("#!"))
+        and starts_trainer(held.text)
+    ]
+
+
+def _builders(script: Script) -> list[str]:
+    """Texts run by Python that build the configuration of a known library."""
+    found = []
+    for held in script.python:
+        text = held.text
+        for name in held.outside:
+            text = re.sub(rf"\$(?:{name}\b|\{{{name}\}})", OUTSIDE.format(name), text)
+        if builds(text):
+            found.append(text)
+    return found
+
+
 def _options(
-    script: Script, words: list[list[str]], commands: list[Command], entry: str | None, command: str, other_work: str
+    script: Script,
+    words: list[list[str]],
+    commands: list[Command],
+    entry: str | None,
+    command: str,
+    other_work: str,
+    where: str = "",
 ) -> Options:
-    values: dict[str, Any] = {}
+    started = [one for one, command in zip(words, commands, strict=True) if runs(command.words)]
+    values = {key: value for one in started for table in _tables(script, one) for key, value in table.items()}
     loose = dict.fromkeys(["a part that is not valid bash"] if any(c.unreadable for c in commands) else [])
     for key, value in (pair for one in words for pair in _pairs(one)):
         if key is None:
             loose[str(value)] = None
         else:
             values[key] = value
+    read = [key for key in _FILES if isinstance(values.get(key), str) and _file(script, key, values[key]) is not None]
+    for key in [*read, *(["config_path"] if "config_name" in read else [])]:
+        values.pop(key, None)
     defaults = tuple(f"{name}={value}" for name, value in script.defaults.items())
-    return Options(values, entry, command, other_work, tuple(loose), defaults, script.passes_on)
+    return Options(values, entry, command, other_work, tuple(loose), defaults, script.passes_on, where=where)
+
+
+def _tables(script: Script, words: list[str]) -> Iterator[dict[str, Any]]:
+    """Settings in files that the script writes and its training command names: --config grpo.yaml, or before all flags."""
+    flags = 0
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        flag, given, value = word.partition("=")
+        name, key = word.lstrip("@"), ""
+        if word.startswith("--"):
+            flags += 1
+            key, name = flag[2:].replace("-", "_"), value if given else following
+        if key in _FILES if key else not flags or word.startswith("@"):
+            table = _file(script, key, name)
+            yield dict(flat_keys(table)) if table is not None else {}
+
+
+def _file(script: Script, key: str, name: str) -> dict[str, Any] | None:
+    """The table of a configuration that the script writes, None where it is none of its files."""
+    name += ".yaml" if key == "config_name" and not name.endswith(_CONFIGURATIONS) else ""
+    held = next((held for written, held in script.files.items() if same_file(written, name)), None)
+    if held is None or not name.endswith(_CONFIGURATIONS):
+        return None
+    return parse_table(held.text, "toml" if name.endswith(".toml") else "yaml")
 
 
 def _nested(command: Command) -> list[Command]:
@@ -108,9 +195,9 @@ def _nested(command: Command) -> list[Command]:
     return [c for word in inner for c in read_script(word).commands] if inner else [command]
 
 
-def _trained(script: Script) -> list[_Trained]:
+def _trained(commands: list[Command]) -> list[_Trained]:
     """The commands that start a library's program."""
-    found = [c for command in script.commands for c in _nested(command)]
+    found = [c for command in commands if not shows(command.words) for c in _nested(command)]
     return [one for command in found if (one := _known(command)) is not None]
 
 

@@ -22,7 +22,8 @@ def detect_library(source: Source) -> tuple[str, str]:
     if source.other_work:
         raise ValueError(f"`{source.other_work}` is generation or evaluation, not training: there is no clip in it.")
     if source.entry is not None:
-        return source.entry, f"the command runs {LIBRARIES[source.entry].title}'s trainer"
+        where = f" in {source.where}, which is written and not run here," if source.where else ""
+        return source.entry, f"the command{where} runs {LIBRARIES[source.entry].title}'s trainer"
     _refuse_blocks(source)
     ranked = sorted(LIBRARIES.values(), key=lambda library: _score(library, source), reverse=True)
     fitting = [library for library in ranked if _fits(library, source)]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,11 @@ from entclip.integrations.lint.python_flow import followed
 from entclip.integrations.lint.python_values import Names, Table, name_of, put
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["cells_of", "is_python", "keywords_of"]
+__all__ = ["OUTSIDE", "builds", "cells_of", "is_python", "keywords_of"]
+
+# A variable of the shell script that holds a Python program, as a name that no program has.
+OUTSIDE = "__shell_{}__"
+_OUTSIDE = re.compile(r"__shell_(\w+?)__")
 
 
 def cells_of(data: Mapping[str, Any]) -> str | None:
@@ -49,6 +54,15 @@ def _tree(text: str) -> ast.Module | None:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def builds(text: str) -> bool:
+    """Tell whether a Python program builds a configuration of a library that is known here."""
+    tree = _tree(text)
+    if tree is None:
+        return False
+    classes = _Classes(tree)
+    return any(isinstance(node, ast.Call) and classes.of(node.func) is not None for node in ast.walk(tree))
 
 
 _SETS = ("__init__", "__post_init__", "train")  # methods by which a class of the script's own may change its settings
@@ -94,8 +108,14 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
             put(made, [k for k in other.keywords if k.arg in wanted], names)
     except RecursionError:
         raise ValueError("the Python script is nested too deeply to be read: give a YAML or a command line.") from None
-    values = {key: Unresolved("{...}") if isinstance(value, Table) else value for key, value in made.values.items()}
+    values = {key: Unresolved("{...}") if isinstance(value, Table) else _inside(value) for key, value in made.values.items()}
     return used.library.name, values, tuple(dict.fromkeys([*made.loose, *_own_losses(tree)]))
+
+
+def _inside(value: Any) -> Any:
+    """A value as the program has it: open where a variable of the shell script around it is in it."""
+    text = value.text if isinstance(value, Unresolved) else value
+    return Unresolved(_OUTSIDE.sub(r"$\1", text)) if isinstance(text, str) and _OUTSIDE.search(text) else value
 
 
 def _settings(call: ast.Call, used: _Class, names: Names) -> Table:

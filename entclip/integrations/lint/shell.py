@@ -1,58 +1,42 @@
-"""Enough of a shell to read a launch script: words, literal variables, arrays, defaults as `${NAME:-value}`, arithmetic on them.
+"""Enough of a shell to read a launch script: its commands, with literal variables put in, and those of the texts that it runs.
 
-Nothing is run; tree-sitter's grammar of bash cuts the text up. A variable is substituted only if the script sets it
-unconditionally, to text. What only a real shell would know (the environment, `$(command)`, assignments under `if`, `case`, `&&`,
-`||` or in a loop) stays as it is written, with its `$`.
+Nothing is run. A variable is substituted only if the script sets it unconditionally, to text. What only a real shell would know
+(the environment, `$(command)`, assignments under `if`, `case`, `&&`, `||` or in a loop) stays as it is written, with its `$`. A
+text in the script, a here-document for one, is data: it becomes commands only where the script has it run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.arithmetic import evaluate
+from entclip.integrations.lint.shell_documents import cut_documents
+from entclip.integrations.lint.shell_roles import Started, assigned, fed, operands, program, same_file, started
+from entclip.integrations.lint.shell_tree import Unfinished, parse, refuse_unfinished, text_of, without_inner_comments
+from entclip.integrations.lint.shell_words import Command, Expander, Held, Script
 
-__all__ = ["Command", "Script", "read_script"]
+__all__ = ["Command", "Held", "Script", "read_script"]
 
 MAX_SCRIPT = 250_000  # characters: launch scripts are a hundredth of that
-MAX_EXPANDED = 1_000_000  # characters that variables and arrays may come to, all words together
-_REFERENCE = re.compile(r"^\$(?:\{(\w+)(?::?[-=](.*))?\}|(\w+))$", re.DOTALL)
-_ARRAY = re.compile(r"^\$\{(\w+)\[[@*]\]\}$")
-_CLOSED = re.compile(r"""^("(\\.|[^"\\])*"|'[^']*')""", re.DOTALL)
+MAX_STARTS = 50  # texts that a script runs, and those that they run in turn
 _KEY = re.compile(r"^\+{0,2}([\w.@/-]+)=")
-_ARGUMENTS = re.compile(r"^\$(?:[@*]|\{[@*](:\d+)?\})$")
 _CONDITIONAL = {
     "if_statement",
     "while_statement",
     "for_statement",
     "c_style_for_statement",
     "case_statement",
+    "case_item",
+    "elif_clause",
+    "else_clause",
     "function_definition",
     "subshell",
     "command_substitution",
     "process_substitution",
 }
-
-
-@dataclass(frozen=True)
-class Command:
-    """The words of one command, and whether a part of it could not be read as bash."""
-
-    words: list[str]
-    unreadable: bool = False
-
-
-@dataclass
-class Script:
-    """commands, in order. documents: texts of here-documents. defaults: `NAME=value` taken from `${NAME:-value}`, which the
-    environment may override. passes_on: whether a command takes the script's own arguments, as "$@"."""
-
-    commands: list[Command] = field(default_factory=list)
-    documents: list[str] = field(default_factory=list)
-    defaults: dict[str, str] = field(default_factory=dict)
-    passes_on: bool = False
+_REDIRECTS = ("file_redirect", "heredoc_redirect", "herestring_redirect")
 
 
 def read_script(text: str) -> Script:
@@ -64,51 +48,9 @@ def read_script(text: str) -> Script:
     if len(text) > MAX_SCRIPT:
         raise ValueError(f"the script has {len(text):,} characters, over {MAX_SCRIPT:,}: give the file that starts the training.")
     try:
-        return _Reader(text).read()
+        return _Reader().read(text)
     except RecursionError:
         raise ValueError("the script is nested too deeply to be a launch script.") from None
-
-
-def _parse(text: str) -> Any:
-    from tree_sitter import Language, Parser
-    from tree_sitter_bash import language
-
-    return Parser(Language(language())).parse(text.encode("utf-8", "replace")).root_node
-
-
-def _without_inner_comments(text: str) -> str:
-    """The text without comment lines inside a continued command: bash ends the command there, who wrote it did not mean to."""
-    lines = text.split("\n")
-    inside = [n.start_point[0] for n in _walk(_parse(text)) if n.type == "comment" and not _before(lines, n).strip()]
-    for row in inside:
-        above = row - 1
-        while above in inside:
-            above -= 1
-        if above >= 0 and lines[above].endswith("\\"):
-            lines[row] = "\\"
-    return "\n".join(lines)
-
-
-def _before(lines: list[str], node: Any) -> str:
-    return lines[node.start_point[0]].encode("utf-8", "replace")[: node.start_point[1]].decode("utf-8", "replace")
-
-
-def _walk(node: Any) -> Iterator[Any]:
-    todo = [node]
-    while todo:
-        node = todo.pop()
-        yield node
-        todo.extend(reversed(node.children))
-
-
-def _text(node: Any) -> str:
-    text: str = node.text.decode("utf-8", "replace")
-    return text
-
-
-def _compact(node: Any) -> str:
-    """An expansion that has no value here, without the spaces and quotes inside, so that it stays one word."""
-    return re.sub(r"[\s'\"]", "", _text(node))
 
 
 def _either_way(name: str, before: list[str], after: list[str]) -> list[str]:
@@ -121,186 +63,252 @@ def _either_way(name: str, before: list[str], after: list[str]) -> list[str]:
     return [cases[0][key] if key in same else f"{key}=$(set-under-a-condition)" for key in keys]
 
 
-def _refuse_unfinished(node: Any) -> None:
-    """ValueError for a quotation, an array or an expansion that does not end."""
-    start = _text(node)[:2] if node.type == "ERROR" else node.type if node.is_missing else ""
-    if start[:1] in ('"', "'") and not (node.type == "ERROR" and _CLOSED.match(_text(node))):
-        kind = "double" if start[0] == '"' else "single"
-        raise ValueError(f"the command line cannot be split into words: a {kind} quotation does not end.")
-    if node.is_missing and node.parent.type == "array":
-        raise ValueError("the script cannot be read: an array NAME=( ... ) has no closing parenthesis.")
-    if start in ("${", "$("):
-        raise ValueError(f"the script cannot be read: {_text(node)[:20]!r} has no closing bracket.")
+class _Reader(Expander):
+    """Reads statements in order. A name set under a condition has no value until it is set without one.
 
+    outside: names that keep no value whatever is set, as the script that holds this one has put its own in. arguments: those that
+    this script is given, None for the script that is read itself.
+    """
 
-class _Reader:
-    """Puts literal variables and arrays in, in order. A name set under a condition has no value until it is set without one."""
+    def __init__(self, outside: frozenset[str] = frozenset(), arguments: Sequence[str] | None = None) -> None:
+        super().__init__(arguments)
+        self.outside = outside
+        self.variables |= dict.fromkeys(outside)
+        self.starts: list[str] = []  # shared with the texts that are run
+        self.depth = 0
 
-    def __init__(self, text: str) -> None:
-        self.root = _parse(_without_inner_comments(text))
-        self.variables: dict[str, str | None] = {}
-        self.arrays: dict[str, list[str]] = {}
-        self.script = Script()
-        self.depth = self.functions = 0
-        self.expanded = 0
-
-    def read(self) -> Script:
-        for node in _walk(self.root):
-            _refuse_unfinished(node)
-        self._statement(self.root)
+    def read(self, text: str) -> Script:
+        plain, documents = cut_documents(text)
+        # A sourced text has names for its own documents.
+        prefix = f"/{len(self.starts)}"
+        self.documents |= {prefix + name: found for name, found in documents.items()}
+        root = parse(without_inner_comments(re.sub(r" < (?=/here-document/\d+ )", f" < {prefix}", plain)))
+        refuse_unfinished(root)
+        self._statement(root)
         return self.script
 
-    def _statement(self, node: Any) -> None:
+    def output(self, node: Any) -> Held | None:
+        kept, self.script = self.script, Script(defaults=self.script.defaults, files=self.script.files)
+        self.depth += 1
+        try:
+            inner = [child for child in node.named_children if child.type != "comment"]
+            if len(inner) != 1:
+                return None
+            if inner[0].type == "file_redirect":  # $(<file)
+                return self._redirected(inner)[0]
+            return self._statement(inner[0]) if inner[0].type in ("command", "redirected_statement", "pipeline") else None
+        finally:
+            self.depth -= 1
+            kept.passes_on |= self.script.passes_on
+            self.script = kept
+
+    def _statement(self, node: Any, given: Held | None = None) -> Held | None:
+        """Read a statement that gets `given` on its standard input; return what it writes, where that is known."""
         kind = node.type
         if kind == "command":
-            self._command(node)
-        elif kind == "variable_assignment":
+            return self._command(node, given)
+        if kind == "redirected_statement":
+            return self._redirect(node, given)
+        if kind == "pipeline":
+            return self._pipeline(node, given)
+        if kind == "variable_assignment":
             self._assign(node)
-        elif kind == "heredoc_body":
-            self.script.documents.append(_text(node))
         elif kind == "list":
             first, *rest = node.named_children or [node]
             self._statement(first)
-            self._under_condition(rest)
+            return self._under_condition(rest, given)
         elif kind in _CONDITIONAL:
             for name in (c for c in node.children if c.type == "variable_name"):
-                self.variables[_text(name)] = None  # a loop's own
+                self._set(text_of(name), None)  # a loop's own
             self.functions += kind == "function_definition"
-            self._under_condition(node.named_children)
+            said = self._under_condition(node.named_children)
             self.functions -= kind == "function_definition"
-        elif kind not in ("string", "raw_string", "word", "comment"):
-            for child in node.named_children:
-                self._statement(child)
+            return said if kind == "subshell" else None
+        elif kind not in ("string", "raw_string", "word", "comment", *_REDIRECTS):
+            return _one([self._statement(child, given) for child in node.named_children])
+        return None
 
-    def _under_condition(self, nodes: list[Any]) -> None:
+    def _under_condition(self, nodes: list[Any], given: Held | None = None) -> Held | None:
+        """Read statements that may not be run; the last gets `given`, as a redirection at the end of a list is its own."""
         self.depth += 1
-        for node in nodes:
-            self._statement(node)
+        before = dict(self.script.files)
+        said = _one([self._statement(node, given if node is nodes[-1] else None) for node in nodes])
+        for name, held in before.items():
+            if self.script.files.get(name) != held:
+                self.script.files[name] = None
         self.depth -= 1
+        return said
 
-    def _command(self, node: Any) -> None:
+    def _pipeline(self, node: Any, given: Held | None) -> Held | None:
+        parts = [child for child in node.named_children if child.type != "comment"]
+        said: Held | None = None
+        for number, part in enumerate(parts, 1):
+            said = self._statement(part, given if number == len(parts) and given is not None else said)
+        return said
+
+    def _redirect(self, node: Any, given: Held | None) -> Held | None:
+        redirects = [child for child in node.named_children if child.type in _REDIRECTS]
+        source, target, appends = self._redirected(redirects)
+        said: Held | None = None
+        for child in node.named_children:
+            if child.type not in _REDIRECTS:
+                said = self._statement(child, source or given)
+        if target is None:
+            return said
+        self._write(target, said, appends)
+        return None
+
+    def _redirected(self, redirects: list[Any]) -> tuple[Held | None, str | None, bool]:
+        """What comes from a file or here-document, the file that is written, and whether it goes on there."""
+        source, target, appends = None, None, False
+        for each in redirects:
+            sign = next((text_of(c) for c in each.children if not c.is_named), "")
+            descriptor = next((text_of(c) for c in each.children if c.type == "file_descriptor"), "")
+            words = [w for c in each.named_children if c.type != "file_descriptor" for w in self.words(c)]
+            if each.type == "herestring_redirect":
+                source = Held("".join(self.joined(c) for c in each.named_children) + "\n")
+            elif each.type == "file_redirect" and words and sign == "<":
+                source = self.document(words[0]) or self._file(words[0])[1]
+            elif each.type == "file_redirect" and words and sign in (">", ">>", ">|", "&>", "&>>") and descriptor != "2":
+                target, appends = words[0], sign.endswith(">>")
+        return source, target, appends
+
+    def _file(self, word: str) -> tuple[str, Held | None]:
+        """The name of the written file that a word means, and its text; empty and None where there is none or more than one."""
+        if not word or word.startswith("/dev/"):
+            return "", None
+        found = [name for name in self.script.files if same_file(name, word)]
+        return (found[0], self.script.files[found[0]]) if len(found) == 1 else ("", None)
+
+    def _write(self, word: str, held: Held | None, appends: bool) -> None:
+        if word.startswith("/dev/"):
+            return
+        name, before = self._file(word)
+        if appends and name:
+            known = before is not None and held is not None
+            held = Held(before.text + held.text, before.outside | held.outside) if known and before and held else None
+        self.script.files[name or word] = held
+
+    def _command(self, node: Any, given: Held | None) -> Held | None:
         words: list[str] = []
+        separator: str | None = None
         for child in node.named_children:
             if child.type == "command_name":
-                words += [w for part in child.children for w in self._words(part)]
-            elif child.type in ("heredoc_redirect", "herestring_redirect", "file_redirect"):
-                self._statement(child)
+                words += [w for part in child.children for w in self.words(part)]
+            elif child.type in _REDIRECTS:
+                given = self._redirected([child])[0] or given
             elif child.type != "variable_assignment":  # FOO=1 command: the environment of that command only
-                words += self._words(child)
-        if words and words[0] == "read":
-            self.variables |= dict.fromkeys((w for w in words[1:] if not w.startswith("-")), None)
+                words += self.words(child)
+            elif text_of(child).startswith("IFS="):
+                separator = text_of(child)[4:].strip("'\"")
+        name = program(words)
+        if name == "read":
+            self._read(words, given, separator)
+        elif name in ("mapfile", "readarray") and words[-1].isidentifier():
+            self.arrays[words[-1]] = given.text.splitlines() if given and not self.depth else [f"${{{words[-1]}[@]}}"]
+        elif name == "xargs" and given is not None:
+            words += given.text.split()
         self.script.commands.append(Command(words, unreadable=node.has_error))
+        self._start(words, given)
+        return self._said(name, words, given)
+
+    def _start(self, words: list[str], given: Held | None) -> None:
+        """Read the text that a command runs: a file that was written, or what it is fed."""
+        for at, word in enumerate(words):
+            name, held = self._file(word)
+            how = started(words, at, name) if held is not None else None
+            if how is not None and held is not None:
+                self.script.started.add(name)
+                self._run(how, held)
+                return
+        how = fed(words) if given is not None else None
+        if how is not None and given is not None:
+            self._run(how, given)
+
+    def _run(self, how: Started, held: Held) -> None:
+        self.starts.append(how.kind)
+        if len(self.starts) > MAX_STARTS:
+            raise ValueError(f"the script runs over {MAX_STARTS} texts that it holds: give the one that starts the training.")
+        if how.kind == "python":
+            self.script.python.append(held)
+        elif how.kind == "table":
+            self.script.tables.append(held.text)
+        elif how.sourced:
+            self._inner(self, held)
+        else:
+            inner, own = _Reader(held.outside, how.arguments), self.script
+            inner.script = replace(own, passes_on=False)  # the same lists, files and defaults
+            inner.starts, inner.expanded = self.starts, self.expanded
+            self._inner(inner, held)
+            self.expanded = inner.expanded
+
+    def _inner(self, reader: _Reader, held: Held) -> None:
+        try:
+            reader.read(held.text)
+        except Unfinished:
+            self.script.commands.append(Command([], unreadable=True))
+
+    def _said(self, name: str, words: list[str], given: Held | None) -> Held | None:
+        """What a command that writes texts out writes, None for all others."""
+        at = next((n for n, word in enumerate(words) if word.rpartition("/")[2] == name), len(words))
+        rest = words[at + 1 :]
+        files = operands(rest)
+        if name == "cat" and files and files != ["-"]:
+            return _one([self._file(word)[1] for word in files])
+        if name in ("cat", "envsubst"):
+            return given
+        if name == "tee":
+            for word in files:
+                self._write(word, given, "-a" in rest)
+            return given
+        if name in ("cp", "mv") and len(files) == 2:
+            self._write(files[1], self._file(files[0])[1], appends=False)
+        if name == "echo":
+            options = [word for word in rest[:1] if re.fullmatch(r"-[neE]+", word)]
+            text = " ".join(rest[len(options) :])
+            return Held((_unescaped(text) if "e" in "".join(options) else text) + ("" if "n" in "".join(options) else "\n"))
+        if name == "printf" and rest and rest[0] in ("%s", r"%s\n", "%s\n"):
+            return Held("".join(f"{word}\n" if "n" in rest[0] else word for word in rest[1:]))
+        if name == "printf" and rest and "%" not in rest[0]:
+            return Held(_unescaped(rest[0]))
+        return None
+
+    def _read(self, words: list[str], given: Held | None, separator: str | None) -> None:
+        names, array, parts = assigned(words, None if given is None else given.text, separator)
+        if array:
+            self.arrays[array] = [f"${{{array}[@]}}"] if parts is None or self.depth else parts
+        for at, name in enumerate(names):
+            self._set(name, None if parts is None else parts[at] if at < len(parts) else "")
+
+    def _set(self, name: str, text: str | None) -> None:
+        """Give a variable its value. What is set under a condition has none, nor what the script around has put in."""
+        self.variables[name] = None if self.depth > 0 or name in self.outside else text
 
     def _assign(self, node: Any) -> None:
         target, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         append = any(child.type == "+=" for child in node.children)
         if target is None or target.type != "variable_name":
             return
-        name = _text(target)
+        name = text_of(target)
         if value is not None and value.type == "array":
-            words = [word for item in value.named_children if item.type != "comment" for word in self._words(item)]
+            words = [word for item in value.named_children if item.type != "comment" for word in self.words(item)]
             before = self.arrays.get(name, [])
             after = [*before, *words] if append else words
             self.arrays[name] = _either_way(name, before, after) if self.depth > 0 else after
             return
-        text = "" if value is None else self._joined(value)
+        text = "" if value is None else self.joined(value)
         self._count([text])
         before_text = self.variables.get(name, "") if append else ""
-        self.variables[name] = None if self.depth > 0 or before_text is None else before_text + text
+        self._set(name, None if before_text is None else before_text + text)
 
-    def _joined(self, node: Any) -> str:
-        return "".join(text for text, _ in self._parts(node))
 
-    def _words(self, node: Any) -> list[str]:
-        """The words that one argument becomes: an expansion outside quotes is split at its spaces."""
-        bare = node.named_children[0] if node.type == "string" and len(node.named_children) == 1 else node
-        source = _text(bare)
-        array = _ARRAY.match(source)
-        if array and bare.type == "expansion":
-            items = self.arrays.get(array[1], [source])
-            self._count(items)
-            return items
-        if _ARGUMENTS.match(source):
-            if self.functions:  # those of its calls, which stand in the script and are not put in
-                return [source]
-            self.script.passes_on = True
-            return []
-        words: list[str] = []
-        current: str | None = None
-        for text, splits in self._parts(node):
-            if not splits:
-                current = (current or "") + text
-                continue
-            if text[:1].isspace() and current is not None:
-                words.append(current)
-                current = None
-            for index, piece in enumerate(text.split()):
-                if index and current is not None:
-                    words.append(current)
-                    current = None
-                current = (current or "") + piece
-            if text[-1:].isspace() and current is not None:
-                words.append(current)
-                current = None
-        if current is not None:
-            words.append(current)
-        self._count(words)
-        return words
+def _one(said: list[Held | None]) -> Held | None:
+    """Several texts in one, None where one of them is not known or there is none."""
+    known = [held for held in said if held is not None]
+    if not known or len(known) < len(said):
+        return None
+    return Held("".join(held.text for held in known), frozenset().union(*(held.outside for held in known)))
 
-    def _count(self, words: list[str]) -> None:
-        self.expanded += sum(map(len, words)) + len(words)
-        if self.expanded > MAX_EXPANDED:
-            raise ValueError(f"the script's variables multiply to over {MAX_EXPANDED:,} characters: this is no launch script.")
 
-    def _parts(self, node: Any) -> Iterator[tuple[str, bool]]:
-        """(text, whether a shell would split it at its spaces)."""
-        kind = node.type
-        if kind in ("simple_expansion", "expansion", "arithmetic_expansion", "command_substitution", "process_substitution"):
-            value = self._value(node)
-            yield (_compact(node), False) if value is None else (value, True)
-        elif kind == "string":
-            yield "".join(self._quoted(node)), False
-        elif kind == "raw_string":
-            yield _text(node)[1:-1], False
-        elif kind == "ansi_c_string":
-            yield _text(node)[2:-1], False
-        elif kind in ("concatenation", "command_name"):
-            for child in node.children:
-                yield from self._parts(child)
-        else:
-            yield re.sub(r"\\(\n|.)", lambda m: "" if m[1] == "\n" else m[1], _text(node), flags=re.DOTALL), False
-
-    def _quoted(self, node: Any) -> Iterator[str]:
-        source, end = node.text, 0
-        for child in node.children:
-            # The grammar cuts a text of several lines up and leaves the ends of lines out.
-            gap = source[end : child.start_byte - node.start_byte]
-            end = child.end_byte - node.start_byte
-            if gap:
-                yield gap.decode("utf-8", "replace").replace("\\\n", "")
-            if child.type == '"':
-                continue
-            if child.type == "string_content":
-                text = _text(child).replace("\\\n", "")
-                yield re.sub(r'\\(["\\$`])', r"\1", text)
-            else:
-                yield from (text for text, _ in self._parts(child))
-
-    def _value(self, node: Any) -> str | None:
-        """The text of an expansion, None where it has no value here."""
-        if node.type == "arithmetic_expansion":
-            number = evaluate(_text(node)[3:-2], self.variables)
-            return None if number is None else str(number)
-        match = _REFERENCE.match(_text(node))
-        if match is None:
-            return None
-        name, fallback = match[1] or match[3], match[2]
-        value = self.variables.get(name)
-        if name in self.variables and not (value == "" and fallback):
-            return value
-        if fallback is None:
-            return None
-        text = "".join(self._joined(child) for child in node.named_children if child.type != "variable_name")
-        if "$" not in text:
-            self.script.defaults[name] = text
-        return text
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([nt\\])", lambda m: {"n": "\n", "t": "\t", "\\": "\\"}[m[1]], text)

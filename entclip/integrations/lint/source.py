@@ -31,7 +31,8 @@ class Source:
 
     command: the words that name that trainer, or the script that is run. other_work: what the command does instead of training.
     arguments: words such as "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
-    passes_on: whether a script hands its own arguments on, as "$@".
+    passes_on: whether a script hands its own arguments on, as "$@". where: the file that the command is in, where the script
+    writes it and does not run it.
     """
 
     values: Mapping[str, Any]
@@ -42,6 +43,7 @@ class Source:
     arguments: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
+    where: str = ""
 
 
 def read_source(path_or_text: str | Path) -> Source:
@@ -71,8 +73,22 @@ def read_source(path_or_text: str | Path) -> Source:
 
 def _from_commands(text: str) -> Source:
     found = options_of(text)
+    if not found.values and found.entry is None and not found.python:
+        named = ": a trainer is named in text that it writes or shows, and does not run" if starts_trainer(text) else ""
+        raise ValueError(f"no training is started in this script{named}. Give the script or the configuration that starts it.")
+    if found.python:
+        library, values, loose = keywords_of(found.python)
+        return Source(values, "python", library, f"{library} in Python", arguments=loose)
     return Source(
-        found.values, "shell", found.entry, found.command, found.other_work, found.loose, found.defaults, found.passes_on
+        values=found.values,
+        kind="shell",
+        entry=found.entry,
+        command=found.command,
+        other_work=found.other_work,
+        arguments=found.loose,
+        shell_defaults=found.defaults,
+        passes_on=found.passes_on,
+        where=found.where,
     )
 
 
@@ -102,6 +118,8 @@ def _read(path: Path) -> str:
 
 
 def _kind_of(text: str) -> str:
+    if re.match(r"#!.*sh\b", text):
+        return "shell"
     if text.lstrip().startswith("{"):
         return "json"
     if is_python(text):
