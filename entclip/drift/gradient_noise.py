@@ -72,6 +72,6 @@ def _push(probs: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _pair(probs: np.ndarray, moments: AdvantageMoments) -> np.ndarray:
     """E g_i'g_j of two samples of one group, (...)."""
     assert moments.pair is not None
-    steps = [_push(probs, np.broadcast_to(chance, probs.shape)) for chance in np.moveaxis(moments.level_probs, -1, 0)]
+    steps = [_push(probs, np.broadcast_to(chance, probs.shape)) for chance in moments.level_probs.T]
     out: np.ndarray = pair_sum(moments.pair, {"plus": steps, "minus": steps}, lambda u, v: np.sum(u * v, axis=-1))
     return out

@@ -226,7 +226,7 @@ def curvature_of(
     learning_rate: Array | float,
     geometry: Geometry,
     batch: int,
-    shared_group: float = 0.0,
+    shared_group: float,
     visits: Array | float = 1.0,
 ) -> Array:
     """Return `expected_curvature` of samples whose weights are given, (...), nats. Claims T8, T15."""
@@ -285,8 +285,8 @@ def step_variance_of(
     *,
     geometry: Geometry,
     batch: int,
-    shared_group: float = 0.0,
-    visits: Array | float = 1.0,
+    shared_group: float,
+    visits: Array | float,
 ) -> Array:
     """Return `expected_step_variance` of samples whose weights are given, (...)."""
     out = second_order(

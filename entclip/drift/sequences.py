@@ -66,8 +66,7 @@ class SeenSequences:
 
     def _relative(self, x: np.ndarray, power: int = 1) -> np.ndarray:
         """Weights c of tokens, (u, N, V), as c/r to a power; none where a ratio underflowed, since such a token does not move."""
-        ratio = np.exp(self.log_probs - self.old_log_probs) ** power
-        return np.where(ratio > 0, x / np.where(ratio > 0, ratio, 1.0), 0.0)
+        return _quotient(x, np.exp(self.log_probs - self.old_log_probs) ** power)
 
     def drawn(self, x: np.ndarray) -> np.ndarray:
         """Return c/r of tokens, (u, N, V), from sums over drawn sequences of A g by token."""
@@ -76,15 +75,21 @@ class SeenSequences:
     def mean(self, x: np.ndarray, power: int = 1) -> np.ndarray:
         """Return E[(c/r)^power | prefix, token], (u, N, V), from that of (A g)^power given the sequence."""
         total = self.added(self._chance * x * (self.ratio / self.tree.length) ** power)
-        return self._relative(np.where(self._reach > 0, total / np.where(self._reach > 0, self._reach, 1.0), 0.0), power)
+        return self._relative(_quotient(total, self._reach), power)
 
     def share(self, side: np.ndarray) -> np.ndarray:
         """Return the chance under pi_old that the sequence of a token has a property of the token, (u, N, V)."""
-        return np.where(self._reach > 0, self.added(self._chance * side) / np.where(self._reach > 0, self._reach, 1.0), 0.0)
+        return _quotient(self.added(self._chance * side), self._reach)
 
     def added(self, x: np.ndarray) -> np.ndarray:
         """Add tokens of sequences up, (u, N, V)."""
         return self.tree.added(np.broadcast_to(x, np.broadcast_shapes(x.shape, self.view.log_probs.shape)))
+
+
+def _quotient(x: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """x over `by`, which is not negative; 0 where it is 0."""
+    out: np.ndarray = np.divide(x, by, out=np.zeros_like(x), where=by > 0)
+    return out
 
 
 def gspo_drift(
@@ -118,8 +123,7 @@ def gspo_drift(
     weight = ratio * (plus * (ratio <= 1 + high) - minus * (ratio >= 1 - low)) / tree.length
     pushed = tree.per_token(np.exp(tree.sequence_log_probs(old_log_probs)) * weight)
     # r pi0 = pi: the weight of a token, relative to its own ratio. A prefix or token that nothing reaches carries none.
-    reach = visits[..., None] * np.exp(log_probs)
-    weights = np.where(reach > 0, pushed / np.where(reach > 0, reach, 1.0), 0.0)
+    weights = _quotient(pushed, visits[..., None] * np.exp(log_probs))
     out: np.ndarray = expected_first_order({"all": weights}, log_probs, learning_rate=learning_rate, geometry=geometry)["all"]
     return visits * out if geometry == "euclidean" else out
 
@@ -150,6 +154,6 @@ def normal_clip_share(length: int, spread: float, low: float, high: float) -> fl
     if not (0 <= low <= 1 and high >= 0):
         raise SpecError(f"low = {low} must be in [0, 1] and high = {high} at least 0: they are widths of the clip.")
     scale = math.sqrt(length) / spread
-    up = math.erfc(scale * math.log1p(high) / math.sqrt(2)) if high < math.inf else 0.0
+    up = math.erfc(scale * math.log1p(high) / math.sqrt(2))
     down = math.erfc(-scale * math.log1p(-low) / math.sqrt(2)) if low < 1 else 0.0
     return (up + down) / 4

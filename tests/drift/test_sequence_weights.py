@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+from statistics import NormalDist
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from entclip.drift.first_order import clip_set_stats
-from entclip.drift.sequences import SeenSequences, gspo_drift, sequence_ratio
+from entclip.drift.sequences import SeenSequences, gspo_drift, normal_clip_share, sequence_ratio
 from entclip.drift.weighing import BySequence
 from entclip.objectives.base import Change, Keep
 from entclip.policies.sequences import PrefixTree
 from entclip.policies.softmax import log_softmax
 from entclip.rewards.advantage import AdvantageMoments, PairMoments
+from entclip.support.errors import SpecError
 from tests.tolerances import assert_identity
 
 V, N = 3, 4  # prefixes: the empty one, then each first token
@@ -35,6 +37,37 @@ def test_tokens_that_nothing_reaches_have_no_weight() -> None:
         assert found.dtype == np.float64
         assert np.all(np.isfinite(found))
         assert not np.any(found[..., 0])
+
+
+@pytest.mark.parametrize("geometry", ["natural", "euclidean"])
+def test_gspo_takes_no_step_where_nothing_comes_by(geometry: str) -> None:
+    """A first token of chance exp(-800): its prefix stays, and the others move as if it did not exist."""
+    new, old = NEW.copy(), OLD.copy()
+    new[:, 0, 2] = old[:, 0, 2] = -800.0
+    new, old = log_softmax(new), log_softmax(old)
+    up, down = np.linspace(0.1, 0.9, 9), np.linspace(0.7, 0.2, 9)
+    given = {"low": 0.1, "high": 0.2, "learning_rate": 0.3, "geometry": geometry}
+    found = gspo_drift(TREE, new, old, up, down, **given)
+    other = gspo_drift(TREE, new, old, np.where(np.arange(9) < 6, up, 7.0), down, **given)
+    assert np.all(np.isfinite(found))
+    assert found.tolist() == other.tolist()
+    assert found[:, 3].tolist() == [0.0, 0.0]
+    assert np.all(found[:, :3] != 0)
+
+
+@pytest.mark.parametrize(("length", "spread", "low", "high"), [(1, 0.25, 0.1, 0.2), (1, 0.3, 0.2, math.inf), (9, 0.5, 1.0, 0.3)])
+def test_share_of_sequences_beyond_the_bounds(length: int, spread: float, low: float, high: float) -> None:
+    """The chances of a normal mean log-ratio above log(1 + high) and below log(1 - low), half of each."""
+    law = NormalDist(0.0, spread / math.sqrt(length))
+    up = 1 - law.cdf(math.log1p(high)) if high < math.inf else 0.0
+    down = law.cdf(math.log1p(-low)) if low < 1 else 0.0
+    assert_identity(normal_clip_share(length, spread, low, high), (up + down) / 2, 1.0)
+
+
+@pytest.mark.parametrize("spread", [0.0, -0.1, math.inf])
+def test_a_spread_that_is_none_is_refused(spread: float) -> None:
+    with pytest.raises(SpecError, match="positive and finite"):
+        normal_clip_share(3, spread, 0.2, 0.2)
 
 
 def test_gspo_keeps_a_ratio_on_its_bounds() -> None:

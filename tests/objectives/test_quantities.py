@@ -100,6 +100,8 @@ def test_two_actions_have_the_closed_form(p: float) -> None:
     found = gradient_noise(SoftmaxPolicy.from_probs([p, 1 - p]), TableReward((1.0, 0.0)), batch=4)
     assert float(found.signal) == pytest.approx(2 * (p * (1 - p)) ** 2, abs=1e-15)
     assert float(found.variance) == pytest.approx(2 * p * (1 - p) * (1 - 2 * p) ** 2 / 4, abs=1e-15)
+    if p != 0.5:
+        assert float(found.ratio) == pytest.approx(4 * p * (1 - p) / (1 - 2 * p) ** 2)
 
 
 @pytest.mark.parametrize("advantage", [Independent(), GroupRelative(3), GroupRelative(3, scale="std", eps=0.1)])
