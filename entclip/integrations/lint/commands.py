@@ -19,7 +19,14 @@ __all__ = ["OVERRIDE", "Options", "commands_in", "options_of", "starts_trainer"]
 OVERRIDE = re.compile(r"^\+{0,2}([A-Za-z_][\w@/-]*(?:\.[\w@/-]+)+)=(.*)$", re.DOTALL)
 _CHOICE = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
 # Flags that take several numbers.
-_SEVERAL = ("low_high", "threshold", "betas", "range")
+_PAIR = "low_high"
+_SEVERAL = (_PAIR, "threshold", "betas", "range")
+# What a launch script has of the model's own: the size of its layers, no training.
+_MODEL = re.compile(r"\$\{?MODEL(_ARGS|_CONFIG)?(\[[@*]\])?\}?$")
+# Words that stand for several, by their form or by their name: after a flag, they are not its value.
+_MANY = re.compile(
+    r"\$\{?\w+\[[@*]\]|\$\{?\w*(ARG|ARGS|ARGUMENTS|OPT|OPTS|OPTIONS|FLAGS|EXTRAS?|PARAMS|OVERRIDES)\b", re.IGNORECASE
+)
 _FLAG = re.compile(r"^--[A-Za-z]")
 _FILES = ("config", "config_file", "config_name")  # flags that name a configuration
 _CONFIGURATIONS = (".yaml", ".yml", ".json", ".toml")
@@ -226,10 +233,13 @@ def _pairs(words: list[str]) -> Iterator[tuple[str | None, Any]]:
     for word in [*words, "--end"]:
         # A key without a dot is a group choice of hydra; right after a bare flag it is that flag's value.
         override = OVERRIDE.match(word) or (_CHOICE.match(word) if values or not flag else None)
+        if _MODEL.match(word) and (not flag or values or "@" in word):
+            continue
         if not _FLAG.match(word) and not override:
             value = leaf(word)
             several = flag.endswith(_SEVERAL) or (values and isinstance(values[0], Unresolved))
-            if word.startswith("$") and (not flag or (values and not several)):
+            full = (values and not several) or (flag.endswith(_PAIR) and len(values) == 2)
+            if word.startswith("$") and (not flag or full or _MANY.match(word)):
                 yield None, word
             else:
                 values.append(value)

@@ -6,6 +6,7 @@ import difflib
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from entclip.integrations.lint.detection import detect_library
 from entclip.integrations.lint.facts import Reader, TrainerConfig
@@ -15,6 +16,7 @@ from entclip.integrations.lint.source import Source, read_source
 
 __all__ = ["config_from", "read_config"]
 
+_VEILS: tuple[Literal["open", "flipped"], ...] = ("open", "flipped")
 SLIP = 0.85  # likeness from which an unknown key is taken for a slip
 # Parts of names by which a key that is not known here may decide what the clip does: a fork's own loss, another group size.
 _DECIDES = re.compile(r"clip|loss|ratio(?!n)|samples|agent|adaptive")  # ratio, but no iteration and no generation
@@ -63,17 +65,28 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
     )
     doubtful = tuple(key for key, near in unknown if _DECIDES.search(_ELSE.sub("", key)) or _meant(library, key, near))
     files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
-    config: TrainerConfig = library.build(Reader(library, values, source.command), evidence)
-    return replace(
-        config,
-        values={key: source.values[key] for key, _ in unknown} | values,
-        unknown_keys=unknown,
-        doubtful=doubtful,
-        renamed=renamed,
-        elsewhere=(*files, *source.arguments),
-        shell_defaults=source.shell_defaults,
-        passes_on=source.passes_on,
-    )
+
+    def built(by: Library) -> TrainerConfig:
+        config: TrainerConfig = by.build(Reader(by, values, source.command), evidence)
+        return replace(
+            config,
+            values={key: source.values[key] for key, _ in unknown} | values,
+            unknown_keys=unknown,
+            doubtful=doubtful,
+            renamed=renamed,
+            elsewhere=(*files, *source.arguments),
+            shell_defaults=source.shell_defaults,
+            passes_on=source.passes_on,
+        )
+
+    config = built(library)
+    if not config.unless:
+        return config
+    try:
+        sure = tuple(built(replace(library, veiled=veil)) for veil in _VEILS)
+    except ValueError:  # without its defaults it is no configuration of this library's trainer
+        return config
+    return replace(config, certain=sure)
 
 
 def _meant(library: Library, key: str, near: str | None) -> bool:

@@ -76,7 +76,8 @@ class TrainerConfig:
     level: token or sequence. unread: keys of bounds that
     the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
     not known here and may decide what the clip does. alone: what the library makes of a group of one, where that is set. A fact
-    without a key is one that the library has no key for.
+    without a key is one that the library has no key for. certain: the same without what rests on a default, where something that
+    is not read or not known may set it; empty where nothing may, or nothing is certain then.
     """
 
     library: Library
@@ -109,6 +110,31 @@ class TrainerConfig:
     elsewhere: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
+    certain: tuple[TrainerConfig, ...] = ()
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Return what is not read or not known here and may set what is not set."""
+        return (*self.elsewhere, *self.doubtful)
+
+    @property
+    def unless(self) -> str:
+        """Return the condition under which a default is one, empty where nothing else can set it."""
+        if self.hidden:
+            first, more = self.hidden[0], len(self.hidden) - 1
+            return f"Unless {first[:40]}{f' or {more} more' if more else ''} says otherwise"
+        return 'If nothing is given for "$@"' if self.passes_on else ""
+
+    @property
+    def resting(self) -> dict[str, str]:
+        """Return by side the keys of widths that are not set, where what is not read may set them."""
+        sides = {"low": self.low, "high": self.high}
+        if not self.unless:
+            return {}
+        if not self.certain:
+            return {side: fact.key for side, fact in sides.items() if fact.key}
+        sure = {"low": self.certain[0].low, "high": self.certain[0].high}
+        return {side: sure[side].key for side, fact in sides.items() if fact.key and (sure[side].unknown or not fact.explicit)}
 
     @property
     def one_width(self) -> str:
@@ -119,7 +145,7 @@ class TrainerConfig:
         """Return a key's value as configured, or the library's default."""
         if key in self.values:
             return Fact(self.values[key], key, True)
-        return Fact(self.library.defaults[key], key)
+        return Fact(self.library.default(key), key)
 
 
 @dataclass(frozen=True)
@@ -133,7 +159,7 @@ class Reader:
     def __call__(self, key: str) -> Fact:
         if key in self.values:
             return Fact(self.values[key], key, True)
-        return Fact(self.library.defaults[key], key)
+        return Fact(self.library.default(key), key)
 
     def number(self, key: str, optional: bool = False) -> Fact:
         """Return a fact that must be a number (or unset, where optional)."""

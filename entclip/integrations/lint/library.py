@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from entclip.integrations.lint.setting import Setting, Text
+from entclip.integrations.lint.values import Unresolved
 
 __all__ = ["Library"]
 
@@ -54,6 +55,8 @@ class Library:
         other_files: keys of a configuration that name another configuration, which is not read.
         renamed: keys of older versions and what they are called now; older_keys: all keys of that version.
         passes_on: the library whose keys it takes beside its own; builds_on: the one that has the defaults of what it passes on.
+        veiled: whether something that is not read may set what is not set, so that no default is a fact: all are open, or
+            switches are the other way round and the rest is open.
     """
 
     name: str
@@ -89,6 +92,14 @@ class Library:
     older_list: str | None = None
     passes_on: Library | None = None
     builds_on: Library | None = None
+    veiled: Literal["", "open", "flipped"] = ""
+
+    def default(self, key: str) -> Any:
+        """Return what a key is where it is not set; unresolved where something that is not read may set it."""
+        value = self.defaults[key]
+        if self.veiled == "flipped" and isinstance(value, bool):
+            return not value
+        return Unresolved("what is not read here") if self.veiled else value
 
     @property
     def release(self) -> str:

@@ -213,16 +213,9 @@ def expected_bias(config: TrainerConfig) -> Bias:
     prefix = "If the clip acts at all: " if alive == "unknown" else ""
     net = _net(config, low, high)
     text = _NET_TEXT[net]
-    if net in ("up", "down") and _widths_open(config):
+    if net in ("up", "down") and config.elsewhere and config.resting:
         net, text = "unknown", "What is not read here may set a width, so the balance of the two sides is not known."
     return Bias(low, high, net, f"{prefix}{text} {_readings(config)}")
-
-
-def _widths_open(config: TrainerConfig) -> bool:
-    """Whether a width may be set where it is not read: a default is no answer then, nor the low width as that of both sides."""
-    low, high = config.low, config.high
-    both = bool(config.one_width) or low.key != high.key
-    return bool(config.elsewhere) and not (low.explicit and high.explicit and both)
 
 
 def _kept_mass(config: TrainerConfig) -> Fact | None:

@@ -88,13 +88,13 @@ def _from_config(config: TrainerConfig) -> Setting:
     for fact in (low, high, cap):
         if fact.unknown:
             raise ValueError(f"cannot convert: {fact.key} = {fact.value} is not in the configuration. Put its number there.")
-    hidden = (*config.elsewhere, *config.doubtful)
     resting = [fact.key for fact in (low, high) if fact.key and not fact.explicit]
-    if hidden and resting:
+    if config.elsewhere:
+        resting = [*config.resting.values(), *([cap.key] if cap.value is not None and not cap.explicit else [])]
+    if config.hidden and resting:
         raise ValueError(
-            f"cannot convert: {', '.join(hidden)} may hold settings and cannot be read here, and "
-            f"{' and '.join(resting)} would be the "
-            "library's default. Put the numbers there."
+            f"cannot convert: {', '.join(config.hidden)} may hold settings and cannot be read here, and "
+            f"{' and '.join(dict.fromkeys(resting))} would be the library's default. Put the numbers there."
         )
     if config.doubtful:
         raise ValueError(f"cannot convert: {liveness(config).reason} Remove it, or name its library with --library.")

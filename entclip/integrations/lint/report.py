@@ -183,11 +183,12 @@ def _bounds_in_short(config: TrainerConfig) -> str:
             "" if config.low.explicit else " (* default)"
         )
     parts = [("eps_low", config.low, side_off(config, "low")), ("eps_high", config.high, side_off(config, "high"))]
-    texts = [f"{name} = {shown(f.value)}{'' if f.explicit else ' *'}{' (off)' if off else ''}" for name, f, off in parts]
+    stars = ["" if fact.explicit and name[4:] not in config.resting else " *" for name, fact, _ in parts]
+    texts = [f"{p[0]} = {shown(p[1].value)}{star}{' (off)' if p[2] else ''}" for p, star in zip(parts, stars, strict=True)]
     if is_number(config.cap.value):
         texts.append(f"cap = {shown(config.cap.value)}{'' if config.cap.explicit else ' *'}")
     unit = {"ratio": "", "log_ratio": " in the log-ratio", "probability": " in probability", "divergence": " in divergence"}
-    default = "default, if nothing else sets it" if config.elsewhere else "default"
+    default = "default, if nothing else sets it" if config.unless else "default"
     marked = f" (* {default})" if any(text.endswith("*") or " * " in text for text in texts) else ""
     whose = f", if {config.library.title}'s own loss runs" if config.doubtful else ""
     return f"Bounds{unit[config.space]}{whose}: {', '.join(texts)}{marked}"

@@ -74,7 +74,19 @@ def rules() -> dict[str, Rule]:
 
 
 def findings(config: TrainerConfig) -> list[Finding]:
-    """Return the traps that apply to a configuration, errors first."""
-    said = [(r, r.message(config)) for r in rules().values()]
-    found = [Finding(r.id, r.severity, message, r.common) for r, message in said if message is not None]
+    """Return the traps that apply to a configuration, errors first.
+
+    Where something that is not read could set what is not set, only what holds whatever it sets is said without a condition; an
+    error that does not is a warning.
+    """
+    found = []
+    for each in rules().values():
+        message = each.message(config)
+        if message is None:
+            continue
+        severity = each.severity
+        sure = config.certain and all(each.message(certain) == message for certain in config.certain)
+        if config.unless and severity != "info" and not sure:
+            severity, message = "warn", f"{config.unless}: {message}"
+        found.append(Finding(each.id, severity, message, each.common))
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
