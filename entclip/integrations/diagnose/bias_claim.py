@@ -21,9 +21,11 @@ What lies outside is no training. rms^2 = 2 KL3 up to a third of the third momen
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from entclip.integrations.diagnose.engine_bias import CERTAIN, LEAST, of_engine
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim
 from entclip.integrations.diagnose.noise_sizes import by_share
 from entclip.integrations.diagnose.run import Run, mean_and_error
@@ -31,8 +33,7 @@ from entclip.integrations.diagnose.run import Run, mean_and_error
 __all__ = ["FACTOR", "by_training"]
 
 FACTOR = 2.0  # between how far good and bad samples move per unit of advantage
-_CERTAIN = 4.0  # standard errors
-_LEAST = 1e-3  # of a mean ratio from 1: below it nothing clips otherwise
+
 _CAUSES = (
     "below 0: truncated sampling (the ratio starts at the kept mass S), a higher sampling temperature or an older sampler; "
     "above 0: the sampler is less sure than the trainer thinks (precision, engine mismatch)"
@@ -51,10 +52,23 @@ def by_training(rms: float, kl: float, factor: float = FACTOR) -> tuple[tuple[fl
 @claim("bias")
 def _bias(run: Run) -> Finding | None:
     """A mean of the ratio that is not 1, or of log(pi_old/pi) that is below 0, and that training does not make."""
-    if run.has("ratio_mean") or run.has("ratio_mean_engine"):
-        quantity = "ratio_mean" if run.has("ratio_mean") else "ratio_mean_engine"
-        whose = " to the sampling engine" if quantity == "ratio_mean_engine" else ""
-        return _of_ratio(run, quantity, run.get(quantity) - 1, f"The mean ratio{whose}")
+    own, engine = _of_own_policy(run), of_engine(run)
+    if own is None or engine is None:
+        return own or engine
+    first, second = (own, engine) if own.level == "warn" or engine.level == "info" else (engine, own)
+    return replace(
+        first,
+        labels=tuple(dict.fromkeys((*first.labels, *second.labels))),
+        answer=f"{first.answer} {second.answer}",
+        evidence=(*first.evidence, *second.evidence),
+        reason=f"{first.reason}; {second.reason}",
+    )
+
+
+def _of_own_policy(run: Run) -> Finding | None:
+    """The ratio to the trainer's own policy at the start of a rollout."""
+    if run.has("ratio_mean"):
+        return _of_ratio(run, "ratio_mean", run.get("ratio_mean") - 1, "The mean ratio")
     k1, k3 = run.get("kl_old"), run.get("kl_old_k3")
     if (np.isfinite(k1) & np.isfinite(k3)).any():
         # (r - 1 - log r) - (-log r) = r - 1.
@@ -62,7 +76,7 @@ def _bias(run: Run) -> Finding | None:
     if np.isfinite(k1).any():
         mean, error = run.averaged(-k1)
         rms, kl = _size(run)
-        if error is not None and mean > max(_CERTAIN * error, _LEAST / 10):
+        if error is not None and mean > max(CERTAIN * error, LEAST / 10):
             what = f"The mean log-ratio is {mean:+.2g}: the mean of log(pi_old/pi) is {-mean:.2g}, below 0, which no KL is"
             return _biased(run, "kl_old", mean, what, _beyond(mean, rms, kl), made=mean <= by_training(rms, kl)[0][1])
     return None
@@ -70,17 +84,14 @@ def _bias(run: Run) -> Finding | None:
 
 def _of_ratio(run: Run, quantity: str, excess: np.ndarray, name: str) -> Finding | None:
     """The finding for E[r] - 1 by row: of first updates where rows tell them apart, else beyond what training makes."""
-    of_engine = quantity == "ratio_mean_engine"
-    first = excess[run.inner == 0] if run.inner is not None and not of_engine else excess[:0]
+    first = excess[run.inner == 0] if run.inner is not None else excess[:0]
     mean, error = mean_and_error(first)
-    if error is not None and abs(mean) > max(_CERTAIN * error, _LEAST):
+    if error is not None and abs(mean) > max(CERTAIN * error, LEAST):
         return _biased(run, quantity, mean, f"{name} is {1 + mean:.4g} at the first update of a rollout and not 1")
     mean, error = run.averaged(excess)
-    if error is None or abs(mean) <= max(_CERTAIN * error, _LEAST):
+    if error is None or abs(mean) <= max(CERTAIN * error, LEAST):
         return None
     what = f"{name} is {1 + mean:.4g} and not 1"
-    if of_engine:
-        return _biased(run, quantity, mean, what)
     rms, kl = _size(run)
     low, high = by_training(rms, kl)[1]
     # Training that moves good and bad samples alike stays within 0 and the KL.

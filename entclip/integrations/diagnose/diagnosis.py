@@ -49,6 +49,7 @@ _LINES = {
     "config": 5,
     "gaps": 3,
     "clip": 5,
+    "entropy": 4,
     "cause": 7,
     "change": 5,
     "bias": 4,

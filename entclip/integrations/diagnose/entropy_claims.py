@@ -68,14 +68,15 @@ def _entropy(run: Run) -> Finding | None:
     }[label]
     between = f"{rounded(found.away, 3)} in between, " if label == "returns" else ""
     rows = "the rows" if run.broken is None else "these rows"
+    estimate = _estimate(run)
     return Finding(
         "entropy",
         (label,),
         _level(label, found, run),
         f"Entropy {words}: {rounded(found.start, 3)} in the first fifth of {rows}, {between}{rounded(found.end, 3)} in the last "
-        f"({signed(found.change)}{plus_minus(found.error)}).",
+        f"({signed(found.change)}{plus_minus(found.error)}).{estimate}",
         (run.evidence("entropy"),),
-        "low" if label == "unclear" else "medium" if label == "collapses" and not run.library.tokens else "high",
+        "low" if label == "unclear" else "medium" if estimate or (label == "collapses" and not run.library.tokens) else "high",
         "scatter of the rows at both ends"
         + (
             ""
@@ -84,6 +85,16 @@ def _entropy(run: Run) -> Finding | None:
         ),
         "Look at the stretch in between: what happened there and what undid it." if between else "",
     )
+
+
+def _estimate(run: Run) -> str:
+    """What is said where the number is the mean of -log pi of the sampled tokens; empty where it is an entropy."""
+    if "sampled-surprisal" not in run.caveats("entropy"):
+        return ""
+    x = run.get("kl_old")
+    kl = float(np.nanmean(x)) if np.isfinite(x).any() else 0.0
+    held = f", and it holds the KL of {rounded(kl)} to the old policy" if kl > 0 else ""
+    return f" An estimate: {run.name('entropy')} is the mean of -log pi of the sampled tokens{held}."
 
 
 @claim("cause")

@@ -83,7 +83,7 @@ class Size:
     def told(self) -> str:
         """Return the size as text, with what it is from and its bounds."""
         low, high = (rounded(each) for each in self.bounds)
-        between = f"{low} to {high}{' by other laws of who moves' if self.law else ''}" if low != high else ""
+        between = f"{low} to {high}{', whoever moves' if self.law else ''}" if low != high else ""
         more = "; ".join(each for each in (self.law, between) if each)
         return f"{rounded(self.rms)} by {self.source}{f' ({more})' if more else ''}"
 

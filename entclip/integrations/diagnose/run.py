@@ -131,6 +131,10 @@ class Run:
                 there.setdefault(plain_name(name), name)
         return tuple((alias, there[alias.name]) for alias in self.library.aliases if alias.name in there)
 
+    def caveats(self, quantity: str) -> tuple[str, ...]:
+        """Return what the name of a quantity does not say, as keys of CAVEATS."""
+        return self._columns[quantity][0].caveats if quantity in self._columns else ()
+
     def never(self, name: str) -> bool:
         """Tell whether the log names a metric, by its alias, and never has a number for it."""
         return any(plain_name(logged) == name and not np.isfinite(column).any() for logged, column in self.log.columns.items())

@@ -14,6 +14,7 @@ __all__ = ["LONGEST", "NUMBER", "OneRun", "check_header", "flat", "lines_of", "n
 LONGEST = 4_000_000  # bytes of a line; longer ones are passed over
 _DEEPEST = 6
 _LEDGER = {"unclipped", "clip_low", "clip_high", "expected_clip_low"}
+_OF_STEPS = "global_step/max_steps"
 _MOST_RUNS = 8  # that are named in a message
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|inf|Infinity)"
 _WRAPPED = re.compile(rf"(?:np\.)?(?:float|int)\d*\(({NUMBER})\)|tensor\(({NUMBER})[^)]*\)|({NUMBER})s?|({NUMBER}) ?(%)")
@@ -54,7 +55,8 @@ def flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[t
             except OverflowError:
                 yield name, float("inf")
         elif isinstance(value, str):
-            number = number_of(value)
+            # Of "3/60", as ms-swift writes a step with the last one.
+            number = number_of(value.partition("/")[0] if key == _OF_STEPS else value)
             if number is not None:
                 yield name, number
         elif isinstance(value, Mapping) and depth < _DEEPEST:

@@ -64,6 +64,7 @@ class Table:
         self._columns: dict[str, array[float]] = {}
         self._lines: array[int] = array("q")
         self._unknown: dict[str, None] = {}
+        self._passed: dict[str, None] = {}  # names of rows without a metric
         self._infinite: dict[str, array[int]] = {}
         self._numbers = 0
         self._rank: float | None = None
@@ -77,6 +78,7 @@ class Table:
         if not any(self._metric(name) for name in row):
             if len(self._unknown) < _MOST_NAMES:
                 self._unknown |= {name: None for name in row if not self._known(name)}
+                self._passed |= dict.fromkeys(row)
             return
         # Processes that each write their share of a step's numbers are no updates of one rollout.
         rank = next((row[name] for name in _RANKS if name in row), None)
@@ -113,4 +115,5 @@ class Table:
             columns[name] = np.frombuffer(column, dtype=np.float64)
         lines = np.frombuffer(self._lines, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
         infinite = {name: np.frombuffer(at, dtype=np.int64) for name, at in self._infinite.items()}
-        return Log(columns, lines, source, form, tuple(self._unknown), self.skipped, infinite, 0, self.other_ranks)
+        unknown = tuple(self._unknown if columns else self._unknown | self._passed)
+        return Log(columns, lines, source, form, unknown, self.skipped, infinite, 0, self.other_ranks)

@@ -30,6 +30,8 @@ QUANTITIES: dict[str, str] = {
     "low_extreme": "smallest low-side share of a response",
     "high_extreme": "largest high-side share of a response",
     "entropy": "entropy",
+    "entropy_extreme": "extreme entropy of a response",
+    "entropy_quantile": "quantile of the tokens' entropies",
     "held": "share of tokens whose weight is held at its bound",
     "kl_old": "mean of log(pi_old/pi)",
     "kl_old_k3": "mean of r - 1 - log r",
@@ -43,6 +45,12 @@ QUANTITIES: dict[str, str] = {
     "mask_high": "high-side share of the probability mask",
     "mask": "share of the probability mask",
     "ratio_mean_engine": "mean ratio to the sampling engine",
+    "ratio_std_engine": "standard deviation of the ratio to the sampling engine",
+    "ratio_extreme_engine": "extreme ratio to the sampling engine",
+    "chi2_engine": "mean square of the ratio to the sampling engine, less 1",
+    "log_prob_gap_engine": "mean |log-probability of trainer less that of engine|",
+    "prob_gap_engine": "mean |probability of trainer less that of engine|",
+    "rejected": "share of tokens that are rejected for their ratio to the sampling engine",
     "reward": "reward",
     "reward_std": "standard deviation of the reward",
     "flat_groups": "share of groups whose rewards are all equal",
@@ -51,6 +59,7 @@ QUANTITIES: dict[str, str] = {
     "entropy_coef": "weight of the entropy bonus",
     "effective_samples": "effective sample size",
     "loss": "policy loss",
+    "grad_norm": "norm of the gradient",
     "rate": "learning rate",
     "epochs_done": "epochs so far",
     "measured": "entropy change of the update on the same states",
@@ -71,6 +80,7 @@ OF_UPDATES = frozenset(QUANTITIES) - frozenset(
         "truncated",
         "rate",
         "epochs_done",
+        "rejected",
     )
 )
 
@@ -95,6 +105,13 @@ CAVEATS: dict[str, str] = {
     "weigh as much as long ones",
     "sampled-entropy": "is estimated from the sampled tokens alone, each weighed by the ratio to the sampling engine: it "
     "scatters more than an entropy of whole distributions, and engine mismatch is in it",
+    "sampled-surprisal": "is the mean of -log pi of the sampled tokens: it estimates the entropy, scatters more, and is as large "
+    "on average only on-policy at temperature 1. From a rollout's second update on it is a cross-entropy, above the old policy's "
+    "entropy by the KL, and holds what training does to these very tokens",
+    "response-means": "is a mean over responses of their own means: tokens of short ones weigh more",
+    "entropy-extremes": "is an extreme over responses of their own mean entropies, not the batch's entropy",
+    "entropy-threshold": "is a quantile of the tokens' entropies: tokens below it carry no gradient, and clip shares count them",
+    "truncated-weights": "is of weights that are cut off at a cap: the mean may be below 1 for that alone",
     "entropy-temperature": "is taken at temperature 1 before version 0.11.2, log-probabilities at the sampling temperature",
     "probability-mask": "is the share of a mask on changes of probability, not of a ratio clip: it acts on frequent tokens",
     "last-epoch": "is a mean over the last epoch only, the one farthest from the old policy",

@@ -103,3 +103,76 @@ def test_without_the_size_of_the_noise_it_says_from_which_on_it_would_be_trainin
     assert found.confidence == "low"
     assert "unless training made it" in found.answer
     assert "an rms of 0.12 or more" in found.reason
+
+
+# The sampling engine
+
+
+def _engine(mean, sd, cap=None, rows=40):
+    """Rows of verl whose ratio to the engine is lognormal noise about a mean, from 4,000 tokens each; by its KLs, or weights with
+    a cap alone."""
+    rng, out = np.random.default_rng(5), []
+    for _ in range(rows):
+        x = math.log(mean) - sd**2 / 2 + sd * rng.standard_normal(4000)
+        weights = {"rollout_corr/rollout_is_mean": float(np.mean(np.minimum(np.exp(x), cap or np.inf)))}
+        kl = {"rollout_corr/kl": float(-x.mean()), "rollout_corr/k3_kl": float(np.mean(np.exp(x) - 1 - x))}
+        out.append({"actor/entropy": 0.6, "actor/pg_clipfrac": 0.002} | (weights if cap else weights | kl))
+    return out
+
+
+@pytest.mark.parametrize("sd", [0.05, 0.3, 0.8])
+def test_the_age_of_samples_makes_no_bias(sd):
+    """However far the engine's policy is, E[r] = 1 where it reports what it sampled from; a kept mass of .95 is told apart."""
+    assert "bias" not in diagnose(_engine(1.0, sd))
+    found = diagnose(_engine(0.95, sd))["bias"]
+    assert found.labels == ("ratio-below-one", "engine")
+    assert (found.level, found.confidence) == ("warn", "high")
+    mean = found.evidence[0]
+    assert abs(mean.value - 0.95) < 4 * mean.error
+    assert "The clip does not see it" in found.answer
+    assert {"rollout_corr/kl", "rollout_corr/k3_kl"} < {e.metric for e in found.evidence}
+    above = diagnose(_engine(1.06, sd))["bias"]
+    assert above.labels == ("ratio-above-one", "engine")
+
+
+def test_weights_with_a_cap_may_be_below_one_for_that():
+    found = diagnose(_engine(1.0, 0.8, cap=2.0))["bias"]
+    assert found.confidence == "medium"
+    assert "unless the cap on the weights makes it" in found.answer
+    assert "bias" not in diagnose(_engine(1.0, 0.05, cap=2.0))
+    assert diagnose(_engine(1.1, 0.2, cap=2.0))["bias"].confidence == "high"  # a cap makes no mean larger
+
+
+def test_where_the_clip_is_to_the_engine_its_bounds_see_the_bias():
+    text = (
+        "data.train_batch_size=512 actor_rollout_ref.actor.ppo_mini_batch_size=128 algorithm.rollout_correction.bypass_mode=True"
+    )
+    found = diagnose(_engine(0.93, 0.2), config=text)["bias"]
+    assert "the low side clips more and the high one less" in found.answer
+    assert "does not see" not in found.answer
+
+
+def test_both_ratios_are_spoken_of():
+    """A bias of the trainer's own ratio beside one of the engine's: one answer has both, with both labels."""
+    rows = [row | {"actor/ppo_kl": -0.02 + 1e-4 * (i % 3)} for i, row in enumerate(_engine(0.93, 0.2))]
+    found = diagnose(rows)["bias"]
+    assert set(found.labels) >= {"ratio-below-one", "ratio-above-one", "engine"}
+    assert "below 0, which no KL is" in found.answer
+    assert "sampling engine" in found.answer
+
+
+# An entropy that is estimated
+
+
+def test_an_entropy_from_sampled_tokens_is_called_an_estimate():
+    rows = [
+        {"actor/pg_clipfrac_higher": 0.004, "actor/entropy_loss": 0.9 - 0.01 * i, "actor/ppo_kl": 0.03, "step": i}
+        for i in range(30)
+    ]
+    found = diagnose(rows)
+    assert found.library.startswith("EasyR1")
+    assert "mean of -log pi of the sampled tokens, and it holds the KL of 0.03" in found["entropy"].answer
+    assert found["entropy"].confidence == "medium"
+    assert "only on-policy at temperature 1" in found["names"].answer
+    older = [{"actor/pg_clipfrac": 0.004, "actor/entropy_loss": 0.9 - 0.01 * i, "step": i} for i in range(30)]
+    assert "estimate" not in diagnose(older)["entropy"].answer  # verl's of that name is the entropy

@@ -114,7 +114,8 @@ def test_boxes_of_stable_baselines(tmp_path):
 def test_prime_rl_console(tmp_path):
     text = "12:00:01 SUCCESS Step 3 | Time: 9.1s | Loss: 0.1 | Entropy: 0.5 | Mismatch KL: 0.001 | MFU: 30.1%\n"
     log = read_log(written(tmp_path, "trainer.log", text))
-    assert {name: column[0] for name, column in log.columns.items()} == {"step": 3, "Entropy": 0.5, "Mismatch KL": 0.001}
+    found = {name: column[0] for name, column in log.columns.items()}
+    assert found == {"step": 3, "Loss": 0.1, "Entropy": 0.5, "Mismatch KL": 0.001}
 
 
 def test_infinite_numbers_are_missing_and_counted(tmp_path):
@@ -289,7 +290,11 @@ def test_names_are_known_quantities_and_caveats():
         (["losses/clipfrac", "losses/approx_kl"], "cleanrl"),
         (["clip_fraction", "kl_approx", "ESS"], "torchrl"),
         (["train/pg_clipfrac", "train/ppo_kl", "train/entropy_loss"], "slime"),
-        (["actor/pg_clipfrac_higher", "actor/entropy_loss"], "verl"),
+        (["actor/pg_clipfrac_higher", "actor/entropy_loss"], "easyr1"),
+        (["actor/pg_clipfrac", "actor/entropy_loss", "actor/ppo_kl"], "verl"),
+        (["clip_ratio/low_mean", "entropy/mean"], "ms-swift"),
+        (["clip_ratio/low_mean", "entropy/entropy_mean"], "ms-swift"),
+        (["entropy/mean", "is_masked/mean"], "prime-rl"),
         (["policy/policy_entropy", "policy/loss_metrics/clip_ratio"], "skyrl"),
         (["policy/policy_entropy", "policy/ppo_clip_ratio", "policy/policy_loss"], "skyrl"),
         (["ppo/policy/clipfrac", "objective/kl", "objective/entropy"], "trl-ppo"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from entclip.integrations.logs.libraries.cleanrl import CLEANRL
+from entclip.integrations.logs.libraries.easyr1 import EASYR1
+from entclip.integrations.logs.libraries.ms_swift import MS_SWIFT
 from entclip.integrations.logs.libraries.nemo_rl import NEMO_RL
 from entclip.integrations.logs.libraries.openrlhf import OPENRLHF
 from entclip.integrations.logs.libraries.plain import PLAIN
@@ -19,9 +21,27 @@ from entclip.integrations.logs.updates import EPOCHS
 
 __all__ = ["KNOWN", "LIBRARIES", "STEPS", "known", "library_of", "metric"]
 
-LIBRARIES: tuple[LogLibrary, ...] = (TRL, VERL, OPENRLHF, PRIME_RL, SLIME, SKYRL, NEMO_RL, TRL_PPO, SB3, CLEANRL, TORCHRL, PLAIN)
+# Of two that have as many of a log's names the first is taken.
+LIBRARIES: tuple[LogLibrary, ...] = (
+    TRL,
+    MS_SWIFT,
+    VERL,
+    EASYR1,
+    OPENRLHF,
+    PRIME_RL,
+    SLIME,
+    SKYRL,
+    NEMO_RL,
+    TRL_PPO,
+    SB3,
+    CLEANRL,
+    TORCHRL,
+    PLAIN,
+)
 KNOWN = frozenset(alias.name for library in LIBRARIES for alias in library.aliases)
 
+_COMMON = frozenset(("step", "episodes", "loss", "grad_norm", "rate"))  # what any training logs
+_TELLING = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity not in _COMMON)
 STEPS = frozenset(alias.name for library in LIBRARIES for alias in library.aliases if alias.quantity in ("step", "episodes"))
 
 
@@ -31,9 +51,8 @@ def known(name: str) -> bool:
 
 
 def metric(name: str) -> bool:
-    """Tell whether a name is known and more than the number of a row."""
-    plain = plain_name(name)
-    return plain in KNOWN and plain not in STEPS
+    """Tell whether a name is known and more than what any training logs: a step, a loss, a learning rate."""
+    return plain_name(name) in _TELLING
 
 
 def library_of(names: list[str]) -> LogLibrary | None:

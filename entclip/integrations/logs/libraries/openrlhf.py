@@ -18,6 +18,7 @@ OPENRLHF = LogLibrary(
         *aliases("length", "response_length"),
         *aliases("loss", "policy_loss", "act_loss"),
         Alias("actor_lr", "rate"),
+        *aliases("grad_norm", "actor_grad_norm"),
     ),
     rows="rollout",
     configs=("openrlhf",),

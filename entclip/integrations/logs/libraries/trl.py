@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer, and trainers that log its names (ms-swift, Unsloth)."""
+"""TRL's GRPO trainer, and trainers that log its names (Unsloth, axolotl)."""
 
 from __future__ import annotations
 
@@ -39,15 +39,20 @@ TRL = LogLibrary(
         Alias("cispo_clip_ratio", "held", ("held-weight",)),
         Alias("entropy", "entropy"),
         Alias("kl", "kl_reference", ("reference-kl",)),
-        Alias("sampling/importance_sampling_ratio/mean", "ratio_mean_engine"),
+        Alias("sampling/importance_sampling_ratio/mean", "ratio_mean_engine", ("truncated-weights",)),
+        *aliases("ratio_extreme_engine", "sampling/importance_sampling_ratio/min", "sampling/importance_sampling_ratio/max"),
+        Alias("sampling/sampling_logp_difference/mean", "log_prob_gap_engine"),
         *aliases("reward", "reward"),
         *aliases("reward_std", "reward_std"),
         *aliases("flat_groups", "frac_reward_zero_std"),
         *aliases("length", "completions/mean_length", "completion_length"),
         Alias("completions/clipped_ratio", "truncated", ("truncation-share",)),
         *aliases("entropy_coef", "entropy_coef"),
+        *aliases("loss", "loss"),
+        *aliases("grad_norm", "grad_norm"),
+        *aliases("rate", "learning_rate"),
     ),
     rows="update",
     passes=_passes,
-    configs=("trl", "ms-swift", "axolotl", "unsloth"),
+    configs=("trl", "axolotl", "unsloth", "ms-swift"),
 )

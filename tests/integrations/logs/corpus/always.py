@@ -53,3 +53,6 @@ ALWAYS |= {
     "trl3": ALWAYS["trl4"],
 }
 ALWAYS["skyrlearlier"] = ALWAYS["skyrl"]
+ALWAYS["swift"] = ALWAYS["trl"] | {"names": ("reference-kl", "means-of-means", "response-means", "entropy-extremes")}
+ALWAYS["easyr1"] = ALWAYS["verl"] | {"names": (*_MERGED, "dual-clip-name", "sampled-surprisal", "truncation-share")}
+ALWAYS["verlold"] = ALWAYS["verlkept"] = ALWAYS["verl"] | {"names": (*ALWAYS["verl"]["names"], "engine-kl", "truncated-weights")}

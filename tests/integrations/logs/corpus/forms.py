@@ -19,6 +19,7 @@ __all__ = [
     "numbered",
     "percents",
     "printed",
+    "short",
     "state",
     "table",
     "validated",
