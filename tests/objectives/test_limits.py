@@ -18,9 +18,12 @@ from entclip.objectives.base import Change, Objective, View
 from entclip.objectives.catalogue import PUBLISHED, kinds, objective
 from entclip.objectives.needs import NEEDS
 from entclip.policies.softmax import log_softmax
+from entclip.rewards.advantage import LARGEST_GROUP
 from tests.family import members
 
 INF = math.inf
+# BAPO's steps that make exactly as many pairs of widths as are tried, 8,192 of low and 1,808 of high
+MANY = {"low": 1.0, "low_end": 0.5, "low_step": 2.0**-14, "high": 0.0, "high_end": 1808 / 1024, "high_step": 2.0**-10}
 # By kind: what is still allowed, and what no longer is, each refused by the name of its first parameter.
 ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
     "abc_grpo": ([], [{"low_pos": 1.1}, {"high_pos": -0.1}, {"low_neg": 1.1}, {"high_neg": -0.1}]),
@@ -34,7 +37,7 @@ ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
     ),
     "aer": ([{"coefficient": 0.0}, {"target": 0.0}], [{"coefficient": -0.1}, {"target": -0.1}]),
     "bapo": (
-        [{"target": 0.0}, {"target": 1.0}, {"low_end": 0.0}, {"low_end": 0.4}, {"high_end": 0.2}],
+        [{"target": 0.0}, {"target": 1.0}, {"low_end": 0.0}, {"low_end": 0.4}, {"high_end": 0.2}, MANY],
         [
             {"target": -0.1},
             {"target": 1.1},
@@ -44,15 +47,18 @@ ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
             {"high_end": INF},
             {"low_step": 0.0},
             {"high_step": 0.0},
+            {"low_step": INF},
+            {"high_step": INF},
+            {"low_step": 2.0**-14, **MANY, "high_end": 1809 / 1024},
         ],
     ),
     "calibrl": (
         [{"coefficient": 0.0}, {"slope": 0.0}],
         [{"coefficient": -0.1}, {"slope": -0.1}, {"expert": 0.0}, {"expert": 1.0}],
     ),
-    "cde": ([{"omega": 0.0}, {"alpha": 0.0}], [{"omega": -0.1}, {"alpha": -0.1}, {"kappa": 0.0}, {"kappa": INF}]),
+    "cde": ([{"omega": 0.0}, {"alpha": 0.0}, {"kappa": 0.5}], [{"omega": -0.1}, {"alpha": -0.1}, {"kappa": 0.0}, {"kappa": INF}]),
     "ce_gppo": ([{"beta_low": 0.0}, {"beta_high": 0.0}], [{"beta_low": -0.1}, {"beta_high": -0.1}]),
-    "cispo_trl": ([{"high": INF}], [{"high": 0.0}]),
+    "cispo_trl": ([{"high": INF}, {"high": 0.5}], [{"high": 0.0}]),
     "clip_b": ([{"mu": 0.0}], [{"mu": -0.1}]),
     "clip_cov": (
         [{"ratio": 0.0}, {"ratio": 1.0}],
@@ -72,7 +78,7 @@ ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
         [{"low": 0.25, "low_slope": -0.25}, {"low": 0.25, "low_slope": 0.75}, {"high": 0.25, "high_slope": -0.25}],
         [{"low_slope": -0.31}, {"low_slope": 0.71}, {"high_slope": -0.51}, {"high_slope": INF - INF}],
     ),
-    "gapo": ([{"high": 0.2}, {"group": 2}], [{"high": 0.1}, {"high": INF}, {"group": 1}]),
+    "gapo": ([{"high": 0.2}, {"group": 2}, {"group": LARGEST_GROUP}], [{"high": 0.1}, {"high": INF}, {"group": 1}]),
     "gmpo": ([{"low": 0.0}, {"high": 0.0}, {"low": INF, "high": INF}], [{"low": -0.1}, {"high": -0.1}]),
     "high_entropy_mask": ([{"share": 1.0}], [{"share": 0.0}, {"share": 1.1}]),
     "kl_cov": ([{"ratio": 1.0}, {"coefficient": 0.0}], [{"ratio": 0.0}, {"ratio": 1.1}, {"coefficient": -0.1}]),
@@ -90,7 +96,7 @@ ENDS: dict[str, tuple[list[dict[str, float]], list[dict[str, float]]]] = {
     "sapo": ([{"tau_pos": 1e-9, "tau_neg": 1e-9}], [{"tau_pos": 0.0}, {"tau_neg": 0.0}, {"tau_pos": INF}]),
     "sapo_trinity": ([{"tau_pos": 1e-9, "tau_neg": 1e-9}], [{"tau_pos": 0.0}, {"tau_neg": 0.0}, {"tau_pos": INF}]),
     "steer": (
-        [{"lambda_min": 1.0}, {"lambda_max": 0.8}, {"cap": INF}],
+        [{"lambda_min": 1.0}, {"lambda_max": 0.8}, {"cap": INF}, {"cap": 1.5}],
         [{"lambda_min": 0.0}, {"lambda_min": 1.1}, {"lambda_max": 0.7}, {"lambda_max": INF}, {"cap": 1.0}],
     ),
     "truncated_weights": ([{"cap": INF}, {"cap": 0.5}], [{"cap": 0.0}]),
@@ -235,6 +241,30 @@ def test_float32_stays_float32_whatever_a_member_needs(name: str) -> None:
     view = View(**{key: narrow(x) for key, x in vars(updated(member)).items()})
     kinds_of = {key: x.dtype for key, x in arrays(member.change(view)).items()}
     assert set(kinds_of.values()) == {np.dtype(np.float32)}, (name, kinds_of)
+
+
+# (hard, by_ratio) of those whose gains need more than a ratio and a probability; the changes of the others show theirs.
+FACTS = {
+    **dict.fromkeys(("erc", "reference_kl", "parl", "adapo", "aer", "entropy_bonus", "qae", "leave_one_out"), (True, True)),
+    **dict.fromkeys(("clip_b", "gspo", "gapo", "clip_v", "bapo", "aepo"), (True, False)),
+    **dict.fromkeys(("random_drop", "high_entropy_mask"), (False, True)),
+    **dict.fromkeys(("repo", "gmpo", "steer", "clip_cov", "kl_cov", "cde"), (False, False)),
+}
+
+
+def test_every_member_that_needs_more_has_its_facts() -> None:
+    assert FACTS.keys() | {"steer_linear"} == {name for name, member in EVERY.items() if member.needs}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_no_fact_is_denied_by_a_change(name: str) -> None:
+    """A hard member has gains of 0 and 1 and no extra weights in contexts unlike each other, or at all prefixes of two tokens."""
+    member = EVERY[name]
+    tree = View.of(*log_softmax(np.random.default_rng(6).normal(size=(2, 3, 2))))
+    change = member.change(tree if "prefixes" in member.needs else updated(member))
+    coins = change.extra_plus is None and all(np.all((x == 0) | (x == 1)) for x in change.gains)
+    assert coins or not member.hard
+    assert (member.hard, member.by_ratio) == FACTS[name]
 
 
 @pytest.mark.parametrize("name", COUNTING)
