@@ -347,7 +347,7 @@ def test_the_transform_has_the_moments_of_the_advantage(advantage: Any, reward: 
     h = 1e-3
     t = np.array([-h, 0.0, h])
     for plus, minus in ((True, True), (True, False), (False, True)):
-        f = law.transform(np.ones(1), plus, minus, by=t)
+        f = law.transform(law.halves(np.ones(1), by=t), plus, minus)
         mean = plus * law.moment("plus") - minus * law.moment("minus")
         square = plus * law.moment("plus_sq") + minus * law.moment("minus_sq")
         # central differences: errors of h^2/6 times the third and h^2/12 times the fourth moment, below h^2 |A|^4 of a few sd

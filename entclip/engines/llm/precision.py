@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["Float32Head", "arithmetic"]
 
+_CASTS = {torch.Tensor.float, torch.Tensor.to}
 _EXACT = {torch.float64, torch.int64, torch.int32, torch.bool}
 
 
@@ -23,7 +24,8 @@ class _KeepDouble(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if args and isinstance(args[0], torch.Tensor) and args[0].dtype in _EXACT:
+        # Everything that torch does passes here, a dtype that is looked up included: what casts nothing goes on at once.
+        if (func in _CASTS or "dtype" in kwargs) and args and isinstance(args[0], torch.Tensor) and args[0].dtype in _EXACT:
             if func is torch.Tensor.float:
                 func = torch.Tensor.double
             elif func is torch.Tensor.to:

@@ -73,24 +73,27 @@ class SampleLaw:
             out = out + (self.size - 1) * np.array([[pp, -pm], [-pm, mm]])
         return out
 
-    def transform(
-        self, size: np.ndarray, plus: bool, minus: bool, *, by: np.ndarray, few: np.ndarray | bool = False
-    ) -> np.ndarray:
-        """Return E[exp(-i size A' by)], A' the advantage where its sign is kept and 0 where it is not.
+    def halves(self, size: np.ndarray, *, by: np.ndarray, few: np.ndarray | bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return E[exp(-i size A by); A > 0] and the same of A < 0.
 
         Where there are `few` samples `size` is in lattice bins, and a move by a fraction of a bin is spread over three."""
         if self.std is None:
-            kept = np.where(self.values > 0, plus, minus) * self.values
-            out = np.zeros(np.broadcast_shapes(size.shape, by.shape), dtype=complex)
-            for value, prob in zip(kept, self.probs, strict=True):  # distinct advantages: a handful
-                out += prob * moved(size * value, by, few)
-            return out
+            out = tuple(np.zeros(np.broadcast_shapes(size.shape, by.shape), dtype=complex) for _ in range(2))
+            for value, prob in zip(self.values, self.probs, strict=True):  # distinct advantages: a handful
+                if value != 0:
+                    out[int(value < 0)][...] += prob * moved(size * value, by, few)
+            return out[0], out[1]
         from scipy.special import wofz
 
-        # E[exp(-i t A); A > 0] of a normal A is half of Faddeeva's function.
-        z = size * by * self.std / np.sqrt(2)
-        halves: np.ndarray = (wofz(-z) if plus else 1.0) + (wofz(z) if minus else np.ones_like(z))
-        return halves / 2
+        z = size * by * self.std / np.sqrt(2)  # half of Faddeeva's function
+        return wofz(-z) / 2, wofz(z) / 2
+
+    def transform(self, halves: tuple[np.ndarray, np.ndarray], plus: bool, minus: bool) -> np.ndarray:
+        """Return E[exp(-i size A' by)], A' the advantage where its sign is kept and 0 where it is not, from its halves."""
+        up = halves[0] if plus else self.chance_plus
+        down = halves[1] if minus else self.chance_minus
+        out: np.ndarray = np.asarray(up + down + (1 - self.chance_plus - self.chance_minus))
+        return out
 
 
 def moved(bins: np.ndarray, angle: np.ndarray, few: np.ndarray | bool = True) -> np.ndarray:

@@ -84,13 +84,15 @@ def _compound(p: Population, law: SampleLaw, rate: float, batch: int, rows: np.n
         return out
 
     c, every = p.binned, np.arange(len(rows))
+    halves = law.halves(jump, by=angle, few=rare)
     spectrum: np.ndarray = np.zeros((len(rows), len(angle)), dtype=complex)
     for whole, plus, minus, share in _switched(*(x[rows] for x in (c.plus, c.minus, c.plus_sq, c.minus_sq, c.both))):
         part = p.mass[rows] * share
         hard = (plus == whole[0]) & (minus == whole[1])  # gains 0 or 1: one law for all these bins
         if np.any(part[hard]):
-            one = law.transform(jump, *map(bool, whole), by=angle, few=rare)
-            spectrum += np.fft.rfft(np.where(hard, part, 0.0), axis=1) * np.exp(kernel(every, one, *whole))
+            here = np.fft.rfft(np.where(hard, part, 0.0), axis=1)
+            still = whole == (0, 0)
+            spectrum += here if still else here * np.exp(kernel(every, law.transform(halves, *map(bool, whole)), *whole))
         k, j = np.nonzero((np.abs(part) > _TINY) & ~hard)
         if len(k):
             up, down = plus[k, j, None], minus[k, j, None]
