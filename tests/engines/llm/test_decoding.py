@@ -1,8 +1,5 @@
 """Decoding step by step with the cache, under each of its names in transformers."""
 
-import os
-import subprocess
-import sys
 import warnings
 from types import SimpleNamespace
 
@@ -51,21 +48,3 @@ def test_steps_with_a_cache_give_the_logits_of_the_whole(model, names):
             logits, cache = decode(stepper, ids[:, k : k + 1], cache)
             rest.append(logits)
     torch.testing.assert_close(torch.cat([first, *rest], 1), whole, rtol=0, atol=1e-12)
-
-
-def test_a_user_sees_no_warning_and_none_stops_a_run():
-    """PYTHONWARNINGS=error turns any warning, a deprecation in another library included, into a traceback.
-
-    One is excepted, which only make oldest meets: typer of that age imports names that the click of today deprecates.
-    """
-    small = ["--model", "untrained", "--rollouts", "1", "--replicas", "2", "--arm", "both"]
-    small += ["--set", "update.minibatches=2", "--set", "update.batch=8"]
-    done = subprocess.run(
-        [sys.executable, "-m", "entclip", "llm", *small, "--json", "--quiet"],
-        env=os.environ | {"PYTHONWARNINGS": "error,ignore::DeprecationWarning:typer"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
