@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
+from entclip.integrations.lint.other_work import of_program
 from entclip.integrations.lint.python_script import OUTSIDE, builds
 from entclip.integrations.lint.shell import Command, Script, read_script
 from entclip.integrations.lint.shell_roles import runs, same_file, shows
@@ -66,7 +67,7 @@ class _Trained:
 
 def starts_trainer(text: str) -> bool:
     """Tell whether a text holds a command of a library that is known here."""
-    return any(re.search(rf"(^|[\s/\"'=]){library.entry}", text) for library in LIBRARIES.values() if library.entry)
+    return any(re.search(rf"(^|[\s/\"'=])({library.entry})", text) for library in LIBRARIES.values() if library.entry)
 
 
 def options_of(text: str) -> Options:
@@ -95,6 +96,7 @@ def options_of(text: str) -> Options:
         one = (working or trained)[0]
         return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one), where)
     found = [c for command in script.commands if not shows(command.words) for c in _nested(command)]
+    other = next((words for command in found if (words := of_program(" ".join(command.words))[0])), "")
     scripts = [
         (command, command.words[n + 1 :], word)
         for command in found
@@ -104,7 +106,7 @@ def options_of(text: str) -> Options:
     # Options before a script are its launcher's (accelerate launch --num_processes 8 train.py --epsilon 0.2).
     chosen = scripts[:1] or [(command, command.words, "") for command in found]
     return _options(
-        script, [words for _, words, _ in chosen], [c for c, _, _ in chosen], None, chosen[0][2] if chosen else "", ""
+        script, [words for _, words, _ in chosen], [c for c, _, _ in chosen], None, chosen[0][2] if chosen else "", other
     )
 
 
@@ -211,7 +213,7 @@ def _trained(commands: list[Command]) -> list[_Trained]:
 def _known(command: Command) -> _Trained | None:
     line = " ".join(word.replace(" ", "\0") for word in command.words)  # so that a space stands between words only
     for name, library in LIBRARIES.items():
-        match = library.entry and re.search(rf"(^|\s|/){library.entry}(?=\s|$)", line)
+        match = library.entry and re.search(rf"(^|\s|/)({library.entry})(?=\s|$)", line)
         if match:
             count = len(line[: match.end()].split(" "))
             return _Trained(name, command, match[0].split(), command.words[count:])

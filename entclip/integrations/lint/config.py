@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from entclip.integrations.lint.detection import detect_library
+from entclip.integrations.lint.detection import detect_library, refuse_other_work
 from entclip.integrations.lint.facts import Reader, TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES, library_named
 from entclip.integrations.lint.library import Library
@@ -32,9 +32,11 @@ _ELSE = re.compile(
 def read_config(path_or_text: str | Path, library: str | None = None) -> TrainerConfig:
     """Read a trainer configuration from a file or text; the library is detected where it is not named.
 
-    Raises: ValueError if it cannot be read, no library or more than one fits, or a value that decides has the wrong type.
+    Raises: ValueError if it cannot be read, is no policy gradient, no library or more than one fits, or a value that decides has
+        the wrong type.
     """
     source = _unwrapped(read_source(path_or_text))
+    refuse_other_work(source)
     if library is None:
         return config_from(source, *detect_library(source))
     return config_from(source, library_named(library).name, "named by the caller")

@@ -7,9 +7,10 @@ from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
+from entclip.integrations.lint.other_work import of_program, of_script, of_settings, refusal
 from entclip.integrations.lint.source import Source
 
-__all__ = ["detect_library"]
+__all__ = ["detect_library", "refuse_other_work"]
 
 SHARE = 0.6  # of the keys that a library must know
 
@@ -17,10 +18,8 @@ SHARE = 0.6  # of the keys that a library must know
 def detect_library(source: Source) -> tuple[str, str]:
     """Return the library of a configuration and the evidence that decided.
 
-    Raises: ValueError if the command is no training, no library fits (with the two nearest and what they lack), or several do.
+    Raises: ValueError if no library fits (with the two nearest and what they lack), or several do.
     """
-    if source.other_work:
-        raise ValueError(f"`{source.other_work}` is generation or evaluation, not training: there is no clip in it.")
     if source.entry is not None:
         where = f" in {source.where}, which is written and not run here," if source.where else ""
         return source.entry, f"the command{where} runs {LIBRARIES[source.entry].title}'s trainer"
@@ -43,6 +42,18 @@ def detect_library(source: Source) -> tuple[str, str]:
         )
     known = _known(first, source)
     return first.name, f"{len(known)} of {len(source.values)} keys are {first.title}'s, e.g. {_deciding(first, source)[0]}"
+
+
+def refuse_other_work(source: Source) -> None:
+    """Raise ValueError for what is no policy gradient: SFT, DPO, a reward model, generation and so on, by its name."""
+    if source.other_work:
+        kind = of_program(source.other_work)[1] or of_script(source.other_work) or "generation"
+        raise ValueError(refusal(f"`{source.other_work}`", kind))
+    evidence, kind = of_settings(source.values, started=source.entry is not None)
+    if not kind and source.entry is None and not any(_fits(library, source) for library in LIBRARIES.values()):
+        evidence, kind = f"`{source.command}`", of_script(source.command)
+    if kind:
+        raise ValueError(refusal(evidence, kind))
 
 
 def _refuse_blocks(source: Source) -> None:

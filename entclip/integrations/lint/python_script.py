@@ -13,6 +13,7 @@ from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
+from entclip.integrations.lint.other_work import of_class, refusal
 from entclip.integrations.lint.python_flow import followed
 from entclip.integrations.lint.python_values import Names, Table, name_of, put
 from entclip.integrations.lint.values import Unresolved
@@ -90,6 +91,7 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     classes = _Classes(tree)
     calls = [(n, used) for n in ast.walk(tree) if isinstance(n, ast.Call) if (used := classes.of(n.func)) is not None]
     if not calls:
+        _refuse_other_work(tree)
         known = ", ".join(
             dict.fromkeys(f"{m}'s {c}(...)" for x in LIBRARIES.values() for m in x.python_modules for c in x.python_classes)
         )
@@ -110,6 +112,22 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         raise ValueError("the Python script is nested too deeply to be read: give a YAML or a command line.") from None
     values = {key: Unresolved("{...}") if isinstance(value, Table) else _inside(value) for key, value in made.values.items()}
     return used.library.name, values, tuple(dict.fromkeys([*made.loose, *_own_losses(tree)]))
+
+
+def _refuse_other_work(tree: ast.Module) -> None:
+    """Raise ValueError where a script builds what is no policy gradient, or one whose clip is not read here."""
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+        name = name_of(node.func).rpartition(".")[2]
+        word = re.sub(r"(Config|Trainer)$", "", name).lower()
+        if name.endswith(("Config", "Trainer")) and (what := _other_trainer(word)):
+            raise ValueError(f"this configures {what}: it is not read here.")
+        if kind := of_class(name):
+            raise ValueError(refusal(f"{name}(...)", kind))
+
+
+def _other_trainer(word: str) -> str | None:
+    """What another trainer of a library is that a class is named after."""
+    return next((text for x in LIBRARIES.values() if (text := x.other_trainers.get(word))), None)
 
 
 def _inside(value: Any) -> Any:

@@ -73,7 +73,7 @@ def read_source(path_or_text: str | Path) -> Source:
 
 def _from_commands(text: str) -> Source:
     found = options_of(text)
-    if not found.values and found.entry is None and not found.python:
+    if not found.values and found.entry is None and not found.python and not found.other_work:
         named = ": a trainer is named in text that it writes or shows, and does not run" if starts_trainer(text) else ""
         raise ValueError(f"no training is started in this script{named}. Give the script or the configuration that starts it.")
     if found.python:

@@ -77,7 +77,7 @@ def test_a_key_called_value_is_not_unwrapped():
     ("text", "message"),
     [
         (
-            "model_name_or_path: m\nlearning_rate: 1.0e-5\nnum_train_epochs: 2\npacking: true\n",
+            "model_name_or_path: m\nlearning_rate: 1.0e-5\nnum_train_epochs: 2\n",
             "not recognised .*none that decides",
         ),
         ('model = "m"\n[[eval.source]]\nname = "b"\n', "not recognised"),

@@ -15,7 +15,7 @@ TRL = Library(
     title="TRL",
     version="1.16.0",
     defaults=DEFAULTS,
-    entry=r"trl\s+(grpo|rloo)",
+    entry=r"trl(\s+|\.scripts\.)(grpo|rloo)",
     other_trainers=dict.fromkeys(
         ("rloo", "normalize_advantages", "reward_clip_range", "rloo_k"),
         "TRL's RLOO trainer: its ratio is that of a whole sequence, the product of its tokens' ratios, so that nothing "
