@@ -114,8 +114,6 @@ def _contest(
 ) -> None:
     from dataclasses import replace
 
-    import pandas as pd
-
     from entclip.engines.facts import updates_of
     from entclip.engines.registry import facts_of
     from entclip.experiments.load import load
@@ -146,7 +144,7 @@ def _contest(
     if out is not None:
         write_atomic(out / "comparison.json", to_json(summary).encode())
         write_figure(contest_figure(summary), out / "comparison.png")
-    if output.machine(lambda: summary, lambda: pd.DataFrame(summary["comparison"])):
+    if output.machine(lambda: summary, lambda: summary["comparison"]):
         return
     output.show(contest_grid(summary), causes_grid(summary))
     output.warn(unheld(summary))

@@ -16,15 +16,13 @@ from entclip.support.errors import SpecError
 
 def list_experiments(as_json: AsJson = False, csv: Csv = None, quiet: Quiet = False) -> None:
     """List the experiments that ship with entclip."""
-    import pandas as pd
-
     from entclip.experiments.load import experiment_names, load
     from entclip.report.grid import text_grid
 
     output = Output(as_json, csv, quiet)
     found = [(name, load(name)) for name in experiment_names()]
     rows = [{"name": n, "claims": e.claims, "description": e.description} for n, e in found]
-    if output.machine(lambda: rows, lambda: pd.DataFrame([r | {"claims": " ".join(r["claims"])} for r in rows])):
+    if output.machine(lambda: rows, lambda: [r | {"claims": " ".join(r["claims"])} for r in rows]):
         return
     columns = ("experiment", "claims", "cases x arms", "what it shows")
     shown = ((n, " ".join(e.claims), f"{len(e.cases())} x {len(e.arm)}", e.description) for n, e in found)

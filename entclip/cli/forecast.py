@@ -156,8 +156,6 @@ def _from_config(
     """Show what a trainer's configuration does at a noise, with what was carried over, assumed and left out."""
     import dataclasses
 
-    import pandas as pd
-
     from entclip.integrations.diagnose.logged import contexts, logged
     from entclip.integrations.lint.config import read_config
     from entclip.integrations.lint.outlook import near, outlook
@@ -196,7 +194,7 @@ def _from_config(
         size = measured.size
         told |= {"rms_of_log": None if size is None else size.rms, "rms_of_log_bounds": None if size is None else size.bounds}
         told |= {"neutral_around": [each.neutral for each in around], "neutral_values": values}
-    if output.machine(lambda: told, lambda: pd.DataFrame(rows)):
+    if output.machine(lambda: told, lambda: rows):
         return
     output.warn([f"Contradicted: {found.contradiction}."] if found.contradiction else [])
     output.warn(f"Outside the prediction's validity: {reason}." for reason in found.outside)
@@ -212,7 +210,6 @@ def _from_config(
 
 def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> None:
     """Show the clip shares of ratios of whole sequences."""
-    import pandas as pd
 
     from entclip.prediction.noise_words import Shares
     from entclip.prediction.sequence_noise import sequence_shares
@@ -235,7 +232,7 @@ def _sequences(spec: Spec, noise: str | None, length: float, output: Output) -> 
             )
         shares[arm.name] = sequence_shares(rms, length, 1 - low, high - 1, spec.update.minibatches)
     rows = [{"arm": name} | share._asdict() for name, share in shares.items()]
-    if output.machine(lambda: rows, lambda: pd.DataFrame(rows)):
+    if output.machine(lambda: rows, lambda: rows):
         return
     output.show(sequences_grid(spec.name, noise, length, rows))
     output.say("Tokens are taken as independent; where those of a sequence move together the shares are larger.")
@@ -327,8 +324,6 @@ def neutral(
     """Find the eps_low that keeps entropy still (or at a target drift) for a given eps_high, by prediction."""
     import dataclasses
 
-    import pandas as pd
-
     from entclip.experiments.load import load
     from entclip.prediction.neutral import STANDARD, neutral_clip, neutral_size
     from entclip.report.forecast import neutral_grid
@@ -340,9 +335,7 @@ def neutral(
     first = ", ".join(filter(None, ("about a dozen predictions for each eps_high", about)))
     with output.progress(f"{spec.name}: solving for eps_low", len(highs), first) as advance:
         points = [dataclasses.asdict(point) for point in neutral_clip(spec, target, highs, progress=advance)]
-    if output.machine(
-        lambda: points, lambda: pd.DataFrame([point | {"outside": "; ".join(point["outside"])} for point in points])
-    ):
+    if output.machine(lambda: points, lambda: [point | {"outside": "; ".join(point["outside"])} for point in points]):
         return
     output.show(neutral_grid(spec.name, target, points))
     output.warn(f"Outside the prediction's validity: {reason}." for point in points for reason in point["outside"])

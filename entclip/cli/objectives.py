@@ -17,14 +17,12 @@ def objectives(
     quiet: Quiet = False,
 ) -> None:
     """List the published objectives and the engines that serve them, or print the card of one: formula, source, drift, traps."""
-    import pandas as pd
-
     from entclip.report.card import card, cards
     from entclip.report.cards import card_grid, cards_grid, places_grid
 
     output = Output(as_json, csv, quiet)
     found = cards() if name is None else (card(name),)
     rows = [c.as_dict() for c in found]
-    if output.machine(lambda: rows if name is None else rows[0], lambda: pd.DataFrame(rows)):
+    if output.machine(lambda: rows if name is None else rows[0], lambda: rows):
         return
     output.show(*((cards_grid(found), places_grid(found)) if name is None else (card_grid(found[0]),)))

@@ -88,12 +88,14 @@ class Output:
 
         return progress(title, total, first=first, quiet=self.quiet)
 
-    def machine(self, value: Callable[[], Any], frame: Callable[[], pd.DataFrame]) -> bool:
-        """Print or write what --json and --csv ask for; True if it took the place of the tables."""
+    def machine(self, value: Callable[[], Any], rows: Callable[[], pd.DataFrame | list[dict[str, Any]]]) -> bool:
+        """Print or write what --json and --csv ask for, a value and rows; True if it took the place of the tables."""
         from entclip.support.files import to_json, write_atomic
 
         if self.csv is not None:
-            text = frame().to_csv(index=False, lineterminator="\n").encode()
+            import pandas as pd
+
+            text = pd.DataFrame(rows()).to_csv(index=False, lineterminator="\n").encode()
             if self.csv == "-":
                 typer.echo(text, nl=False)  # bytes: UTF-8 whatever the terminal's encoding
                 return True

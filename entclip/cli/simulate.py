@@ -178,13 +178,12 @@ def check(
 
 
 def _plan(spec: Spec, machine: Machine, out: Path | None, output: Output) -> None:
-    import pandas as pd
 
     from entclip.ledger.verdict import sample_plan
     from entclip.report.grid import text_grid
 
     rows = sample_plan(simulate(spec, machine, out, output).summary())
-    if output.machine(lambda: rows, lambda: pd.DataFrame(rows)):
+    if output.machine(lambda: rows, lambda: rows):
         return
     columns = ("arm", "part", "expected (nats)", "residual s.e.", "units now", "units needed")
     shown = (
