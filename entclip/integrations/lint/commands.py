@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.other_work import of_program
 from entclip.integrations.lint.python_script import OUTSIDE, builds
 from entclip.integrations.lint.shell import Command, Script, read_script
+from entclip.integrations.lint.shell_either import EITHER
 from entclip.integrations.lint.shell_roles import runs, same_file, shows
 from entclip.integrations.lint.tables import flat_keys, leaf, parse_table, texts_in
 from entclip.integrations.lint.values import Unresolved
@@ -167,12 +168,27 @@ def _options(
         if key is None:
             loose[str(value)] = None
         else:
-            values[key] = value
+            values[key] = _explained(key, value, script.reasons)
     read = [key for key in _FILES if isinstance(values.get(key), str) and _file(script, key, values[key]) is not None]
     for key in [*read, *(["config_path"] if "config_name" in read else [])]:
         values.pop(key, None)
     defaults = tuple(f"{name}={value}" for name, value in script.defaults.items())
     return Options(values, entry, command, other_work, tuple(loose), defaults, script.passes_on, where=where)
+
+
+def _explained(key: str, value: Any, reasons: Mapping[str, str]) -> Any:
+    """A value with what it may be, where a condition of the script sets it."""
+    if isinstance(value, list):
+        return [_explained(key, each, reasons) for each in value]
+    if not isinstance(value, Unresolved):
+        return value
+    if value.text == EITHER:
+        return replace(value, why=reasons.get(key, ""))
+    found = {f"${name}": name for name in re.findall(r"\$\{?(\w+)", value.text) if f"${name}" in reasons}
+    if value.text.strip("{}$") in found.values():
+        return replace(value, why=reasons[next(iter(found))])
+    why = "; ".join(f"{name} = {reasons[name]}" for name in found)
+    return replace(value, why=f"{value.text} with {why}" if why else "")
 
 
 def _tables(script: Script, words: list[str]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entclip.integrations.lint.facts import Fact, TrainerConfig
-from entclip.integrations.lint.values import is_number, shown
+from entclip.integrations.lint.values import Unresolved, is_number, shown
 
 __all__ = ["NEVER", "OUT_OF_REACH", "Bias", "Liveness", "cap_cuts", "expected_bias", "in_percent", "liveness", "side_off"]
 
@@ -213,6 +213,8 @@ def expected_bias(config: TrainerConfig) -> Bias:
     prefix = "If the clip acts at all: " if alive == "unknown" else ""
     net = _net(config, low, high)
     text = _NET_TEXT[net]
+    if any(isinstance(fact.value, Unresolved) and fact.value.why for fact in (config.low, config.high)):
+        text = "A width depends on a condition of the script, so the balance of the two sides is not known."
     if net in ("up", "down") and config.elsewhere and config.resting:
         net, text = "unknown", "What is not read here may set a width, so the balance of the two sides is not known."
     return Bias(low, high, net, f"{prefix}{text} {_readings(config)}")

@@ -1,8 +1,9 @@
 """Enough of a shell to read a launch script: its commands, with literal variables put in, and those of the texts that it runs.
 
-Nothing is run. A variable is substituted only if the script sets it unconditionally, to text. What only a real shell would know
-(the environment, `$(command)`, assignments under `if`, `case`, `&&`, `||` or in a loop) stays as it is written, with its `$`. A
-text in the script, a here-document for one, is data: it becomes commands only where the script has it run.
+Nothing is run. A variable is substituted only if the script sets it to text, unconditionally or under a condition that its own
+text decides. What only a real shell would know (the environment, `$(command)`, assignments under any other condition or in a
+loop) stays as it is written, with its `$`, and what it may be is kept. A text in the script, a here-document for one, is data: it
+becomes commands only where the script has it run.
 """
 
 from __future__ import annotations
@@ -13,29 +14,26 @@ from dataclasses import replace
 from typing import Any
 
 from entclip.integrations.lint.shell_documents import cut_documents
+from entclip.integrations.lint.shell_either import either_way
 from entclip.integrations.lint.shell_roles import Started, assigned, fed, operands, program, same_file, started
 from entclip.integrations.lint.shell_tree import Unfinished, parse, refuse_unfinished, text_of, without_inner_comments
+from entclip.integrations.lint.shell_truth import both, matches, negated, truth
 from entclip.integrations.lint.shell_words import Command, Expander, Held, Script
 
 __all__ = ["Command", "Held", "Script", "read_script"]
 
 MAX_SCRIPT = 250_000  # characters: launch scripts are a hundredth of that
 MAX_STARTS = 50  # texts that a script runs, and those that they run in turn
-_KEY = re.compile(r"^\+{0,2}([\w.@/-]+)=")
 _CONDITIONAL = {
-    "if_statement",
-    "while_statement",
-    "for_statement",
-    "c_style_for_statement",
-    "case_statement",
-    "case_item",
-    "elif_clause",
-    "else_clause",
-    "function_definition",
-    "subshell",
-    "command_substitution",
-    "process_substitution",
+    "while_statement": "in a loop",
+    "for_statement": "in a loop",
+    "c_style_for_statement": "in a loop",
+    "function_definition": "in a function",
+    "subshell": "in a subshell",
+    "command_substitution": "in a subshell",
+    "process_substitution": "in a subshell",
 }
+_NOT_INSIDE = ("elif_clause", "else_clause", "comment")
 _REDIRECTS = ("file_redirect", "heredoc_redirect", "herestring_redirect")
 
 
@@ -53,16 +51,6 @@ def read_script(text: str) -> Script:
         raise ValueError("the script is nested too deeply to be a launch script.") from None
 
 
-def _either_way(name: str, before: list[str], after: list[str]) -> list[str]:
-    """The words of an array that is changed under a condition: a key=value in one case only has no known value."""
-    if not all(_KEY.match(word) for word in (*before, *after)):
-        return [f"${{{name}[@]}}"]
-    cases = [{word.partition("=")[0]: word for word in words} for words in (before, after)]
-    keys = dict.fromkeys([*cases[0], *cases[1]])
-    same = {key for key in keys if cases[0].get(key) == cases[1].get(key)}
-    return [cases[0][key] if key in same else f"{key}=$(set-under-a-condition)" for key in keys]
-
-
 class _Reader(Expander):
     """Reads statements in order. A name set under a condition has no value until it is set without one.
 
@@ -75,7 +63,8 @@ class _Reader(Expander):
         self.outside = outside
         self.variables |= dict.fromkeys(outside)
         self.starts: list[str] = []  # shared with the texts that are run
-        self.depth = 0
+        self.conditions: list[str] = []  # under which the statement stands that is read
+        self.dead = 0
 
     def read(self, text: str) -> Script:
         plain, documents = cut_documents(text)
@@ -89,7 +78,7 @@ class _Reader(Expander):
 
     def output(self, node: Any) -> Held | None:
         kept, self.script = self.script, Script(defaults=self.script.defaults, files=self.script.files)
-        self.depth += 1
+        self.conditions.append("in a subshell")
         try:
             inner = [child for child in node.named_children if child.type != "comment"]
             if len(inner) != 1:
@@ -98,7 +87,7 @@ class _Reader(Expander):
                 return self._redirected(inner)[0]
             return self._statement(inner[0]) if inner[0].type in ("command", "redirected_statement", "pipeline") else None
         finally:
-            self.depth -= 1
+            self.conditions.pop()
             kept.passes_on |= self.script.passes_on
             self.script = kept
 
@@ -114,29 +103,79 @@ class _Reader(Expander):
         if kind == "variable_assignment":
             self._assign(node)
         elif kind == "list":
-            first, *rest = node.named_children or [node]
-            self._statement(first)
-            return self._under_condition(rest, given)
+            return self._list(node, given)
+        elif kind == "if_statement":
+            self._if(node)
+        elif kind == "case_statement":
+            self._case(node)
         elif kind in _CONDITIONAL:
             for name in (c for c in node.children if c.type == "variable_name"):
                 self._set(text_of(name), None)  # a loop's own
             self.functions += kind == "function_definition"
-            said = self._under_condition(node.named_children)
+            said = self._under_condition(node.named_children, f"line {node.start_point[0] + 1}, {_CONDITIONAL[kind]}")
             self.functions -= kind == "function_definition"
             return said if kind == "subshell" else None
         elif kind not in ("string", "raw_string", "word", "comment", *_REDIRECTS):
             return _one([self._statement(child, given) for child in node.named_children])
         return None
 
-    def _under_condition(self, nodes: list[Any], given: Held | None = None) -> Held | None:
+    def _list(self, node: Any, given: Held | None) -> Held | None:
+        """`first && second`: the second runs where the first succeeds."""
+        first, *rest = node.named_children or [node]
+        holds = truth(first, self.joined, self.variables)
+        self._statement(first)
+        by_success = any(child.type == "&&" for child in node.children)
+        condition = f"line {first.start_point[0] + 1}, {_short(first)} {'&&' if by_success else '||'}"
+        return self._branch(rest, holds if by_success else negated(holds), condition, given)
+
+    def _if(self, node: Any) -> None:
+        """The branches of `if`: one is sure where the script's own text decides, and what stands in the others is not set."""
+        reached: bool | None = True
+        for branch in (node, *(child for child in node.named_children if child.type in ("elif_clause", "else_clause"))):
+            line, inner = f"line {branch.start_point[0] + 1}", [c for c in branch.named_children if c.type not in _NOT_INSIDE]
+            if branch.type == "else_clause":
+                self._branch(inner, reached, f"{line}, else of line {node.start_point[0] + 1}")
+                return
+            then = next((child.start_byte for child in branch.children if child.type == "then"), branch.end_byte)
+            tests = [child for child in inner if child.end_byte <= then]
+            self._branch(tests, reached, f"{line}, in a condition")
+            holds = truth(tests[-1], self.joined, self.variables) if tests else None
+            word = "if" if branch is node else "elif"
+            condition = f"{line}, {word} {_short(tests[-1]) if tests else ''}"
+            self._branch([child for child in inner if child.start_byte > then], both(reached, holds), condition)
+            reached = both(reached, negated(holds))
+
+    def _case(self, node: Any) -> None:
+        """The items of `case`: the first whose pattern fits is taken."""
+        parts, reached = node.named_children, True if node.named_children else None
+        subject = self.joined(parts[0]) if parts else "$"
+        for item in (child for child in parts if child.type == "case_item"):
+            end = next((child.start_byte for child in item.children if child.type == ")"), item.start_byte)
+            patterns = [child for child in item.named_children if child.end_byte <= end]
+            fits = [matches(subject, self.joined(pattern)) for pattern in patterns]
+            holds = True if True in fits else None if None in fits else False
+            condition = f"line {item.start_point[0] + 1}, case {_short(parts[0])} in {_short(patterns[0]) if patterns else ''}"
+            self._branch([child for child in item.named_children if child not in patterns], both(reached, holds), condition)
+            reached = both(reached, negated(holds))
+
+    def _branch(self, nodes: list[Any], holds: bool | None, condition: str, given: Held | None = None) -> Held | None:
+        """Read statements that are run for sure, perhaps, or not: then their commands are read, and nothing is set."""
+        if holds is None:
+            return self._under_condition(nodes, condition, given)
+        self.dead += holds is False
+        said = _one([self._statement(node, given if node is nodes[-1] else None) for node in nodes])
+        self.dead -= holds is False
+        return said
+
+    def _under_condition(self, nodes: list[Any], condition: str, given: Held | None = None) -> Held | None:
         """Read statements that may not be run; the last gets `given`, as a redirection at the end of a list is its own."""
-        self.depth += 1
+        self.conditions.append(condition)
         before = dict(self.script.files)
         said = _one([self._statement(node, given if node is nodes[-1] else None) for node in nodes])
         for name, held in before.items():
             if self.script.files.get(name) != held:
                 self.script.files[name] = None
-        self.depth -= 1
+        self.conditions.pop()
         return said
 
     def _pipeline(self, node: Any, given: Held | None) -> Held | None:
@@ -181,7 +220,7 @@ class _Reader(Expander):
         return (found[0], self.script.files[found[0]]) if len(found) == 1 else ("", None)
 
     def _write(self, word: str, held: Held | None, appends: bool) -> None:
-        if word.startswith("/dev/"):
+        if word.startswith("/dev/") or self.dead:
             return
         name, before = self._file(word)
         if appends and name:
@@ -205,7 +244,7 @@ class _Reader(Expander):
         if name == "read":
             self._read(words, given, separator)
         elif name in ("mapfile", "readarray") and words[-1].isidentifier():
-            self.arrays[words[-1]] = given.text.splitlines() if given and not self.depth else [f"${{{words[-1]}[@]}}"]
+            self._set_array(words[-1], given.text.splitlines() if given else [f"${{{words[-1]}[@]}}"])
         elif name == "xargs" and given is not None:
             words += given.text.split()
         self.script.commands.append(Command(words, unreadable=node.has_error))
@@ -276,13 +315,40 @@ class _Reader(Expander):
     def _read(self, words: list[str], given: Held | None, separator: str | None) -> None:
         names, array, parts = assigned(words, None if given is None else given.text, separator)
         if array:
-            self.arrays[array] = [f"${{{array}[@]}}"] if parts is None or self.depth else parts
+            self._set_array(array, [f"${{{array}[@]}}"] if parts is None else parts)
         for at, name in enumerate(names):
             self._set(name, None if parts is None else parts[at] if at < len(parts) else "")
 
     def _set(self, name: str, text: str | None) -> None:
         """Give a variable its value. What is set under a condition has none, nor what the script around has put in."""
-        self.variables[name] = None if self.depth > 0 or name in self.outside else text
+        if self.dead:
+            return
+        if not self.conditions:
+            self.variables[name] = None if name in self.outside else text
+            self.script.reasons.pop(f"${name}", None)
+            self.either.pop(name, None)
+            return
+        condition, before = self.conditions[-1], self.variables.get(name)
+        if text is not None and name not in self.outside:
+            known = self.script.reasons.get(f"${name}") or before
+            self.script.reasons[f"${name}"] = f"{known or 'not set before'} or {text} ({condition})"
+        options = None
+        if before is not None and text is not None:
+            options = either_way(before.split(), text.split(), condition, self.script.reasons)
+        self.variables[name] = None
+        self.either.pop(name, None)
+        if options is not None:
+            self.either[name] = options[0]
+            self.script.reasons |= options[1]
+
+    def _set_array(self, name: str, words: list[str]) -> None:
+        if self.dead:
+            return
+        if self.conditions:
+            options = either_way(self.arrays.get(name, []), words, self.conditions[-1], self.script.reasons)
+            words = [f"${{{name}[@]}}"] if options is None else options[0]
+            self.script.reasons |= {} if options is None else options[1]
+        self.arrays[name] = words
 
     def _assign(self, node: Any) -> None:
         target, value = node.child_by_field_name("name"), node.child_by_field_name("value")
@@ -292,14 +358,18 @@ class _Reader(Expander):
         name = text_of(target)
         if value is not None and value.type == "array":
             words = [word for item in value.named_children if item.type != "comment" for word in self.words(item)]
-            before = self.arrays.get(name, [])
-            after = [*before, *words] if append else words
-            self.arrays[name] = _either_way(name, before, after) if self.depth > 0 else after
+            self._set_array(name, [*self.arrays.get(name, []), *words] if append else words)
             return
         text = "" if value is None else self.joined(value)
         self._count([text])
         before_text = self.variables.get(name, "") if append else ""
         self._set(name, None if before_text is None else before_text + text)
+
+
+def _short(node: Any) -> str:
+    """A condition as the script has it, on one line."""
+    text = " ".join(text_of(node).split())
+    return text if len(text) <= 50 else f"{text[:47]}..."
 
 
 def _one(said: list[Held | None]) -> Held | None:

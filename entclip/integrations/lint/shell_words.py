@@ -41,7 +41,8 @@ class Script:
     which the environment may override. passes_on: whether a command takes the script's own arguments, as "$@".
 
     python, tables: texts that it has Python run, and jobs' files that it starts. files: those that it writes, None where it is
-    not known with what; started: names of those that it runs.
+    not known with what; started: names of those that it runs. reasons: by `$NAME`, or by the name of an option, what it may be
+    under the condition that sets it.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Script:
     tables: list[str] = field(default_factory=list)
     files: dict[str, Held | None] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 class Expander:
@@ -59,6 +61,7 @@ class Expander:
     def __init__(self, arguments: Sequence[str] | None) -> None:
         self.variables: dict[str, str | None] = {}
         self.arrays: dict[str, list[str]] = {}
+        self.either: dict[str, list[str]] = {}  # options in a variable that a condition changes
         self.documents: dict[str, Document] = {}
         self.script = Script()
         self.functions = 0
@@ -99,6 +102,9 @@ class Expander:
             items = self.arrays.get(array[1], [source])
             self._count(items)
             return items
+        if node.type != "string" and (options := self.either.get(source.strip("${}"))) is not None and source.startswith("$"):
+            self._count(options)
+            return options
         if _ARGUMENTS.match(source):
             if self.functions:  # those of its calls, which stand in the script and are not put in
                 return [source]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Unresolved", "is_number", "shown"]
@@ -10,12 +10,13 @@ __all__ = ["Unresolved", "is_number", "shown"]
 
 @dataclass(frozen=True)
 class Unresolved:
-    """A value that is not in the configuration itself."""
+    """A value that is not in the configuration itself. why: what it may be, where that is known."""
 
     text: str
+    why: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return self.text
+        return self.why or self.text
 
 
 def is_number(value: Any) -> bool:

@@ -35,7 +35,7 @@ def test_every_fixture_is_expected_and_there_are_enough():
     each = Counter(name.split("/")[0] for name in files)
     assert min(each.values()) >= 3
     kinds = Counter(kind for answer in ALL.values() for kind in answer.get("kinds", []))
-    assert len(kinds) == 29
+    assert len(kinds) == 30
     assert min(kinds.values()) >= 3
 
 

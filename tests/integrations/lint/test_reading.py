@@ -52,7 +52,7 @@ def test_scripts_with_arrays_and_defaults_are_read():
     [
         ("x=1\nx=2\nrun --epsilon $x", 2),
         ("x=${X:-}\nx=${x:-3}\nrun --epsilon $x", 3),
-        ("if true; then\n x=1\nfi\nrun --epsilon $x", Unresolved("$x")),
+        ("if ready; then\n x=1\nfi\nrun --epsilon $x", Unresolved("$x")),
         ("if true; then\n x=1\nfi\nx=2\nrun --epsilon $x", 2),
         ("run --epsilon $(cat file) --seed 1", Unresolved("$(catfile)")),
         ("run --epsilon ${E:-${F:-0.3}}", 0.3),
