@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from entclip.integrations.diagnose.changing import changing
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Finding, Level, claim
-from entclip.integrations.diagnose.noise import ceiling
 from entclip.integrations.diagnose.part_time import part_time
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.lint.liveness import liveness
@@ -16,8 +16,6 @@ from entclip.integrations.logs.names import CAVEATS
 
 __all__: list[str] = []
 
-_NEAR = 0.6  # of the ceiling
-_CERTAIN = 3.0  # standard errors
 _FEW_ROWS = 8
 _ONE_SIDED = 3.0  # times the other side's share
 
@@ -52,7 +50,7 @@ def _clip(run: Run) -> Finding | None:
     if not run.counts_bounds and (run.has("clip_merged") or split):
         return _by_covariance(run)
     if split:
-        return part_time(run, _by_side(run, split))
+        return changing(run, part_time(run, _by_side(run, split)))
     masks = [side for side in ("mask_low", "mask_high", "mask") if run.has(side)]
     if masks:
         evidence = tuple(run.evidence(side) for side in masks)
@@ -68,7 +66,7 @@ def _clip(run: Run) -> Finding | None:
         )
     for quantity, label in (("clip_merged", "merged"), ("clip_any", "ungated")):
         if run.has(quantity):
-            return part_time(run, _merged(run, quantity, label))
+            return changing(run, part_time(run, _merged(run, quantity, label)))
     if run.has("held"):
         held = run.evidence("held")
         return Finding(
@@ -200,7 +198,7 @@ def _merged(run: Run, quantity: str, label: str) -> Finding:
         "clip",
         (label,),
         "info",
-        f"Yes: {_share(evidence.value)} of the {run.actions}{about} are beyond a bound, but the log does not tell on which side.",
+        f"Yes: {_share(evidence.value)} of the {run.clipped}{about} are beyond a bound, but the log does not tell on which side.",
         (evidence,),
         reason=f"{run.name(quantity)} {CAVEATS['merged-sides']}",
         change="Log the two sides apart (entclip's registered loss and EntropyLedger do): what clips low raises entropy, what "
@@ -333,45 +331,3 @@ def _impossible(run: Run) -> list[str]:
         place = f"{run.log.unit} {run.log.lines[negative[0]]}"
         wrong.append(f"{run.name('entropy')} is {x[negative[0]]:.4g} at {place}, and no entropy is negative")
     return wrong
-
-
-@claim("ceiling")
-def _ceiling(run: Run) -> Finding | None:
-    """A sign-gated share cannot exceed (1 - 1/K)/2."""
-    gated = not run.has("clip_any")
-    x = np.where(run.acting, run.shares, np.nan)
-    if (
-        in_percent(run) is not None
-        or not np.isfinite(x).any()
-        or run.ratio_to == "engine"
-        or not run.counts_bounds
-        or run.updates == 1
-    ):
-        return None
-    most, (mean, error) = ceiling(run.updates, gated), run.averaged(x)
-    if not 0 < mean <= 1 or mean < _NEAR * most:
-        return None
-    known = f"{run.updates} updates" if run.updates else "updates unknown"
-    evidence = (Evidence("clip share, both sides", mean, error, rows=int(np.isfinite(x).sum())), Evidence("its ceiling", most))
-    if mean > most + _CERTAIN * (error or 0):
-        return Finding(
-            "ceiling",
-            ("above",),
-            "warn",
-            f"The share, {_share(mean)}, is above the most that sign-gated events can have, {_share(most)} ({known}): it counts "
-            "something else, or the ratio is not 1 at the start of a rollout.",
-            evidence,
-            confidence="medium",
-            reason="T16; advantages that go with the ratio, as on reused samples, raise it too",
-        )
-    return Finding(
-        "ceiling",
-        ("near",),
-        "warn",
-        f"The share, {_share(mean)}, is {'near' if mean < most else 'at'} its ceiling of {_share(most)} ({known}): nearly every "
-        "ratio is beyond a bound, so it no longer measures anything and only the first update of a rollout is whole.",
-        evidence,
-        reason="(1 - 1/K)/2: the sign of A lets half of the events count, and the first update has none (T16)",
-        change="Widths are far below the log-ratio noise: widen both, or take smaller steps. Widths meant for sequences (3e-4) "
-        "on token ratios look like this.",
-    )

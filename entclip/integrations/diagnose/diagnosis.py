@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 # The claims register themselves when their files are imported, in this order.
-from entclip.integrations.diagnose import bias_claim, change_claim, clip_claims, entropy_claims, gaps_claim, noise_claims  # noqa: F401
+from entclip.integrations.diagnose import (  # noqa: F401
+    bias_claim,
+    ceiling_claim,
+    change_claim,
+    clip_claims,
+    entropy_claims,
+    gaps_claim,
+    noise_claims,
+)
 from entclip.integrations.diagnose.contradiction import refuse_other_trainer
 from entclip.integrations.diagnose.finding import LEVELS, Finding, Level, claims
 from entclip.integrations.diagnose.run import Run
@@ -52,6 +60,7 @@ _LINES = {
     "entropy": 4,
     "cause": 7,
     "change": 5,
+    "ceiling": 3,
     "bias": 4,
     "names": 4,
     "noise": 7,

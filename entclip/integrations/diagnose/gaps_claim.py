@@ -11,7 +11,8 @@ from entclip.integrations.diagnose.run import MADE, Run
 __all__: list[str] = []
 
 _MANY = 0.1  # of the rows
-_NAMED = 3
+_NAMED = 3  # lines that are named one by one
+_GROUPS, _NAMES = 3, 12  # of metrics with the same gaps, whose lines are told; names in one list
 
 
 @claim("gaps")
@@ -23,14 +24,19 @@ def _gaps(run: Run) -> Finding | None:
         return None
     made = {name for alias, name in run.present if alias.quantity in MADE}
     first = sorted(found, key=lambda name: (name not in made, -found[name].size))
-    texts = [f"{name} in {found[name].size} of {run.log.rows} ({_places(run, found[name])})" for name in first[:_NAMED]]
-    more = f" and {len(found) - _NAMED} more metrics" if len(found) > _NAMED else ""
+    together: dict[tuple[int, ...], list[str]] = {}
+    for name in first:
+        together.setdefault(tuple(found[name].tolist()), []).append(name)
+    groups = list(together.values())
+    texts = [f"{_and(names)} in {found[names[0]].size} of {run.log.rows} ({_places(run, found[names[0]])})" for names in groups]
+    rest = [name for names in groups[_GROUPS:] for name in names]
+    texts, more = texts[:_GROUPS], f"; also {_and(rest)}" if rest else ""
     grave = any(name in made or at.size > _MANY * run.log.rows for name, at in found.items())
     return Finding(
         "gaps",
         ("no-number-in-rows",),
         "warn" if grave else "info",
-        f"Rows without a number (NaN, infinite or over 1e15): {', '.join(texts)}{more}. They are left out of what needs that "
+        f"Rows without a number (NaN, infinite or over 1e15): {'; '.join(texts)}{more}. They are left out of what needs that "
         "metric, and everything else holds.",
         tuple(
             Evidence(f"{name}, rows without a number", float(at.size), first=int(at.min()), last=int(at.max()), rows=int(at.size))
@@ -41,6 +47,13 @@ def _gaps(run: Run) -> Finding | None:
         if grave
         else "",
     )
+
+
+def _and(names: list[str]) -> str:
+    """Names as a list in words; of very many the first and how many more."""
+    if len(names) > _NAMES:
+        return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more metrics"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _places(run: Run, at: np.ndarray) -> str:

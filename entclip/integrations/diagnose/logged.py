@@ -141,6 +141,11 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
             f"--log {path} contradicts the configuration: {'; '.join(found)}. No forecast is about both: give the configuration "
             "that the run was started with."
         )
+    if run.clipped == "sequences":
+        raise SpecError(
+            f"--log {path}: its shares are of whole sequences ({config.level.key} = {config.level.value}), which do not tell a "
+            "token's noise. Give that by --noise kl:NATS and --length TOKENS."
+        )
     shares = side_shares(run)
     if shares is None:
         raise SpecError(f"--log {path}: {_unusable(run)} Give the noise by --noise kl:NATS or flat:RMS.")
@@ -152,10 +157,10 @@ def logged(config: TrainerConfig, path: Path) -> Logged:
         )
     if not shares.total < MEASURES * ceiling(run.updates):
         most, times = ceiling(run.updates), f" in {run.updates} updates per rollout" if run.updates else ""
+        of = f"{100 * shares.total / most:.0f} % of" if shares.total <= most else "more than"
         raise SpecError(
-            f"--log {path}: {100 * shares.total:.3g} % of the tokens are clipped, "
-            f"{'near' if shares.total <= most else 'more than'} the "
-            f"most that can be ({100 * most:.3g} %{times}): such a share does not tell the size of the noise. Give it by --noise."
+            f"--log {path}: {100 * shares.total:.3g} % of the {run.actions} are clipped, {of} the most that can be "
+            f"({100 * most:.3g} %{times}): such a share does not tell the size of the noise. Give it by --noise."
         )
     split = shares.low is not None and shares.high is not None
     sides = Shares(shares.low or 0.0, shares.high or 0.0) if split else Shares(shares.total / 2, shares.total / 2)

@@ -156,10 +156,15 @@ class Run:
         return "tokens" if self.library.tokens else "actions"
 
     @property
+    def clipped(self) -> str:
+        """Name what has a ratio of its own: tokens or actions, or by the configuration whole sequences."""
+        whole = self.config is not None and self.config.level.value == "sequence"
+        return "sequences" if whole else self.actions
+
+    @property
     def gradients(self) -> str:
         """Name what a clipped event loses: the gradient of a token, or that of a whole sequence, which has one ratio."""
-        whole = self.config is not None and self.config.level.value == "sequence"
-        return "gradients of whole sequences" if whole else "tokens' gradients"
+        return "gradients of whole sequences" if self.clipped == "sequences" else f"{self.actions}' gradients"
 
     def rollout_means(self, x: np.ndarray) -> np.ndarray:
         """Return means over the rollouts of which every update has a number; rows as they are where each is a mean already.

@@ -218,7 +218,7 @@ def test_the_log_says_how_large_the_noise_is(tmp_path: Any) -> None:
 
 NO_NOISE = {
     "dead": ({"clip_ratio/low_mean": 0.0, "clip_ratio/high_mean": 0.0}, "no token is clipped"),
-    "full": ({"clip_ratio/low_mean": 0.2, "clip_ratio/high_mean": 0.15}, "near the most that can be"),
+    "full": ({"clip_ratio/low_mean": 0.2, "clip_ratio/high_mean": 0.15}, "93 % of the most that can be"),
     "none": ({"entropy": 0.5}, "no share of clipped tokens"),
     "percent": ({"clip_ratio/low_mean": 2.0, "clip_ratio/high_mean": 1.5}, "probably percent. .* divide by 100"),
     "unknown": ({"entropy": 0.5, "clip_fraction_low_pct": 0.3}, "no name of a clip share is known here .clip_fraction_low_pct"),

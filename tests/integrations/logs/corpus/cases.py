@@ -320,7 +320,7 @@ CASES: tuple[Case, ...] = (
         None,
         _above_one,
         sigma=0.3,
-        right={"clip": ("low",), "names": ("reference-kl", "impossible"), "change": ()},
+        right={"clip": ("percent",), "inner-steps": (), "names": ("reference-kl", "impossible"), "change": ()},
     ),
     # One batch several times: differences are read
     case("same.trl.jsonl", _TRL_SAME, right={"differences": ("read",)}),
