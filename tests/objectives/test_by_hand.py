@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from entclip.objectives.aepo import Aepo
 from entclip.objectives.base import Change, Objective, View, sample_counts, split_by_cause, weight
-from entclip.objectives.catalogue import NamedObjective
+from entclip.objectives.catalogue import NamedObjective, objective
 from entclip.objectives.cde import Cde
 from entclip.objectives.cispo import Cispo
 from entclip.objectives.clip import Clip, surrogate
@@ -42,6 +42,8 @@ def test_a_view_has_nothing_that_it_was_not_given() -> None:
     given = {"ratio", "old_probs", "log_probs", "statistics"}
     assert {name for name, x in vars(bare).items() if x is not None} == given
     assert bare.statistics == {}
+    assert Change.of(BEYOND, BEYOND, BEYOND < 1, BEYOND > 1).jumps == ()
+    assert Change(changed(Clip(), BEYOND, BEYOND).gains, BEYOND < 1, BEYOND > 1).piece.tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,12 @@ def test_an_objective_stands_for_itself() -> None:
 def test_what_may_be_meant_otherwise_is_asked_back(clip: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         objective_of(clip)
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo", "dapo", "clip_higher", "DAPO"])
+def test_other_names_of_the_clip_are_asked_back(name: str) -> None:
+    with pytest.raises(SpecError, match=f"unknown objective '{name}': did you mean clip\\?"):
+        objective(name)
 
 
 def test_an_experiment_names_an_objective_or_gives_its_table() -> None:
