@@ -56,8 +56,8 @@ class Adapo(Objective):
     def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
         """Return the high width in force."""
         weight = np.sum(share, axis=-1)
-        target = np.sum(weight * view.old_entropy[..., 0], axis=-1) if self.target is None else self.target
-        away = target - np.sum(weight * view.entropy[..., 0], axis=-1)
+        target = np.sum(weight * view.old_entropy[..., 0], axis=1) if self.target is None else self.target
+        away = target - np.sum(weight * view.entropy[..., 0], axis=1)
         return {"high": np.clip(self.high + self.gain * away, self.least, self.most)}
 
     def change(self, view: View) -> Change:

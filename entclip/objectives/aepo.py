@@ -54,7 +54,7 @@ class Aepo(Bounded):
 
     def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
         """Return the temperature and the strength in force."""
-        hot = np.sum(np.sum(share, axis=(0, -1)) * view.old_entropy[..., 0], axis=-1) <= self.target
+        hot = np.sum(np.sum(share, axis=(0, -1)) * view.old_entropy[..., 0], axis=1) <= self.target
         strength = np.where(hot, self.coefficient, self.coefficient / 2)
         return {"temperature": np.where(hot, self.hot, self.cold), "strength": strength}
 

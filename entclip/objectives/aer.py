@@ -45,7 +45,7 @@ class Aer(Bounded):
 
     def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
         """Return the coefficient in force."""
-        mean = np.sum(np.sum(share, axis=-1) * view.entropy[..., 0], axis=-1)
+        mean = np.sum(np.sum(share, axis=-1) * view.entropy[..., 0], axis=1)
         return {"coefficient": np.where(mean <= self.target, self.coefficient, 0.0)}
 
     def change(self, view: View) -> Change:

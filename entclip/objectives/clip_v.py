@@ -8,6 +8,7 @@ import numpy as np
 
 from entclip.objectives.base import Change, Objective, Source, View
 from entclip.objectives.limits import check_not_negative
+from entclip.objectives.top_share import least_of_top
 from entclip.objectives.widths import check_widths, outside, width_of_clip
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
@@ -56,14 +57,10 @@ class ClipV(Objective):
         value, each = _centred_push(view), np.sum(share, axis=0)
         mean = np.sum(each * value, axis=(1, 2), keepdims=True)
         least = self.mu * np.sqrt(np.sum(each * (value - mean) ** 2, axis=(1, 2)))
-        negative = np.sum(share * (view.advantage < 0), axis=0).reshape(len(value), -1)
         flat = value.reshape(len(value), -1)
-        passing = negative * (flat > least[:, None])
-        order = np.argsort(-flat, axis=-1)
-        reached = np.cumsum(np.take_along_axis(passing, order, axis=-1), axis=-1)
-        last = np.argmax(reached >= self.max_fraction * (1 - 1e-12), axis=-1)
-        at = np.take_along_axis(np.take_along_axis(flat, order, axis=-1), last[:, None], axis=-1)[:, 0]
-        capped = np.sum(passing, axis=-1) > self.max_fraction
+        passing = np.sum(share * (view.advantage < 0), axis=0).reshape(flat.shape) * (flat > least[:, None])
+        at = least_of_top(flat, passing, self.max_fraction)
+        capped = np.sum(passing, axis=1) > self.max_fraction
         return {"least": np.where(capped, at - 1e-9 * np.abs(at), least)}
 
     def change(self, view: View) -> Change:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from entclip.objectives.base import Change, Objective, Source, View
+from entclip.objectives.top_share import least_of_top
 from entclip.objectives.widths import check_widths, outside
 from entclip.policies.softmax import Array
 from entclip.support.namespace import namespace
@@ -52,11 +53,8 @@ class HighEntropyMask(Objective):
     def statistics(self, view: View, share: np.ndarray) -> dict[str, np.ndarray]:
         """Return the least entropy that is kept, nats, and the share of the samples that are."""
         entropy, weight = view.entropy[..., 0], np.sum(share, axis=-1)
-        order = np.argsort(-entropy, axis=-1)
-        reached = np.cumsum(np.take_along_axis(weight, order, axis=-1), axis=-1)
-        last = np.argmax(reached >= self.share * (1 - 1e-12), axis=-1)
-        threshold = np.take_along_axis(np.take_along_axis(entropy, order, axis=-1), last[:, None], axis=-1) - _TIE
-        return {"threshold": threshold[:, 0], "kept": np.sum(weight * (entropy >= threshold), axis=-1)}
+        threshold = least_of_top(entropy, weight, self.share) - _TIE
+        return {"threshold": threshold, "kept": np.sum(weight * (entropy >= threshold[:, None]), axis=1)}
 
     def change(self, view: View) -> Change:
         """Drop what the clip drops of the kept contexts, and all of the others."""

@@ -10,6 +10,7 @@ import numpy as np
 from entclip.objectives.base import Change, Objective, Source, View
 from entclip.objectives.clip_cov import covariances, sample_means
 from entclip.objectives.limits import check_not_negative
+from entclip.objectives.top_share import least_of_top
 from entclip.objectives.widths import nowhere
 from entclip.support.namespace import namespace
 from entclip.support.rewording import dataclass
@@ -54,10 +55,7 @@ class KlCov(Objective):
         seen = replace(view, statistics={name: x[:, None, None] for name, x in numbers.items()})
         cov = np.moveaxis(np.broadcast_to(covariances(seen), share.shape), 1, 0).reshape(share.shape[1], -1)
         weight = np.moveaxis(share, 1, 0).reshape(cov.shape)
-        order = np.argsort(-cov, axis=-1)
-        reached = np.cumsum(np.take_along_axis(weight, order, axis=-1), axis=-1)
-        last = np.argmax(reached >= self.ratio * (1 - 1e-12), axis=-1)
-        threshold = np.take_along_axis(np.take_along_axis(cov, order, axis=-1), last[:, None], axis=-1)[:, 0]
+        threshold = least_of_top(cov, weight, self.ratio)
         # Equal samples differ by rounding alone, which must not decide.
         return numbers | {"threshold": threshold - 1e-9 * np.abs(threshold)}
 

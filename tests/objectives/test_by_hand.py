@@ -20,11 +20,13 @@ from entclip.objectives.dppo_tv import DppoTv
 from entclip.objectives.gapo import Gapo
 from entclip.objectives.given import objective_of
 from entclip.objectives.gmpo import Gmpo
+from entclip.objectives.gspo import Gspo
 from entclip.objectives.high_entropy_mask import HighEntropyMask
 from entclip.objectives.parl import Parl
 from entclip.objectives.repo_r import RepoR
 from entclip.objectives.sapo_trinity import SapoTrinity
 from entclip.objectives.steer import Steer
+from entclip.objectives.top_share import least_of_top
 from entclip.objectives.truncated_weights import TruncatedWeights
 from entclip.objectives.widths import Bounded
 from entclip.support.errors import SpecError
@@ -219,6 +221,16 @@ def test_gmpo_keeps_a_log_ratio_on_its_bound() -> None:
     assert_identity(gone.gains.minus, np.array([0.0, math.exp(0.125)]), np.full(2, 2.0))
 
 
+def test_the_least_of_the_largest_that_carry_a_share() -> None:
+    """Of two replicas: values sorted by hand; .7 + .1 is .8 but for rounding. The largest where all carry less than the share."""
+    value = np.array([[3.0, 1.0, 4.0, 2.0], [0.5, -1.0, 0.25, -2.0]])
+    weight = np.array([[0.1, 0.1, 0.7, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    for share, want in ((0.6, [4.0, -1.0]), (0.7, [4.0, -1.0]), (0.8, [3.0, -2.0]), (0.25, [4.0, 0.5]), (0.26, [4.0, 0.25])):
+        assert least_of_top(value, weight, share).tolist() == want
+    assert least_of_top(value, weight, 0.25 + 1e-9)[1] == 0.25
+    assert least_of_top(value, weight / 2, 0.9).tolist() == [4.0, 0.5]
+
+
 @pytest.mark.parametrize(
     ("share", "weights", "kept"),
     [(0.25, [0.25, 0.25, 0.25, 0.25], 0.25), (0.8, [0.7, 0.1, 0.1, 0.1], 0.8), (0.81, [0.7, 0.1, 0.1, 0.1], 0.9)],
@@ -277,3 +289,9 @@ def test_the_gradient_of_weights_without_a_cap_is_finite() -> None:
     ratio = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64, requires_grad=True)
     (changed(TruncatedWeights(cap=INF), ratio, ratio.detach()).gains.plus * ratio).sum().backward()
     assert ratio.grad.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_gspo_has_the_narrow_widths_of_a_mean_of_many_tokens() -> None:
+    """The paper's 3e-4 and 4e-4."""
+    found = Gspo().change(View(1 + np.array([-3.1e-4, -2.9e-4, 3.9e-4, 4.1e-4]), *np.ones((2, 4))))
+    assert (found.low.tolist(), found.high.tolist()) == ([True, False, False, False], [False, False, False, True])
