@@ -92,7 +92,7 @@ def options_of(text: str) -> Options:
         names = ", ".join([*(one.library for one in working), *("Python" for _ in builders)])
         raise ValueError(f"{len(working) + len(builders)} training commands in one text ({names}): give one at a time.")
     if builders:
-        return Options({}, None, "", "", (), (), script.passes_on, python=builders[0])
+        return Options({}, None, "", "", (), _defaults(script), script.passes_on, python=builders[0])
     if trained:
         one = (working or trained)[0]
         return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one), where)
@@ -172,8 +172,11 @@ def _options(
     read = [key for key in _FILES if isinstance(values.get(key), str) and _file(script, key, values[key]) is not None]
     for key in [*read, *(["config_path"] if "config_name" in read else [])]:
         values.pop(key, None)
-    defaults = tuple(f"{name}={value}" for name, value in script.defaults.items())
-    return Options(values, entry, command, other_work, tuple(loose), defaults, script.passes_on, where=where)
+    return Options(values, entry, command, other_work, tuple(loose), _defaults(script), script.passes_on, where=where)
+
+
+def _defaults(script: Script) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in script.defaults.items())
 
 
 def _explained(key: str, value: Any, reasons: Mapping[str, str]) -> Any:

@@ -71,7 +71,8 @@ class TrainerConfig:
     meaning follows `space`: ratio, log_ratio, probability (a difference pi - pi_old), divergence, none or unknown.
     renamed: flags of an older version. elsewhere: files and shell arguments that are not read here
     but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}. passes_on: whether
-    a script hands its own arguments on, as "$@": they can change every setting.
+    a script hands its own arguments on, as "$@" or by a parser of arguments: they can change every setting. python: whether the
+    script is one of Python.
     cap: bound on the ratio of tokens with A < 0 (dual clip), None if off; caps_both: of those with A > 0 too.
     level: token or sequence. unread: keys of bounds that
     the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
@@ -110,6 +111,7 @@ class TrainerConfig:
     elsewhere: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
+    python: bool = False
     certain: tuple[TrainerConfig, ...] = ()
 
     @property
@@ -123,7 +125,17 @@ class TrainerConfig:
         if self.hidden:
             first, more = self.hidden[0], len(self.hidden) - 1
             return f"Unless {first[:40]}{f' or {more} more' if more else ''} says otherwise"
-        return 'If nothing is given for "$@"' if self.passes_on else ""
+        return f"If {self.nothing}" if self.passes_on else ""
+
+    @property
+    def nothing(self) -> str:
+        """Return the condition that the script gets no arguments of its own."""
+        return "nothing is given on its command line" if self.python else 'nothing is given for "$@"'
+
+    @property
+    def handed_on(self) -> str:
+        """Return what a script does with its own arguments."""
+        return "takes from its command line" if self.python else 'hands on as "$@"'
 
     @property
     def resting(self) -> dict[str, str]:

@@ -48,7 +48,7 @@ def assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | N
     if config.assumed:
         out.append(config.assumed)
     if config.passes_on:
-        out.append('the script is run without arguments of its own, which its "$@" would pass on')
+        out.append(f"the script is run without arguments of its own, which it {config.handed_on}")
     return tuple(out)
 
 

@@ -29,19 +29,22 @@ _READ = frozenset((
 # fmt: on
 
 
-def followed(tree: ast.Module, call: ast.Call, start: Callable[[Names], Table]) -> tuple[Table, Names]:
+def followed(
+    tree: ast.Module, call: ast.Call, start: Callable[[Names], Table], position: int | None = None
+) -> tuple[Table, Names]:
     """Return the settings that `call` makes and what the rest of the script makes of them, and the values of names at its end.
 
     Args:
         call: the call that builds the configuration.
         start: from the values of names at the call to its settings.
+        position: which of the call's results the configuration is, None where it is the result.
     """
-    return _Flow(tree, call, start).result()
+    return _Flow(tree, call, start, position).result()
 
 
 class _Flow:
-    def __init__(self, tree: ast.Module, call: ast.Call, start: Callable[[Names], Table]) -> None:
-        self._tree, self._call, self._start = tree, call, start
+    def __init__(self, tree: ast.Module, call: ast.Call, start: Callable[[Names], Table], position: int | None) -> None:
+        self._tree, self._call, self._start, self._position = tree, call, start, position
         self._names: dict[str, Any] = {}
         self._made: Table | None = None
         self._functions = {n.name: n for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)}
@@ -119,6 +122,9 @@ class _Flow:
                 self._doubt(target, f"del {ast.unparse(target)[:60]}")
 
     def _value(self, node: ast.expr) -> Any:
+        one = isinstance(node, ast.Subscript) and node.value is self._call and self._position is not None
+        if one and getattr(node.slice, "value", None) == self._position:  # type: ignore[attr-defined]
+            return self._made
         return self._made if node is self._call else evaluated(node, self._names)
 
     def _table(self, node: ast.expr) -> Table | None:
@@ -133,7 +139,8 @@ class _Flow:
             parts = node.elts if isinstance(node, ast.Tuple | ast.List) and len(node.elts) == len(target.elts) else []
             for i, each in enumerate(target.elts):
                 own = parts[i] if parts else node
-                self._set(each, self._value(own) if parts else Unresolved(ast.unparse(node)[:80]), own)
+                other = self._made if node is self._call and i == self._position else Unresolved(ast.unparse(node)[:80])
+                self._set(each, self._value(own) if parts else other, own)
             return
         table, key = self._slot(target)
         if table is not None and key is not None:

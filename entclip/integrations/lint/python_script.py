@@ -15,10 +15,11 @@ from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.other_work import of_class, refusal
 from entclip.integrations.lint.python_flow import followed
+from entclip.integrations.lint.python_parser import Parsed, parsed_by
 from entclip.integrations.lint.python_values import Names, Table, name_of, put
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["OUTSIDE", "builds", "cells_of", "is_python", "keywords_of"]
+__all__ = ["OUTSIDE", "Keywords", "builds", "cells_of", "is_python", "keywords_of"]
 
 # A variable of the shell script that holds a Python program, as a name that no program has.
 OUTSIDE = "__shell_{}__"
@@ -78,9 +79,21 @@ class _Class:
     loose: tuple[str, ...] = ()
 
 
-def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """Return the library, the settings and what else could hold settings (`**kwargs`), from the one configuration that a script
-    builds.
+@dataclass(frozen=True)
+class Keywords:
+    """The library and the settings of the one configuration that a script builds, and what else could hold settings (`**kwargs`).
+
+    by_command_line: whether the script's own command line could set them all.
+    """
+
+    library: str
+    values: dict[str, Any]
+    loose: tuple[str, ...]
+    by_command_line: bool = False
+
+
+def keywords_of(text: str) -> Keywords:
+    """Return the settings of the one configuration that a script builds, or has a parser of arguments fill in.
 
     Raises: ValueError if the script does not parse, or builds no configuration known here, or more than one.
     """
@@ -90,7 +103,11 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         raise ValueError(f"the Python script does not parse ({type(error).__name__}): give a YAML or a command line.") from None
     classes = _Classes(tree)
     calls = [(n, used) for n in ast.walk(tree) if isinstance(n, ast.Call) if (used := classes.of(n.func)) is not None]
-    if not calls:
+    if len(calls) > 1:
+        lines = ", ".join(str(call.lineno) for call, _ in calls)
+        raise ValueError(f"the script builds {len(calls)} configurations (lines {lines}): give one at a time.")
+    parsed = parsed_by(tree, classes.of) if not calls else None
+    if not calls and parsed is None:
         _refuse_other_work(tree)
         known = ", ".join(
             dict.fromkeys(f"{m}'s {c}(...)" for x in LIBRARIES.values() for m in x.python_modules for c in x.python_classes)
@@ -99,19 +116,23 @@ def keywords_of(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
             f"this is a Python script that builds no configuration known here ({known}): give the YAML or the command line that "
             "it is started with."
         )
-    if len(calls) > 1:
-        lines = ", ".join(str(call.lineno) for call, _ in calls)
-        raise ValueError(f"the script builds {len(calls)} configurations (lines {lines}): give one at a time.")
-    call, used = calls[0]
+    call, used = (parsed.call, parsed.used) if parsed is not None else calls[0]
+    position = None if parsed is None else parsed.position
     try:
-        made, names = followed(tree, call, lambda names: _settings(call, used, names))
+        made, names = followed(tree, call, lambda names: _settings(call, used, names, parsed), position)
         for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
             wanted = used.library.python_calls.get(name_of(other.func).rpartition(".")[2], ())
             put(made, [k for k in other.keywords if k.arg in wanted], names)
     except RecursionError:
         raise ValueError("the Python script is nested too deeply to be read: give a YAML or a command line.") from None
     values = {key: Unresolved("{...}") if isinstance(value, Table) else _inside(value) for key, value in made.values.items()}
-    return used.library.name, values, tuple(dict.fromkeys([*made.loose, *_own_losses(tree)]))
+    if parsed is not None and parsed.by_command_line and not values and not made.loose:
+        raise ValueError(
+            f"the script takes its settings from its command line (line {parsed.line}, {parsed.parser}) and sets none itself: "
+            "give the command, or the YAML, that it is started with."
+        )
+    loose = tuple(dict.fromkeys([*made.loose, *_own_losses(tree)]))
+    return Keywords(used.library.name, values, loose, parsed is not None and parsed.by_command_line)
 
 
 def _refuse_other_work(tree: ast.Module) -> None:
@@ -136,10 +157,14 @@ def _inside(value: Any) -> Any:
     return Unresolved(_OUTSIDE.sub(r"$\1", text)) if isinstance(text, str) and _OUTSIDE.search(text) else value
 
 
-def _settings(call: ast.Call, used: _Class, names: Names) -> Table:
+def _settings(call: ast.Call, used: _Class, names: Names, parsed: Parsed | None) -> Table:
     """The settings of a call where it stands."""
     table = Table()
     put(table, list(used.settings), names)
+    if parsed is not None:
+        table.loose += used.loose
+        parsed.fill(table, names)
+        return table
     # Of positional arguments the first two are a folder, or a policy and its environment.
     table.loose += [*used.loose, *(ast.unparse(value)[:40] for value in call.args[2:])]
     put(table, call.keywords, names)

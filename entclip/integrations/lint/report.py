@@ -135,7 +135,7 @@ class Report:
     @property
     def _alive(self) -> str:
         """The answer, and what it takes for granted."""
-        return self.liveness.alive + (', if nothing is given for "$@"' if self.config.passes_on else "")
+        return self.liveness.alive + (f", if {self.config.nothing}" if self.config.passes_on else "")
 
     def _everything(self) -> list[str]:
         config = self.config

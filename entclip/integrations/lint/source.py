@@ -10,12 +10,12 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
-from entclip.integrations.lint.python_script import cells_of, is_python, keywords_of
+from entclip.integrations.lint.python_script import Keywords, cells_of, is_python, keywords_of
 from entclip.integrations.lint.tables import flat_keys, parse_table, resolved, texts_in
 from entclip.support.bounded import exists
 
@@ -31,8 +31,8 @@ class Source:
 
     command: the words that name that trainer, or the script that is run. other_work: what the command does instead of training.
     arguments: words such as "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
-    passes_on: whether a script hands its own arguments on, as "$@". where: the file that the command is in, where the script
-    writes it and does not run it.
+    passes_on: whether a script hands its own arguments on, as "$@" or by a parser of arguments. where: the file that the command
+    is in, where the script writes it and does not run it.
     """
 
     values: Mapping[str, Any]
@@ -53,14 +53,12 @@ def read_source(path_or_text: str | Path) -> Source:
     """
     text, kind = _load(path_or_text)
     if kind == "python":
-        library, values, loose = keywords_of(text)
-        return Source(values, kind, library, f"{library} in Python", arguments=loose)
+        return _from_python(keywords_of(text), "in Python")
     if kind == "shell":
         return _from_commands(text)
     data = parse_table(text, kind)
     if (script := cells_of(data)) is not None:
-        library, values, loose = keywords_of(script)
-        return Source(values, "python", library, f"{library} in a notebook", arguments=loose)
+        return _from_python(keywords_of(script), "in a notebook")
     # A job's file (SkyPilot, Kubernetes, Slurm in YAML) keeps a command in one of its texts.
     wrapped = [inner for inner in texts_in(data) if starts_trainer(inner)]
     if wrapped:
@@ -71,14 +69,18 @@ def read_source(path_or_text: str | Path) -> Source:
         raise ValueError(f"the {kind} text is nested too deeply to be a configuration.") from None
 
 
+def _from_python(found: Keywords, where: str) -> Source:
+    command = f"{found.library} {where}"
+    return Source(found.values, "python", found.library, command, arguments=found.loose, passes_on=found.by_command_line)
+
+
 def _from_commands(text: str) -> Source:
     found = options_of(text)
     if not found.values and found.entry is None and not found.python and not found.other_work:
         named = ": a trainer is named in text that it writes or shows, and does not run" if starts_trainer(text) else ""
         raise ValueError(f"no training is started in this script{named}. Give the script or the configuration that starts it.")
     if found.python:
-        library, values, loose = keywords_of(found.python)
-        return Source(values, "python", library, f"{library} in Python", arguments=loose)
+        return replace(_from_python(keywords_of(found.python), "in Python"), shell_defaults=found.defaults)
     return Source(
         values=found.values,
         kind="shell",
