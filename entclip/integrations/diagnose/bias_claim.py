@@ -103,6 +103,7 @@ def _of_ratio(run: Run, quantity: str, excess: np.ndarray, name: str) -> Finding
 def _size(run: Run) -> tuple[float, float]:
     """The rms of log r and E[r - 1 - log r] as far as the log tells them; 0 where nothing does."""
     k3, rms, share = run.get("kl_old_k3"), run.get("log_ratio_rms"), by_share(run)
+    k3 = k3 if np.isfinite(k3).any() else run.get("kl_old_k2")
     if np.isfinite(k3).any():
         kl = max(float(np.nanmean(k3)), 0.0)
     elif np.isfinite(rms).any():

@@ -12,7 +12,8 @@ four things, each stated here and none fitted to the log:
   shares is therefore the root mean square over stretches of rows.
 
 Both estimates of KL are sigma^2/2 for noise with E[r] = 1. A bias b of the log-ratio adds -b to the mean of log(pi_old/pi) and
-only b^2/2 to that of r - 1 - log r, which is therefore read where a log has both.
+only b^2/2 to that of r - 1 - log r, which is therefore read where a log has both, and half the mean square before either: it
+is sigma^2/2 by definition.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _bounds(sizes: list[float], error: float | None) -> tuple[float, float]:
 
 def by_kl(run: Run) -> Size | None:
     """Return the rms that the mean KL to the old policy implies."""
-    quantity = next((q for q in ("kl_old_k3", "kl_old") if run.has(q)), None)
+    quantity = next((q for q in ("kl_old_k2", "kl_old_k3", "kl_old") if run.has(q)), None)
     if quantity is None:
         return None
     evidence, share = run.evidence(quantity, run.acting), _kl_share(run, run.updates or ASSUMED_UPDATES)
@@ -200,7 +201,7 @@ def _laws(run: Run, total: float, updates: int) -> list[float]:
 def _kl_share(run: Run, updates: int) -> float:
     """Mean square of the noise where KL is taken, over that at the end of a rollout."""
     # Metrics of the last minibatch or epoch have nearly the whole variance; means over a rollout have half of it.
-    caveats = {c for alias, _ in run.present if alias.quantity in ("kl_old", "kl_old_k3") for c in alias.caveats}
+    caveats = {c for alias, _ in run.present if alias.quantity in ("kl_old", "kl_old_k3", "kl_old_k2") for c in alias.caveats}
     if not caveats & {"last-minibatch", "last-epoch"}:
         return noise.mean_square_share(updates, run.ratio_to == "old")
     epochs = updates if "last-minibatch" in caveats else min(run.epochs or updates, updates)

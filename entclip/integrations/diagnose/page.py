@@ -23,7 +23,7 @@ _MOST_POINTS = 4000
 _PANELS = (
     ("entropy", ("entropy",)),
     ("clip share", ("clip_low", "clip_high", "clip_merged", "clip_any", "dual_clip", "mask_low", "mask_high")),
-    ("KL", ("kl_old", "kl_old_k3", "kl_engine", "kl_engine_k3")),
+    ("KL", ("kl_old", "kl_old_k3", "kl_old_k2", "kl_engine", "kl_engine_k3")),
     ("reward", ("reward",)),
 )
 _COLOURS = {"clip_low": "#0072b2", "clip_high": "#d55e00", "mask_low": "#0072b2", "mask_high": "#d55e00"}

@@ -30,7 +30,7 @@ _KNOWN = 0.9  # of the rows: shares that are missing oftener show no cycle
 _CHANCE = 1e-4  # that zeros fall on one place of a cycle by chance
 _ROUNDING = 1e-12  # of the largest number: what is left of a difference below it is rounding
 # Numbers that an update makes, whatever the rollout had: the policy is broken where one of them is no number to the end.
-MADE = frozenset(("entropy", "loss", "kl_old", "kl_old_k3", "ratio_mean", "log_ratio_rms", "log_ratio_mean"))
+MADE = frozenset(("entropy", "loss", "kl_old", "kl_old_k3", "kl_old_k2", "ratio_mean", "log_ratio_rms", "log_ratio_mean"))
 SIDES = ("low", "high")
 
 

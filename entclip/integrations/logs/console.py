@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 
 from entclip.integrations.logs.lines import NUMBER, lines_of, number_of
@@ -63,7 +63,9 @@ def _row_of(line: str) -> dict[str, float] | None:
     if (found := _DASHED.search(line)) is not None:
         return _parts(line[found.start(1) - 5 :].split(" - "), ":")
     if (found := _BARRED.search(line)) is not None:
-        return {"step": float(found[1]), **_parts(line[found.end() :].split(" | "), ": ")}
+        # "Entropy: 0.5", and "Entropy 0.5" since prime-rl's of August 2026.
+        parts = (part if ": " in part else ": ".join(part.rsplit(" ", 1)) for part in line[found.end() :].split(" | "))
+        return {"step": float(found[1]), **_parts(parts, ": ")}
     if "': " in line and (found := _PRINTED.search(line)) is not None:
         row = {name: float(value) for name, value in _PAIR.findall(found[2])}
         if row and found[1]:
@@ -75,7 +77,7 @@ def _row_of(line: str) -> dict[str, float] | None:
     return None
 
 
-def _parts(parts: list[str], mark: str) -> dict[str, float]:
+def _parts(parts: Iterable[str], mark: str) -> dict[str, float]:
     row = {}
     for part in parts:
         name, _, text = part.rpartition(mark)

@@ -35,6 +35,7 @@ QUANTITIES: dict[str, str] = {
     "held": "share of tokens whose weight is held at its bound",
     "kl_old": "mean of log(pi_old/pi)",
     "kl_old_k3": "mean of r - 1 - log r",
+    "kl_old_k2": "half the mean square of the log-ratio",
     "kl_reference": "KL to the reference policy",
     "kl_engine": "KL between trainer and sampling engine",
     "kl_engine_k3": "r - 1 - log r against the sampling engine",

@@ -176,3 +176,15 @@ def test_an_entropy_from_sampled_tokens_is_called_an_estimate():
     assert "only on-policy at temperature 1" in found["names"].answer
     older = [{"actor/pg_clipfrac": 0.004, "actor/entropy_loss": 0.9 - 0.01 * i, "step": i} for i in range(30)]
     assert "estimate" not in diagnose(older)["entropy"].answer  # verl's of that name is the entropy
+
+
+def test_half_a_mean_square_is_no_estimate_of_the_mean_ratio():
+    """TRL's PPO logs (log r)^2/2 as approxkl: with log(pi_old/pi) it makes no E[r] - 1, and its size is the noise's own."""
+    rng, rows = np.random.default_rng(2), []
+    for i in range(40):
+        x = 0.3 * rng.exponential(size=4000)  # skewed: a third moment of 2 sd^3, of which the difference would have a sixth
+        x -= math.log(np.mean(np.exp(x)))
+        numbers = {"ppo/policy/approxkl": np.mean(x**2) / 2, "ppo/policy/policykl": -x.mean(), "ppo/policy/entropy": 0.6}
+        rows.append(numbers | {"ppo/policy/clipfrac": 0.01, "step": i})
+    assert abs(np.mean([row["ppo/policy/approxkl"] - row["ppo/policy/policykl"] for row in rows])) > 5e-3
+    assert "bias" not in diagnose(rows)

@@ -111,6 +111,16 @@ def test_boxes_of_stable_baselines(tmp_path):
     assert log.columns["time/total_timesteps"].tolist() == [2048, 4096]
 
 
+def test_prime_rl_console_of_today(tmp_path):
+    text = (
+        "12:00:01 SUCCESS Step 3 |   21.3s | Loss 0.0120 | Entropy 0.5031 | Mismatch KL 0.0010 | Grad. Norm 0.1000 | "
+        "LR 1.00e-06 | Throughput 81200 tokens/s | MFU 30.1% | Peak Mem. 61.2 GiB\n"
+    )
+    log = read_log(written(tmp_path, "trainer.log", text))
+    found = {name: column[0] for name, column in log.columns.items()}
+    assert found == {"step": 3, "Loss": 0.012, "Entropy": 0.5031, "Mismatch KL": 0.001, "Grad. Norm": 0.1, "LR": 1e-6}
+
+
 def test_prime_rl_console(tmp_path):
     text = "12:00:01 SUCCESS Step 3 | Time: 9.1s | Loss: 0.1 | Entropy: 0.5 | Mismatch KL: 0.001 | MFU: 30.1%\n"
     log = read_log(written(tmp_path, "trainer.log", text))
@@ -295,6 +305,10 @@ def test_names_are_known_quantities_and_caveats():
         (["clip_ratio/low_mean", "entropy/mean"], "ms-swift"),
         (["clip_ratio/low_mean", "entropy/entropy_mean"], "ms-swift"),
         (["entropy/mean", "is_masked/mean"], "prime-rl"),
+        (["ppo_actor/update/clip_ratio/avg", "ppo_actor/update/entropy/avg"], "areal"),
+        (["actor/ppo_ratio_clipfrac", "actor/policykl", "actor/approxkl", "actor/pg_loss", "critic/score/mean"], "roll"),
+        (["policy/clipfrac_avg", "policy/entropy_avg", "val/ratio", "objective/kl1_avg"], "open-instruct"),
+        (["policy/clipfrac_avg", "policy/entropy_avg", "val/ratio", "objective/kl"], "trl-ppo"),
         (["policy/policy_entropy", "policy/loss_metrics/clip_ratio"], "skyrl"),
         (["policy/policy_entropy", "policy/ppo_clip_ratio", "policy/policy_loss"], "skyrl"),
         (["ppo/policy/clipfrac", "objective/kl", "objective/entropy"], "trl-ppo"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from entclip.integrations.logs.libraries.areal import AREAL
 from entclip.integrations.logs.libraries.cleanrl import CLEANRL
 from entclip.integrations.logs.libraries.easyr1 import EASYR1
 from entclip.integrations.logs.libraries.ms_swift import MS_SWIFT
 from entclip.integrations.logs.libraries.nemo_rl import NEMO_RL
+from entclip.integrations.logs.libraries.open_instruct import OPEN_INSTRUCT
 from entclip.integrations.logs.libraries.openrlhf import OPENRLHF
 from entclip.integrations.logs.libraries.plain import PLAIN
 from entclip.integrations.logs.libraries.prime_rl import PRIME_RL
+from entclip.integrations.logs.libraries.roll import ROLL
 from entclip.integrations.logs.libraries.sb3 import SB3
 from entclip.integrations.logs.libraries.skyrl import SKYRL
 from entclip.integrations.logs.libraries.slime import SLIME
@@ -32,7 +35,10 @@ LIBRARIES: tuple[LogLibrary, ...] = (
     SLIME,
     SKYRL,
     NEMO_RL,
+    AREAL,
+    ROLL,
     TRL_PPO,
+    OPEN_INSTRUCT,
     SB3,
     CLEANRL,
     TORCHRL,

@@ -56,3 +56,6 @@ ALWAYS["skyrlearlier"] = ALWAYS["skyrl"]
 ALWAYS["swift"] = ALWAYS["trl"] | {"names": ("reference-kl", "means-of-means", "response-means", "entropy-extremes")}
 ALWAYS["easyr1"] = ALWAYS["verl"] | {"names": (*_MERGED, "dual-clip-name", "sampled-surprisal", "truncation-share")}
 ALWAYS["verlold"] = ALWAYS["verlkept"] = ALWAYS["verl"] | {"names": (*ALWAYS["verl"]["names"], "engine-kl", "truncated-weights")}
+ALWAYS["areal"] = {"clip": ("merged",), "inner-steps": ("averaged",), "names": ("merged-sides",)}
+ALWAYS["roll"] = ALWAYS["areal"] | {"names": (*_MERGED, "ungated", "response-means")}
+ALWAYS["openinstruct"] = ALWAYS["areal"] | {"names": ("merged-sides", "response-means", "reference-kl")}

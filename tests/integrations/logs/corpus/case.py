@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tests.integrations.logs.corpus.always import ALWAYS, Labels
+from tests.integrations.logs.corpus.newer_writers import NEWER_WRITERS
 from tests.integrations.logs.corpus.truth import Situation, updates_of
 from tests.integrations.logs.corpus.writers import WRITERS, Rows
 
@@ -29,7 +30,7 @@ class Case:
 
     def data(self) -> bytes:
         rows = updates_of(self.truth, seed=sum(map(ord, self.name)))
-        return WRITERS[self.writer](self.change(rows) if self.change else rows)
+        return (WRITERS | NEWER_WRITERS)[self.writer](self.change(rows) if self.change else rows)
 
 
 UP, DOWN = ("lower-high", "raise-low"), ("raise-high", "lower-low")
@@ -53,7 +54,7 @@ def case(
     entropy = "steady" if moved == 1 else "rises" if moved > 1 else "collapses" if moved < 0.45 else "falls"
     found: dict[str, Labels] = {"entropy": (entropy,), "differences": ("refused",), **ALWAYS[library]}
     known = ("prime", "plain", "trl", "trl4", "verl", "openrlhf", "torchrl", "skyrl", "commas", "trlppo", "plainreversed")
-    known += ("swift", "easyr1", "verlkept", "verlold")
+    known += ("swift", "easyr1", "verlkept", "verlold", "areal", "roll", "openinstruct")
     if library not in known or entropy == "steady":
         found["cause"] = () if entropy == "steady" else ("unbounded",)
     if library not in ("prime", "nemo"):  # without a clip share nothing is advised

@@ -35,6 +35,18 @@ NEWER: tuple[Case, ...] = (
         right={"cause": (*_NOT_IT, "side-unknown"), "change": (*DOWN, "not-enough")},
         **_SMALL,
     ),
+    case("alive.areal.jsonl"),
+    case(
+        "collapse.areal.jsonl",
+        start=0.9,
+        end=0.2,
+        right={"cause": (*_NOT_IT, "side-unknown"), "change": (*DOWN, "not-enough")},
+        **_SMALL,
+    ),
+    case("alive.roll.jsonl"),
+    case("inert.roll.jsonl", updates=1, rollouts=40, right={"clip": ("none",), "inner-steps": (), "cause": (), "change": ()}),
+    case("alive.openinstruct.csv"),
+    case("rises.openinstruct.csv", end=1.5, right={"cause": ("clip-could", "open", "side-unknown")}),
     # A share that trebles half-way, and widths of sequences that drop three quarters of what can be dropped
     case("louder.trl.jsonl", None, louder, right={"clip": ("both", "changing")}, rollouts=48, sigma=0.15, sure=0.0),
     case("louder.verl.jsonl", None, louder, right={"clip": ("merged", "changing")}, rollouts=48, sigma=0.15, sure=0.0),

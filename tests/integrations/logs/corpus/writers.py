@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,13 +18,12 @@ from tests.integrations.logs.corpus.forms import (
     numbered,
     percents,
     printed,
-    short,
     state,
     table,
     validated,
 )
 
-__all__ = ["WRITERS", "Rows"]
+__all__ = ["WRITERS", "Rows", "by_rollout", "trl", "verl"]
 
 
 def by_rollout(rows: Rows) -> Rows:
@@ -76,37 +73,6 @@ def verl(rows: Rows) -> Rows:
         }
         for i, row in enumerate(by_rollout(rows))
     ]
-
-
-def easyr1(rows: Rows) -> Rows:
-    """Its entropy is -log pi of the sampled tokens: the entropy and the KL to the old policy."""
-    names = {"actor/pg_clipfrac": "actor/pg_clipfrac_higher", "actor/entropy": "actor/entropy_loss"}
-    out = [{names.get(name, name): value for name, value in row.items()} for row in verl(rows)]
-    return [row | {"actor/entropy_loss": row["actor/entropy_loss"] + row["actor/ppo_kl"]} for row in out]
-
-
-def with_engine(rows: Rows, kept: float, sd: float) -> Rows:
-    """verl's rows and what compares trainer and engine, from 4,000 tokens each: a ratio of `kept` times noise of mean 1."""
-    rng, out = np.random.default_rng(6), []
-    for row in verl(rows):
-        x = math.log(kept) - sd**2 / 2 + sd * rng.standard_normal(4000)
-        ratio = np.exp(x)
-        numbers = {"kl": -x.mean(), "k3_kl": np.mean(ratio - 1 - x), "rollout_is_mean": np.minimum(ratio, 2).mean()}
-        numbers |= {"rollout_is_eff_sample_size": ratio.mean() ** 2 / np.mean(ratio**2), "chi2_token": np.mean(ratio**2) - 1}
-        out.append(row | {f"rollout_corr/{name}": float(value) for name, value in numbers.items()})
-    return out
-
-
-def swift(rows: Rows) -> bytes:
-    """ms-swift's logging.jsonl: its step is a text."""
-    out = []
-    for i, row in enumerate(trl(rows)):
-        entropy = row.pop("entropy")
-        named = row | {"loss": 0.01, "grad_norm": 0.3, "entropy/mean": entropy, "entropy/max": 2.1, "entropy/min": 0.02}
-        del named["step"]
-        numbers: dict[str, float | str] = {name: short(value) for name, value in named.items()}
-        out.append(json.dumps(numbers | {"global_step/max_steps": f"{i + 1}/{len(rows)}", "memory(GiB)": 61.2}))
-    return "\n".join(out).encode()
 
 
 def openrlhf(rows: Rows) -> Rows:
@@ -330,10 +296,6 @@ WRITERS: dict[str, Callable[[Rows], bytes]] = {
     "script.csv": lambda rows: table(script(rows)),
     "verl.jsonl": lambda rows: lines(verl(rows)),
     "verl.csv": lambda rows: table(verl(rows), "calm-fog-7"),
-    "easyr1.jsonl": lambda rows: lines(easyr1(rows)),
-    "swift.jsonl": swift,
-    "verlkept.jsonl": lambda rows: lines(with_engine(rows, 0.93, 0.2)),
-    "verlold.jsonl": lambda rows: lines(with_engine(rows, 1.0, 0.2)),
     "openrlhf.log": lambda rows: announced(openrlhf(rows)),
     "openrlhf.jsonl": lambda rows: lines(openrlhf(rows)),
     "prime.jsonl": lambda rows: lines(prime(rows)),
