@@ -9,7 +9,7 @@ from typing import Any
 
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.other_work import of_program
-from entclip.integrations.lint.python_script import OUTSIDE, builds
+from entclip.integrations.lint.python_script import OUTSIDE, builds, refuse_other_program
 from entclip.integrations.lint.shell import Command, Script, read_script
 from entclip.integrations.lint.shell_either import EITHER
 from entclip.integrations.lint.shell_roles import runs, same_file, shows
@@ -74,19 +74,19 @@ def starts_trainer(text: str) -> bool:
 def options_of(text: str) -> Options:
     """Return the options of the one training command of a script, or of all its commands where no trainer is known in them.
 
-    Raises: ValueError for several training commands that differ, or what `read_script` refuses.
+    Raises: ValueError for several training commands that differ, a Python program of other work, or what `read_script` refuses.
     """
     script = read_script(text)
     for table in script.tables:
         _append(script, "\n".join(commands_in(table)))
-    trained, builders = _trained(script.commands), _builders(script)
+    trained, builders = _trained(script), _builders(script)
     where = ""
     if not trained and not builders:
         written = _written(script)
         if written:  # a script that writes another, for a person or another program to start
             where = written[0]
             _append(script, "\n".join(script.files[name].text for name in written))  # type: ignore[union-attr]
-            trained = _trained(script.commands)
+            trained = _trained(script)
     working = [one for one in trained if not _other_work(one)]
     if len(working) + len(builders) > 1:
         names = ", ".join([*(one.library for one in working), *("Python" for _ in builders)])
@@ -96,7 +96,9 @@ def options_of(text: str) -> Options:
     if trained:
         one = (working or trained)[0]
         return _options(script, [one.rest], [one.command], one.library, " ".join(one.words), _other_work(one), where)
-    found = [c for command in script.commands if not shows(command.words) for c in _nested(command)]
+    for held in script.python:
+        refuse_other_program(held.text)
+    found = [c for command in script.commands if not shows(command.words, script.shows) for c in _nested(command)]
     other = next((words for command in found if (words := of_program(" ".join(command.words))[0])), "")
     scripts = [
         (command, command.words[n + 1 :], word)
@@ -223,9 +225,9 @@ def _nested(command: Command) -> list[Command]:
     return [c for word in inner for c in read_script(word).commands] if inner else [command]
 
 
-def _trained(commands: list[Command]) -> list[_Trained]:
+def _trained(script: Script) -> list[_Trained]:
     """The commands that start a library's program."""
-    found = [c for command in commands if not shows(command.words) for c in _nested(command)]
+    found = [c for command in script.commands if not shows(command.words, script.shows) for c in _nested(command)]
     return [one for command in found if (one := _known(command)) is not None]
 
 

@@ -19,7 +19,7 @@ from entclip.integrations.lint.python_parser import Parsed, parsed_by
 from entclip.integrations.lint.python_values import Names, Table, name_of, put
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["OUTSIDE", "Keywords", "builds", "cells_of", "is_python", "keywords_of"]
+__all__ = ["OUTSIDE", "Keywords", "builds", "cells_of", "is_python", "keywords_of", "refuse_other_program"]
 
 # A variable of the shell script that holds a Python program, as a name that no program has.
 OUTSIDE = "__shell_{}__"
@@ -64,7 +64,9 @@ def builds(text: str) -> bool:
     if tree is None:
         return False
     classes = _Classes(tree)
-    return any(isinstance(node, ast.Call) and classes.of(node.func) is not None for node in ast.walk(tree))
+    if any(isinstance(node, ast.Call) and classes.of(node.func) is not None for node in ast.walk(tree)):
+        return True
+    return parsed_by(tree, classes.of) is not None
 
 
 _SETS = ("__init__", "__post_init__", "train")  # methods by which a class of the script's own may change its settings
@@ -135,8 +137,14 @@ def keywords_of(text: str) -> Keywords:
     return Keywords(used.library.name, values, loose, parsed is not None and parsed.by_command_line)
 
 
+def refuse_other_program(text: str) -> None:
+    """Raise ValueError where a Python program builds what is no policy gradient, or one whose clip is not read here."""
+    tree = _tree(text)
+    if tree is not None:
+        _refuse_other_work(tree)
+
+
 def _refuse_other_work(tree: ast.Module) -> None:
-    """Raise ValueError where a script builds what is no policy gradient, or one whose clip is not read here."""
     for node in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
         name = name_of(node.func).rpartition(".")[2]
         word = re.sub(r"(Config|Trainer)$", "", name).lower()

@@ -15,7 +15,7 @@ from typing import Any
 
 from entclip.integrations.lint.shell_documents import cut_documents
 from entclip.integrations.lint.shell_either import either_way
-from entclip.integrations.lint.shell_roles import Started, assigned, fed, operands, program, same_file, started
+from entclip.integrations.lint.shell_roles import Started, assigned, edits, fed, operands, program, same_file, shows, started
 from entclip.integrations.lint.shell_tree import Unfinished, parse, refuse_unfinished, text_of, without_inner_comments
 from entclip.integrations.lint.shell_truth import both, matches, negated, truth
 from entclip.integrations.lint.shell_words import Command, Expander, Held, Script
@@ -112,8 +112,11 @@ class _Reader(Expander):
             for name in (c for c in node.children if c.type == "variable_name"):
                 self._set(text_of(name), None)  # a loop's own
             self.functions += kind == "function_definition"
+            count = len(self.script.commands)
             said = self._under_condition(node.named_children, f"line {node.start_point[0] + 1}, {_CONDITIONAL[kind]}")
             self.functions -= kind == "function_definition"
+            if kind == "function_definition" and all(shows(each.words) for each in self.script.commands[count:]):
+                self.script.shows.add(text_of(node.named_children[0]))
             return said if kind == "subshell" else None
         elif kind not in ("string", "raw_string", "word", "comment", *_REDIRECTS):
             return _one([self._statement(child, given) for child in node.named_children])
@@ -245,9 +248,15 @@ class _Reader(Expander):
             self._read(words, given, separator)
         elif name in ("mapfile", "readarray") and words[-1].isidentifier():
             self._set_array(words[-1], given.text.splitlines() if given else [f"${{{words[-1]}[@]}}"])
+        elif name == "set" and "--" in words and not self.dead:
+            given_words = words[words.index("--") + 1 :]
+            self.arguments = ["$@"] if self.conditions else given_words
+            self.variables |= {str(n): None if self.conditions else word for n, word in enumerate(given_words, 1)}
         elif name == "xargs" and given is not None:
             words += given.text.split()
         self.script.commands.append(Command(words, unreadable=node.has_error))
+        if edits(words):
+            self.script.files |= {name: None for word in words[1:] if (name := self._file(word)[0])}
         self._start(words, given)
         return self._said(name, words, given)
 

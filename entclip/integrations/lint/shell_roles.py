@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-__all__ = ["Started", "assigned", "fed", "operands", "program", "runs", "same_file", "shows", "started"]
+__all__ = ["Started", "assigned", "edits", "fed", "operands", "program", "runs", "same_file", "shows", "started"]
 
 SHELLS = ("bash", "sh", "zsh", "dash", "ksh", "ash")
 _PYTHON = re.compile(r"i?python[\d.]*$")
@@ -37,6 +37,7 @@ _HANDLES = (
     *("ls", "rm", "cp", "mv", "vi", "vim", "nano", "chmod", "scp", "rsync", "head", "tail", "less", "more", "diff", "test", "["),
     *("touch", "mkdir", "tar", "zip", "wc", "jq", "yq", "stat", "file", "ln", "curl", "wget", "gsutil", "aws"),
 )
+_EDITS = ("sed", "gsed", "perl", "ruby", "yq", "patch", "rm", "truncate", "dos2unix")
 # Programs that write their words or their files out, or look something up in them.
 _SHOWS = ("echo", "printf", "logger", "grep", "egrep", "sed", "awk", "cat", "tee", "git", ":", "read")
 _TABLES = ("kubectl", "oc")
@@ -77,9 +78,18 @@ def runs(words: list[str]) -> bool:
     return program(words) not in (*_HANDLES, *_SHOWS)
 
 
-def shows(words: list[str]) -> bool:
-    """Tell whether a command only says, keeps or searches its words, so that a trainer named in them is not started."""
-    return program(words) in _SHOWS
+def shows(words: list[str], own: Collection[str] = ()) -> bool:
+    """Tell whether a command only says, keeps or searches its words, so that a trainer named in them is not started.
+
+    own: functions of the script that do no more.
+    """
+    return program(words) in _SHOWS or program(words) in own
+
+
+def edits(words: list[str]) -> bool:
+    """Tell whether a command changes the files that its words name: sed -i, perl -pi, yq -i, patch."""
+    in_place = any(re.match(r"-[a-z]*i|--in-?place", word) for word in words)
+    return program(words) in _EDITS and (in_place or program(words) in ("patch", "rm", "truncate", "dos2unix"))
 
 
 def fed(words: list[str]) -> Started | None:
@@ -149,15 +159,17 @@ def started(words: list[str], at: int, name: str) -> Started | None:
     """Return how a command runs the file that one of its words names, None where it does something else with it."""
     before = [_base(word) for part in words[:at] for word in part.split()]
     rest = tuple(words[at + 1 :])
+    # A name without a folder is a program's, not that of a file beside.
+    itself = at == 0 and "/" in words[0]
     if name.endswith(".py"):
-        ran = at == 0 or any(_PYTHON.match(word) or word in _STARTERS for word in before)
+        ran = itself or any(_PYTHON.match(word) or word in _STARTERS for word in before)
         return Started("python", rest) if ran else None
     if program(words) in _TABLES or (before[:2] == ["sky", "launch"]):
         return Started("table")
     if name.endswith((".yaml", ".yml", ".json", ".toml")):
         return None
     sourced = bool(before) and before[-1] in ("source", ".")
-    return Started("shell", rest, sourced) if at == 0 or any(word in _STARTERS for word in before) else None
+    return Started("shell", rest, sourced) if itself or any(word in _STARTERS for word in before) else None
 
 
 def assigned(words: list[str], text: str | None, separator: str | None) -> tuple[list[str], str, list[str] | None]:
@@ -178,12 +190,13 @@ def assigned(words: list[str], text: str | None, separator: str | None) -> tuple
                 end = value[:1] if option == "d" else end
                 array = value if option == "a" else array
                 break
-    if text is None or (separator and (array or len(names) > 1)):
+    if text is None or (separator and len(separator) > 1 and (array or len(names) > 1)):
         return names, array, None
     if not raw:
         text = re.sub(r"\\(.)", lambda m: "" if m[1] == "\n" else m[1], text, flags=re.DOTALL)
     text = text.partition(end)[0] if end else text
+    between = separator if separator and len(separator) == 1 else None
     if array:
-        return names, array, text.split()
+        return names, array, text.split(between)
     text = text if separator == "" else text.strip()
-    return names, array, [text] if len(names) == 1 else text.split(None, max(len(names) - 1, 0))
+    return names, array, [text] if len(names) == 1 else text.split(between, max(len(names) - 1, 0))

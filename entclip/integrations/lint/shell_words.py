@@ -42,7 +42,7 @@ class Script:
 
     python, tables: texts that it has Python run, and jobs' files that it starts. files: those that it writes, None where it is
     not known with what; started: names of those that it runs. reasons: by `$NAME`, or by the name of an option, what it may be
-    under the condition that sets it.
+    under the condition that sets it. shows: functions that only say or keep what they get.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -53,6 +53,7 @@ class Script:
     files: dict[str, Held | None] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
+    shows: set[str] = field(default_factory=set)
 
 
 class Expander:

@@ -34,6 +34,9 @@ def _read(script):
         "read -d '' O <<EOF\n--epsilon 0.1 \\\n--num_iterations 3\nEOF\ntrl grpo $O",
         f"read O <<EOF\n{FLAGS}\n--epsilon 0.9\nEOF\ntrl grpo $O",
         "read -r A B <<< '0.1 3'\ntrl grpo --epsilon $A --num_iterations $B",
+        "IFS=, read -r A B <<< '0.1,3'\ntrl grpo --epsilon $A --num_iterations $B",
+        f'set -- {FLAGS}\ntrl grpo "$@"',
+        f'RUN="{RUN}"\necho "$RUN"\neval "$RUN"',
         "read -r -a O <<EOF\n--epsilon 0.1 --num_iterations 3\nEOF\ntrl grpo ${O[@]}",
         'mapfile -t O <<EOF\n--epsilon=0.1\n--num_iterations=3\nEOF\ntrl grpo "${O[@]}"',
         "O=$(cat <<EOF\n--epsilon 0.1\n--num_iterations 3\nEOF\n)\ntrl grpo $O",
@@ -70,6 +73,8 @@ def _read(script):
         f"cat > c.yaml <<EOF\n{TABLE.replace('0.1', '0.9')}EOF\ntrl grpo --config=./c.yaml --epsilon 0.1",
         f"cat > a.yaml <<A; cat > c.yaml <<B\nepsilon: 0.9\nA\n{TABLE}B\nx --config_file a.yaml t.py --config c.yaml",
         f'cat > ds.json <<EOF\n{{"epsilon": 0.9}}\nEOF\n{RUN} --deepspeed ds.json',
+        f'log() {{ echo "+ $*" | tee -a log; }}\nlog {RUN}\n{RUN}',
+        f'run() {{ echo "+ $*"; "$@"; }}\nrun {RUN}',
         # Python.
         f"python3 - <<'EOF'\n{PYTHON}EOF",
         f"E=0.1; python -u <<EOF > log\n{PYTHON.replace('0.1', '$E')}EOF",
@@ -99,6 +104,8 @@ def test_a_run_is_what_the_script_has_run(script):
         f"cat > run.txt <<EOF\n{RUN}\nEOF\nrm run.txt",
         f"if a; then\ncat > run.sh <<EOF\n{RUN}\nEOF\nelse\necho 'trl grpo --epsilon 0.3' > run.sh\nfi\nbash run.sh",
         f"cat > c.yaml <<EOF\n{TABLE}EOF\nls c.yaml",
+        f"cat > run.sh <<EOF\n{RUN}\nEOF\nsed -i s/0.1/$E/ run.sh\nbash run.sh",
+        f"note() {{ printf '%s' \"$1\" >> log; }}\nnote '{RUN}'",
     ],
 )
 def test_what_is_only_said_or_kept_is_no_run(script):
@@ -113,6 +120,7 @@ def test_what_is_only_said_or_kept_is_no_run(script):
         ("cat > j.sh <<EOF\nE=0.1\ntrl grpo --epsilon $E --num_iterations 3\nEOF\nbash j.sh", Unresolved("$E")),
         ("python - <<EOF\nfrom trl import GRPOConfig\nGRPOConfig(epsilon=$E, num_iterations=3)\nEOF", Unresolved("$E")),
         ("read -r E < other.txt\ntrl grpo --epsilon $E --num_iterations 3", Unresolved("$E")),
+        ("if a; then\nset -- 0.1\nfi\ntrl grpo --epsilon $1 --num_iterations 3", Unresolved("$1")),
         ("if a; then\nread -r E <<< 0.1\nfi\ntrl grpo --epsilon $E --num_iterations 3", Unresolved("$E")),
     ],
 )
@@ -126,6 +134,12 @@ def test_a_script_that_is_written_and_not_run_is_read_and_the_answer_says_so():
     assert got.config.updates.count == 3
     # A run beside it is the run.
     assert lint(_config(f"cat > run.sh <<EOF\n{RUN}\nEOF\ntrl grpo --num_iterations 2 --epsilon 0.2\n")).config.low.value == 0.2
+
+
+def test_a_configuration_that_is_edited_or_made_by_a_program_is_not_read():
+    for change in ("sed -i s/0.1/$E/ c.yaml", "yq -i .epsilon=0.4 ./c.yaml", "python3 make.py > c.yaml", "rm c.yaml"):
+        got = lint(_config(f"cat > c.yaml <<EOF\n{TABLE}EOF\n{change}\ntrl grpo --config c.yaml"))
+        assert (got.liveness.alive, got.config.elsewhere) == ("unknown", ("config = c.yaml",))
 
 
 def test_two_runs_are_two_wherever_they_stand():

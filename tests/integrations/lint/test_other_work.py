@@ -42,6 +42,7 @@ CALL = "import trl\nargs = trl.{0}Config(output_dir='o', learning_rate=1e-6)\ntr
         ("swift sft --model m --dataset d --learning_rate 1e-4", "supervised"),
         ("NPROC_PER_NODE=8 swift rlhf --rlhf_type dpo --model m --loss_type sigmoid --beta 0.1", "DPO"),
         ("accelerate launch examples/scripts/dpo_vlm.py --dataset_name d --learning_rate 1e-6", "DPO"),
+        (f"#!/bin/bash\npython - <<'EOF'\n{CALL.format('DPO')}EOF", "DPO"),
         ("python run_sft.py --model m --learning_rate 1e-6", "supervised"),
         ("python scripts/train_reward_model.py --model m --learning_rate 1e-6", "reward model"),
     ],
