@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from functools import cached_property
 from importlib import resources
 from typing import Any, Literal
 
+from entclip.integrations.lint.nearest import closest
 from entclip.integrations.lint.setting import Setting, Text
 from entclip.integrations.lint.values import Unresolved
 
@@ -152,7 +152,7 @@ class Library:
             or any(d.endswith(".") and key.startswith(d) for d in self.deciding)
         ):
             return True
-        return bool(difflib.get_close_matches(key, self.keys, n=1, cutoff=MISSPELT))
+        return closest(key, self.keys, MISSPELT) is not None
 
     def decides(self, key: str) -> bool:
         """Tell whether a key alone says that the configuration is this library's."""
@@ -165,5 +165,4 @@ class Library:
 
     def closest(self, key: str) -> str | None:
         """Return the known key most like an unknown one, or None if nothing is near."""
-        found = difflib.get_close_matches(key, sorted(self.keys), n=1, cutoff=0.75)
-        return found[0] if found else None
+        return closest(key, self.keys, 0.75)
