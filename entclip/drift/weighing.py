@@ -155,7 +155,7 @@ class SeenLevels:
     def by_action(self, name: Moment) -> Array:
         """Return a moment of the advantage, value by value, (L, ..., V) or (L, ..., 1); they add up to those of the samples."""
         xp = namespace(self.values)
-        size = xp.clip(self.values if "plus" in name else -self.values, 0.0, None)
+        size = xp.clip(self.values if "plus" in name else -self.values, 0.0)
         if name.startswith("share"):
             return self.chances * xp.astype(size > 0, size.dtype)
         return self.chances * size ** (4 if name.endswith("fourth") else 2 if name.endswith("sq") else 1)
@@ -190,7 +190,7 @@ class ByLevel:
         if levels.joint is None:
             return SampleWeights(mean, square, {}, None, bonus)
         xp, value = namespace(levels.values), levels.values
-        up, down = xp.clip(value, 0.0, None), xp.clip(-value, 0.0, None)
+        up, down = xp.clip(value, 0.0), xp.clip(-value, 0.0)
         signs = (xp.astype(x > 0, value.dtype) for x in (up, down))
         each = weights_of(kept, up, down, *signs)
         pairs = [each[level] * levels.shares[k] for k, level in enumerate(levels.index)]
@@ -211,7 +211,7 @@ class ByLevel:
     def _counted(self, sums: Any, batch: int) -> tuple[Array, Array, Array, Array]:
         """Sums of A+ and A- over B and counts of either sign, of each value, (L, ..., V)."""
         xp, counts, value = namespace(self.levels.values), sums.levels, self.levels.values
-        up, down = (xp.clip(x, 0.0, None) for x in (value, -value))
+        up, down = (xp.clip(x, 0.0) for x in (value, -value))
         either = (counts * xp.astype(x > 0, value.dtype) for x in (up, down))
         return counts * up / batch, counts * down / batch, next(either), next(either)
 

@@ -61,7 +61,7 @@ class Aepo(Bounded):
     def change(self, view: View) -> Change:
         xp, dtype = namespace(view.ratio), view.ratio.dtype
         right = xp.sum(view.chances * xp.astype(view.advantage > 0, dtype), axis=0)
-        old = xp.log(xp.clip(view.old_probs, float(xp.finfo(dtype).tiny), None))
+        old = xp.log(xp.clip(view.old_probs, float(xp.finfo(dtype).tiny)))
         drawn = old / view.statistics["temperature"]
         top = xp.max(drawn, axis=-1, keepdims=True)
         drawn = drawn - top - xp.log(xp.sum(xp.exp(drawn - top), axis=-1, keepdims=True))

@@ -73,7 +73,7 @@ class Cde(Bounded):
     def _bonus(self, view: View) -> Array:
         """omega min(|R|/kappa, alpha s) of each reward and action, less its mean, (L, ..., V)."""
         xp, old = namespace(view.ratio), view.old_probs
-        surprisal = -xp.log(xp.clip(old, float(xp.finfo(old.dtype).tiny), None))
+        surprisal = -xp.log(xp.clip(old, float(xp.finfo(old.dtype).tiny)))
         bonus = self.omega * xp.minimum(xp.abs(view.rewards) / self.kappa, self.alpha * surprisal)
         mean = xp.sum(xp.sum(old * view.chances * bonus, axis=0), axis=-1, keepdims=True)
         return bonus - mean

@@ -62,4 +62,4 @@ class ClipB(Objective):
 def _discriminator(view: View) -> Array:
     """S = p (H + log p) under pi_old, nats; 0 for an action that underflowed."""
     xp, old = namespace(view.ratio), view.old_probs
-    return old * (view.old_entropy + xp.log(xp.clip(old, float(xp.finfo(old.dtype).tiny), None)))
+    return old * (view.old_entropy + xp.log(xp.clip(old, float(xp.finfo(old.dtype).tiny))))

@@ -71,5 +71,5 @@ class ClipV(Objective):
 def _centred_push(view: View) -> Array:
     """D = E S - S under pi_old, nats; an action that underflowed has S = 0."""
     xp, old = namespace(view.ratio), view.old_probs
-    push = old * (view.old_entropy + xp.log(xp.clip(old, float(xp.finfo(old.dtype).tiny), None)))
+    push = old * (view.old_entropy + xp.log(xp.clip(old, float(xp.finfo(old.dtype).tiny))))
     return xp.sum(old * push, axis=-1, keepdims=True) - push

@@ -52,5 +52,5 @@ def _binary_kl(view: View) -> Array:
     """KL of Bernoulli(pi_old) from Bernoulli(pi), nats; a ratio that underflowed to 0 counts as the smallest number."""
     xp, old = namespace(view.ratio), view.old_probs
     tiny = float(xp.finfo(view.ratio.dtype).tiny)
-    rest_old, rest = (xp.clip(1 - p, 0.0, None) + _FLOOR for p in (old, view.ratio * old))
-    return (1 - old) * xp.log(rest_old / rest) - old * xp.log(xp.clip(view.ratio, tiny, None))
+    rest_old, rest = (xp.clip(1 - p, 0.0) + _FLOOR for p in (old, view.ratio * old))
+    return (1 - old) * xp.log(rest_old / rest) - old * xp.log(xp.clip(view.ratio, tiny))

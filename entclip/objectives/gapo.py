@@ -62,6 +62,6 @@ class Gapo(Objective):
 
     def change(self, view: View) -> Change:
         xp = namespace(view.ratio)
-        hard = xp.clip(view.advantage, 0.0, None) * (self.group / (self.group - 1))
+        hard = xp.clip(view.advantage, 0.0) * (self.group / (self.group - 1))
         high = self.low + (self.high - self.low) * hard
         return Change.dropped(view, view.ratio < 1 - self.low, view.ratio > 1 + high)

@@ -47,7 +47,7 @@ class Gmpo(Objective):
         log_ratio = view.log_probs - xp.log(view.old_probs)
         low, high = log_ratio < -self.low, log_ratio > self.high
         # rho/s: what the bounds take off the mean of the sequence's log-ratios.
-        over = xp.sum(view.share * xp.clip(log_ratio - self.high, 0.0, None), axis=-1, keepdims=True)
-        under = xp.sum(view.share * xp.clip(-self.low - log_ratio, 0.0, None), axis=-1, keepdims=True)
+        over = xp.sum(view.share * xp.clip(log_ratio - self.high, 0.0), axis=-1, keepdims=True)
+        under = xp.sum(view.share * xp.clip(-self.low - log_ratio, 0.0), axis=-1, keepdims=True)
         plus, minus = (xp.astype(~side, log_ratio.dtype) * xp.exp(x) for side, x in ((high, -over), (low, under)))
         return Change.of(plus, minus, low, high)

@@ -49,7 +49,7 @@ class RepoR(Objective):
     def change(self, view: View) -> Change:
         xp, dtype = namespace(view.ratio), view.ratio.dtype
         tiny = float(xp.finfo(dtype).tiny)
-        shaped = -self.zeta * xp.log(xp.clip(view.old_probs, tiny, None))
+        shaped = -self.zeta * xp.log(xp.clip(view.old_probs, tiny))
         below, above = outside(view, self.low, self.high)
         turned = shaped > 1  # A < 0 has become A' > 0, which the high side clips
         low, gone = below & ~turned, above & turned

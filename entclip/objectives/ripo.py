@@ -43,7 +43,7 @@ class Ripo(Objective):
     def widths(self, old_probs: Array) -> Array:
         xp = namespace(old_probs)
         # A probability that underflowed to 0 counts as the smallest number.
-        return xp.sqrt(self.delta / xp.clip(old_probs, float(xp.finfo(old_probs.dtype).tiny), None))
+        return xp.sqrt(self.delta / xp.clip(old_probs, float(xp.finfo(old_probs.dtype).tiny)))
 
     def change(self, view: View) -> Change:
         width = self.widths(view.old_probs)

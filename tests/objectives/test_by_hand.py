@@ -292,6 +292,6 @@ def test_the_gradient_of_weights_without_a_cap_is_finite() -> None:
 
 
 def test_gspo_has_the_narrow_widths_of_a_mean_of_many_tokens() -> None:
-    """The paper's 3e-4 and 4e-4."""
+    """The author's 3e-4 and 4e-4, in verl."""
     found = Gspo().change(View(1 + np.array([-3.1e-4, -2.9e-4, 3.9e-4, 4.1e-4]), *np.ones((2, 4))))
     assert (found.low.tolist(), found.high.tolist()) == ([True, False, False, False], [False, False, False, True])
