@@ -13,12 +13,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from entclip.integrations.lint.shell_branches import Branches
 from entclip.integrations.lint.shell_documents import cut_documents
-from entclip.integrations.lint.shell_either import either_way
-from entclip.integrations.lint.shell_roles import Started, assigned, edits, fed, operands, program, same_file, shows, started
+from entclip.integrations.lint.shell_roles import (
+    Started,
+    assigned,
+    edits,
+    fed,
+    file_name,
+    operands,
+    program,
+    same_file,
+    shows,
+    started,
+)
 from entclip.integrations.lint.shell_tree import Unfinished, parse, refuse_unfinished, text_of, without_inner_comments
-from entclip.integrations.lint.shell_truth import both, matches, negated, truth
-from entclip.integrations.lint.shell_words import Command, Expander, Held, Script
+from entclip.integrations.lint.shell_words import Command, Held, Script, together
 
 __all__ = ["Command", "Held", "Script", "read_script"]
 
@@ -33,7 +43,6 @@ _CONDITIONAL = {
     "command_substitution": "in a subshell",
     "process_substitution": "in a subshell",
 }
-_NOT_INSIDE = ("elif_clause", "else_clause", "comment")
 _REDIRECTS = ("file_redirect", "heredoc_redirect", "herestring_redirect")
 
 
@@ -51,20 +60,12 @@ def read_script(text: str) -> Script:
         raise ValueError("the script is nested too deeply to be a launch script.") from None
 
 
-class _Reader(Expander):
-    """Reads statements in order. A name set under a condition has no value until it is set without one.
-
-    outside: names that keep no value whatever is set, as the script that holds this one has put its own in. arguments: those that
-    this script is given, None for the script that is read itself.
-    """
+class _Reader(Branches):
+    """Reads statements in order."""
 
     def __init__(self, outside: frozenset[str] = frozenset(), arguments: Sequence[str] | None = None) -> None:
-        super().__init__(arguments)
-        self.outside = outside
-        self.variables |= dict.fromkeys(outside)
+        super().__init__(outside, arguments)
         self.starts: list[str] = []  # shared with the texts that are run
-        self.conditions: list[str] = []  # under which the statement stands that is read
-        self.dead = 0
 
     def read(self, text: str) -> Script:
         plain, documents = cut_documents(text)
@@ -73,11 +74,11 @@ class _Reader(Expander):
         self.documents |= {prefix + name: found for name, found in documents.items()}
         root = parse(without_inner_comments(re.sub(r" < (?=/here-document/\d+ )", f" < {prefix}", plain)))
         refuse_unfinished(root)
-        self._statement(root)
+        self.statement(root)
         return self.script
 
     def output(self, node: Any) -> Held | None:
-        kept, self.script = self.script, Script(defaults=self.script.defaults, files=self.script.files)
+        kept, self.script = self.script, replace(self.script, commands=[], python=[], tables=[], passes_on=False)
         self.conditions.append("in a subshell")
         try:
             inner = [child for child in node.named_children if child.type != "comment"]
@@ -85,13 +86,13 @@ class _Reader(Expander):
                 return None
             if inner[0].type == "file_redirect":  # $(<file)
                 return self._redirected(inner)[0]
-            return self._statement(inner[0]) if inner[0].type in ("command", "redirected_statement", "pipeline") else None
+            return self.statement(inner[0]) if inner[0].type in ("command", "redirected_statement", "pipeline") else None
         finally:
             self.conditions.pop()
             kept.passes_on |= self.script.passes_on
             self.script = kept
 
-    def _statement(self, node: Any, given: Held | None = None) -> Held | None:
+    def statement(self, node: Any, given: Held | None = None) -> Held | None:
         """Read a statement that gets `given` on its standard input; return what it writes, where that is known."""
         kind = node.type
         if kind == "command":
@@ -101,91 +102,32 @@ class _Reader(Expander):
         if kind == "pipeline":
             return self._pipeline(node, given)
         if kind == "variable_assignment":
-            self._assign(node)
+            self.assign(node)
         elif kind == "list":
-            return self._list(node, given)
+            return self.chain(node, given)
         elif kind == "if_statement":
-            self._if(node)
+            self.branches(node)
         elif kind == "case_statement":
-            self._case(node)
+            self.case(node)
         elif kind in _CONDITIONAL:
             for name in (c for c in node.children if c.type == "variable_name"):
-                self._set(text_of(name), None)  # a loop's own
+                self.set_variable(text_of(name), None)  # a loop's own
             self.functions += kind == "function_definition"
             count = len(self.script.commands)
-            said = self._under_condition(node.named_children, f"line {node.start_point[0] + 1}, {_CONDITIONAL[kind]}")
+            said = self.under_condition(node.named_children, f"line {node.start_point[0] + 1}, {_CONDITIONAL[kind]}")
             self.functions -= kind == "function_definition"
             if kind == "function_definition" and all(shows(each.words) for each in self.script.commands[count:]):
                 self.script.shows.add(text_of(node.named_children[0]))
             return said if kind == "subshell" else None
         elif kind not in ("string", "raw_string", "word", "comment", *_REDIRECTS):
-            return _one([self._statement(child, given) for child in node.named_children])
+            return together([self.statement(child, given) for child in node.named_children])
         return None
-
-    def _list(self, node: Any, given: Held | None) -> Held | None:
-        """`first && second`: the second runs where the first succeeds."""
-        first, *rest = node.named_children or [node]
-        holds = truth(first, self.joined, self.variables)
-        self._statement(first)
-        by_success = any(child.type == "&&" for child in node.children)
-        condition = f"line {first.start_point[0] + 1}, {_short(first)} {'&&' if by_success else '||'}"
-        return self._branch(rest, holds if by_success else negated(holds), condition, given)
-
-    def _if(self, node: Any) -> None:
-        """The branches of `if`: one is sure where the script's own text decides, and what stands in the others is not set."""
-        reached: bool | None = True
-        for branch in (node, *(child for child in node.named_children if child.type in ("elif_clause", "else_clause"))):
-            line, inner = f"line {branch.start_point[0] + 1}", [c for c in branch.named_children if c.type not in _NOT_INSIDE]
-            if branch.type == "else_clause":
-                self._branch(inner, reached, f"{line}, else of line {node.start_point[0] + 1}")
-                return
-            then = next((child.start_byte for child in branch.children if child.type == "then"), branch.end_byte)
-            tests = [child for child in inner if child.end_byte <= then]
-            self._branch(tests, reached, f"{line}, in a condition")
-            holds = truth(tests[-1], self.joined, self.variables) if tests else None
-            word = "if" if branch is node else "elif"
-            condition = f"{line}, {word} {_short(tests[-1]) if tests else ''}"
-            self._branch([child for child in inner if child.start_byte > then], both(reached, holds), condition)
-            reached = both(reached, negated(holds))
-
-    def _case(self, node: Any) -> None:
-        """The items of `case`: the first whose pattern fits is taken."""
-        parts, reached = node.named_children, True if node.named_children else None
-        subject = self.joined(parts[0]) if parts else "$"
-        for item in (child for child in parts if child.type == "case_item"):
-            end = next((child.start_byte for child in item.children if child.type == ")"), item.start_byte)
-            patterns = [child for child in item.named_children if child.end_byte <= end]
-            fits = [matches(subject, self.joined(pattern)) for pattern in patterns]
-            holds = True if True in fits else None if None in fits else False
-            condition = f"line {item.start_point[0] + 1}, case {_short(parts[0])} in {_short(patterns[0]) if patterns else ''}"
-            self._branch([child for child in item.named_children if child not in patterns], both(reached, holds), condition)
-            reached = both(reached, negated(holds))
-
-    def _branch(self, nodes: list[Any], holds: bool | None, condition: str, given: Held | None = None) -> Held | None:
-        """Read statements that are run for sure, perhaps, or not: then their commands are read, and nothing is set."""
-        if holds is None:
-            return self._under_condition(nodes, condition, given)
-        self.dead += holds is False
-        said = _one([self._statement(node, given if node is nodes[-1] else None) for node in nodes])
-        self.dead -= holds is False
-        return said
-
-    def _under_condition(self, nodes: list[Any], condition: str, given: Held | None = None) -> Held | None:
-        """Read statements that may not be run; the last gets `given`, as a redirection at the end of a list is its own."""
-        self.conditions.append(condition)
-        before = dict(self.script.files)
-        said = _one([self._statement(node, given if node is nodes[-1] else None) for node in nodes])
-        for name, held in before.items():
-            if self.script.files.get(name) != held:
-                self.script.files[name] = None
-        self.conditions.pop()
-        return said
 
     def _pipeline(self, node: Any, given: Held | None) -> Held | None:
         parts = [child for child in node.named_children if child.type != "comment"]
         said: Held | None = None
         for number, part in enumerate(parts, 1):
-            said = self._statement(part, given if number == len(parts) and given is not None else said)
+            said = self.statement(part, given if number == len(parts) and given is not None else said)
         return said
 
     def _redirect(self, node: Any, given: Held | None) -> Held | None:
@@ -194,7 +136,7 @@ class _Reader(Expander):
         said: Held | None = None
         for child in node.named_children:
             if child.type not in _REDIRECTS:
-                said = self._statement(child, source or given)
+                said = self.statement(child, source or given)
         if target is None:
             return said
         self._write(target, said, appends)
@@ -219,7 +161,7 @@ class _Reader(Expander):
         """The name of the written file that a word means, and its text; empty and None where there is none or more than one."""
         if not word or word.startswith("/dev/"):
             return "", None
-        found = [name for name in self.script.files if same_file(name, word)]
+        found = [name for name in self.script.named.get(file_name(word), ()) if same_file(name, word)]
         return (found[0], self.script.files[found[0]]) if len(found) == 1 else ("", None)
 
     def _write(self, word: str, held: Held | None, appends: bool) -> None:
@@ -229,6 +171,8 @@ class _Reader(Expander):
         if appends and name:
             known = before is not None and held is not None
             held = Held(before.text + held.text, before.outside | held.outside) if known and before and held else None
+        if not name:
+            self.script.named.setdefault(file_name(word), []).append(word)
         self.script.files[name or word] = held
 
     def _command(self, node: Any, given: Held | None) -> Held | None:
@@ -247,7 +191,7 @@ class _Reader(Expander):
         if name == "read":
             self._read(words, given, separator)
         elif name in ("mapfile", "readarray") and words[-1].isidentifier():
-            self._set_array(words[-1], given.text.splitlines() if given else [f"${{{words[-1]}[@]}}"])
+            self.set_array(words[-1], given.text.splitlines() if given else [f"${{{words[-1]}[@]}}"])
         elif name == "set" and "--" in words and not self.dead:
             given_words = words[words.index("--") + 1 :]
             self.arguments = ["$@"] if self.conditions else given_words
@@ -302,7 +246,7 @@ class _Reader(Expander):
         rest = words[at + 1 :]
         files = operands(rest)
         if name == "cat" and files and files != ["-"]:
-            return _one([self._file(word)[1] for word in files])
+            return together([self._file(word)[1] for word in files])
         if name in ("cat", "envsubst"):
             return given
         if name == "tee":
@@ -324,69 +268,9 @@ class _Reader(Expander):
     def _read(self, words: list[str], given: Held | None, separator: str | None) -> None:
         names, array, parts = assigned(words, None if given is None else given.text, separator)
         if array:
-            self._set_array(array, [f"${{{array}[@]}}"] if parts is None else parts)
+            self.set_array(array, [f"${{{array}[@]}}"] if parts is None else parts)
         for at, name in enumerate(names):
-            self._set(name, None if parts is None else parts[at] if at < len(parts) else "")
-
-    def _set(self, name: str, text: str | None) -> None:
-        """Give a variable its value. What is set under a condition has none, nor what the script around has put in."""
-        if self.dead:
-            return
-        if not self.conditions:
-            self.variables[name] = None if name in self.outside else text
-            self.script.reasons.pop(f"${name}", None)
-            self.either.pop(name, None)
-            return
-        condition, before = self.conditions[-1], self.variables.get(name)
-        if text is not None and name not in self.outside:
-            known = self.script.reasons.get(f"${name}") or before
-            self.script.reasons[f"${name}"] = f"{known or 'not set before'} or {text} ({condition})"
-        options = None
-        if before is not None and text is not None:
-            options = either_way(before.split(), text.split(), condition, self.script.reasons)
-        self.variables[name] = None
-        self.either.pop(name, None)
-        if options is not None:
-            self.either[name] = options[0]
-            self.script.reasons |= options[1]
-
-    def _set_array(self, name: str, words: list[str]) -> None:
-        if self.dead:
-            return
-        if self.conditions:
-            options = either_way(self.arrays.get(name, []), words, self.conditions[-1], self.script.reasons)
-            words = [f"${{{name}[@]}}"] if options is None else options[0]
-            self.script.reasons |= {} if options is None else options[1]
-        self.arrays[name] = words
-
-    def _assign(self, node: Any) -> None:
-        target, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-        append = any(child.type == "+=" for child in node.children)
-        if target is None or target.type != "variable_name":
-            return
-        name = text_of(target)
-        if value is not None and value.type == "array":
-            words = [word for item in value.named_children if item.type != "comment" for word in self.words(item)]
-            self._set_array(name, [*self.arrays.get(name, []), *words] if append else words)
-            return
-        text = "" if value is None else self.joined(value)
-        self._count([text])
-        before_text = self.variables.get(name, "") if append else ""
-        self._set(name, None if before_text is None else before_text + text)
-
-
-def _short(node: Any) -> str:
-    """A condition as the script has it, on one line."""
-    text = " ".join(text_of(node).split())
-    return text if len(text) <= 50 else f"{text[:47]}..."
-
-
-def _one(said: list[Held | None]) -> Held | None:
-    """Several texts in one, None where one of them is not known or there is none."""
-    known = [held for held in said if held is not None]
-    if not known or len(known) < len(said):
-        return None
-    return Held("".join(held.text for held in known), frozenset().union(*(held.outside for held in known)))
+            self.set_variable(name, None if parts is None else parts[at] if at < len(parts) else "")
 
 
 def _unescaped(text: str) -> str:

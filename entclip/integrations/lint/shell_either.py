@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-__all__ = ["EITHER", "either_way"]
+__all__ = ["EITHER", "alternatives", "either_way"]
 
 EITHER = "$(set-under-a-condition)"  # in the place of a value that has two
+_LONGEST = 160
 _KEY = re.compile(r"^\+{0,2}([\w.@/-]+)=")
+
+
+def alternatives(first: str, second: str, condition: str) -> str:
+    """Return what something may be, and by which condition, in a line of bearable length."""
+    short = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..." for text in (first, second)]
+    return f"{short[0]} or {short[1]} ({condition})"
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -43,7 +50,7 @@ def either_way(
             words += first
             continue
         shown = [known.get(name) if text == EITHER else text for text in (_value(first), _value(second))]
-        reasons[name] = f"{shown[0] or 'not set'} or {shown[1] or 'not set'} ({condition})"
+        reasons[name] = alternatives(shown[0] or "not set", shown[1] or "not set", condition)
         head = (second or first or [""])[0]
         words += [f"{head.partition('=')[0]}={EITHER}"] if "=" in head else [head, EITHER]
     return words, reasons

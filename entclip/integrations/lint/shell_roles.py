@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-__all__ = ["Started", "assigned", "edits", "fed", "operands", "program", "runs", "same_file", "shows", "started"]
+__all__ = ["Started", "assigned", "edits", "fed", "file_name", "operands", "program", "runs", "same_file", "shows", "started"]
 
 SHELLS = ("bash", "sh", "zsh", "dash", "ksh", "ash")
 _PYTHON = re.compile(r"i?python[\d.]*$")
@@ -144,6 +144,11 @@ def _of_ssh(rest: list[str]) -> list[str]:
         elif word[-1] in _SSH_WITH_VALUE and len(word) == 2:
             next(words, None)
     return given
+
+
+def file_name(word: str) -> str:
+    """Return the name of a file without its folder."""
+    return posixpath.basename(posixpath.normpath(word))
 
 
 def same_file(first: str, second: str) -> bool:

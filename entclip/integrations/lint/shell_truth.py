@@ -11,7 +11,7 @@ from typing import Any
 from entclip.integrations.lint.arithmetic import evaluate
 from entclip.integrations.lint.shell_tree import text_of
 
-__all__ = ["both", "matches", "negated", "truth"]
+__all__ = ["both", "either", "matches", "negated", "truth"]
 
 _NUMBERS: dict[str, Callable[[int, int], bool]] = {
     **{"-eq": operator.eq, "-ne": operator.ne, "-lt": operator.lt, "-le": operator.le, "-gt": operator.gt, "-ge": operator.ge},
@@ -33,14 +33,15 @@ def truth(node: Any, joined: Callable[[Any], str], variables: Mapping[str, str |
         return negated(truth(inner[-1], joined, variables))
     if kind == "list" and len(inner) == 2:
         first, second = (truth(each, joined, variables) for each in inner)
-        return both(first, second) if any(each.type == "&&" for each in node.children) else _either(first, second)
+        return both(first, second) if any(each.type == "&&" for each in node.children) else either(first, second)
     if kind == "compound_statement" and text_of(node).startswith("(("):
         return _arithmetic(text_of(node)[2:-2], variables)
     if kind == "command" and inner:
-        words = [joined(each) for each in inner]
-        if words[0] == "test":
-            return _Test([(word, not re.fullmatch(r"!|-\w+|!?==?", word)) for word in words[1:]]).value()
-        return {"true": True, ":": True, "false": False}.get(words[0])
+        name = joined(inner[0])
+        if name == "test":
+            words = [joined(each) for each in inner[1:]]
+            return _Test([(word, not re.fullmatch(r"!|-\w+|!?==?", word)) for word in words]).value()
+        return {"true": True, ":": True, "false": False}.get(name)
     return None
 
 
@@ -63,7 +64,8 @@ def both(first: bool | None, second: bool | None) -> bool | None:
     return None if first is None or second is None else True
 
 
-def _either(first: bool | None, second: bool | None) -> bool | None:
+def either(first: bool | None, second: bool | None) -> bool | None:
+    """Return whether one of two things holds that may be unknown."""
     return negated(both(negated(first), negated(second)))
 
 
@@ -108,7 +110,7 @@ class _Test:
     def _or(self) -> bool | None:
         found = self._and()
         while self._take("||", "-o"):
-            found = _either(found, self._and())
+            found = either(found, self._and())
         return found
 
     def _and(self) -> bool | None:

@@ -11,7 +11,7 @@ from entclip.integrations.lint.arithmetic import evaluate
 from entclip.integrations.lint.shell_documents import Document
 from entclip.integrations.lint.shell_tree import compact, parse, text_of, walk
 
-__all__ = ["Command", "Expander", "Held", "Script"]
+__all__ = ["Command", "Expander", "Held", "Script", "together"]
 
 MAX_EXPANDED = 1_000_000  # characters that variables and arrays may come to, all words together
 _REFERENCE = re.compile(r"^\$(?:\{(\w+)(?::?[-=](.*))?\}|(\w+))$", re.DOTALL)
@@ -35,14 +35,23 @@ class Held:
     outside: frozenset[str] = frozenset()
 
 
+def together(said: list[Held | None]) -> Held | None:
+    """Return several texts in one, None where one of them is not known or there is none."""
+    known = [held for held in said if held is not None]
+    if not known or len(known) < len(said):
+        return None
+    return Held("".join(held.text for held in known), frozenset().union(*(held.outside for held in known)))
+
+
 @dataclass
 class Script:
     """commands, in order, those of texts that the script runs among them. defaults: `NAME=value` taken from `${NAME:-value}`,
     which the environment may override. passes_on: whether a command takes the script's own arguments, as "$@".
 
     python, tables: texts that it has Python run, and jobs' files that it starts. files: those that it writes, None where it is
-    not known with what; started: names of those that it runs. reasons: by `$NAME`, or by the name of an option, what it may be
-    under the condition that sets it. shows: functions that only say or keep what they get.
+    not known with what; named: these by their name without a folder; started: names of those that it runs. reasons: by `$NAME`,
+    or by the name of an option, what it may be under the condition that sets it. shows: functions that only say or keep what they
+    get.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -51,6 +60,7 @@ class Script:
     python: list[Held] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     files: dict[str, Held | None] = field(default_factory=dict)
+    named: dict[str, list[str]] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
     shows: set[str] = field(default_factory=set)

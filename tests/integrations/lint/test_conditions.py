@@ -33,6 +33,9 @@ def _high(script):
         (f"export A=1 && H=.4\n{RUN}", 0.4),
         (f"M=wide\ncase $M in narrow) H=.1 ;; wi*|big) H=.4 ;; *) H=.2 ;; esac\n{RUN}", 0.4),
         (f'M=other\ncase "$M" in narrow) H=.1 ;; wide) H=.4 ;; *) H=.2 ;; esac\n{RUN}', 0.2),
+        (f"D=1; H=.3\n[[ $D == 1 ]] && H=.4 || H=.5\n{RUN}", 0.4),
+        (f"D=0; H=.3\n[[ $D == 1 ]] && H=.4 || H=.5\n{RUN}", 0.5),
+        (f"A=1 && B=2 && H=.$((A + B + 1))\n{RUN}", 0.4),
         # Of a branch that is not taken nothing is set, in a branch of its own either.
         (f"D=0; H=.3\nif [ $D = 1 ]; then if true; then H=.4; fi; fi\n{RUN}", 0.3),
     ],

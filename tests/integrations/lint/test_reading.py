@@ -92,6 +92,7 @@ def test_a_script_that_writes_a_script_is_read():
         ("A=xxxxxxxxxx\n" + "A=$A$A\n" * 40 + "run --epsilon $A", "variables multiply"),
         ("A=(x y)\n" + 'A=("${A[@]}" "${A[@]}")\n' * 40 + "run --epsilon ${A[@]}", "variables multiply"),
         ("run --epsilon 1 #" + "x" * 250_000, "over 250,000"),
+        ("run --epsilon 1" + " && x" * 600, "joins over 500 commands"),
     ],
 )
 def test_scripts_that_would_not_end_are_refused(script, message):
