@@ -56,7 +56,7 @@ class Branches(Expander):
         return said
 
     def branches(self, node: Any) -> None:
-        """Read the branches of `if`: one is sure where the script's own text decides, and what stands in the others is not set."""
+        """Read the branches of `if`: one is sure where the script's own text decides; what stands in the others is not set."""
         reached: bool | None = True
         for branch in (node, *(child for child in node.named_children if child.type in ("elif_clause", "else_clause"))):
             line, inner = f"line {branch.start_point[0] + 1}", [c for c in branch.named_children if c.type not in _NOT_INSIDE]
