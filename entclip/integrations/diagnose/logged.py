@@ -22,7 +22,7 @@ from entclip.integrations.diagnose.contradiction import contradictions, refuse_o
 from entclip.integrations.diagnose.effect import effects, logged_entropy, side_shares
 from entclip.integrations.diagnose.law import POWERS, at_other_high, neutral_lows
 from entclip.integrations.diagnose.noise import ceiling
-from entclip.integrations.diagnose.noise_sizes import MEASURES, SIZE, Size, by_share
+from entclip.integrations.diagnose.noise_sizes import MEASURES, SIZE, Size, by_kl, by_share
 from entclip.integrations.diagnose.run import Run
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.logs import read_log
@@ -66,8 +66,9 @@ class Logged:
 
     @property
     def told(self) -> str:
-        """Say how large the noise is, as `diagnose` does; empty where no size has the share."""
-        return "" if self.size is None else f"{SIZE}: {self.size.told}"
+        """Say how large the noise is by shares and by KL, as `diagnose` does; empty where neither tells."""
+        sizes = [size.told for size in (self.size, by_kl(self.run)) if size is not None]
+        return f"{SIZE}: {', '.join(sizes)}" if sizes else ""
 
     def bounds(self) -> tuple[Shares, Shares] | None:
         """Return the shares two standard errors below and above, None where there is no error or it reaches 0."""

@@ -18,7 +18,7 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["ceiling", "from_kl", "mean_square_share", "shares", "sigma_of", "sigma_shift_of", "update_points"]
+__all__ = ["ceiling", "from_kl", "mean_square_share", "shares", "sigma_of", "update_points"]
 
 _WIDEST = 50.0
 _HALVINGS = 44
@@ -78,33 +78,6 @@ def from_kl(kl: float) -> float:
 def sigma_of(total: float, low: float, high: float, updates: int, fresh: bool = True) -> float | None:
     """Return sigma at the end of a rollout for which the two shares add up to `total`; None if none does."""
     return _bisect(lambda sigma: sum(shares(sigma, low, high, updates, fresh=fresh)) - total)
-
-
-def sigma_shift_of(
-    share_low: float, share_high: float, low: float, high: float, updates: int, fresh: bool = True
-) -> tuple[float, float] | None:
-    """Return sigma and shift for which each side has its share; None if there are none, as where a share is 0."""
-    if not (share_low > 0 and share_high > 0):
-        return None
-
-    def sigma_at(shift: float) -> float | None:
-        return _bisect(lambda sigma: sum(shares(sigma, low, high, updates, shift, fresh)) - share_low - share_high)
-
-    # A larger shift moves events from the low side to the high side.
-    left, right = -min(-math.log1p(-low) if low < 1 else 1.0, 1.0) * 0.95, min(math.log1p(high), 1.0) * 0.95
-    for _ in range(_HALVINGS // 2):
-        middle = (left + right) / 2
-        sigma = sigma_at(middle)
-        if sigma is None:
-            return None
-        got = shares(sigma, low, high, updates, middle, fresh)
-        if got[1] * share_low > share_high * got[0]:
-            right = middle
-        else:
-            left = middle
-    shift = (left + right) / 2
-    sigma = sigma_at(shift)
-    return None if sigma is None else (sigma, shift)
 
 
 def _bisect(excess: Callable[[float], float]) -> float | None:

@@ -96,6 +96,7 @@ CAVEATS: dict[str, str] = {
     "padding": "is a mean over all positions, padding included",
     "extremes": "is an extreme over responses of their own shares, not a share of tokens",
     "means-of-means": "averages shares of micro-batches and ranks without their token counts",
+    "means-once": "averages shares of micro-batches and ranks without their token counts before version 0.9.9",
     "reference-kl": "is the distance to the reference policy: it does not measure how far the policy moved from the one in the "
     "ratio",
     "engine-kl": "is the mismatch between trainer and sampling engine plus staleness, not the size of the updates",

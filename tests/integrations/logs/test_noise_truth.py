@@ -119,6 +119,9 @@ def test_both_commands_print_one_number(tmp_path):
     assert found.told.startswith("Log-ratio rms at the end of a rollout: 0.11 by the clip shares")
     assert "after the last of a rollout's K updates" in said.reason
 
+    path.write_text("\n".join(json.dumps(row) for row in each_rollout(of_smollm2(0.11, 3), 0.11)))
+    assert diagnose(path, config=verl(3))["noise"].answer.startswith(f"{logged(verl(3), path).told}. Their ratio of 1 is within")
+
     class Found:
         rms, log_ratio_rms, one_width = 0.17, 0.12, "eps"
 

@@ -14,6 +14,8 @@ CLEANRL = LogLibrary(
         Alias("losses/approx_kl", "kl_old_k3", ("last-minibatch",)),
         Alias("losses/old_approx_kl", "kl_old", ("last-minibatch",)),
         *aliases("reward", "charts/episodic_return"),
+        *aliases("loss", "losses/policy_loss"),
+        *aliases("rate", "charts/learning_rate"),
     ),
     rows="rollout",
     tokens=False,

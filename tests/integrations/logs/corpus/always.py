@@ -15,7 +15,11 @@ ALWAYS: dict[str, dict[str, Labels]] = {
         "inner-steps": ("averaged",),
         "names": (*_MERGED, "dual-clip-name", "loss-mode-entropy", "truncation-share"),
     },
-    "openrlhf": {"clip": ("merged",), "inner-steps": ("averaged",), "names": (*_MERGED, "entropy-temperature", "reference-kl")},
+    "openrlhf": {
+        "clip": ("merged",),
+        "inner-steps": ("averaged",),
+        "names": ("merged-sides", "means-once", "entropy-temperature", "reference-kl"),
+    },
     "prime": {"clip": ("mask",), "inner-steps": ("engine",), "names": ("probability-mask", "engine-kl")},
     "sb3": {
         "clip": ("ungated",),
