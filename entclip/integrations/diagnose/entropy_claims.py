@@ -88,7 +88,9 @@ def _entropy(run: Run) -> Finding | None:
 
 
 def _estimate(run: Run) -> str:
-    """What is said where the number is the mean of -log pi of the sampled tokens; empty where it is an entropy."""
+    """What is said where the number is estimated from the sampled tokens alone; empty where it is an entropy."""
+    if "sampled-entropy" in run.caveats("entropy"):
+        return f" An estimate: {run.name('entropy')} is made of the sampled tokens, each weighed by its ratio to the engine."
     if "sampled-surprisal" not in run.caveats("entropy"):
         return ""
     x = run.get("kl_old")

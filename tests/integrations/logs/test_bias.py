@@ -174,6 +174,8 @@ def test_an_entropy_from_sampled_tokens_is_called_an_estimate():
     assert "mean of -log pi of the sampled tokens, and it holds the KL of 0.03" in found["entropy"].answer
     assert found["entropy"].confidence == "medium"
     assert "only on-policy at temperature 1" in found["names"].answer
+    weighed = [{"train/probs_ratio": 1.0, "train/approx_entropy": 0.9 - 0.01 * i} for i in range(30)]
+    assert "An estimate: train/approx_entropy" in diagnose(weighed)["entropy"].answer
     older = [{"actor/pg_clipfrac": 0.004, "actor/entropy_loss": 0.9 - 0.01 * i, "step": i} for i in range(30)]
     assert "estimate" not in diagnose(older)["entropy"].answer  # verl's of that name is the entropy
 
