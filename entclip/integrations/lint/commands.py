@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from entclip.integrations.lint.beside import nothing
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.other_work import of_program
 from entclip.integrations.lint.python_script import OUTSIDE, builds, refuse_other_program
@@ -30,6 +31,7 @@ _MANY = re.compile(
     r"\$\{?\w+\[[@*]\]|\$\{?\w*(ARG|ARGS|ARGUMENTS|OPT|OPTS|OPTIONS|FLAGS|EXTRAS?|PARAMS|OVERRIDES)\b", re.IGNORECASE
 )
 _FLAG = re.compile(r"^--[A-Za-z]")
+_CUT = "options that a missing backslash cuts off"  # on a line of their own, they would be a command
 _FILES = ("config", "config_file", "config_name")  # flags that name a configuration
 _CONFIGURATIONS = (".yaml", ".yml", ".json", ".toml")
 _SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch", ".job", ".pbs", ".lsf", ".zsh")
@@ -44,7 +46,8 @@ class Options:
     other_work: what a library's command does instead of training (generation, evaluation), empty if it trains. loose: words such
     as "$EXTRA" that could hold further settings. defaults: "NAME=value" read from ${NAME:-value}.
     passes_on: whether the script hands its own arguments on. where: the file that the command is written to, where the script
-    writes and does not run it. python: the text of a Python program that it runs, which has the settings instead.
+    writes and does not run it. files: configurations beside the script that were read, too. python: the text of a Python program
+    that it runs, which has the settings instead.
     """
 
     values: dict[str, Any]
@@ -55,6 +58,7 @@ class Options:
     defaults: tuple[str, ...]
     passes_on: bool
     where: str = ""
+    files: tuple[str, ...] = ()
     python: str = ""
 
 
@@ -71,12 +75,15 @@ def starts_trainer(text: str) -> bool:
     return any(re.search(rf"(^|[\s/\"'=])({library.entry})", text) for library in LIBRARIES.values() if library.entry)
 
 
-def options_of(text: str) -> Options:
+def options_of(text: str, beside: Callable[[str], str | None] = nothing) -> Options:
     """Return the options of the one training command of a script, or of all its commands where no trainer is known in them.
+
+    beside: what finds the text of a configuration that the command names and the script does not write.
 
     Raises: ValueError for several training commands that differ, a Python program of other work, or what `read_script` refuses.
     """
     script = read_script(text)
+    script.beside = beside
     for table in script.tables:
         _append(script, "\n".join(commands_in(table)))
     trained, builders = _trained(script), _builders(script)
@@ -164,17 +171,25 @@ def _options(
     where: str = "",
 ) -> Options:
     started = [one for one, command in zip(words, commands, strict=True) if runs(command.words)]
-    values = {key: value for one in started for table in _tables(script, one) for key, value in table.items()}
+    own: dict[str, Any] = {}
     loose = dict.fromkeys(["a part that is not valid bash"] if any(c.unreadable for c in commands) else [])
+    these = set(map(id, commands))
+    others = [command.words[0] for command in script.commands if command.words and id(command) not in these]
+    if any(word.startswith("--") or _MANY.match(word) for word in others):
+        loose[_CUT] = None
     for key, value in (pair for one in words for pair in _pairs(one)):
         if key is None:
             loose[str(value)] = None
         else:
-            values[key] = _explained(key, value, script.reasons)
+            own[key] = _explained(key, value, script.reasons)
+    folder = own.get("config_path")
+    script.folder = folder if isinstance(folder, str) else ""
+    values = {key: value for one in started for table in _tables(script, one) for key, value in table.items()} | own
     read = [key for key in _FILES if isinstance(values.get(key), str) and _file(script, key, values[key]) is not None]
     for key in [*read, *(["config_path"] if "config_name" in read else [])]:
         values.pop(key, None)
-    return Options(values, entry, command, other_work, tuple(loose), _defaults(script), script.passes_on, where=where)
+    named = tuple(script.found)
+    return Options(values, entry, command, other_work, tuple(loose), _defaults(script), script.passes_on, where, named)
 
 
 def _defaults(script: Script) -> tuple[str, ...]:
@@ -205,18 +220,26 @@ def _tables(script: Script, words: list[str]) -> Iterator[dict[str, Any]]:
         if word.startswith("--"):
             flags += 1
             key, name = flag[2:].replace("-", "_"), value if given else following
+        elif given and flag == "config":
+            key, name = flag, value
         if key in _FILES if key else not flags or word.startswith("@"):
             table = _file(script, key, name)
             yield dict(flat_keys(table)) if table is not None else {}
 
 
 def _file(script: Script, key: str, name: str) -> dict[str, Any] | None:
-    """The table of a configuration that the script writes, None where it is none of its files."""
-    name += ".yaml" if key == "config_name" and not name.endswith(_CONFIGURATIONS) else ""
-    held = next((held for written, held in script.files.items() if same_file(written, name)), None)
-    if held is None or not name.endswith(_CONFIGURATIONS):
+    """The table of a configuration that the script writes or that lies beside it, None where it is neither."""
+    if key == "config_name":  # of hydra, in its folder
+        name = f"{script.folder}/{name}" if script.folder else name
+        name += "" if name.endswith(_CONFIGURATIONS) else ".yaml"
+    if not name.endswith(_CONFIGURATIONS):
         return None
-    return parse_table(held.text, "toml" if name.endswith(".toml") else "yaml")
+    written = [held for other, held in script.files.items() if same_file(other, name)]
+    if written:
+        text = None if written[0] is None else written[0].text
+    elif (text := script.beside(name)) is not None:
+        script.found[name] = None
+    return None if text is None else parse_table(text, "toml" if name.endswith(".toml") else "yaml")
 
 
 def _nested(command: Command) -> list[Command]:

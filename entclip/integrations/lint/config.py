@@ -67,6 +67,7 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
     )
     doubtful = tuple(key for key, near in unknown if _DECIDES.search(_ELSE.sub("", key)) or _meant(library, key, near))
     files = tuple(f"{key} = {values[key]}" for key in library.other_files(values))
+    evidence += f", with {' and '.join(source.files)} beside it" if source.files else ""
 
     def built(by: Library) -> TrainerConfig:
         config: TrainerConfig = by.build(Reader(by, values, source.command), evidence)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from entclip.integrations.lint.arithmetic import evaluate
+from entclip.integrations.lint.beside import nothing
 from entclip.integrations.lint.shell_documents import Document
 from entclip.integrations.lint.shell_tree import compact, parse, text_of, walk
 
@@ -51,7 +52,8 @@ class Script:
     python, tables: texts that it has Python run, and jobs' files that it starts. files: those that it writes, None where it is
     not known with what; named: these by their name without a folder; started: names of those that it runs. reasons: by `$NAME`,
     or by the name of an option, what it may be under the condition that sets it. shows: functions that only say or keep what they
-    get.
+    get. beside: what finds the text of a file that lies beside the script; found: names of those whose settings were read;
+    folder: where hydra looks for them.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -64,6 +66,9 @@ class Script:
     started: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
     shows: set[str] = field(default_factory=set)
+    beside: Callable[[str], str | None] = nothing
+    found: dict[str, None] = field(default_factory=dict)
+    folder: str = ""
 
 
 class Expander:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from entclip.integrations.lint.beside import beside, nothing
 from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
 from entclip.integrations.lint.python_script import Keywords, cells_of, is_python, keywords_of
 from entclip.integrations.lint.tables import flat_keys, parse_table, resolved, texts_in
@@ -32,7 +33,7 @@ class Source:
     command: the words that name that trainer, or the script that is run. other_work: what the command does instead of training.
     arguments: words such as "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
     passes_on: whether a script hands its own arguments on, as "$@" or by a parser of arguments. where: the file that the command
-    is in, where the script writes it and does not run it.
+    is in, where the script writes it and does not run it. files: configurations that the command names and that were read, too.
     """
 
     values: Mapping[str, Any]
@@ -44,6 +45,7 @@ class Source:
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
     where: str = ""
+    files: tuple[str, ...] = ()
 
 
 def read_source(path_or_text: str | Path) -> Source:
@@ -51,18 +53,19 @@ def read_source(path_or_text: str | Path) -> Source:
 
     Raises: ValueError for what cannot be read: no regular file, over MAX_BYTES, not UTF-8, not valid, or nested too deeply.
     """
-    text, kind = _load(path_or_text)
+    text, kind, path = _load(path_or_text)
     if kind == "python":
         return _from_python(keywords_of(text), "in Python")
+    found = nothing if path is None else beside(path)
     if kind == "shell":
-        return _from_commands(text)
+        return _from_commands(text, found)
     data = parse_table(text, kind)
     if (script := cells_of(data)) is not None:
         return _from_python(keywords_of(script), "in a notebook")
     # A job's file (SkyPilot, Kubernetes, Slurm in YAML) keeps a command in one of its texts.
     wrapped = [inner for inner in texts_in(data) if starts_trainer(inner)]
     if wrapped:
-        return _from_commands("\n".join(wrapped))
+        return _from_commands("\n".join(wrapped), found)
     try:
         return Source(resolved(dict(flat_keys(data))), kind)
     except RecursionError:
@@ -74,8 +77,8 @@ def _from_python(found: Keywords, where: str) -> Source:
     return Source(found.values, "python", found.library, command, arguments=found.loose, passes_on=found.by_command_line)
 
 
-def _from_commands(text: str) -> Source:
-    found = options_of(text)
+def _from_commands(text: str, files: Callable[[str], str | None]) -> Source:
+    found = options_of(text, files)
     if not found.values and found.entry is None and not found.python and not found.other_work:
         named = ": a trainer is named in text that it writes or shows, and does not run" if starts_trainer(text) else ""
         raise ValueError(f"no training is started in this script{named}. Give the script or the configuration that starts it.")
@@ -91,19 +94,21 @@ def _from_commands(text: str) -> Source:
         shell_defaults=found.defaults,
         passes_on=found.passes_on,
         where=found.where,
+        files=found.files,
     )
 
 
-def _load(path_or_text: str | Path) -> tuple[str, str]:
-    """The text and its kind; by suffix for files, by content for text and for .txt and other files."""
+def _load(path_or_text: str | Path) -> tuple[str, str, Path | None]:
+    """The text, its kind, and the file if it is one; by suffix for files, by content for text and for .txt and other files."""
     looks_like_text = isinstance(path_or_text, str) and ("\n" in path_or_text or len(path_or_text.split()) > 1)
     if looks_like_text or (isinstance(path_or_text, str) and OVERRIDE.match(path_or_text) and not exists(Path(path_or_text))):
-        text, suffix = str(path_or_text), ""
+        text, path = str(path_or_text), None
     else:
-        text, suffix = _read(Path(path_or_text)), Path(path_or_text).suffix.lower()
+        path = Path(path_or_text)
+        text = _read(path)
     if not text.strip():
         raise ValueError("the configuration is empty: give a YAML, JSON or TOML file, a command line, or key=value overrides.")
-    return text, _SUFFIXES.get(suffix) or _kind_of(text)
+    return text, (path and _SUFFIXES.get(path.suffix.lower())) or _kind_of(text), path
 
 
 def _read(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.facts import TrainerConfig, stated
 from entclip.integrations.lint.rules import rule
 
 __all__: list[str] = []
@@ -14,7 +14,7 @@ def _singleton(config: TrainerConfig) -> str | None:
         return None
     if config.doubtful or config.values.get("orchestrator.algo.type", "grpo") == "rae":
         return None
-    return f"{config.group_size.key} = 1: a reward minus its own mean is 0, so no token has an advantage. Set it to 8 or more."
+    return f"{stated(config.group_size)}: a reward minus its own mean is 0, so no token has an advantage. Set it to 8 or more."
 
 
 @rule("older-version", "warn", "prime-rl")

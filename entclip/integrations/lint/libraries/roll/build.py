@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "ppo_epochs": 1,
     "rollout_batch_size": 128,
     "num_return_sequences_in_group": 1,
+    "train_env_manager.group_size": 1,
     "adv_estimator": "gae",
     "norm_mean_type": None,
     "norm_std_type": None,
@@ -60,7 +61,9 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
     if kind == "cispo":
         low, high = read.bound("cispo_epsilon_low"), read.bound("cispo_epsilon_high")
     capped = read("dual_clip_loss").value is True and kind == "clip"
-    size = read("num_return_sequences_in_group")
+    # An agentic pipeline plays an environment of one seed several times; else a prompt has several answers.
+    agentic = any(key.startswith("train_env_manager.") for key in read.values)
+    size = read("train_env_manager.group_size" if agentic else "num_return_sequences_in_group")
     bare = kind in ("gpg", "custom", "unknown")
     kl = (
         "kl_loss_coef"
