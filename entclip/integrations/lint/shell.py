@@ -35,10 +35,7 @@ __all__ = ["Command", "Held", "Script", "read_script"]
 MAX_SCRIPT = 250_000  # characters: launch scripts are a hundredth of that
 MAX_STARTS = 50  # texts that a script runs, and those that they run in turn
 _CONDITIONAL = {
-    "while_statement": "in a loop",
-    "for_statement": "in a loop",
     "c_style_for_statement": "in a loop",
-    "function_definition": "in a function",
     "subshell": "in a subshell",
     "command_substitution": "in a subshell",
     "process_substitution": "in a subshell",
@@ -105,6 +102,20 @@ class _Reader(Branches):
             self.assign(node)
         elif kind == "list":
             return self.chain(node, given)
+        elif kind in ("while_statement", "for_statement"):
+            self.loop(node)
+        elif kind == "unset_command":
+            for name in (text_of(child) for child in node.named_children):
+                self.set_variable(name, "")
+                self.set_array(name, [])
+        elif kind == "compound_statement" and text_of(node).startswith("(("):
+            self.arithmetic(text_of(node))
+        elif kind == "function_definition" and node.named_children:
+            self._function(node)
+        elif kind == "declaration_command" and text_of(node).startswith("local "):
+            kept, self.inside = self.inside, []
+            together([self.statement(child) for child in node.named_children])
+            self.inside = kept
         elif kind == "if_statement":
             self.branches(node)
         elif kind == "case_statement":
@@ -112,16 +123,23 @@ class _Reader(Branches):
         elif kind in _CONDITIONAL:
             for name in (c for c in node.children if c.type == "variable_name"):
                 self.set_variable(text_of(name), None)  # a loop's own
-            self.functions += kind == "function_definition"
-            count = len(self.script.commands)
             said = self.under_condition(node.named_children, f"line {node.start_point[0] + 1}, {_CONDITIONAL[kind]}")
-            self.functions -= kind == "function_definition"
-            if kind == "function_definition" and all(shows(each.words) for each in self.script.commands[count:]):
-                self.script.shows.add(text_of(node.named_children[0]))
             return said if kind == "subshell" else None
         elif kind not in ("string", "raw_string", "word", "comment", *_REDIRECTS):
             return together([self.statement(child, given) for child in node.named_children])
         return None
+
+    def _function(self, node: Any) -> None:
+        """Read a function where it stands: what it sets, and whether it does more than to say what it gets."""
+        function, *body = node.named_children
+        count, name = len(self.script.commands), text_of(function)
+        self.functions += 1
+        self.inside.append(name)
+        self.under_condition(body, f"line {node.start_point[0] + 1}, in a function")
+        self.inside.pop()
+        self.functions -= 1
+        if all(shows(each.words) for each in self.script.commands[count:]):
+            self.script.shows.add(name)
 
     def _pipeline(self, node: Any, given: Held | None) -> Held | None:
         parts = [child for child in node.named_children if child.type != "comment"]
@@ -196,9 +214,15 @@ class _Reader(Branches):
             given_words = words[words.index("--") + 1 :]
             self.arguments = ["$@"] if self.conditions else given_words
             self.variables |= {str(n): None if self.conditions else word for n, word in enumerate(given_words, 1)}
+        elif name == "let":
+            self.arithmetic(" ".join(words))
+        elif name == "printf" and words[-2:] and "-v" in words[:-1]:
+            self.set_variable(words[words.index("-v") + 1], None)
         elif name == "xargs" and given is not None:
             words += given.text.split()
         self.script.commands.append(Command(words, unreadable=node.has_error))
+        if name in self.sets and not self.inside:
+            self.called(name, node.start_point[0] + 1)
         if edits(words):
             self.script.files |= {name: None for word in words[1:] if (name := self._file(word)[0])}
         self._start(words, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from entclip.integrations.lint.shell_words import Expander, Held, together
 __all__ = ["Branches"]
 
 MAX_CHAIN = 500  # commands joined by && and ||
+_SET_BY_ARITHMETIC = re.compile(r"(\w+)\s*(?:[-+*/%|&^]|<<|>>)?=(?!=)|(\w+)\s*(?:\+\+|--)|(?:\+\+|--)\s*(\w+)")
 _NOT_INSIDE = ("elif_clause", "else_clause", "comment")
 
 
@@ -29,10 +31,38 @@ class Branches(Expander):
         self.variables |= dict.fromkeys(outside)
         self.conditions: list[str] = []  # under which the statement stands that is read
         self.dead = 0
+        self.inside: list[str] = []  # functions whose bodies are read
+        self.sets: dict[str, set[str]] = {}  # what functions set
 
     def statement(self, node: Any, given: Held | None = None) -> Held | None:
         """Read a statement that gets `given` on its standard input; return what it writes, where that is known."""
         raise NotImplementedError
+
+    def holds(self, node: Any) -> bool | None:
+        """Return whether a condition holds, None where only a real shell would know."""
+        self.asking = True
+        try:
+            variables = dict(self.variables) | ({"#": self.own("#")} if re.search(r"\$(#|\{#\})", text_of(node)) else {})
+            return truth(node, self.joined, variables)
+        finally:
+            self.asking = False
+
+    def loop(self, node: Any) -> None:
+        """Read a loop. One over the script's own arguments is not run, as it is read without any."""
+        body = next((child.start_byte for child in node.children if child.type == "do_group"), node.end_byte)
+        before = [child for child in node.named_children if child.end_byte <= body]
+        condition, runs = f"line {node.start_point[0] + 1}, in a loop", None
+        if node.type == "while_statement" and before:
+            options = text_of(before[-1]).split()[:1] == ["getopts"]
+            holds = self.own("#") == "0" if options else self.holds(before[-1])
+            inverse = any(child.type == "until" for child in node.children)
+            runs = False if (negated(holds) if inverse != options else holds) is False else None
+        elif node.type == "for_statement":
+            name, values = before[:1], before[1:]
+            over_own = not any(child.type == "in" for child in node.children)
+            runs = None if (self.own("#") != "0" if over_own else any(map(self.words, values)) or not values) else False
+            self.variables |= dict.fromkeys(map(text_of, name))
+        self._branch(list(node.named_children), runs, condition)
 
     def chain(self, node: Any, given: Held | None) -> Held | None:
         """Read `first && second || third` from left to right: each runs where what stands before it succeeds, or fails."""
@@ -44,14 +74,14 @@ class Branches(Expander):
             raise ValueError(f"the script joins over {MAX_CHAIN} commands by && and ||: this is no launch script.")
         if not chain:
             return together([self.statement(child) for child in node.named_children])
-        said, holds = None, truth(node, self.joined, self.variables)
+        said, holds = None, self.holds(node)
         self.statement(node)
         for each in reversed(chain):
             before, then = each.named_children
             by_success = any(child.type == "&&" for child in each.children)
             condition = f"line {then.start_point[0] + 1}, {_short(before)} {'&&' if by_success else '||'}"
             said = self._branch([then], holds if by_success else negated(holds), condition, given if each is chain[0] else None)
-            this = truth(then, self.joined, self.variables)
+            this = self.holds(then)
             holds = both(holds, this) if by_success else either(holds, this)
         return said
 
@@ -66,7 +96,7 @@ class Branches(Expander):
             then = next((child.start_byte for child in branch.children if child.type == "then"), branch.end_byte)
             tests = [child for child in inner if child.end_byte <= then]
             self._branch(tests, reached, f"{line}, in a condition")
-            holds = truth(tests[-1], self.joined, self.variables) if tests else None
+            holds = self.holds(tests[-1]) if tests else None
             word = "if" if branch is node else "elif"
             condition = f"{line}, {word} {_short(tests[-1]) if tests else ''}"
             self._branch([child for child in inner if child.start_byte > then], both(reached, holds), condition)
@@ -75,7 +105,9 @@ class Branches(Expander):
     def case(self, node: Any) -> None:
         """Read the items of `case`: the first whose pattern fits is taken."""
         parts, reached = node.named_children, True if node.named_children else None
+        self.asking = True
         subject = self.joined(parts[0]) if parts else "$"
+        self.asking = False
         for item in (child for child in parts if child.type == "case_item"):
             end = next((child.start_byte for child in item.children if child.type == ")"), item.start_byte)
             patterns = [child for child in item.named_children if child.end_byte <= end]
@@ -109,6 +141,7 @@ class Branches(Expander):
         """Give a variable its value. What is set under a condition has none, nor what the script around has put in."""
         if self.dead:
             return
+        self._of_function(name)
         if not self.conditions:
             self.variables[name] = None if name in self.outside else text
             self.script.reasons.pop(f"${name}", None)
@@ -117,7 +150,7 @@ class Branches(Expander):
         condition, before = self.conditions[-1], self.variables.get(name)
         if text is not None and name not in self.outside:
             known = self.script.reasons.get(f"${name}") or before
-            self.script.reasons[f"${name}"] = alternatives(known or "not set before", text, condition)
+            self.script.reasons[f"${name}"] = alternatives(known or "not set before", text or "nothing", condition)
         options = None
         if before is not None and text is not None:
             options = either_way(before.split(), text.split(), condition, self.script.reasons)
@@ -131,16 +164,40 @@ class Branches(Expander):
         """Give an array its words; under a condition those that are the same either way."""
         if self.dead:
             return
+        self._of_function(name)
         if self.conditions:
             options = either_way(self.arrays.get(name, []), words, self.conditions[-1], self.script.reasons)
             words = [f"${{{name}[@]}}"] if options is None else options[0]
             self.script.reasons |= {} if options is None else options[1]
         self.arrays[name] = words
 
+    def _of_function(self, name: str) -> None:
+        if self.inside:
+            self.sets.setdefault(self.inside[-1], set()).add(name)
+
+    def called(self, function: str, line: int) -> None:
+        """Take the value from what a function of the script sets, which is called here."""
+        for name in self.sets.get(function, ()):
+            if name in self.variables:
+                before = self.script.reasons.get(f"${name}") or self.variables[name] or "nothing"
+                self.script.reasons[f"${name}"] = alternatives(before, f"what {function} sets", f"line {line}")
+                self.variables[name] = None
+                self.either.pop(name, None)
+            if name in self.arrays:
+                self.arrays[name] = [f"${{{name}[@]}}"]
+
+    def arithmetic(self, text: str) -> None:
+        """Take the value from what `(( n++ ))` or `let n=2` sets."""
+        for names in _SET_BY_ARITHMETIC.findall(text):
+            self.set_variable("".join(names), None)
+
     def assign(self, node: Any) -> None:
         """Read `NAME=value`, `NAME+=value` and `NAME=( ... )`."""
         target, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         append = any(child.type == "+=" for child in node.children)
+        if target is not None and target.type == "subscript" and not self.dead:
+            changed = text_of(target.named_children[0])
+            self.arrays[changed] = [f"${{{changed}[@]}}"]
         if target is None or target.type != "variable_name":
             return
         name = text_of(target)

@@ -70,6 +70,7 @@ def either(first: bool | None, second: bool | None) -> bool | None:
 
 
 def _arithmetic(text: str, variables: Mapping[str, str | None]) -> bool | None:
+    text = re.sub(r"\$(#|\{#\})", variables.get("#") or "unknown", text)
     match = _COMPARISON.fullmatch(text.strip())
     if match is None:
         value = evaluate(text, variables)

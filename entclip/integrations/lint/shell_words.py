@@ -82,6 +82,7 @@ class Expander:
         self.script = Script()
         self.functions = 0
         self.expanded = 0
+        self.asking = False  # whether a condition is read, in which a script's own arguments are none
         self.arguments = arguments
         if arguments is not None:
             self.variables |= {str(n): word for n, word in enumerate(arguments, 1)}
@@ -89,6 +90,14 @@ class Expander:
     def output(self, node: Any) -> Held | None:
         """Return what a command substitution has for its value, None where that is not known."""
         raise NotImplementedError
+
+    def own(self, name: str) -> str | None:
+        """Return what a condition has for `$#`, `$1` or `$@`: nothing is given to the script that is read itself."""
+        if self.functions:
+            return None
+        self.script.passes_on |= self.arguments is None
+        given = self.arguments or ()
+        return str(len(given)) if name == "#" else " ".join(given) if name in "@*" else ""
 
     def document(self, name: str) -> Held | None:
         """Return a here-document as the command gets it that it is fed to."""
@@ -197,6 +206,8 @@ class Expander:
         if node.type == "command_substitution":
             held = self.output(node)
             return None if held is None else held.text.rstrip("\n")
+        if self.asking and (own := text_of(node).strip("${}")) not in self.variables and re.fullmatch(r"[1-9#@*]", own):
+            return self.own(own)
         match = _REFERENCE.match(text_of(node))
         if match is None:
             return None

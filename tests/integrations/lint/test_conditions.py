@@ -52,7 +52,7 @@ def test_a_condition_that_the_script_decides_is_decided(script, value):
             f"if ready; then\n  H=.4\nelse\n  H=.3\nfi\n{RUN}",
             "not set before or .4 (line 2, if ready) or .3 (line 4, else of line 2)",
         ),
-        (f"H=.3\ncase $1 in\n  wide) H=.4 ;;\nesac\n{RUN}", ".3 or .4 (line 4, case $1 in wide)"),
+        (f"H=.3\ncase $HOST in\n  wide) H=.4 ;;\nesac\n{RUN}", ".3 or .4 (line 4, case $HOST in wide)"),
         (f"H=.3\nhash gpu && H=.4\n{RUN}", ".3 or .4 (line 3, hash gpu &&)"),
         (f"H=.3\nfor H in .1 .4; do\n{RUN}; done", None),
         (f"H=.3\nwhile read x; do H=.4; done\n{RUN}", ".3 or .4 (line 3, in a loop)"),
@@ -78,6 +78,56 @@ def test_one_that_it_does_not_decide_is_named_with_its_line(script, why):
     text = " ".join(lint(read_config(f"#!/bin/bash\n{script}\n")).to_text().split())
     assert f"eps_high = {why or '$H'}" in text
     assert why is None or "A width depends on a condition of the script" in text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        'while [[ $# -gt 0 ]]; do case "$1" in --high) H="$2"; shift 2 ;; esac; done',
+        'for each in "$@"; do H=$each; done',
+        "for each; do H=$each; done",
+        "while getopts 'h:' option; do H=$OPTARG; done",
+        'until [ -z "$1" ]; do H=$1; shift; done',
+        "if [ $# -gt 0 ]; then H=$1; fi",
+        "if (( $# > 0 )); then H=$1; fi",
+        '[ -n "$1" ] && H=$1',
+        'case "$1" in wide) H=.4 ;; esac',
+    ],
+)
+def test_the_arguments_of_the_script_are_taken_to_be_none_and_it_is_said(given):
+    got = lint(read_config(f"#!/bin/bash\nH=.3\n{given}\n{RUN}\n"))
+    assert got.config.high.value == 0.3
+    assert 'Clip alive: yes, if nothing is given for "$@".' in " ".join(got.to_text().split())
+
+
+def test_arguments_that_a_script_gives_to_another_are_known():
+    inner = f"H=.3\nif [ $# -gt 0 ]; then H=$1; fi\n{RUN}"
+    for argument, high in (("", 0.3), (" .4", 0.4)):
+        config = read_config(f"#!/bin/bash\ncat > r.sh <<'EOF'\n{inner}\nEOF\nbash r.sh{argument}\n")
+        assert (config.high.value, config.passes_on) == (high, False)
+
+
+@pytest.mark.parametrize(
+    ("script", "value"),
+    [
+        (f"H=.3\nfor H in .1 .4; do {RUN}; done", "$H"),
+        (f"H=.3\nfor x in 1 2; do H=.4; done\n{RUN}", ".3 or .4 (line 3, in a loop)"),
+        (f"N=3; (( N++ ))\nH=.$N\n{RUN}", ".$N"),
+        (f"N=3; let N=4\nH=.$N\n{RUN}", ".$N"),
+        (f"H=.3; printf -v H %s .4\n{RUN}", "$H"),
+        (f"widen() {{\n  H=.4\n}}\nH=.3\nwiden\n{RUN}", ".3 or what widen sets (line 6)"),
+        (f"H=.3\nwiden() {{ local H=.4; }}\nH=.3\nwiden\n{RUN}", "0.3"),
+        (f"H=.4; unset H\nH=${{H:-.5}}\n{RUN}", "0.5"),
+        (f"N=3; (( N <= 4 )) && H=.3\n{RUN}", "0.3"),
+    ],
+)
+def test_what_changes_a_variable_is_seen(script, value):
+    assert str(_high(script)) == value
+
+
+def test_an_array_that_is_changed_at_one_place_is_not_known():
+    config = read_config('A=(--epsilon .1 --num_iterations 3)\nA[1]=.4\ntrl grpo "${A[@]}"\n')
+    assert config.elsewhere == ("${A[@]}",)
 
 
 def test_options_that_stay_the_same_either_way_are_read():
