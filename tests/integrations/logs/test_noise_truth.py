@@ -132,17 +132,19 @@ def test_both_commands_print_one_number(tmp_path):
 
 @pytest.mark.parametrize("euclidean", [False, True])
 @pytest.mark.parametrize(("edge", "sign"), [(BELOW, -1.0), (ABOVE, 1.0)])
-def test_entropy_values_under_noise_without_a_second_moment(edge, sign, euclidean):
-    """Against a grid of log r up to where pi is 1; rare tokens with a standard deviation of 30, whose e^(sd^2) is no number."""
-    log_probs = np.log([[0.6, 0.3, 0.1 - 1e-9, 1e-9]])
+@pytest.mark.parametrize(("rare", "widest"), [(1e-9, 30.0), (0.05, 1.5)], ids=["no number", "wide"])
+def test_entropy_values_under_noise_without_a_second_moment(rare, widest, edge, sign, euclidean):
+    """Against a grid of log r up to where pi is 1: a standard deviation of 30, whose e^(sd^2) is no number, and one of 1.5, under
+    which a tenth of a token's mass would be beyond that end."""
+    log_probs = np.log([[0.6, 0.3, 0.1 - rare, rare]])
     pool = law._Law.of(log_probs, np.ones_like(log_probs), 2, -0.25)
-    scale = 900 / float(pool.shape.max()) * 2
+    scale = widest**2 / float(pool.shape.max()) * 2
     found = pool._value(scale, edge, sign, euclidean)
     sd = np.sqrt(scale * pool.shape[0] / 2)
     surplus = pool.surplus[0] + float(np.sum(pool.mass[0] * sd**2 / 2))
     value = average = beyond = 0.0
     for p, own, s in zip(pool.probs[0], sd, surplus, strict=True):
-        grid = np.linspace(-(own**2) / 2 - 9 * own - 400, min(-math.log(p), 400), 2_000_001)
+        grid = np.linspace(-(own**2) / 2 - 9 * own - 10, -math.log(p), 400_001)
         density = np.exp(-((grid + own**2 / 2) ** 2) / (2 * own**2) + grid) / own / math.sqrt(2 * math.pi)
         worth = (s - grid) * p * (np.exp(grid) * p if euclidean else 1.0)
         side = grid < edge if sign < 0 else grid > edge
