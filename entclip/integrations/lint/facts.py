@@ -138,6 +138,11 @@ class TrainerConfig:
         return "takes from its command line" if self.python else 'hands on as "$@"'
 
     @property
+    def counted(self) -> bool:
+        """Tell whether the count of updates holds whatever is not read sets."""
+        return not self.hidden or any(sure.updates.count == self.updates.count for sure in self.certain[:1])
+
+    @property
     def resting(self) -> dict[str, str]:
         """Return by side the keys of widths that are not set, where what is not read may set them."""
         sides = {"low": self.low, "high": self.high}

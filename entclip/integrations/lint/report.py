@@ -58,7 +58,7 @@ class Report:
             "evidence": config.evidence,
             "clip_alive": self.liveness.alive,
             "reason": self.liveness.reason,
-            "updates_per_rollout": config.updates.count,
+            "updates_per_rollout": config.updates.count if config.counted else None,
             "updates_at_most": config.updates.most,
             "objective": config.kind,
             "space": config.space,
@@ -257,7 +257,12 @@ def _fact_json(fact: Fact) -> dict[str, Any]:
 
 def _bound_json(config: TrainerConfig, side: str) -> dict[str, Any]:
     fact = config.low if side == "low" else config.high
-    return _fact_json(fact) | {"off": side_off(config, "low" if side == "low" else "high"), "ratio": _plain(_ratio(config, side))}
+    stated = {"explicit": fact.explicit and side not in config.resting}
+    return (
+        _fact_json(fact)
+        | stated
+        | {"off": side_off(config, "low" if side == "low" else "high"), "ratio": _plain(_ratio(config, side))}
+    )
 
 
 def _ratio(config: TrainerConfig, side: str) -> float | None:

@@ -86,6 +86,17 @@ def test_what_stands_for_several_words_is_no_value_of_a_flag(flags, loose):
     assert bool(read_config(f"{SLIME} {flags}").elsewhere) is loose
 
 
+def test_json_has_no_default_as_a_fact():
+    for rest, count in (("$EXTRA", None), ("--num-steps-per-rollout 4 $EXTRA", 4), ("", 1)):
+        text = f"{SLIME} --rollout-batch-size 32 --global-batch-size 32 {rest}"
+        got = lint(read_config(text)).to_json()
+        assert got["updates_per_rollout"] == count
+        assert got["bounds"]["low"]["explicit"] is True
+        assert got["bounds"]["high"]["explicit"] is (rest == "")
+    set_all = "trl grpo --num_iterations 2 --steps_per_generation 4 --gradient_accumulation_steps 4 --epsilon 0.2 $EXTRA"
+    assert lint(read_config(set_all)).to_json()["updates_per_rollout"] == 2
+
+
 def test_a_cap_by_default_is_not_converted_beside_what_is_not_read():
     text = f"{VERL} {DATA} {A}clip_ratio_low=0.2 {A}clip_ratio_high=0.28 $EXTRA"
     with pytest.raises(ValueError, match=r"clip_ratio_c would be the library's default"):
