@@ -50,7 +50,7 @@ def _noise(run: Run) -> Finding | None:
             label, verdict, confidence = _verdict(found, guessed, run.updates is None)
             labels.append(label)
             text = f"{text} {verdict}"
-            reasons.append(found.reason)
+            reasons.append(f"{found.reason}; the size by KL rests on no law of who moves")
     sizes = "widths from " + run.widths.source if run.widths else "no widths of a ratio"
     count = f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} updates per rollout"
     evidence = tuple(size.evidence for size in (share, kl) if size is not None)
