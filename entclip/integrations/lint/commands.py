@@ -113,11 +113,18 @@ def options_of(text: str, beside: Callable[[str], str | None] = nothing) -> Opti
         for n, word in enumerate(command.words)
         if word.endswith(".py") and "=" not in word
     ]
-    # Options before a script are its launcher's (accelerate launch --num_processes 8 train.py --epsilon 0.2).
-    chosen = scripts[:1] or [(command, command.words, "") for command in found]
+    # Options before a script are its launcher's (accelerate launch --num_processes 8 train.py --epsilon 0.2). Of several scripts
+    # one makes the data, say, and another trains.
+    chosen = sorted(scripts, key=lambda one: -_deciding(one[1]))[:1] or [(command, command.words, "") for command in found]
     return _options(
         script, [words for _, words, _ in chosen], [c for c, _, _ in chosen], None, chosen[0][2] if chosen else "", other
     )
+
+
+def _deciding(words: list[str]) -> int:
+    """How many options alone say whose configuration this is."""
+    keys = [key for key, _ in _pairs(words) if key is not None]
+    return sum(any(library.decides(key) for library in LIBRARIES.values()) for key in keys)
 
 
 def commands_in(table: str) -> list[str]:

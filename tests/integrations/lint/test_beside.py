@@ -80,3 +80,42 @@ def test_an_agentic_pipeline_of_roll_has_groups_of_environments(size: int, error
     report = lint(read_config(text))
     assert report.config.library.name == "roll"
     assert any(finding.id == "singleton-group" for finding in report.findings) == error
+
+
+def test_of_two_scripts_the_one_that_trains_is_read() -> None:
+    data = "uv run examples/make_data.py --output_dir data\n"
+    train = (
+        "uv run python examples/own_entry.py trainer.algorithm.advantage_estimator=grpo trainer.algorithm.eps_clip_low=0.17 \\\n"
+    )
+    train += "  trainer.algorithm.eps_clip_high=0.3 trainer.train_batch_size=64 trainer.policy_mini_batch_size=16\n"
+    for text in (data + train, train + data):
+        config = read_config(text)
+        assert (config.library.name, config.low.value, config.high.value) == ("skyrl", 0.17, 0.3)
+
+
+MEGATRON = (
+    "NPROC_PER_NODE=8 megatron rlhf --rlhf_type grpo --num_generations 8 --micro_batch_size 1 --epsilon 0.2 --epsilon_high 0.29"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "alive", "updates"),
+    [
+        ("", "no", 1),
+        (" --steps_per_generation 4", "yes", 4),
+        (" --generation_batch_size 96 --global_batch_size 32", "yes", 3),
+        (" --generation_batch_size 32", "yes", 2),
+        (" --generation_batch_size $SIZE", "unknown", None),
+    ],
+)
+def test_updates_of_ms_swift_under_megatron(options: str, alive: str, updates: float | None) -> None:
+    report = lint(read_config(MEGATRON + options + "\n"))
+    assert (report.config.library.name, report.config.high.value) == ("ms-swift", 0.29)
+    assert (report.liveness.alive, report.config.updates.count) == (alive, updates)
+
+
+def test_ms_swifts_rollout_server_beside_the_training_is_not_the_training() -> None:
+    report = lint(read_config(f"swift rollout --model m --vllm_max_model_len 9\n{MEGATRON} --steps_per_generation 2\n"))
+    assert report.liveness.alive == "yes"
+    with pytest.raises(ValueError, match="supervised fine-tuning"):
+        read_config("megatron sft --model m --micro_batch_size 1 --global_batch_size 8\n")

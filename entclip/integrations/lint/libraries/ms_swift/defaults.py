@@ -22,4 +22,5 @@ DEFAULTS: dict[str, Any] = TRL | {
     "tau_pos": 1.0,
     "tau_neg": 1.05,
     "log_entropy": False,
+    "global_batch_size": 16,
 }
