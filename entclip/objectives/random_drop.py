@@ -40,5 +40,5 @@ class RandomDrop(Objective):
                 )
 
     def change(self, view: View) -> Change:
-        one = namespace(view.ratio).ones_like(view.ratio)
-        return Change.dropped(view, *nowhere(view)).with_drops((1 - self.drop_pos) * one, (1 - self.drop_neg) * one)
+        kept = (namespace(view.ratio).full_like(view.ratio, 1 - chance) for chance in (self.drop_pos, self.drop_neg))
+        return Change.dropped(view, *nowhere(view)).with_drops(*kept)

@@ -13,7 +13,8 @@ def least_of_top(value: np.ndarray, weight: np.ndarray, share: float) -> np.ndar
     Args:
         value, weight: of each candidate of each replica, (R, N).   share: of a weight that adds up to 1.
     """
-    order = np.argsort(-value)
-    reached = np.cumsum(np.take_along_axis(weight, order, 1), 1)
+    rows, order = np.arange(len(value)), np.argsort(-value)
+    reached = np.cumsum(weight[rows[:, None], order], 1)
     last = np.argmax(reached >= share * (1 - 1e-12), 1)
-    return np.take_along_axis(value, np.take_along_axis(order, last[:, None], 1), 1)[:, 0]
+    out: np.ndarray = value[rows, order[rows, last]]
+    return out

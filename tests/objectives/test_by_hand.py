@@ -23,6 +23,7 @@ from entclip.objectives.gmpo import Gmpo
 from entclip.objectives.gspo import Gspo
 from entclip.objectives.high_entropy_mask import HighEntropyMask
 from entclip.objectives.parl import Parl
+from entclip.objectives.reinforce import Reinforce
 from entclip.objectives.repo_r import RepoR
 from entclip.objectives.sapo_trinity import SapoTrinity
 from entclip.objectives.steer import Steer
@@ -295,3 +296,9 @@ def test_gspo_has_the_narrow_widths_of_a_mean_of_many_tokens() -> None:
     """The author's 3e-4 and 4e-4, in verl."""
     found = Gspo().change(View(1 + np.array([-3.1e-4, -2.9e-4, 3.9e-4, 4.1e-4]), *np.ones((2, 4))))
     assert (found.low.tolist(), found.high.tolist()) == ([True, False, False, False], [False, False, False, True])
+
+
+def test_reinforce_has_half_more_weight_at_its_width() -> None:
+    """Without a ratio the gain is 1/r, 3/2 at r = 2/3."""
+    at = np.array([1 - Reinforce().width])
+    assert_identity(changed(Reinforce(), at, at).gains.plus, np.array([1.5]), np.ones(1))
