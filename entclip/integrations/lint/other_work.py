@@ -101,9 +101,13 @@ def of_script(command: str) -> str:
 
 
 def of_class(name: str) -> str:
-    """Return the kind of work that a class is for by its name, DPOConfig or SFTTrainer, empty for any other."""
+    """Return the kind of work that a class is for by its name, DPOConfig or SFTTrainer, empty for any other.
+
+    A GenerationConfig says nothing: a training samples, too.
+    """
     match = re.fullmatch(r"(\w+?)(Config|Trainer|TrainingArguments)", name)
-    return "" if match is None else _WORDS.get(match[1].lower(), "")
+    kind = "" if match is None else _WORDS.get(match[1].lower(), "")
+    return "" if kind == "generation" else kind
 
 
 def of_settings(values: Mapping[str, Any], *, started: bool) -> tuple[str, str]:

@@ -72,3 +72,9 @@ def test_a_policy_gradient_is_none_of_it(text, alive):
     got = lint(read_config(text))
     assert (got.config.library.name, got.liveness.alive) == ("trl", alive)
     assert ("unknown-loss" in {f.id for f in got.findings}) == (alive == "unknown")
+
+
+def test_how_a_script_samples_does_not_say_what_it_trains():
+    text = "from transformers import GenerationConfig\nfrom trl import Own\nOwn(GenerationConfig(top_k=5)).train()\n"
+    with pytest.raises(ValueError, match="a Python script that builds no configuration known here"):
+        read_config(text)
