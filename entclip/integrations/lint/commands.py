@@ -45,9 +45,9 @@ class Options:
     or the script that is run.
     other_work: what a library's command does instead of training (generation, evaluation), empty if it trains. loose: words such
     as "$EXTRA" that could hold further settings. defaults: "NAME=value" read from ${NAME:-value}.
-    passes_on: whether the script hands its own arguments on. where: the file that the command is written to, where the script
-    writes and does not run it. files: configurations beside the script that were read, too. python: the text of a Python program
-    that it runs, which has the settings instead.
+    passes_on: whether the script hands its own arguments on; asks: whether a condition of it asks for them. where: the file that
+    the command is written to, where the script writes and does not run it. files: configurations beside the script that were
+    read, too. python: the text of a Python program that it runs, which has the settings instead.
     """
 
     values: dict[str, Any]
@@ -57,6 +57,7 @@ class Options:
     loose: tuple[str, ...]
     defaults: tuple[str, ...]
     passes_on: bool
+    asks: bool = False
     where: str = ""
     files: tuple[str, ...] = ()
     python: str = ""
@@ -142,6 +143,7 @@ def _append(script: Script, text: str) -> None:
     script.commands += inner.commands
     script.defaults |= inner.defaults
     script.passes_on |= inner.passes_on
+    script.asks |= inner.asks
 
 
 def _written(script: Script) -> list[str]:
@@ -184,7 +186,7 @@ def _options(
     others = [command.words[0] for command in script.commands if command.words and id(command) not in these]
     if any(word.startswith("--") or _MANY.match(word) for word in others):
         loose[_CUT] = None
-    for key, value in (pair for one in words for pair in _pairs(one)):
+    for key, value in (pair for one in words for pair in _pairs(_with_files(script, one))):
         if key is None:
             loose[str(value)] = None
         else:
@@ -192,11 +194,14 @@ def _options(
     folder = own.get("config_path")
     script.folder = folder if isinstance(folder, str) else ""
     values = {key: value for one in started for table in _tables(script, one) for key, value in table.items()} | own
-    read = [key for key in _FILES if isinstance(values.get(key), str) and _file(script, key, values[key]) is not None]
+    names = {key: str(getattr(values[key], "text", values[key])) for key in _FILES if key in values}
+    read = [key for key, name in names.items() if _file(script, key, name) is not None]
     for key in [*read, *(["config_path"] if "config_name" in read else [])]:
         values.pop(key, None)
     named = tuple(script.found)
-    return Options(values, entry, command, other_work, tuple(loose), _defaults(script), script.passes_on, where, named)
+    return Options(
+        values, entry, command, other_work, tuple(loose), _defaults(script), script.passes_on, script.asks, where, named
+    )
 
 
 def _defaults(script: Script) -> tuple[str, ...]:
@@ -216,6 +221,21 @@ def _explained(key: str, value: Any, reasons: Mapping[str, str]) -> Any:
         return replace(value, why=reasons[next(iter(found))])
     why = "; ".join(f"{name} = {reasons[name]}" for name in found)
     return replace(value, why=f"{value.text} with {why}" if why else "")
+
+
+def _with_files(script: Script, words: list[str]) -> list[str]:
+    """The words with those of a file that the script writes in the place of @FILE; one that was read as a table is left out."""
+    out: list[str] = []
+    for word in words:
+        if out[-1:] == ["@"]:
+            word = f"@{word}"
+            out.pop()
+        held = next((h for name, h in script.files.items() if same_file(name, word[1:])), None) if word[:1] == "@" else None
+        if held is None and not (word[:1] == "@" and word.endswith(_CONFIGURATIONS) and _file(script, "", word[1:])):
+            out.append(word)
+        elif held is not None and not word.endswith(_CONFIGURATIONS):
+            out += held.text.split()
+    return out
 
 
 def _tables(script: Script, words: list[str]) -> Iterator[dict[str, Any]]:
@@ -283,13 +303,16 @@ def _pairs(words: list[str]) -> Iterator[tuple[str | None, Any]]:
     A `$WORD` where an option may stand has the key None: it could hold any settings.
     """
     flag, values = "", list[Any]()
-    for word in [*words, "--end"]:
+    for at, word in enumerate([*words, "--end"]):
         # A key without a dot is a group choice of hydra; right after a bare flag it is that flag's value.
         override = OVERRIDE.match(word) or (_CHOICE.match(word) if values or not flag else None)
         if _MODEL.match(word) and (not flag or values or "@" in word):
             continue
         if not _FLAG.match(word) and not override:
             value = leaf(word)
+            if at and word.startswith("@") and len(word) > 1 and (not flag or values):
+                yield None, word
+                continue
             several = flag.endswith(_SEVERAL) or (values and isinstance(values[0], Unresolved))
             full = (values and not several) or (flag.endswith(_PAIR) and len(values) == 2)
             if word.startswith("$") and (not flag or full or _MANY.match(word)):

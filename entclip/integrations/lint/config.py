@@ -80,6 +80,7 @@ def config_from(source: Source, name: str, evidence: str) -> TrainerConfig:
             elsewhere=(*files, *source.arguments),
             shell_defaults=source.shell_defaults,
             passes_on=source.passes_on,
+            asks=source.asks,
             python=source.kind == "python",
         )
 

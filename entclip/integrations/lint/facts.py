@@ -71,8 +71,8 @@ class TrainerConfig:
     meaning follows `space`: ratio, log_ratio, probability (a difference pi - pi_old), divergence, none or unknown.
     renamed: flags of an older version. elsewhere: files and shell arguments that are not read here
     but may hold settings. shell_defaults: "NAME=value" taken from a script's ${NAME:-value}. passes_on: whether
-    a script hands its own arguments on, as "$@" or by a parser of arguments: they can change every setting. python: whether the
-    script is one of Python.
+    a script hands its own arguments on, as "$@" or by a parser of arguments: they can change every setting. asks: whether a
+    condition of it asks for them, so that they can change what it sets. python: whether the script is one of Python.
     cap: bound on the ratio of tokens with A < 0 (dual clip), None if off; caps_both: of those with A > 0 too.
     level: token or sequence. unread: keys of bounds that
     the loss does not read. assumed: what is taken for granted about the version, empty where nothing is. doubtful: keys that are
@@ -111,6 +111,7 @@ class TrainerConfig:
     elsewhere: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
+    asks: bool = False
     python: bool = False
     certain: tuple[TrainerConfig, ...] = ()
 
@@ -135,7 +136,7 @@ class TrainerConfig:
     @property
     def handed_on(self) -> str:
         """Return what a script does with its own arguments."""
-        return "takes from its command line" if self.python else 'hands on as "$@"'
+        return "takes from its command line" if self.python else f'{"hands on" if self.passes_on else "asks for"} as "$@"'
 
     @property
     def counted(self) -> bool:

@@ -101,8 +101,10 @@ def _from_config(config: TrainerConfig) -> Setting:
     if in_percent(config):
         raise ValueError(f"cannot convert: {liveness(config).reason} Put the widths there as parts of 1.")
     notes = []
-    if config.passes_on:
-        notes.append(f"Read without what the script {config.handed_on}, which can change all of it.")
+    if config.passes_on or config.asks:
+        notes.append(
+            f"Read without what the script {config.handed_on}, which can change {'all' if config.passes_on else 'some'} of it."
+        )
     if config.kind == "clip_cov":
         notes.append("Clip-Cov's covariance rule is not converted, only the ratio clip beside it.")
     if config.updates.engine and kind in ("clip", "dppo_tv"):

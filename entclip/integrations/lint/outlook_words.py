@@ -47,7 +47,7 @@ def assumed(config: TrainerConfig, policy: dict[str, Any] | None, group: int | N
         )
     if config.assumed:
         out.append(config.assumed)
-    if config.passes_on:
+    if config.passes_on or config.asks:
         out.append(f"the script is run without arguments of its own, which it {config.handed_on}")
     return tuple(out)
 

@@ -68,7 +68,7 @@ class Report:
             "findings": [{"id": f.id, "severity": f.severity, "message": f.message, "link": f.link} for f in self.findings],
             "unresolved": {key: str(value) for key, value in config.values.items() if isinstance(value, Unresolved)},
             "shell_defaults": list(config.shell_defaults),
-            "passes_arguments_on": config.passes_on,
+            "passes_arguments_on": config.passes_on or config.asks,
             "unknown_keys": [{"key": key, "closest": closest} for key, closest in config.unknown_keys],
             "bias": {"clip_low": self.bias.low, "clip_high": self.bias.high, "net": self.bias.net, "text": self.bias.text},
         }
@@ -135,7 +135,7 @@ class Report:
     @property
     def _alive(self) -> str:
         """The answer, and what it takes for granted."""
-        return self.liveness.alive + (f", if {self.config.nothing}" if self.config.passes_on else "")
+        return self.liveness.alive + (f", if {self.config.nothing}" if self.config.passes_on or self.config.asks else "")
 
     def _everything(self) -> list[str]:
         config = self.config

@@ -87,6 +87,7 @@ class _Reader(Branches):
         finally:
             self.conditions.pop()
             kept.passes_on |= self.script.passes_on
+            kept.asks |= self.script.asks
             self.script = kept
 
     def statement(self, node: Any, given: Held | None = None) -> Held | None:

@@ -31,6 +31,7 @@ class Branches(Expander):
         self.variables |= dict.fromkeys(outside)
         self.conditions: list[str] = []  # under which the statement stands that is read
         self.dead = 0
+        self.texts: dict[str, tuple[str, str]] = {}  # what the branch that is read sets, and its condition
         self.inside: list[str] = []  # functions whose bodies are read
         self.sets: dict[str, set[str]] = {}  # what functions set
 
@@ -88,19 +89,41 @@ class Branches(Expander):
     def branches(self, node: Any) -> None:
         """Read the branches of `if`: one is sure where the script's own text decides; what stands in the others is not set."""
         reached: bool | None = True
+        kept, each_sets = self.texts, list[dict[str, tuple[str, str]]]()
         for branch in (node, *(child for child in node.named_children if child.type in ("elif_clause", "else_clause"))):
             line, inner = f"line {branch.start_point[0] + 1}", [c for c in branch.named_children if c.type not in _NOT_INSIDE]
             if branch.type == "else_clause":
+                self.texts = {}
                 self._branch(inner, reached, f"{line}, else of line {node.start_point[0] + 1}")
-                return
+                if reached is None:
+                    self._whichever([*each_sets, self.texts])
+                break
             then = next((child.start_byte for child in branch.children if child.type == "then"), branch.end_byte)
             tests = [child for child in inner if child.end_byte <= then]
             self._branch(tests, reached, f"{line}, in a condition")
             holds = self.holds(tests[-1]) if tests else None
             word = "if" if branch is node else "elif"
             condition = f"{line}, {word} {_short(tests[-1]) if tests else ''}"
+            self.texts = {}
             self._branch([child for child in inner if child.start_byte > then], both(reached, holds), condition)
+            each_sets.append(self.texts)
             reached = both(reached, negated(holds))
+        self.texts = kept
+
+    def _whichever(self, each_sets: list[dict[str, tuple[str, str]]]) -> None:
+        """Keep what a variable may be that every branch sets: what it was before is of no account."""
+        for name in set.intersection(*map(set, each_sets)):
+            (text, condition), *others = (sets[name] for sets in each_sets)
+            known, options = f"{text or 'nothing'} ({condition})", text.split()
+            merged: list[str] | None = options
+            for text, condition in others:
+                both_ways = None if merged is None else either_way(merged, text.split(), condition, self.script.reasons)
+                merged = None if both_ways is None else both_ways[0]
+                self.script.reasons |= {} if both_ways is None else both_ways[1]
+                known = alternatives(known, text or "nothing", condition)
+            self.script.reasons[f"${name}"] = known
+            if merged is not None:
+                self.either[name] = merged
 
     def case(self, node: Any) -> None:
         """Read the items of `case`: the first whose pattern fits is taken."""
@@ -148,6 +171,10 @@ class Branches(Expander):
             self.either.pop(name, None)
             return
         condition, before = self.conditions[-1], self.variables.get(name)
+        if text is None or name in self.outside:
+            self.texts.pop(name, None)
+        else:
+            self.texts[name] = text, condition
         if text is not None and name not in self.outside:
             known = self.script.reasons.get(f"${name}") or before
             self.script.reasons[f"${name}"] = alternatives(known or "not set before", text or "nothing", condition)

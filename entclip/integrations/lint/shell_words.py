@@ -47,7 +47,8 @@ def together(said: list[Held | None]) -> Held | None:
 @dataclass
 class Script:
     """commands, in order, those of texts that the script runs among them. defaults: `NAME=value` taken from `${NAME:-value}`,
-    which the environment may override. passes_on: whether a command takes the script's own arguments, as "$@".
+    which the environment may override. passes_on: whether a command takes the script's own arguments, as "$@"; asks: whether
+    a condition asks for them.
 
     python, tables: texts that it has Python run, and jobs' files that it starts. files: those that it writes, None where it is
     not known with what; named: these by their name without a folder; started: names of those that it runs. reasons: by `$NAME`,
@@ -59,6 +60,7 @@ class Script:
     commands: list[Command] = field(default_factory=list)
     defaults: dict[str, str] = field(default_factory=dict)
     passes_on: bool = False
+    asks: bool = False
     python: list[Held] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     files: dict[str, Held | None] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class Expander:
         """Return what a condition has for `$#`, `$1` or `$@`: nothing is given to the script that is read itself."""
         if self.functions:
             return None
-        self.script.passes_on |= self.arguments is None
+        self.script.asks |= self.arguments is None
         given = self.arguments or ()
         return str(len(given)) if name == "#" else " ".join(given) if name in "@*" else ""
 

@@ -32,7 +32,8 @@ class Source:
 
     command: the words that name that trainer, or the script that is run. other_work: what the command does instead of training.
     arguments: words such as "$EXTRA" that could hold further settings. shell_defaults: "NAME=value" read from ${NAME:-value}.
-    passes_on: whether a script hands its own arguments on, as "$@" or by a parser of arguments. where: the file that the command
+    passes_on: whether a script hands its own arguments on, as "$@" or by a parser of arguments; asks: whether a
+    condition of it asks for them. where: the file that the command
     is in, where the script writes it and does not run it. files: configurations that the command names and that were read, too.
     """
 
@@ -44,6 +45,7 @@ class Source:
     arguments: tuple[str, ...] = ()
     shell_defaults: tuple[str, ...] = ()
     passes_on: bool = False
+    asks: bool = False
     where: str = ""
     files: tuple[str, ...] = ()
 
@@ -93,6 +95,7 @@ def _from_commands(text: str, files: Callable[[str], str | None]) -> Source:
         arguments=found.loose,
         shell_defaults=found.defaults,
         passes_on=found.passes_on,
+        asks=found.asks,
         where=found.where,
         files=found.files,
     )

@@ -50,7 +50,7 @@ def test_a_condition_that_the_script_decides_is_decided(script, value):
         (f'H=.3\nif [ -n "$WIDE" ]; then H=.4; fi\n{RUN}', '.3 or .4 (line 3, if [ -n "$WIDE" ])'),
         (
             f"if ready; then\n  H=.4\nelse\n  H=.3\nfi\n{RUN}",
-            "not set before or .4 (line 2, if ready) or .3 (line 4, else of line 2)",
+            ".4 (line 2, if ready) or .3 (line 4, else of line 2)",
         ),
         (f"H=.3\ncase $HOST in\n  wide) H=.4 ;;\nesac\n{RUN}", ".3 or .4 (line 4, case $HOST in wide)"),
         (f"H=.3\nhash gpu && H=.4\n{RUN}", ".3 or .4 (line 3, hash gpu &&)"),
@@ -128,6 +128,17 @@ def test_what_changes_a_variable_is_seen(script, value):
 def test_an_array_that_is_changed_at_one_place_is_not_known():
     config = read_config('A=(--epsilon .1 --num_iterations 3)\nA[1]=.4\ntrl grpo "${A[@]}"\n')
     assert config.elsewhere == ("${A[@]}",)
+
+
+def test_options_that_either_branch_sets_are_read():
+    run = "trl grpo --epsilon .1 --num_iterations 3 $K\n"
+    config = read_config(f'if kl; then K="--beta .01 --bf16"; else K="--bf16"; fi\n{run}')
+    assert (config.elsewhere, config.values["bf16"]) == ((), True)
+    assert str(config.kl_coef.value) == ".01 or not set (line 1, else of line 1)"
+    empty = read_config(f'if kl; then K="--beta .01"; else K=""; fi\n{run}')
+    assert (empty.elsewhere, str(empty.kl_coef.value)) == ((), ".01 or not set (line 1, else of line 1)")
+    for open_still in ('if kl; then K="--beta .01"; fi', 'if kl; then K="--beta .01"; elif b; then K=""; fi'):
+        assert read_config(f"{open_still}\n{run}").elsewhere == ("$K",)
 
 
 def test_options_that_stay_the_same_either_way_are_read():

@@ -72,6 +72,8 @@ def _read(script):
         f"cat > c.yaml <<EOF\n{TABLE}EOF\ntrl grpo --config c.yaml",
         f"cat > c.yaml <<EOF\n{TABLE.replace('0.1', '0.9')}EOF\ntrl grpo --config=./c.yaml --epsilon 0.1",
         f"cat > a.yaml <<A; cat > c.yaml <<B\nepsilon: 0.9\nA\n{TABLE}B\nx --config_file a.yaml t.py --config c.yaml",
+        f"cat > $JOB.yaml <<EOF\n{TABLE}EOF\ntrl grpo --config $JOB.yaml",
+        f"cat > args <<EOF\n{FLAGS}\nEOF\ntrl grpo @args",
         f'cat > ds.json <<EOF\n{{"epsilon": 0.9}}\nEOF\n{RUN} --deepspeed ds.json',
         f'log() {{ echo "+ $*" | tee -a log; }}\nlog {RUN}\n{RUN}',
         f'run() {{ echo "+ $*"; "$@"; }}\nrun {RUN}',
@@ -134,6 +136,11 @@ def test_a_script_that_is_written_and_not_run_is_read_and_the_answer_says_so():
     assert got.config.updates.count == 3
     # A run beside it is the run.
     assert lint(_config(f"cat > run.sh <<EOF\n{RUN}\nEOF\ntrl grpo --num_iterations 2 --epsilon 0.2\n")).config.low.value == 0.2
+
+
+def test_a_file_of_arguments_that_is_not_there_leaves_the_verdict_open():
+    for words, loose in (("@args", "@args"), ("@ c.toml", "@c.toml"), ("--bf16 true @args", "@args")):
+        assert _config(f"trl grpo --epsilon 0.2 {words}").elsewhere == (loose,)
 
 
 def test_a_configuration_that_is_edited_or_made_by_a_program_is_not_read():
