@@ -195,6 +195,8 @@ class _Reader(Branches):
         self.script.files[name or word] = held
 
     def _command(self, node: Any, given: Held | None) -> Held | None:
+        if self.ended:
+            return None
         words: list[str] = []
         separator: str | None = None
         for child in node.named_children:
@@ -222,6 +224,8 @@ class _Reader(Branches):
         elif name == "xargs" and given is not None:
             words += given.text.split()
         self.script.commands.append(Command(words, unreadable=node.has_error))
+        sure = not (self.conditions or self.dead or self.inside)
+        self.ended |= sure and words[:1] in (["exit"], ["exec"]) and (words[0] == "exit" or len(words) > 1)
         if name in self.sets and not self.inside:
             self.called(name, node.start_point[0] + 1)
         if edits(words):

@@ -31,6 +31,7 @@ class Branches(Expander):
         self.variables |= dict.fromkeys(outside)
         self.conditions: list[str] = []  # under which the statement stands that is read
         self.dead = 0
+        self.ended = False  # by an exit: what follows is not run
         self.texts: dict[str, tuple[str, str]] = {}  # what the branch that is read sets, and its condition
         self.inside: list[str] = []  # functions whose bodies are read
         self.sets: dict[str, set[str]] = {}  # what functions set
@@ -105,7 +106,8 @@ class Branches(Expander):
             word = "if" if branch is node else "elif"
             condition = f"{line}, {word} {_short(tests[-1]) if tests else ''}"
             self.texts = {}
-            self._branch([child for child in inner if child.start_byte > then], both(reached, holds), condition)
+            body = [child for child in inner if child.start_byte > then and not _never(tests)]
+            self._branch(body, both(reached, holds), condition)
             each_sets.append(self.texts)
             reached = both(reached, negated(holds))
         self.texts = kept
@@ -236,6 +238,11 @@ class Branches(Expander):
         self._count([text])
         before_text = self.variables.get(name, "") if append else ""
         self.set_variable(name, None if before_text is None else before_text + text)
+
+
+def _never(tests: list[Any]) -> bool:
+    """Whether a branch is a way to comment a part of a script out."""
+    return bool(tests) and text_of(tests[-1]) == "false"
 
 
 def _short(node: Any) -> str:

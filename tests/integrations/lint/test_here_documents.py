@@ -77,6 +77,11 @@ def _read(script):
         f'cat > ds.json <<EOF\n{{"epsilon": 0.9}}\nEOF\n{RUN} --deepspeed ds.json',
         f'log() {{ echo "+ $*" | tee -a log; }}\nlog {RUN}\n{RUN}',
         f'run() {{ echo "+ $*"; "$@"; }}\nrun {RUN}',
+        f"{RUN}\nexit 0\ntrl grpo --epsilon 0.9",
+        f"exec {RUN}\ntrl grpo --epsilon 0.9",
+        f"exec > log 2>&1\n( exit 1 )\nif a; then exit 1; fi\nhelp() {{ exit 1; }}\n{RUN}",
+        f"if false; then\ntrl grpo --epsilon 0.9\nfi\n{RUN}",
+        f"bash <<EOF\nexit 0\nEOF\n{RUN}",
         # Python.
         f"python3 - <<'EOF'\n{PYTHON}EOF",
         f"E=0.1; python -u <<EOF > log\n{PYTHON.replace('0.1', '$E')}EOF",
@@ -107,6 +112,8 @@ def test_a_run_is_what_the_script_has_run(script):
         f"if a; then\ncat > run.sh <<EOF\n{RUN}\nEOF\nelse\necho 'trl grpo --epsilon 0.3' > run.sh\nfi\nbash run.sh",
         f"cat > c.yaml <<EOF\n{TABLE}EOF\nls c.yaml",
         f"cat > run.sh <<EOF\n{RUN}\nEOF\nsed -i s/0.1/$E/ run.sh\nbash run.sh",
+        f"exit 0\n{RUN}",
+        f"if false; then\n{RUN}\nfi",
         f"note() {{ printf '%s' \"$1\" >> log; }}\nnote '{RUN}'",
     ],
 )
