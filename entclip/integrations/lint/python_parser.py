@@ -86,6 +86,10 @@ def parsed_by(tree: ast.Module, of: Callable[[ast.expr], Any]) -> Parsed | None:
         sure = tuple(c for c in defaults if not _under_condition(c, parents))
         loose = [f"{_method(c)}(...) under a condition" for c in defaults if c not in sure]
         loose += [f"{_method(c)}(...)" for c in fills[:-1]]
+        # A function that gets the parser may set defaults of its own.
+        loose += [
+            f"{name_of(c.func)}({name_of(each)})" for c in calls for each in c.args if name_of(each) in names and c not in own
+        ]
         name = name_of(maker.func).rpartition(".")[2]
         return Parsed(fills[-1], of(classes[position]), position, sure, tuple(loose), name, maker.lineno)
     return None

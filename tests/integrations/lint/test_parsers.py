@@ -62,6 +62,11 @@ def test_what_the_script_sets_is_read_and_its_command_line_is_a_condition(script
         ),
         (f"{PARSER}(c,) = parser.parse_args_and_config(args=words)", "unknown", "parse_args_and_config(words)"),
         ("parser = HfArgumentParser(GRPOConfig)\n(c,) = parser.parse_dict({'num_iterations': 3})", "yes", ""),
+        (
+            f"def own(p):\n    p.set_defaults(epsilon=0.1)\n{PARSER}own(parser)\n(c,) = {CALL}\nc.beta = 0",
+            "unknown",
+            "own(parser)",
+        ),
         ("parser = HfArgumentParser(GRPOConfig)\n(c,) = parser.parse_dict(table)", "unknown", "parse_dict(table)"),
         (
             f"{PARSER}if one:\n    (c,) = parser.parse_json_file('a')\nelse:\n    (c,) = {CALL}\nc.num_iterations = 3",
