@@ -9,15 +9,18 @@ import numpy as np
 from entclip.integrations.diagnose.changing import changing
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Finding, Level, claim
+from entclip.integrations.diagnose.noise_sizes import by_kl
 from entclip.integrations.diagnose.part_time import part_time
 from entclip.integrations.diagnose.run import Run, mean_and_error
 from entclip.integrations.lint.liveness import liveness
 from entclip.integrations.logs.names import CAVEATS
+from entclip.report.numbers import rounded
 
 __all__: list[str] = []
 
 _FEW_ROWS = 8
 _ONE_SIDED = 3.0  # times the other side's share
+_SEEN = 0.01  # of the tokens beyond a bound, which no log rounds to a share of 0
 
 
 def in_percent(run: Run) -> Evidence | None:
@@ -139,6 +142,11 @@ def _by_side(run: Run, split: list[str]) -> Finding:
     )
 
 
+def _beyond(width: float, rms: float) -> float:
+    """The chance that a normal log-ratio of that rms is further than a width from 0."""
+    return math.erfc(width / (math.sqrt(2) * rms))
+
+
 def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
     rows, config = evidence[0].rows, run.config
     if (count := run.of_first_updates) is not None:
@@ -165,6 +173,21 @@ def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
             "too few rows for a cycle",
             "Give the whole log, not its last row.",
         )
+    kl = by_kl(run)
+    beyond = 0.0 if kl is None or config is not None or run.widths is None else _beyond(run.widths.low, kl.overall)
+    if kl is not None and run.widths is not None and beyond > _SEEN:
+        told = f"{kl.evidence.metric} = {rounded(kl.evidence.value)}"
+        return Finding(
+            "clip",
+            ("none",),
+            "warn",
+            f"No: every share is 0 in {'the only row' if rows == 1 else f'all {rows} rows'}, though {told} says that ratios are "
+            f"not 1. A clip at {run.widths.low:g} would act, so the loss has none (as KL-Cov), or a far wider one.",
+            (*evidence, kl.evidence),
+            "low",
+            f"a normal log-ratio of that KL (rms {rounded(kl.overall)}) is beyond the bounds for {_share(beyond)} of the tokens",
+            "Give the configuration (--config): it says which loss and which widths the run has.",
+        )
     found = liveness(config) if config is not None else None
     updates = config.updates.count if config is not None else None
     if updates is not None and updates <= 1:
@@ -180,7 +203,7 @@ def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
         "clip",
         ("none",),
         "warn",
-        f"No: every share is 0 in all {rows} rows; {why}.",
+        f"No: every share is 0 in {'the only row' if rows == 1 else f'all {rows} rows'}; {why}.",
         evidence,
         "high" if updates is not None or (found is not None and found.alive == "no") else "medium",
         "the shares are exactly 0",

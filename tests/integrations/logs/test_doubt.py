@@ -59,3 +59,15 @@ def test_a_share_is_said_to_be_near_at_or_above_its_ceiling(share, word):
     half = share / 2 + 0.02 * (scatter - scatter.mean())
     rows = [{"entropy": 0.5, "clip_ratio/low_mean": x, "clip_ratio/high_mean": x} for x in half]
     assert f" is {word} " in diagnose(rows)["ceiling"].answer
+
+
+@pytest.mark.parametrize(("kl", "alive"), [(0.0, True), (2e-5, True), (2e-3, True), (4e-3, False), (0.01, False)])
+def test_shares_of_0_beside_a_kl_are_no_sign_of_one_update(kl: float, alive: bool) -> None:
+    """A normal log-ratio with E[-log r] = kl has rms sqrt(2 kl): beyond .2 for 1 % of the tokens from a KL of .0030 on."""
+    rows = [
+        {"actor/pg_clipfrac": 0.0, "actor/pg_clipfrac_lower": 0.0, "actor/ppo_kl": kl, "actor/entropy": 0.5} for _ in range(40)
+    ]
+    answer = diagnose(rows)["clip"].answer
+    assert answer.startswith("No: every share is 0 in all 40 rows")
+    assert ("one update" in answer) == alive
+    assert ("says that ratios are not 1" in answer) != alive
