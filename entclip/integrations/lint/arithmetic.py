@@ -6,6 +6,8 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 
+from entclip.integrations.lint.python_tree import expression_of
+
 __all__ = ["evaluate"]
 
 _LARGEST = 2**63
@@ -30,7 +32,7 @@ def evaluate(text: str, variables: Mapping[str, str | None]) -> int | None:
     if len(expression) > 1000:
         return None
     try:
-        return _of(ast.parse(expression, mode="eval").body, variables)
+        return _of(expression_of(expression), variables)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         return None
 

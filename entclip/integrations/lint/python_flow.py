@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from entclip.integrations.lint.python_tree import expression_of
 from entclip.integrations.lint.python_values import Names, Table, evaluated, name_of, put
 from entclip.integrations.lint.values import Unresolved
 
@@ -304,5 +305,4 @@ def _surely(test: ast.expr) -> bool:
 
 def _loaded(target: ast.expr) -> ast.expr:
     """A target as an expression that is read."""
-    loaded: ast.expr = ast.parse(ast.unparse(target), mode="eval").body
-    return loaded
+    return expression_of(ast.unparse(target))

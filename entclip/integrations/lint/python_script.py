@@ -16,6 +16,7 @@ from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.other_work import of_class, refusal
 from entclip.integrations.lint.python_flow import followed
 from entclip.integrations.lint.python_parser import Parsed, parsed_by
+from entclip.integrations.lint.python_tree import module_of
 from entclip.integrations.lint.python_values import Names, Table, name_of, put
 from entclip.integrations.lint.values import Unresolved
 
@@ -53,7 +54,7 @@ def is_python(text: str) -> bool:
 
 def _tree(text: str) -> ast.Module | None:
     try:
-        return ast.parse(text)
+        return module_of(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -100,7 +101,7 @@ def keywords_of(text: str) -> Keywords:
     Raises: ValueError if the script does not parse, or builds no configuration known here, or more than one.
     """
     try:
-        tree = ast.parse(text)
+        tree = module_of(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the Python script does not parse ({type(error).__name__}): give a YAML or a command line.") from None
     classes = _Classes(tree)

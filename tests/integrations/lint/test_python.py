@@ -131,6 +131,13 @@ def test_what_is_put_into_a_table_that_was_read_is_what_it_has():
     assert "s = json.load(f)" in got.liveness.reason
 
 
+def test_python_s_warnings_of_style_are_no_errors_and_are_not_shown(recwarn):
+    """Here warnings are errors, and on a terminal they would be lines beside the one that lint says."""
+    text = "from trl import GRPOConfig\npattern = '\\d+'\nx = 1if pattern else 2\nGRPOConfig(epsilon=0.1, num_iterations=2)\n"
+    assert lint(read_config(text)).config.low.value == 0.1
+    assert not recwarn.list
+
+
 def test_a_default_is_no_answer_beside_settings_that_are_not_read():
     got = lint(read_config("from trl import GRPOConfig\nc = GRPOConfig(num_iterations=2, **options)"))
     assert (got.bias.net, got.bias.high) == ("unknown", "lowers")
