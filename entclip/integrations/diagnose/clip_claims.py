@@ -147,6 +147,20 @@ def _beyond(width: float, rms: float) -> float:
     return math.erfc(width / (math.sqrt(2) * rms))
 
 
+def _rounded_away(run: Run, evidence: tuple[Evidence, ...], most: float, zero: str) -> Finding:
+    """What can be said where every share is 0.000: it is printed to so few decimals that a living clip looks like this."""
+    return Finding(
+        "clip",
+        ("unknown", "rounded"),
+        "warn",
+        f"Not known: every share is printed as {zero}, so that up to {_share(most)} of the {run.clipped} may be clipped in "
+        f"{'the only row' if evidence[0].rows == 1 else f'each of the {evidence[0].rows} rows'}.",
+        evidence,
+        reason="a share is often smaller than half of the last digit that is printed",
+        change="Read the numbers with all their digits: the trainer's JSON lines, TensorBoard or W&B have them.",
+    )
+
+
 def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
     rows, config = evidence[0].rows, run.config
     if (count := run.of_first_updates) is not None:
@@ -173,6 +187,8 @@ def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
             "too few rows for a cycle",
             "Give the whole log, not its last row.",
         )
+    if (rounded_away := run.rounded_away) is not None:
+        return _rounded_away(run, evidence, *rounded_away)
     kl = by_kl(run)
     beyond = 0.0 if kl is None or config is not None or run.widths is None else _beyond(run.widths.low, kl.overall)
     if kl is not None and run.widths is not None and beyond > _SEEN:

@@ -118,6 +118,16 @@ def _cause(run: Run) -> Finding | None:
             confidence="low",
             reason="no row is of an update in which a clip can act",
         )
+    if shares is not None and shares.total == 0 and run.rounded_away is not None:
+        return Finding(
+            "cause",
+            ("unbounded",),
+            "info",
+            f"How much of it the clip did is not known: its shares are printed as {run.rounded_away[1]}. Besides the clip there "
+            f"is {_text(run, label)}.",
+            confidence="low",
+            reason="a share that is rounded to 0 has no bound but half of its last digit",
+        )
     if shares is not None and shares.total == 0:
         return Finding(
             "cause",

@@ -13,7 +13,7 @@ from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.regimes import Stretch, stretches
 from entclip.integrations.lint.facts import TrainerConfig
 from entclip.integrations.lint.libraries import LIBRARIES
-from entclip.integrations.lint.liveness import NEVER
+from entclip.integrations.lint.liveness import NEVER, liveness
 from entclip.integrations.lint.values import is_number
 from entclip.integrations.logs.libraries import library_of
 from entclip.integrations.logs.log import Log
@@ -130,6 +130,17 @@ class Run:
             if np.isfinite(column).any():
                 there.setdefault(plain_name(name), name)
         return tuple((alias, there[alias.name]) for alias in self.library.aliases if alias.name in there)
+
+    @cached_property
+    def rounded_away(self) -> tuple[float, str] | None:
+        """Return how large a clip share may be where all are printed as 0.000, and that 0; None where they say what they are."""
+        sides = [self._columns[side][1] for side in ("clip_low", "clip_high", "clip_merged", "clip_any") if self.has(side)]
+        places = min((self.log.decimals[name] for name in sides if name in self.log.decimals), default=None)
+        if places is None or any(np.nanmax(np.abs(self.log.columns[name])) > 0 for name in sides):
+            return None
+        if self.config is not None and liveness(self.config).alive == "no":
+            return None
+        return 0.5 * 10.0**-places, f"{0:.{places}f}"
 
     def caveats(self, quantity: str) -> tuple[str, ...]:
         """Return what the name of a quantity does not say, as keys of CAVEATS."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from entclip.support.errors import SpecError
 
-__all__ = ["LONGEST", "NUMBER", "OneRun", "check_header", "flat", "lines_of", "number_of"]
+__all__ = ["LONGEST", "NUMBER", "OneRun", "RoundedZero", "check_header", "flat", "lines_of", "number_of"]
 
 LONGEST = 4_000_000  # bytes of a line; longer ones are passed over
 _DEEPEST = 6
@@ -17,7 +17,19 @@ _LEDGER = {"unclipped", "clip_low", "clip_high", "expected_clip_low"}
 _OF_STEPS = "global_step/max_steps"
 _MOST_RUNS = 8  # that are named in a message
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|inf|Infinity)"
+_ZERO = re.compile(r"[-+]?0*\.(0{2,})")
 _WRAPPED = re.compile(rf"(?:np\.)?(?:float|int)\d*\(({NUMBER})\)|tensor\(({NUMBER})[^)]*\)|({NUMBER})s?|({NUMBER}) ?(%)")
+
+
+class RoundedZero(float):
+    """A 0 that is printed to a number of decimals, 0.000: what it stands for may be up to half of the last one."""
+
+    decimals: int
+
+    def __new__(cls, decimals: int) -> RoundedZero:
+        zero = super().__new__(cls, 0.0)
+        zero.decimals = decimals
+        return zero
 
 
 def lines_of(file: BufferedReader) -> Iterator[tuple[int, str]]:
@@ -38,7 +50,10 @@ def number_of(text: str) -> float | None:
     found = _WRAPPED.fullmatch(text.strip()) if len(text) < 100 else None
     if found is None:
         return None
-    return float(found[4]) / 100 if found[5] else float(found[1] or found[2] or found[3])
+    digits = found[1] or found[2] or found[3] or found[4]
+    if (zero := _ZERO.fullmatch(digits)) is not None:
+        return RoundedZero(len(zero[1]) + (2 if found[5] else 0))
+    return float(digits) / 100 if found[5] else float(digits)
 
 
 def flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:

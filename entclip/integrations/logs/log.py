@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from entclip.integrations.logs.lines import RoundedZero
 from entclip.support.errors import SpecError
 
 __all__ = ["MOST_NUMBERS", "Log", "Table"]
@@ -31,6 +32,7 @@ class Log:
         skipped: lines that look like rows and cannot be read.
         superseded: rows that were left out because a later row goes back to their step or before it, as a resumed run does.
         other_ranks: rows that were left out because another process than that of the first row wrote them.
+        decimals: to how many a 0 of a name is printed, the most of them, where it is more than one (0.000).
         infinite: lines at which the number of a name is NaN, infinite or over 1e15 in the log itself.
     """
 
@@ -43,6 +45,7 @@ class Log:
     infinite: Mapping[str, np.ndarray] = field(default_factory=dict)
     superseded: int = 0
     other_ranks: int = 0
+    decimals: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
@@ -66,6 +69,7 @@ class Table:
         self._unknown: dict[str, None] = {}
         self._passed: dict[str, None] = {}  # names of rows without a metric
         self._infinite: dict[str, array[int]] = {}
+        self._decimals: dict[str, int] = {}
         self._numbers = 0
         self._rank: float | None = None
         self.skipped = self.other_ranks = 0
@@ -98,6 +102,8 @@ class Table:
             if not -_LARGEST < value < _LARGEST:  # NaN, too
                 self._infinite.setdefault(name, array("q")).append(line)
                 value = _MISSING
+            if isinstance(value, RoundedZero):
+                self._decimals[name] = max(value.decimals, self._decimals.get(name, 0))
             column.extend([_MISSING] * (len(self._lines) - len(column)))
             column.append(value)
             self._numbers += 1
@@ -116,4 +122,4 @@ class Table:
         lines = np.frombuffer(self._lines, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
         infinite = {name: np.frombuffer(at, dtype=np.int64) for name, at in self._infinite.items()}
         unknown = tuple(self._unknown if columns else self._unknown | self._passed)
-        return Log(columns, lines, source, form, unknown, self.skipped, infinite, 0, self.other_ranks)
+        return Log(columns, lines, source, form, unknown, self.skipped, infinite, 0, self.other_ranks, self._decimals)

@@ -239,5 +239,15 @@ def _joined(folder: Path, logs: list[Log]) -> Log:
         table.add(number, merged[step_])
     whole = table.log(os.fspath(folder), f"{len(logs)} files, joined by step")
     unknown = tuple(dict.fromkeys(name for log in logs for name in log.unknown))
+    decimals = {name: count for log in logs for name, count in log.decimals.items()}
     numbers = {name: np.searchsorted(steps, sorted(at)) + 1 for name, at in infinite.items()}
-    return Log(whole.columns, whole.lines, whole.source, whole.form, unknown, sum(log.skipped for log in logs), numbers)
+    return Log(
+        whole.columns,
+        whole.lines,
+        whole.source,
+        whole.form,
+        unknown,
+        sum(log.skipped for log in logs),
+        numbers,
+        decimals=decimals,
+    )

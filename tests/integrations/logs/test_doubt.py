@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,18 @@ def test_shares_of_0_beside_a_kl_are_no_sign_of_one_update(kl: float, alive: boo
     assert answer.startswith("No: every share is 0 in all 40 rows")
     assert ("one update" in answer) == alive
     assert ("says that ratios are not 1" in answer) != alive
+
+
+@pytest.mark.parametrize(("share", "words"), [("0.000", "0.05 %"), ("0.00", "0.5 %"), ("0.0", ""), ("0", "")])
+def test_a_share_that_is_rounded_to_0_is_not_known(share: str, words: str, tmp_path: Path) -> None:
+    """verl printed all metrics to three decimals: .0004 of the tokens and none at all were the same line."""
+    row = "step:{i} - actor/entropy:{h:.3f} - actor/pg_clipfrac:{share} - critic/score/mean:{r:.3f}\n"
+    lines = [row.format(i=i, h=0.6 * 0.98**i, share=share, r=0.3 + 0.01 * i) for i in range(1, 61)]
+    log = tmp_path / "run.log"
+    log.write_text("".join(lines))
+    found = diagnose(log)
+    assert (found["clip"].labels == ("unknown", "rounded")) == bool(words)
+    assert words in found["clip"].answer
+    assert found["cause"].labels[0] == ("unbounded" if words else "not-the-clip")
+    on_policy = "algorithm.adv_estimator=grpo data.train_batch_size=64 actor_rollout_ref.actor.ppo_mini_batch_size=64"
+    assert diagnose(log, config=f"python3 -m verl.trainer.main_ppo {on_policy}")["clip"].labels == ("none",)
