@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -75,6 +75,7 @@ def from_kl(kl: float) -> float:
     return math.sqrt(2 * max(kl, 0.0))
 
 
+@lru_cache(maxsize=1024)  # several claims of a log ask for the same
 def sigma_of(total: float, low: float, high: float, updates: int, fresh: bool = True) -> float | None:
     """Return sigma at the end of a rollout for which the two shares add up to `total`; None if none does."""
     return _bisect(lambda sigma: sum(shares(sigma, low, high, updates, fresh=fresh)) - total)
