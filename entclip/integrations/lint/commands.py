@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from entclip.integrations.lint.beside import nothing
+from entclip.integrations.lint.jobs import commands_in, starts_trainer
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.other_work import of_program
 from entclip.integrations.lint.python_script import OUTSIDE, builds, refuse_other_program
 from entclip.integrations.lint.shell import Command, Script, read_script
 from entclip.integrations.lint.shell_either import EITHER
 from entclip.integrations.lint.shell_roles import runs, same_file, shows
-from entclip.integrations.lint.tables import flat_keys, leaf, parse_table, texts_in
+from entclip.integrations.lint.tables import flat_keys, leaf, parse_table
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["OVERRIDE", "Options", "commands_in", "options_of", "starts_trainer"]
+__all__ = ["OVERRIDE", "Options", "options_of"]
 
 OVERRIDE = re.compile(r"^\+{0,2}([A-Za-z_][\w@/-]*(?:\.[\w@/-]+)+)=(.*)$", re.DOTALL)
 _CHOICE = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
@@ -71,11 +72,6 @@ class _Trained:
     rest: list[str]  # its options
 
 
-def starts_trainer(text: str) -> bool:
-    """Tell whether a text holds a command of a library that is known here."""
-    return any(re.search(rf"(^|[\s/\"'=])({library.entry})", text) for library in LIBRARIES.values() if library.entry)
-
-
 def options_of(text: str, beside: Callable[[str], str | None] = nothing) -> Options:
     """Return the options of the one training command of a script, or of all its commands where no trainer is known in them.
 
@@ -126,15 +122,6 @@ def _deciding(words: list[str]) -> int:
     """How many options alone say whose configuration this is."""
     keys = [key for key, _ in _pairs(words) if key is not None]
     return sum(any(library.decides(key) for library in LIBRARIES.values()) for key in keys)
-
-
-def commands_in(table: str) -> list[str]:
-    """Return the texts of a job's file, YAML or JSON, that start a trainer."""
-    try:
-        data = parse_table(table, "yaml")
-    except ValueError:
-        return []
-    return [inner for inner in texts_in(data) if starts_trainer(inner)]
 
 
 def _append(script: Script, text: str) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from entclip.integrations.lint.beside import beside, nothing
-from entclip.integrations.lint.commands import OVERRIDE, options_of, starts_trainer
+from entclip.integrations.lint.commands import OVERRIDE, options_of
+from entclip.integrations.lint.jobs import commands_of, starts_trainer
 from entclip.integrations.lint.python_script import Keywords, cells_of, is_python, keywords_of
-from entclip.integrations.lint.tables import flat_keys, parse_table, resolved, texts_in
+from entclip.integrations.lint.tables import flat_keys, parse_table, resolved
 from entclip.support.bounded import exists
 
 __all__ = ["Source", "read_source"]
@@ -64,11 +65,9 @@ def read_source(path_or_text: str | Path) -> Source:
     data = parse_table(text, kind)
     if (script := cells_of(data)) is not None:
         return _from_python(keywords_of(script), "in a notebook")
-    # A job's file (SkyPilot, Kubernetes, Slurm in YAML) keeps a command in one of its texts.
-    wrapped = [inner for inner in texts_in(data) if starts_trainer(inner)]
-    if wrapped:
-        return _from_commands("\n".join(wrapped), found)
     try:
+        if commands := commands_of(data):
+            return _from_commands("\n".join(commands), found)
         return Source(resolved(dict(flat_keys(data))), kind)
     except RecursionError:
         raise ValueError(f"the {kind} text is nested too deeply to be a configuration.") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from entclip.integrations.lint.values import Unresolved
 
-__all__ = ["flat_keys", "leaf", "parse_table", "resolved", "texts_in"]
+__all__ = ["flat_keys", "leaf", "parse_table", "resolved"]
 
 _REFERENCE = re.compile(r"^\$\{([A-Za-z_][\w.]*)\}$")
 _OVERRIDE = re.compile(r"^\+{0,2}[A-Za-z_][\w@/.-]*=")
@@ -91,22 +91,6 @@ def _unwrapped(data: dict[str, Any]) -> dict[str, Any]:
     own = {key: value for key, value in data.items() if not str(key).startswith(("wandb_", "_wandb"))}
     wrapped = own and all(isinstance(v, dict) and "value" in v and set(v) <= {"value", "desc"} for v in own.values())
     return {key: value["value"] for key, value in own.items()} if wrapped else data
-
-
-def texts_in(data: Any) -> Iterator[str]:
-    """Yield every text of a table, and the words of a list of texts as one: where a job's file keeps the command that it runs."""
-    todo = [data]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, str):
-            yield node
-        elif isinstance(node, dict):
-            todo.extend(reversed(list(node.values())))
-        elif isinstance(node, list):
-            if node and all(isinstance(item, str) for item in node):
-                yield "\n".join(node) if any("\n" in item for item in node) else " ".join(node)
-            else:
-                todo.extend(reversed(node))
 
 
 def flat_keys(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
