@@ -22,8 +22,8 @@ def _delimiter(header: str) -> str:
 
 def looks_like_csv(text: str) -> bool:
     """Tell whether the first two lines are a header and a row of as many values, at least one of them a number."""
-    lines = [line for line in text.splitlines()[:2] if line.strip()]
-    if not lines or lines[0][0] in "{[":
+    lines = [line for line in text.splitlines() if line.strip()][:2]
+    if not lines or lines[0][0] in "{[" or "{'" in lines[0] or '{"' in lines[0]:
         return False
     mark = _delimiter(lines[0])
     parsed = [_pointed(cells, mark) for cells in _parse(lines, mark)]

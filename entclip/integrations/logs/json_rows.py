@@ -11,7 +11,7 @@ from typing import Any
 from entclip.integrations.logs.lines import OneRun, flat, lines_of
 from entclip.support.errors import SpecError
 
-__all__ = ["document_rows", "line_rows"]
+__all__ = ["document_rows", "line_rows", "numbers_in"]
 
 _CHUNK = 1 << 18
 _LONGEST_ROW = 8_000_000  # characters
@@ -32,20 +32,13 @@ def line_rows(file: BufferedReader, one: OneRun, skipped: list[int]) -> Iterator
     """Yield a row of one run for every line that holds an object; lines that are cut or are no JSON are counted in `skipped`."""
     for number, line in lines_of(file):
         text = line.strip()
-        if not text.startswith("{"):
-            skipped[0] += bool(text)
-            continue
-        row = _object(text)
-        if row is None:
-            skipped[0] += 1
+        row = _object(text) if text.startswith("{") else None
+        if row is None:  # one after a mark of who printed it, or two
+            found = list(numbers_in(text, text.find('{"')))
+            yield from ((number, each) for each in found)
+            skipped[0] += bool(text) and not found
         elif one.keeps(row):
             yield number, _numbers(row)
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a row; a logger that puts them under "data", beside the step, is looked through."""
-    inner = row.get("data")
-    return dict(flat({**row, **inner, "data": None} if isinstance(inner, dict) else row))
 
 
 def _object(text: str) -> dict[str, Any] | None:
@@ -54,6 +47,23 @@ def _object(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def numbers_in(line: str, at: int) -> Iterator[dict[str, float]]:
+    """Yield the numbers of each JSON object of a line, the first of which begins at `at` (-1: there is none)."""
+    while at >= 0:
+        try:
+            row, end = _DECODER.raw_decode(line, at)
+        except (ValueError, RecursionError):
+            return
+        yield _numbers(row)
+        at = line.find('{"', end)
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a row; a logger that puts them under "data", beside the step, is looked through."""
+    inner = row.get("data")
+    return dict(flat({**row, **inner, "data": None} if isinstance(inner, dict) else row))
 
 
 def document_rows(file: BufferedReader, size: int, one: OneRun, skipped: list[int]) -> Iterator[tuple[int, dict[str, float]]]:

@@ -41,8 +41,12 @@ def lines_of(file: BufferedReader) -> Iterator[tuple[int, str]]:
             while (data := file.readline(LONGEST)) and not data.endswith(b"\n"):
                 pass
             continue
-        # A progress bar overwrites its line: what stands last is what was shown.
-        yield number, data.decode("utf-8", errors="replace").rstrip("\r\n").rpartition("\r")[2]
+        text = data.decode("utf-8", errors="replace").rstrip("\r\n")
+        if "\r" in text:
+            # A progress bar overwrites its line: what stands last is what was shown. Rows in between were printed beside it.
+            *before, text = text.split("\r")
+            yield from ((number, part) for part in before if "{'" in part or '{"' in part)
+        yield number, text
 
 
 def number_of(text: str) -> float | None:

@@ -59,6 +59,7 @@ FORMS = {
     "\x1b[36m(TaskRunner pid=9)\x1b[0m step:1 - actor/entropy:np.float64(0.5) - actor/pg_clipfrac:0.0\n"
     "Training:  3%|x | 1/30\rstep:2 - actor/entropy:0.4 - perf/time:1.0s - actor/pg_clipfrac:0.01\n",
     "printed.log": "{'actor/entropy': 0.5, 'actor/pg_clipfrac': '0'}\nnoise\n{'actor/entropy': '4e-1'}\n",
+    "named.log": "step=1 lr=1e-6 metrics={'actor/entropy': 0.5}\nstep=2 lr=1e-6 metrics={'actor/entropy': 0.4}\n",
     "global.log": "INFO Global step 1: {'actor/entropy': 0.5}\nINFO Global step 2: {'actor/entropy': 0.4}\n",
 }
 
