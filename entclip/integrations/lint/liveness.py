@@ -87,6 +87,8 @@ def liveness(config: TrainerConfig) -> Liveness:
         )
     if config.kind in _UNBOUNDED:
         return Liveness("no", f"{_UNBOUNDED[config.kind]}.")
+    if config.kind == "unknown" and config.objective.unknown:
+        return Liveness("unknown", f"{config.objective.key} = {config.objective.value} is not in the configuration.")
     if config.kind in ("unknown", "custom"):
         return Liveness("unknown", f"{config.objective.key} = {config.objective.value} is a loss that this table does not hold.")
     soft = config.kind in ("sapo", "vespo")

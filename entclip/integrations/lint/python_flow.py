@@ -7,7 +7,7 @@ handed to a function that may change it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from entclip.integrations.lint.python_tree import expression_of
@@ -31,7 +31,11 @@ _READ = frozenset((
 
 
 def followed(
-    tree: ast.Module, call: ast.Call, start: Callable[[Names], Table], position: int | None = None
+    tree: ast.Module,
+    call: ast.Call,
+    start: Callable[[Names], Table],
+    position: int | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> tuple[Table, Names]:
     """Return the settings that `call` makes and what the rest of the script makes of them, and the values of names at its end.
 
@@ -39,14 +43,17 @@ def followed(
         call: the call that builds the configuration.
         start: from the values of names at the call to its settings.
         position: which of the call's results the configuration is, None where it is the result.
+        given: names with their values before the script begins.
     """
-    return _Flow(tree, call, start, position).result()
+    return _Flow(tree, call, start, position, given or {}).result()
 
 
 class _Flow:
-    def __init__(self, tree: ast.Module, call: ast.Call, start: Callable[[Names], Table], position: int | None) -> None:
+    def __init__(
+        self, tree: ast.Module, call: ast.Call, start: Callable[[Names], Table], position: int | None, given: Mapping[str, Any]
+    ) -> None:
         self._tree, self._call, self._start, self._position = tree, call, start, position
-        self._names: dict[str, Any] = {}
+        self._names: dict[str, Any] = dict(given)
         self._made: Table | None = None
         self._functions = {n.name: n for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)}
 
@@ -54,7 +61,8 @@ class _Flow:
         chain = _scopes_around(self._tree, self._call)
         for scope in (self._tree, *chain):
             if isinstance(scope, _FUNCTIONS):
-                self._names |= {name: Unresolved(name) for name in _locals(scope)}
+                handed = self._handed(scope)
+                self._names |= {name: handed.get(name, Unresolved(name)) for name in _locals(scope)}
             outer = dict(self._names)
             self._walk(scope.body)
             if isinstance(scope, ast.ClassDef):  # what a class sets, its methods have as self.NAME
@@ -64,6 +72,28 @@ class _Flow:
             self._make()
         self._others()
         return self._made or Table(), self._names
+
+    def _handed(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, Table]:
+        """Arguments of a function that are the script's own command line in the one call of it."""
+        calls = [n for n in ast.walk(self._tree) if isinstance(n, ast.Call) and name_of(n.func) == function.name]
+        if len(calls) != 1:
+            return {}
+        names = [each.arg for each in [*function.args.posonlyargs, *function.args.args]]
+        pairs = [*zip(names, calls[0].args, strict=False), *((k.arg, k.value) for k in calls[0].keywords)]
+        found = {name: self._from_outside(node, calls[0]) for name, node in pairs if name is not None}
+        return {name: table for name, table in found.items() if table is not None}
+
+    def _from_outside(self, node: ast.expr, call: ast.Call) -> Table | None:
+        """The table of a command line that an argument of a call is, where the function that calls sets it no more than once."""
+        around = _scopes_around(self._tree, call)
+        if around and isinstance(node, ast.Name):
+            stores = [n for n in ast.walk(around[-1]) if node.id in {name_of(target) for target in _targets(n)}]
+            changed = any(name_of(target).startswith(f"{node.id}.") for n in ast.walk(around[-1]) for target in _targets(n))
+            if changed or len(stores) != 1 or not isinstance(stores[0], ast.Assign):
+                return None
+            node = stores[0].value
+        value = self._value(node)
+        return value if isinstance(value, Table) and value.outside else None
 
     def _make(self) -> None:
         self._others()
@@ -207,7 +237,9 @@ class _Flow:
         for value in [*node.args, *(k.value for k in node.keywords if k.arg is not None)]:
             table = self._value(value) if not isinstance(value, ast.Starred) else None
             # A trainer leaves its configuration as it is; a function of the script may not, nor one that gets a dictionary.
-            if isinstance(table, Table) and (table is not self._made or (own is not None and _writes(own))):
+            kept = isinstance(table, Table) and (table is self._made or table.outside)
+            writes = own is not None and not self._builds(own) and _writes(own)
+            if isinstance(table, Table) and (not kept or writes):
                 table.loose.append(f"{called or 'a call'}({ast.unparse(value)[:40]})")
 
     def _mutate(self, table: Table, called: str, node: ast.Call, surely: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from entclip.integrations.lint.libraries import LIBRARIES
 from entclip.integrations.lint.library import Library
 from entclip.integrations.lint.other_work import of_class, refusal
+from entclip.integrations.lint.python_arguments import arguments_of
 from entclip.integrations.lint.python_flow import followed
 from entclip.integrations.lint.python_parser import Parsed, parsed_by
 from entclip.integrations.lint.python_tree import module_of
@@ -86,13 +87,15 @@ class _Class:
 class Keywords:
     """The library and the settings of the one configuration that a script builds, and what else could hold settings (`**kwargs`).
 
-    by_command_line: whether the script's own command line could set them all.
+    by_command_line: whether the script's own command line could set them. environment: "NAME=value" that is taken for what the
+    environment has.
     """
 
     library: str
     values: dict[str, Any]
     loose: tuple[str, ...]
     by_command_line: bool = False
+    environment: tuple[str, ...] = ()
 
 
 def keywords_of(text: str) -> Keywords:
@@ -104,6 +107,7 @@ def keywords_of(text: str) -> Keywords:
         tree = module_of(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the Python script does not parse ({type(error).__name__}): give a YAML or a command line.") from None
+    given, environment = arguments_of(tree)
     classes = _Classes(tree)
     calls = [(n, used) for n in ast.walk(tree) if isinstance(n, ast.Call) if (used := classes.of(n.func)) is not None]
     if len(calls) > 1:
@@ -122,7 +126,7 @@ def keywords_of(text: str) -> Keywords:
     call, used = (parsed.call, parsed.used) if parsed is not None else calls[0]
     position = None if parsed is None else parsed.position
     try:
-        made, names = followed(tree, call, lambda names: _settings(call, used, names, parsed), position)
+        made, names = followed(tree, call, lambda names: _settings(call, used, names, parsed), position, given)
         for other in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
             wanted = used.library.python_calls.get(name_of(other.func).rpartition(".")[2], ())
             put(made, [k for k in other.keywords if k.arg in wanted], names)
@@ -135,7 +139,9 @@ def keywords_of(text: str) -> Keywords:
             "give the command, or the YAML, that it is started with."
         )
     loose = tuple(dict.fromkeys([*made.loose, *_own_losses(tree)]))
-    return Keywords(used.library.name, values, loose, parsed is not None and parsed.by_command_line)
+    outside = any(table.used for table in given.values() if table.outside)
+    by_command_line = outside or (parsed is not None and parsed.by_command_line)
+    return Keywords(used.library.name, values, loose, by_command_line, environment)
 
 
 def refuse_other_program(text: str) -> None:

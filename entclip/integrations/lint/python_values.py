@@ -33,15 +33,19 @@ _TABLES = ("dict", "OrderedDict", "SimpleNamespace", "Namespace")
 class Table:
     """Settings by name, in a dictionary or an object of a configuration.
 
-    loose: what else may hold or change settings, as the script writes it.
+    loose: what else may hold or change settings, as the script writes it. outside: whether they are defaults of a command line;
+    used: whether some of such were read.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     loose: list[str] = field(default_factory=list)
+    outside: bool = False
+    used: bool = False
 
     def take(self, other: Any, text: str) -> None:
         """Take the settings of another table; of anything else only that it may hold some."""
         if isinstance(other, Table):
+            other.used = True
             self.values |= other.values
             self.loose += [each for each in other.loose if each not in self.loose]
         else:
@@ -95,12 +99,50 @@ def _evaluated(node: ast.expr, names: Names) -> Any:
     if isinstance(node, ast.Subscript | ast.Attribute):
         table = _evaluated(node.value, names)
         key = node.attr if isinstance(node, ast.Attribute) else str(getattr(node.slice, "value", ""))
-        return table.values.get(key, _UNKNOWN) if isinstance(table, Table) and not table.loose else _UNKNOWN
+        if not isinstance(table, Table) or table.loose:
+            return _UNKNOWN
+        table.used = True
+        return table.values.get(key, _UNKNOWN)
+    if isinstance(node, ast.IfExp):
+        holds = _holds(node.test, names)
+        return _UNKNOWN if holds is None else _evaluated(node.body if holds else node.orelse, names)
+    if isinstance(node, ast.BoolOp):
+        return _chosen(node, names)
     if isinstance(node, ast.List | ast.Tuple):
         values = [_evaluated(each, names) for each in node.elts]
         simple = all(is_number(value) or isinstance(value, str) for value in values)
         return values if simple and isinstance(node, ast.List) else _UNKNOWN
     return _UNKNOWN
+
+
+def _holds(test: ast.expr, names: Names) -> bool | None:
+    """Whether a condition holds, None where that is not known: a value's own truth, or what it is compared with."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _holds(test.operand, names)
+        return None if inner is None else not inner
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        sides = [_evaluated(each, names) for each in (test.left, test.comparators[0])]
+        if not all(map(_plain, sides)) or not isinstance(test.ops[0], ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
+            return None
+        return (sides[0] == sides[1]) == isinstance(test.ops[0], ast.Is | ast.Eq)
+    value = _evaluated(test, names)
+    return bool(value) if _plain(value) else None
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _chosen(node: ast.BoolOp, names: Names) -> Any:
+    """The value of `a or b`, `a and b`."""
+    value: Any = None
+    for each in node.values:
+        value = _evaluated(each, names)
+        if not _plain(value):
+            return _UNKNOWN
+        if bool(value) == isinstance(node.op, ast.Or):
+            break
+    return value
 
 
 def _display(node: ast.Dict, names: Names) -> Table:
@@ -133,6 +175,11 @@ def _called(node: ast.Call, names: Names) -> Any:
         try:
             return _ROUNDING[called](*arguments)
         except (TypeError, ValueError, OverflowError):
+            return _UNKNOWN
+    if called in ("int", "float") and len(arguments) == 1 and isinstance(arguments[0], str):
+        try:
+            return _ROUNDING[called](arguments[0])
+        except ValueError:
             return _UNKNOWN
     return _UNKNOWN
 

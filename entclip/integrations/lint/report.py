@@ -176,6 +176,8 @@ def _fitted(label: str, text: str, width: int, lines: int) -> list[str]:
 
 def _bounds_in_short(config: TrainerConfig) -> str:
     """The bounds without the keys that set them; a star marks the library's default."""
+    if config.space == "unknown" and config.objective.unknown:
+        return f"Bounds: unknown, as {config.objective.key} = {config.objective.value} is not in the configuration"
     if config.space not in _ACTS:
         return f"No bound on the ratio ({config.objective.key} = {config.objective.value})"
     if config.one_width:

@@ -75,7 +75,15 @@ def read_source(path_or_text: str | Path) -> Source:
 
 def _from_python(found: Keywords, where: str) -> Source:
     command = f"{found.library} {where}"
-    return Source(found.values, "python", found.library, command, arguments=found.loose, passes_on=found.by_command_line)
+    return Source(
+        found.values,
+        "python",
+        found.library,
+        command,
+        arguments=found.loose,
+        shell_defaults=found.environment,
+        passes_on=found.by_command_line,
+    )
 
 
 def _from_commands(text: str, files: Callable[[str], str | None]) -> Source:
@@ -84,7 +92,8 @@ def _from_commands(text: str, files: Callable[[str], str | None]) -> Source:
         named = ": a trainer is named in text that it writes or shows, and does not run" if starts_trainer(text) else ""
         raise ValueError(f"no training is started in this script{named}. Give the script or the configuration that starts it.")
     if found.python:
-        return replace(_from_python(keywords_of(found.python), "in Python"), shell_defaults=found.defaults)
+        program = _from_python(keywords_of(found.python), "in Python")
+        return replace(program, shell_defaults=(*found.defaults, *program.shell_defaults))
     return Source(
         values=found.values,
         kind="shell",
