@@ -31,6 +31,7 @@ _MODEL = re.compile(r"\$\{?MODEL(_ARGS|_CONFIG)?(\[[@*]\])?\}?$")
 _MANY = re.compile(
     r"\$\{?\w+\[[@*]\]|\$\{?\w*(ARG|ARGS|ARGUMENTS|OPT|OPTS|OPTIONS|FLAGS|EXTRAS?|PARAMS|OVERRIDES)\b", re.IGNORECASE
 )
+_WRAP = re.compile(r"^--?\w+=(?=\S+\s)")  # the flag of a queue that has the command
 _FLAG = re.compile(r"^--[A-Za-z]")
 _CUT = "options that a missing backslash cuts off"  # on a line of their own, they would be a command
 _FILES = ("config", "config_file", "config_name")  # flags that name a configuration
@@ -257,9 +258,10 @@ def _file(script: Script, key: str, name: str) -> dict[str, Any] | None:
 
 
 def _nested(command: Command) -> list[Command]:
-    """bash -c "python -m trainer ...": the command is one word of another."""
+    """bash -c "python -m trainer ...", --wrap="srun bash -c '...'": the command is one word of another, which may be so, too."""
     inner = [word for word in command.words if " " in word and starts_trainer(word)]
-    return [c for word in inner for c in read_script(word).commands] if inner else [command]
+    found = [c for word in inner for c in read_script(_WRAP.sub("", word)).commands if not shows(c.words)]
+    return [n for c in found for n in (_nested(c) if c.words != command.words else [c])] if inner else [command]
 
 
 def _trained(script: Script) -> list[_Trained]:
