@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from entclip.integrations.diagnose.bonus import bonus_of
 from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
 from entclip.integrations.diagnose.effect import Course, side_shares
 from entclip.integrations.diagnose.finding import Confidence, Finding, claim, claims
@@ -41,9 +42,19 @@ def _change(run: Run) -> Finding | None:
         return Finding("change", ("not-settled",), "info", text, confidence="low", reason="the widths are assumed")
     advice = _one_width(run, label) if run.one_width else _two_widths(most, found, label)
     labels, text, confidence, reason = advice
-    if most is not None and (most.low if label == "rises" else most.high)[1] < _ENOUGH * abs(found.change):
+    bound = None if most is None else (most.low if label == "rises" else most.high)[1] / abs(found.change)
+    if bound is not None and bound < _ENOUGH:
         labels = (*labels, "not-enough")
         text += " Widths alone cannot undo this change: it is mostly not the clip's."
+    elif bound is None or bound >= 1:
+        labels, confidence = (*labels, "not-settled"), "low"
+        text = f"Not settled, as the cause is not. If the clip did it: {text[0].lower()}{text[1:]}"
+        reason = f"the cause is not decided; {reason}"
+    if label == "rises" and (bonus := bonus_of(run)) is not None:
+        labels = ("lower-bonus", *labels)
+        text = (
+            f"First *lower* the entropy bonus ({bonus.name} = {bonus.weight:g}): it raises entropy whatever the clip does. {text}"
+        )
     return Finding("change", labels, "info", text, confidence=confidence, reason=reason)
 
 

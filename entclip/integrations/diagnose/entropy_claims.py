@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from entclip.integrations.diagnose.bonus import bonus_of
 from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
 from entclip.integrations.diagnose.effect import Course, logged_entropy, side_shares
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, Level, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error, rounding
-from entclip.integrations.lint.values import is_number
 from entclip.report.numbers import plus_minus, rounded, signed
 
 __all__: list[str] = []
@@ -153,8 +153,8 @@ def _cause(run: Run) -> Finding | None:
     sign = "+" if label == "rises" else "-"
     if size == "clip-could":
         text = (
-            f"The {side} side can have caused all of the {signed(found.change)}, or none: its bound is above that, so this log "
-            f"does not decide it. What else can have is {_text(run, label)}."
+            f"The {side} side can have caused all of the {signed(found.change)}, or none: its bound is "
+            f"{_wide(most, share[0])}, so this log does not decide it. What else can have is {_text(run, label)}."
         )
     else:
         text = (
@@ -173,7 +173,7 @@ def _cause(run: Run) -> Finding | None:
         )
     if most.merged:
         labels.append("side-unknown")
-        text += " The share is merged, so this gives each side all of it."
+        text += " The share is merged: each side gets all of it."
     confidence: Confidence = "low" if run.updates is None or (run.widths and run.widths.assumed) else "medium"
     return Finding(
         "cause",
@@ -196,6 +196,13 @@ def _cause(run: Run) -> Finding | None:
     )
 
 
+def _wide(most: Most, least: float) -> str:
+    """Where a bound lies that may be above the change: from where to where, if another number of updates would decide."""
+    if len(most.updates) == 1 or least >= 1:
+        return "above that"
+    return f"{_percent(least)} to over 100 % of that by the noise law{_and_updates(most)} (--config tells how many)"
+
+
 def _and_updates(most: Most) -> str:
     """The numbers of updates that were taken where none is known."""
     return "" if len(most.updates) == 1 else f" and {_span(most.updates)} updates per rollout"
@@ -213,24 +220,17 @@ def _percent(x: float) -> str:
     return f"{100 * x:.0f} %"
 
 
-def _bonus(run: Run) -> float:
-    logged = run.get("entropy_coef")
-    if np.isfinite(logged).any():
-        return float(np.nanmean(logged))
-    value = run.config.entropy_coef.value if run.config is not None else 0.0
-    return float(value) if value is not None and is_number(value) else 0.0
-
-
 def _rest(run: Run, label: str) -> str:
-    return "bonus" if label == "rises" and _bonus(run) > 0 else "covariance"
+    return "bonus" if label == "rises" and bonus_of(run) is not None else "covariance"
 
 
 def _text(run: Run, label: str) -> str:
     """What moves entropy beside the clip, the likeliest first."""
     covariance = "the covariance of advantage and surprisal (T5's unclipped term: the reward's own doing)"
     if label == "rises":
-        bonus = f"the entropy bonus ({_bonus(run):g}), " if _bonus(run) > 0 else ""
-        return f"{bonus}{covariance} or the noise of the updates (curvature, T9)"
+        bonus = bonus_of(run)
+        first = "" if bonus is None else f"the entropy bonus ({bonus.weight:g}), "
+        return f"{first}{covariance} or the noise of the updates (curvature, T9)"
     rewards = run.get("reward")
     if np.isfinite(rewards).sum() >= 10:
         x = rewards[np.isfinite(rewards)]

@@ -60,4 +60,13 @@ def case(
     if library not in ("prime", "nemo"):  # without a clip share nothing is advised
         up, down = (("lower-width",), ("raise-width",)) if library in _ONE_WIDTH else (UP, DOWN)
         found["change"] = {"steady": ("nothing",), "rises": up}.get(entropy, down)
-    return Case(name, situation, config, {**found, **(right or {})}, change)
+    found |= right or {}
+    # Where nobody knows how much the clip did, no width is advised in earnest.
+    if {"clip-could", "unbounded"} & set(found.get("cause", ())) and set(found.get("change", ())) & {
+        *UP,
+        *DOWN,
+        "lower-width",
+        "raise-width",
+    }:
+        found["change"] = (*found["change"], "not-settled")
+    return Case(name, situation, config, found, change)

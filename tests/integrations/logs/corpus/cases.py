@@ -252,7 +252,7 @@ CASES: tuple[Case, ...] = (
         _TRL_K4 + "\nentropy_coef: 0.01",
         end=1.4,
         sigma=0.08,
-        right={"clip": ("high",), "cause": ("clip-too-small", "bonus"), "change": (*UP, "not-enough")},
+        right={"clip": ("high",), "cause": ("clip-too-small", "bonus"), "change": ("lower-bonus", *UP, "not-enough")},
     ),
     case("rises.sb3.txt", end=1.4),
     case("rises.plain.csv", end=1.4, sigma=0.08, right={"clip": ("high",), "cause": _SMALL_FALL, "change": (*UP, "not-enough")}),
