@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from entclip.integrations.lint.shell_branches import Branches
 from entclip.integrations.lint.shell_documents import cut_documents
+from entclip.integrations.lint.shell_functions import Functions
 from entclip.integrations.lint.shell_roles import (
     Started,
     assigned,
@@ -24,7 +24,6 @@ from entclip.integrations.lint.shell_roles import (
     operands,
     program,
     same_file,
-    shows,
     started,
 )
 from entclip.integrations.lint.shell_tree import Unfinished, parse, refuse_unfinished, text_of, without_inner_comments
@@ -57,7 +56,7 @@ def read_script(text: str) -> Script:
         raise ValueError("the script is nested too deeply to be a launch script.") from None
 
 
-class _Reader(Branches):
+class _Reader(Functions):
     """Reads statements in order."""
 
     def __init__(self, outside: frozenset[str] = frozenset(), arguments: Sequence[str] | None = None) -> None:
@@ -71,7 +70,9 @@ class _Reader(Branches):
         self.documents |= {prefix + name: found for name, found in documents.items()}
         root = parse(without_inner_comments(re.sub(r" < (?=/here-document/\d+ )", f" < {prefix}", plain)))
         refuse_unfinished(root)
+        around, self.root = self.root, root
         self.statement(root)
+        self.root = around
         return self.script
 
     def output(self, node: Any) -> Held | None:
@@ -112,7 +113,7 @@ class _Reader(Branches):
         elif kind == "compound_statement" and text_of(node).startswith("(("):
             self.arithmetic(text_of(node))
         elif kind == "function_definition" and node.named_children:
-            self._function(node)
+            self.define(node)
         elif kind == "declaration_command" and text_of(node).startswith("local "):
             kept, self.inside = self.inside, []
             together([self.statement(child) for child in node.named_children])
@@ -129,18 +130,6 @@ class _Reader(Branches):
         elif kind not in ("string", "raw_string", "word", "comment", *_REDIRECTS):
             return together([self.statement(child, given) for child in node.named_children])
         return None
-
-    def _function(self, node: Any) -> None:
-        """Read a function where it stands: what it sets, and whether it does more than to say what it gets."""
-        function, *body = node.named_children
-        count, name = len(self.script.commands), text_of(function)
-        self.functions += 1
-        self.inside.append(name)
-        self.under_condition(body, f"line {node.start_point[0] + 1}, in a function")
-        self.inside.pop()
-        self.functions -= 1
-        if all(shows(each.words) for each in self.script.commands[count:]):
-            self.script.shows.add(name)
 
     def _pipeline(self, node: Any, given: Held | None) -> Held | None:
         parts = [child for child in node.named_children if child.type != "comment"]
@@ -209,6 +198,9 @@ class _Reader(Branches):
             elif text_of(child).startswith("IFS="):
                 separator = text_of(child)[4:].strip("'\"")
         name = program(words)
+        if words[:1] == [name] and name in self.bodies:
+            together([self.statement(child) for child in node.named_children if child.type == "variable_assignment"])
+            return self.call(name, words[1:])
         if name == "read":
             self._read(words, given, separator)
         elif name in ("mapfile", "readarray") and words[-1].isidentifier():

@@ -220,6 +220,6 @@ class Expander:
         if fallback is None:
             return None
         text = "".join(self.joined(child) for child in node.named_children if child.type != "variable_name")
-        if "$" not in text:
+        if "$" not in text and not name.isdigit():
             self.script.defaults[name] = text
         return text

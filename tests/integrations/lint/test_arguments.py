@@ -29,8 +29,10 @@ def test_without_them_nothing_is_said():
     assert "hands on" not in convert(read_config(_VERL), "trl")
 
 
-def test_arguments_of_a_function_are_in_the_script_and_not_read():
+def test_arguments_of_a_function_are_read_at_its_one_call_and_not_at_several():
     script = f'run() {{\n  {_VERL} "$@"\n}}\nrun actor_rollout_ref.actor.clip_ratio_high=0.3\n'
+    assert read_config(script).high.value == 0.3
+    script += "run actor_rollout_ref.actor.clip_ratio_high=0.4\n"
     found = lint(read_config(script))
     assert found.liveness.alive == "unknown"
     assert "$@ may hold settings" in found.to_text().replace("\n", " ")
