@@ -38,7 +38,7 @@ def parse_table(text: str, kind: str) -> dict[str, Any]:
         data = {key.lstrip("+"): value for key, _, value in (item.partition("=") for item in data)}
     if not isinstance(data, dict):
         raise ValueError(f"a configuration is a table of keys and values, but this {kind.upper()} is a {type(data).__name__}.")
-    return _unwrapped(data)
+    return _unwrapped(_without_holders(data) if kind == "yaml" else data)
 
 
 def _parse_yaml(text: str) -> Any:
@@ -73,6 +73,16 @@ def _loader(yaml: Any) -> Any:
 
     loader.add_constructor("tag:yaml.org,2002:python/object/apply:collections.OrderedDict", table)
     return loader
+
+
+def _without_holders(data: dict[str, Any]) -> dict[str, Any]:
+    """The table without blocks at its top that exist to be merged into others: x-NAME, .NAME, and _NAME where it is no value."""
+    own = {
+        key: value
+        for key, value in data.items()
+        if not (re.match(r"x-|\.\w", str(key)) or (str(key).startswith("_") and isinstance(value, dict | list)))
+    }
+    return own or data
 
 
 def _count(data: Any) -> None:

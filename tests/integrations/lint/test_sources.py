@@ -64,6 +64,14 @@ def test_a_command_that_a_file_wraps_is_read(tmp_path, text):
     assert (config.library.name, config.updates.count, config.group_size.value) == ("verl", 3, 4)
 
 
+@pytest.mark.parametrize("holder", ["x-widths", "_widths", ".widths"])
+def test_a_block_that_is_there_to_be_merged_is_no_setting(holder):
+    text = f"{holder}: &w\n  num_iterations: 2\n  epsilon: 0.1\ntrl:\n  <<: *w\n  epsilon: 0.3\n  beta: 0.0\nrl: grpo\n"
+    found = lint(read_config(text))
+    assert (found.config.library.name, found.config.low.value, found.config.unknown_keys) == ("axolotl", 0.3, ())
+    assert found.liveness.alive == "yes"
+
+
 def test_what_wandb_saves_is_unwrapped():
     text = "wandb_version: 1\n_wandb: {value: {cli: 1}}\nepsilon: {desc: null, value: 0.1}\nnum_generations: {value: 8}\n"
     assert read_source(text).values == {"epsilon": 0.1, "num_generations": 8}
