@@ -12,12 +12,14 @@ from entclip.integrations.diagnose.finding import Finding, Level, claim
 from entclip.integrations.diagnose.noise_sizes import by_kl
 from entclip.integrations.diagnose.part_time import part_time
 from entclip.integrations.diagnose.run import Run, mean_and_error
+from entclip.integrations.diagnose.unread import unread
 from entclip.integrations.lint.liveness import liveness
 from entclip.integrations.logs.names import CAVEATS
 from entclip.report.numbers import rounded
 
 __all__: list[str] = []
 
+_SHARES = ("clip_low", "clip_high", "clip_merged", "clip_low_any", "clip_high_any", "clip_any")
 _FEW_ROWS = 8
 _ONE_SIDED = 3.0  # times the other side's share
 _SEEN = 0.01  # of the tokens beyond a bound, which no log rounds to a share of 0
@@ -81,23 +83,24 @@ def _clip(run: Run) -> Finding | None:
             (held,),
             reason="the library logs this share for CISPO alone",
         )
+    text = unread(run, *_SHARES)
     if run.config is not None:
         found = liveness(run.config)
         return Finding(
             "clip",
             ("unlogged", found.alive),
             "info" if found.alive == "yes" else "warn",
-            f"The log has no clip share. By its configuration, can the clip act: {found.alive}. {found.reason}",
+            f"{text or 'The log has no clip share'}. By its configuration, can the clip act: {found.alive}. {found.reason}",
             confidence="medium",
             reason="read from the configuration, not measured",
         )
-    unread = [name for name in run.log.unknown if "clip" in name.lower()]
-    names = f"No name of a clip share is known here ({', '.join(unread[:4])})" if unread else "The log has no clip share"
+    strange = [name for name in run.log.unknown if "clip" in name.lower()]
+    names = f"No name of a clip share is known here ({', '.join(strange[:4])})" if strange else "The log has no clip share"
     return Finding(
         "clip",
         ("unknown",),
         "warn",
-        f"{names}: whether the clip acts cannot be read from it.",
+        f"{text or names}: whether the clip acts cannot be read from it.",
         confidence="low",
         reason="no metric; --config FILE would tell whether it can act",
         change="Log the share of clip events, low and high side apart, as sums over tokens.",

@@ -12,6 +12,7 @@ from entclip.integrations.diagnose.effect import Course, logged_entropy, side_sh
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, Level, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error, rounding
+from entclip.integrations.diagnose.unread import unread
 from entclip.report.numbers import plus_minus, rounded, signed
 
 __all__: list[str] = []
@@ -52,8 +53,8 @@ def _entropy(run: Run) -> Finding | None:
     """Up, down, or neither."""
     if not run.has("entropy"):
         named = next((alias.name for alias in run.library.aliases if alias.quantity == "entropy" and run.never(alias.name)), None)
-        text = f"{named} has no number in any row." if named else "The log has no entropy."
-        return Finding("entropy", ("unlogged",), "info", text, change="Log it, as a mean over tokens.")
+        text = f"{named} has no number in any row" if named else unread(run, "entropy") or "The log has no entropy"
+        return Finding("entropy", ("unlogged",), "info", f"{text}.", change="Log it, as a mean over tokens.")
     found = course_per_token(run)
     if found is None:
         return None

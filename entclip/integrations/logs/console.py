@@ -24,7 +24,7 @@ _OTHER = re.compile(
 )
 _STEP_BEFORE = re.compile(r"\bstep[ :=]{1,2}(\d{1,12})\W{0,4}$", re.IGNORECASE)
 _BEFORE = 60  # characters before a dictionary that are looked at
-_PAIR = re.compile(rf"'([^']{{1,120}})':\s*(?:np\.float\d+\(|tensor\()?'?({NUMBER})\b(\.? ?%)?")
+_PAIR = re.compile(rf"'([^']{{1,120}})':\s*(?:np\.float\d+\(|tensor\()?'?({NUMBER})\b(?!,\d)(\s?%)?")
 _ASSIGNED = re.compile(rf"(?<![\w.=/-])([A-Za-z_][\w/.-]{{0,80}}) ?= ?({NUMBER})(?![\w.])")
 _STEP = re.compile(r"(?:^|[\s\[(\]:])(?:global_)?step[ :=] ?(\d{1,12})\b", re.IGNORECASE)
 _BOXED = re.compile(r"^\|\s{1,8}(\S.{0,60}?)\s*\|\s*(\S.{0,40}?)?\s*\|$")

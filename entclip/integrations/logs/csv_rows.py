@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from io import BufferedReader
 
-from entclip.integrations.logs.lines import OneRun, check_header, lines_of, number_of
+from entclip.integrations.logs.lines import OneRun, check_header, lines_of, number_of, number_or_text
 from entclip.support.errors import SpecError
 
 __all__ = ["looks_like_csv", "rows"]
 
 _MOST_COLUMNS = 20_000
-_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?%?")
+_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s?%?")
 
 
 def _delimiter(header: str) -> str:
@@ -34,8 +34,8 @@ def looks_like_csv(text: str) -> bool:
 
 
 def _pointed(values: list[str], mark: str) -> list[str]:
-    """The values of a row, decimal commas as points: what a spreadsheet writes between semicolons where the comma is one."""
-    if mark != ";" or any("." in value for value in values):
+    """The values of a row, decimal commas as points: as spreadsheets write them between semicolons or tabs."""
+    if mark == "," or any("." in value and number_of(value) is not None for value in values):
         return values
     return [f"{value.replace(',', '.')}" if _COMMA.fullmatch(value.strip()) else value for value in values]
 
@@ -73,7 +73,7 @@ def rows(file: BufferedReader, one: OneRun, skipped: list[int]) -> Iterator[tupl
             continue
         row = {}
         for i, name in wanted:
-            value = number_of(values[i])
+            value = number_or_text(values[i])
             if value is not None:
                 row[name] = value
         if row:

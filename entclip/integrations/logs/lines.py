@@ -9,7 +9,18 @@ from typing import Any
 
 from entclip.support.errors import SpecError
 
-__all__ = ["LONGEST", "NUMBER", "OneRun", "RoundedZero", "check_header", "flat", "lines_of", "number_of"]
+__all__ = [
+    "LONGEST",
+    "NUMBER",
+    "NoNumber",
+    "OneRun",
+    "RoundedZero",
+    "check_header",
+    "flat",
+    "lines_of",
+    "number_of",
+    "number_or_text",
+]
 
 LONGEST = 4_000_000  # bytes of a line; longer ones are passed over
 _DEEPEST = 6
@@ -18,7 +29,9 @@ _OF_STEPS = "global_step/max_steps"
 _MOST_RUNS = 8  # that are named in a message
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|inf|Infinity)"
 _ZERO = re.compile(r"[-+]?0*\.(0{2,})")
-_WRAPPED = re.compile(rf"(?:np\.)?(?:float|int)\d*\(({NUMBER})\)|tensor\(({NUMBER})[^)]*\)|({NUMBER})s?|({NUMBER}) ?(%)")
+_LONGEST_TEXT = 40  # of what stands where a number is expected
+_NOTHING = frozenset(("", "none", "null", "n/a", "na", "-", "--"))  # what is written where there is no number
+_WRAPPED = re.compile(rf"(?:np\.)?(?:float|int)\d*\(({NUMBER})\)|tensor\(({NUMBER})[^)]*\)|({NUMBER})s?|({NUMBER})\s?(%)")
 
 
 class RoundedZero(float):
@@ -30,6 +43,17 @@ class RoundedZero(float):
         zero = super().__new__(cls, 0.0)
         zero.decimals = decimals
         return zero
+
+
+class NoNumber(float):
+    """NaN in the place of a text that is no number, such as "abc", which it keeps."""
+
+    text: str
+
+    def __new__(cls, text: str) -> NoNumber:
+        nan = super().__new__(cls, "nan")
+        nan.text = text
+        return nan
 
 
 def lines_of(file: BufferedReader) -> Iterator[tuple[int, str]]:
@@ -60,8 +84,19 @@ def number_of(text: str) -> float | None:
     return float(digits) / 100 if found[5] else float(digits)
 
 
+def number_or_text(text: str) -> float | None:
+    """Return the number that a text stands for, a NoNumber for other text that is short; None where nothing is written."""
+    number = number_of(text)
+    if number is not None or len(text) > _LONGEST_TEXT or text.strip().lower() in _NOTHING:
+        return number
+    return NoNumber(text.strip())
+
+
 def flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a row, those of tables in it by names joined with a slash; text that is a number counts as one."""
+    """Yield the numbers of a row, those of tables in it by names joined with a slash; text that is a number counts as one.
+
+    Other text is a NoNumber, which a table takes for a name only.
+    """
     for key, value in row.items():
         name = f"{prefix}{key}"
         if isinstance(value, bool):
@@ -75,7 +110,7 @@ def flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[t
                 yield name, float("inf")
         elif isinstance(value, str):
             # Of "3/60", as ms-swift writes a step with the last one.
-            number = number_of(value.partition("/")[0] if key == _OF_STEPS else value)
+            number = number_or_text(value.partition("/")[0] if key == _OF_STEPS else value)
             if number is not None:
                 yield name, number
         elif isinstance(value, Mapping) and depth < _DEEPEST:

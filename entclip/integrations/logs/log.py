@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from entclip.integrations.logs.lines import RoundedZero
+from entclip.integrations.logs.lines import NoNumber, RoundedZero
 from entclip.support.errors import SpecError
 
 __all__ = ["MOST_NUMBERS", "Log", "Table"]
@@ -32,6 +32,7 @@ class Log:
         skipped: lines that look like rows and cannot be read.
         superseded: rows that were left out because a later row goes back to their step or before it, as a resumed run does.
         other_ranks: rows that were left out because another process than that of the first row wrote them.
+        unread: names that have text which is no number and never a number, with such a text.
         decimals: to how many a 0 of a name is printed, the most of them, where it is more than one (0.000).
         infinite: lines at which the number of a name is NaN, infinite or over 1e15 in the log itself.
     """
@@ -46,6 +47,7 @@ class Log:
     superseded: int = 0
     other_ranks: int = 0
     decimals: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
@@ -70,6 +72,7 @@ class Table:
         self._passed: dict[str, None] = {}  # names of rows without a metric
         self._infinite: dict[str, array[int]] = {}
         self._decimals: dict[str, int] = {}
+        self._texts: dict[str, str] = {}
         self._numbers = 0
         self._rank: float | None = None
         self.skipped = self.other_ranks = 0
@@ -79,6 +82,10 @@ class Table:
 
         Raises: SpecError beyond MOST_NUMBERS.
         """
+        texts = {name: value.text for name, value in row.items() if isinstance(value, NoNumber)}
+        if texts:
+            self._texts = {name: text for name, text in texts.items() if self._metric(name)} | self._texts
+            row = {name: value for name, value in row.items() if name not in texts}
         if not any(self._metric(name) for name in row):
             if len(self._unknown) < _MOST_NAMES:
                 self._unknown |= {name: None for name in row if not self._known(name)}
@@ -121,5 +128,6 @@ class Table:
             columns[name] = np.frombuffer(column, dtype=np.float64)
         lines = np.frombuffer(self._lines, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
         infinite = {name: np.frombuffer(at, dtype=np.int64) for name, at in self._infinite.items()}
+        unread = {name: text for name, text in self._texts.items() if name not in columns}
         unknown = tuple(self._unknown if columns else self._unknown | self._passed)
-        return Log(columns, lines, source, form, unknown, self.skipped, infinite, 0, self.other_ranks, self._decimals)
+        return Log(columns, lines, source, form, unknown, self.skipped, infinite, 0, self.other_ranks, self._decimals, unread)

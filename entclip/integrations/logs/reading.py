@@ -72,6 +72,7 @@ def read_log(path: str | Path, *, run: str | None = None) -> Log:
     if not log.columns:
         titles = ", ".join(library.title for library in LIBRARIES)
         named = f" It names {', '.join(log.unknown[:6])}." if log.unknown else ""
+        named += "".join(f" {name} has no number that can be read ({text!r})." for name, text in list(log.unread.items())[:3])
         raise NoMetricError(
             f"log {_short(path)} ({log.form}) has no metric that is known here.{named} Known are the names of {titles}, such as "
             "entropy, clip_fraction_low, clip_fraction_high."
@@ -250,4 +251,5 @@ def _joined(folder: Path, logs: list[Log]) -> Log:
         sum(log.skipped for log in logs),
         numbers,
         decimals=decimals,
+        unread={name: text for log in logs for name, text in log.unread.items() if name not in whole.columns},
     )
