@@ -102,3 +102,33 @@ def test_a_cap_by_default_is_not_converted_beside_what_is_not_read():
     with pytest.raises(ValueError, match=r"clip_ratio_c would be the library's default"):
         convert(read_config(text), "trl")
     assert "delta: 5" in convert(read_config(f"{text} {A}clip_ratio_c=5"), "trl")
+
+
+@pytest.mark.parametrize(
+    ("key", "unread"),
+    [
+        ("grpo_math_1B.yaml", False),
+        ("../../examples/configs/grpo_math_1B.yaml", False),
+        ("grpo_math_8B.yaml", True),
+        ("my_grpo_math_1B.yaml", True),
+    ],
+)
+def test_the_file_that_has_the_librarys_defaults_holds_nothing_else(key, unread):
+    found = lint(read_config(f"defaults: {key}\nloss_fn:\n  ratio_clip_min: 0.1\n  ratio_clip_max: 0.3\n"))
+    assert bool(found.config.elsewhere) is unread
+    assert ("settings-elsewhere" in {f.id for f in found.findings}) is unread
+
+
+@pytest.mark.parametrize(
+    ("masks", "bounds", "alive"),
+    [
+        ("dppo_mask_low = 0.15\ndppo_mask_high = 0.3", (0.15, 0.3), "yes"),
+        ("dppo_mask_high = 0.3", (0.2, 0.3), "yes"),
+        ("kl_tau = 0.0", (None, None), "unknown"),
+    ],
+)
+def test_a_mask_that_an_older_version_is_given_is_its_bound(masks, bounds, alive):
+    found = lint(read_config(f"[trainer.loss]\n{masks}\n[orchestrator]\nrollouts_per_example = 16\n"))
+    assert (found.config.low.value, found.config.high.value) == bounds
+    assert found.liveness.alive == alive
+    assert "older-version" in {f.id for f in found.findings}

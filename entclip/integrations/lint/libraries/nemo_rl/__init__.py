@@ -13,9 +13,13 @@ from entclip.integrations.lint.library import Library
 __all__ = ["NEMO_RL"]
 
 
+_BASE = "grpo_math_1B.yaml"  # whose values are the defaults here
+
+
 def _other_files(values: Mapping[str, Any]) -> list[str]:
-    """Keys that name the configuration on which this one builds: what is not set here is set there."""
-    return [key for key in ("defaults", "config") if values.get(key) is not None]
+    """Keys that name the configuration on which this one builds, where it is no other than that of the library's defaults."""
+    named = {key: values[key] for key in ("defaults", "config") if values.get(key) is not None}
+    return [key for key, name in named.items() if str(name).rpartition("/")[2] != _BASE]
 
 
 NEMO_RL = Library(

@@ -24,7 +24,7 @@ def build(read: Reader, evidence: str) -> TrainerConfig:
         low = high = Fact(None, loss.key, loss.explicit)
     if algo.value in ("sft", "opd", "opsd"):
         kind, low, high = "unused", Fact(None, algo.key, True), Fact(None, algo.key, True)
-    if old:
+    if old and not (kind == "dppo_tv" and (low.explicit or high.explicit)):  # of a loss without these masks
         kind, low, high = "unknown", Fact(None, loss.key), Fact(None, loss.key)
     stale = read.number("orchestrator.max_off_policy_steps")
     late = stale.unknown or stale.value > 0
