@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from entclip.integrations.lint.facts import TrainerConfig
+from entclip.integrations.lint.rules import findings, rules
 from entclip.integrations.lint.values import is_number, shown
+from entclip.support.sentences import sentences
 
 __all__ = ["assumed", "left_out", "said"]
 
@@ -63,4 +65,5 @@ def left_out(config: TrainerConfig, rms: float | None) -> tuple[str, ...]:
             out.append(f"{name} ({fact.key} = {shown(fact.value)})")
     if is_number(config.temperature.value) and config.temperature.value != 1:
         out.append(f"the temperature ({config.temperature.key} = {shown(config.temperature.value)})")
-    return tuple(out)
+    amiss = [each for each in findings(config) if rules()[each.id].severity == "error"]
+    return (*out, *(f"what lint calls an error: {sentences(each.message)[0].rstrip('.')}" for each in amiss))

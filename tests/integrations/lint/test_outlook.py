@@ -19,6 +19,7 @@ from entclip.integrations.diagnose.law import POWERS, neutral_lows
 from entclip.integrations.diagnose.logged import logged
 from entclip.integrations.lint.config import read_config
 from entclip.integrations.lint.outlook import Outlook, outlook
+from entclip.integrations.lint.outlook_words import left_out
 from entclip.integrations.lint.report import convert_command
 from entclip.prediction.meanfield import predict_noise
 from entclip.prediction.meanfield.forecast import BIN_WIDTH
@@ -327,3 +328,18 @@ def test_a_converted_clip_is_no_forecast_of_its_run(tmp_path: Any) -> None:
     text = convert_command(tmp_path / "run.yaml", "entclip", None, None, None, None)
     assert "takes the shipped toy's" in text
     assert "takes the shipped toy's" not in convert_command(tmp_path / "run.yaml", "verl", None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        (f"{A}clip_ratio=0.1 actor_rollout_ref.rollout.n=8", "clip_ratio = 0.1 is not read"),
+        (f"{A}clip_ratio=0.3 {A}clip_ratio_low=0.2 actor_rollout_ref.rollout.n=8", "clip_ratio = 0.3 is not read"),
+        ("algorithm.adv_estimator=grpo actor_rollout_ref.rollout.n=1", "rollout.n = 1 with adv_estimator = grpo"),
+        (f"{A}clip_ratio_low=0.2 {A}clip_ratio_high=0.3 actor_rollout_ref.rollout.n=8", ""),
+    ],
+)
+def test_what_is_wrong_with_the_configuration_is_said_beside_the_forecast(settings, wrong):
+    batches = f"data.train_batch_size=512 {A}ppo_mini_batch_size=128"
+    said = left_out(read_config(f"python3 -m verl.trainer.main_ppo {batches} {settings}"), 0.1)
+    assert any(line.startswith(f"what lint calls an error: {wrong}") for line in said) is bool(wrong)
