@@ -333,7 +333,7 @@ def test_a_converted_clip_is_no_forecast_of_its_run(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "wrong"),
     [
-        (f"{A}clip_ratio=0.1 actor_rollout_ref.rollout.n=8", "clip_ratio = 0.1 is not read"),
+        (f"{A}clip_ratio=0.1 {A}clip_ratio_c=3 actor_rollout_ref.rollout.n=8", "clip_ratio = 0.1 is not read"),
         (f"{A}clip_ratio=0.3 {A}clip_ratio_low=0.2 actor_rollout_ref.rollout.n=8", "clip_ratio = 0.3 is not read"),
         ("algorithm.adv_estimator=grpo actor_rollout_ref.rollout.n=1", "rollout.n = 1 with adv_estimator = grpo"),
         (f"{A}clip_ratio_low=0.2 {A}clip_ratio_high=0.3 actor_rollout_ref.rollout.n=8", ""),
