@@ -32,6 +32,7 @@ _MANY = re.compile(
     r"\$\{?\w+\[[@*]\]|\$\{?\w*(ARG|ARGS|ARGUMENTS|OPT|OPTS|OPTIONS|FLAGS|EXTRAS?|PARAMS|OVERRIDES)\b", re.IGNORECASE
 )
 _WRAP = re.compile(r"^--?\w+=(?=\S+\s)")  # the flag of a queue that has the command
+_SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")  # by which hydra takes a=1,2 for two runs
 _FLAG = re.compile(r"^--[A-Za-z]")
 _CUT = "options that a missing backslash cuts off"  # on a line of their own, they would be a command
 _FILES = ("config", "config_file", "config_name")  # flags that name a configuration
@@ -169,6 +170,7 @@ def _options(
 ) -> Options:
     started = [one for one, command in zip(words, commands, strict=True) if runs(command.words)]
     own: dict[str, Any] = {}
+    sweeps = entry is not None and any(word in _SWEEPS for one in words for word in one)
     loose = dict.fromkeys(["a part that is not valid bash"] if any(c.unreadable for c in commands) else [])
     these = set(map(id, commands))
     others = [command.words[0] for command in script.commands if command.words and id(command) not in these]
@@ -178,7 +180,7 @@ def _options(
         if key is None:
             loose[str(value)] = None
         else:
-            own[key] = _explained(key, value, script.reasons)
+            own[key] = _swept(value) if sweeps else _explained(key, value, script.reasons)
     folder = own.get("config_path")
     script.folder = folder if isinstance(folder, str) else ""
     values = {key: value for one in started for table in _tables(script, one) for key, value in table.items()} | own
@@ -194,6 +196,13 @@ def _options(
 
 def _defaults(script: Script) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in script.defaults.items())
+
+
+def _swept(value: Any) -> Any:
+    """A value, or what it may be where hydra starts a run for each of several."""
+    parts = value.split(",") if isinstance(value, str) and not re.search(r"[\[({'\"]", value) else []
+    why = f"{' or '.join(part.strip() for part in parts)} (hydra's sweep has a run for each)"
+    return Unresolved(str(value), why) if len(parts) > 1 and all(parts) else value
 
 
 def _explained(key: str, value: Any, reasons: Mapping[str, str]) -> Any:

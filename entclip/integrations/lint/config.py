@@ -98,4 +98,7 @@ def _meant(library: Library, key: str, near: str | None) -> bool:
     """Whether an unknown key is most likely a slip for one that decides: num_iteration for num_iterations."""
     if near is None or library.renamed.get(near, near) not in library.defaults:
         return False
+    # Of keys in one group their own names are compared: what they share is no likeness.
+    if key.rpartition(".")[0] == near.rpartition(".")[0]:
+        key, near = key.rpartition(".")[2], near.rpartition(".")[2]
     return difflib.SequenceMatcher(None, key, near).ratio() >= SLIP

@@ -215,8 +215,14 @@ def expected_bias(config: TrainerConfig) -> Bias:
     prefix = "If the clip acts at all: " if alive == "unknown" else ""
     net = _net(config, low, high)
     text = _NET_TEXT[net]
-    if any(isinstance(fact.value, Unresolved) and fact.value.why for fact in (config.low, config.high)):
-        text = "A width depends on a condition of the script, so the balance of the two sides is not known."
+    open_ = [fact.value.why for fact in (config.low, config.high) if isinstance(fact.value, Unresolved) and fact.value.why]
+    if open_:
+        of = (
+            "depends on a condition of the script"
+            if not all("sweep" in why for why in open_)
+            else "differs between runs of a sweep"
+        )
+        text = f"A width {of}, so the balance of the two sides is not known."
     if net in ("up", "down") and config.elsewhere and config.resting:
         net, text = "unknown", "What is not read here may set a width, so the balance of the two sides is not known."
     return Bias(low, high, net, f"{prefix}{text} {_readings(config)}")
