@@ -183,7 +183,7 @@ def _cause(run: Run) -> Finding | None:
         text,
         (
             *(
-                Evidence(f"clip at the {each} bound, nats at most{_vacuous(most, each, found.change)}", value)
+                Evidence(f"clip at the {each} bound, nats at most{_vacuous(most, each, found)}", value)
                 for each, value in (("low", most.low[1]), ("high", -most.high[1]))
             ),
             Evidence("entropy change", found.change, found.error),
@@ -213,8 +213,11 @@ def _span(counts: tuple[int, ...]) -> str:
     return " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
 
 
-def _vacuous(most: Most, side: str, change: float) -> str:
-    return "" if most.tells(side, change) else " (no less than the change: it decides nothing)"
+def _vacuous(most: Most, side: str, course: Course) -> str:
+    if most.tells(side, course.change):
+        return ""
+    more = getattr(most, side)[1] > max(course.start, course.end)
+    return f" ({'more than the entropy itself' if more else 'no less than the change'}: it decides nothing)"
 
 
 def _percent(x: float) -> str:

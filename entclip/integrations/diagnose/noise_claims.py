@@ -51,11 +51,22 @@ def _noise(run: Run) -> Finding | None:
             labels.append(label)
             text = f"{text} {verdict}"
             reasons.append(f"{found.reason}; the size by KL rests on no law of who moves")
+    if share is not None and (uses := _uses(run)) > 1:
+        text += f" The size by shares may be far off: one batch is used {uses} times, so that each sample is pushed the same way "
+        text += "again and again, and the law has pushes up and down alike."
+        labels, confidence = [*labels, "one-batch"], "low"
     sizes = "widths from " + run.widths.source if run.widths else "no widths of a ratio"
     count = f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} updates per rollout"
     evidence = tuple(size.evidence for size in (share, kl) if size is not None)
     reasons = [DEFINITION, f"{sizes}, {count}", *reasons]
     return Finding("noise", tuple(labels), "info", text, evidence, confidence, "; ".join(reasons))
+
+
+def _uses(run: Run) -> int:
+    """How often the samples of one update come again in the next ones, by the configuration; 1 where it does not say."""
+    if run.config is None or run.library.passes is None or run.config.library.name not in run.library.configs[:1]:
+        return 1
+    return run.library.passes(run.config.values) or 1
 
 
 def _verdict(found: Comparison, guessed: bool, counted: bool) -> tuple[str, str, Confidence]:

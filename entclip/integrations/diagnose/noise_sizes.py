@@ -166,13 +166,17 @@ def compared(run: Run, share: Size, kl: Size) -> Comparison | None:
     shares = side_shares(run)
     if share.error is None or kl.error is None or shares is None:
         return None
-    laws = _laws(run, shares.total, run.updates or ASSUMED_UPDATES)
     counts = _updates(run, shares.total)
+    # Of each number of updates its own laws: where a share is near its ceiling they lie further apart.
+    both = [(each * law, law) for count, each in counts.items() for law in _laws(run, shares.total, count)]
+    if not both:
+        return None
+    laws = [law for _, law in both]
     spread = _ERRORS * math.hypot(share.error, kl.error)
-    low, high = (pick(laws) * pick(counts) * math.exp(sign * spread) for pick, sign in ((min, -1), (max, 1)))
+    low, high = (pick(each for each, _ in both) * math.exp(sign * spread) for pick, sign in ((min, -1), (max, 1)))
     law = f"the law (x {min(laws):.3g} to {max(laws):.3g})"
     unknown = (
-        f", {update_counts(run)[0]} to {update_counts(run)[-1]} updates (x {min(counts):.3g} to {max(counts):.3g})"
+        f", {update_counts(run)[0]} to {update_counts(run)[-1]} updates (x {min(counts.values()):.3g} to {max(counts.values()):.3g})"
         if len(counts) > 1
         else ""
     )
@@ -208,18 +212,18 @@ def _kl_share(run: Run, updates: int) -> float:
     return 1 - (1 / epochs + 1 / updates) / 2
 
 
-def _updates(run: Run, total: float) -> list[float]:
-    """What the ratio of the sizes is multiplied by when 16 updates are taken and others are true."""
+def _updates(run: Run, total: float) -> dict[int, float]:
+    """What the ratio of the sizes is multiplied by when 16 updates are taken and others are true, by their number."""
     if run.updates is not None:
-        return [1.0]
+        return {run.updates: 1.0}
 
     def ratio(updates: int) -> float | None:
         size = _plain(run, total, updates)
         return None if size is None else size * math.sqrt(_kl_share(run, updates))
 
     usual = ratio(ASSUMED_UPDATES)
-    found = [ratio(updates) for updates in update_counts(run)]
-    return [usual / each for each in found if usual is not None and each is not None] or [1.0]
+    found = {updates: ratio(updates) for updates in update_counts(run)}
+    return {n: usual / each for n, each in found.items() if usual is not None and each is not None} or {ASSUMED_UPDATES: 1.0}
 
 
 def _unevenness(run: Run, plain: float, updates: int) -> float:
