@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from entclip.integrations.diagnose.changing import changing
+from entclip.integrations.diagnose.dual_clip import with_dual_clip
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Finding, Level, claim
 from entclip.integrations.diagnose.noise_sizes import by_kl
@@ -55,7 +56,7 @@ def _clip(run: Run) -> Finding | None:
     if not run.counts_bounds and (run.has("clip_merged") or split):
         return _by_covariance(run)
     if split:
-        return changing(run, part_time(run, _by_side(run, split)))
+        return with_dual_clip(run, changing(run, part_time(run, _by_side(run, split))))
     masks = [side for side in ("mask_low", "mask_high", "mask") if run.has(side)]
     if masks:
         evidence = tuple(run.evidence(side) for side in masks)
@@ -71,7 +72,7 @@ def _clip(run: Run) -> Finding | None:
         )
     for quantity, label in (("clip_merged", "merged"), ("clip_any", "ungated")):
         if run.has(quantity):
-            return changing(run, part_time(run, _merged(run, quantity, label)))
+            return with_dual_clip(run, changing(run, part_time(run, _merged(run, quantity, label))))
     if run.has("held"):
         held = run.evidence("held")
         return Finding(

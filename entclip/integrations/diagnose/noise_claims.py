@@ -48,6 +48,8 @@ def _noise(run: Run) -> Finding | None:
             text, confidence = f"{text} Whether they agree cannot be told: a mean has no error in so few rows.", "low"
         else:
             label, verdict, confidence = _verdict(found, guessed, run.updates is None)
+            if label == "disagree" and len(counts) > 1 and share.bounds[0] <= kl.bounds[1] and kl.bounds[0] <= share.bounds[1]:
+                verdict += " The two ranges overlap, but for no one number of updates."
             labels.append(label)
             text = f"{text} {verdict}"
             reasons.append(f"{found.reason}; the size by KL rests on no law of who moves")

@@ -175,11 +175,8 @@ def compared(run: Run, share: Size, kl: Size) -> Comparison | None:
     spread = _ERRORS * math.hypot(share.error, kl.error)
     low, high = (pick(each for each, _ in both) * math.exp(sign * spread) for pick, sign in ((min, -1), (max, 1)))
     law = f"the law (x {min(laws):.3g} to {max(laws):.3g})"
-    unknown = (
-        f", {update_counts(run)[0]} to {update_counts(run)[-1]} updates (x {min(counts.values()):.3g} to {max(counts.values()):.3g})"
-        if len(counts) > 1
-        else ""
-    )
+    few, many = update_counts(run)[0], update_counts(run)[-1]
+    unknown = f", {few} to {many} updates (x {min(counts.values()):.3g} to {max(counts.values()):.3g})" if len(counts) > 1 else ""
     errors = f"{_ERRORS:g} standard errors (x {math.exp(-spread):.3g} to {math.exp(spread):.3g})"
     return Comparison(share.rms / kl.rms, low, high, f"for one noise the ratio is 1 up to {law}{unknown} and {errors}")
 
@@ -194,12 +191,18 @@ def _plain(run: Run, total: float, updates: int, moving: float = 1.0) -> float |
 
 def _laws(run: Run, total: float, updates: int) -> list[float]:
     """The size by the law that is taken, over that by each of the others, in so many updates."""
-    found = effects_at(run, updates)
+    taken = _taken(run, total, updates)
     sizes = [_plain(run, total, updates, moving) for moving in _MOVING]
-    taken = sizes[0] if found is None else found[0].sigma
     if taken is None:
         return []
-    return [*(taken / size for size in sizes if size is not None), *(() if found is None else (1 / OFF_BY, OFF_BY))]
+    policy = () if effects_at(run, updates) is None else (1 / OFF_BY, OFF_BY)
+    return [*(taken / size for size in sizes if size is not None), *policy]
+
+
+def _taken(run: Run, total: float, updates: int) -> float | None:
+    """The size by the law that is taken, in so many updates."""
+    found = effects_at(run, updates)
+    return _plain(run, total, updates) if found is None else found[0].sigma
 
 
 def _kl_share(run: Run, updates: int) -> float:
@@ -218,7 +221,7 @@ def _updates(run: Run, total: float) -> dict[int, float]:
         return {run.updates: 1.0}
 
     def ratio(updates: int) -> float | None:
-        size = _plain(run, total, updates)
+        size = _taken(run, total, updates)
         return None if size is None else size * math.sqrt(_kl_share(run, updates))
 
     usual = ratio(ASSUMED_UPDATES)
