@@ -19,6 +19,7 @@ __all__ = [
     "course",
     "effects",
     "effects_at",
+    "end_rows",
     "logged_entropy",
     "pooled_shares",
     "side_shares",
@@ -115,13 +116,18 @@ def logged_entropy(run: Run) -> np.ndarray | None:
     return x if np.isfinite(x).sum() >= 5 else None
 
 
+def end_rows(count: int) -> int:
+    """Return how many of so many rows are an end of the log: a fifth, and two at least."""
+    return max(int(count * _ENDS), 2)
+
+
 def course(run: Run) -> Course | None:
     """Return how entropy went over the rows."""
     x = logged_entropy(run)
     if x is None:
         return None
     x = x[np.isfinite(x)]
-    ends = max(int(len(x) * _ENDS), 2)
+    ends = end_rows(len(x))
     start, end = float(x[:ends].mean()), float(x[-ends:].mean())
     between = [float(part.mean()) for part in np.array_split(x, round(1 / _ENDS))[1:-1] if part.size]
     away = max(between, key=lambda mean: min(abs(mean - start), abs(mean - end)), default=start)

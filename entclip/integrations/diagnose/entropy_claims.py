@@ -8,7 +8,7 @@ import numpy as np
 
 from entclip.integrations.diagnose.bonus import bonus_of
 from entclip.integrations.diagnose.bound import Most, course_per_token, most_of, moved
-from entclip.integrations.diagnose.effect import Course, logged_entropy, side_shares
+from entclip.integrations.diagnose.effect import Course, end_rows, logged_entropy, side_shares
 from entclip.integrations.diagnose.evidence import Evidence
 from entclip.integrations.diagnose.finding import Confidence, Finding, Level, claim
 from entclip.integrations.diagnose.run import Run, mean_and_error, rounding
@@ -241,7 +241,9 @@ def _text(run: Run, label: str) -> str:
         half = len(x) // 2
         (a, ea), (b, eb) = mean_and_error(x[:half]), mean_and_error(x[half:])
         if ea is not None and eb is not None and b - a > 3 * math.hypot(ea, eb):
-            return f"{covariance}, which fits a reward that rises ({rounded(a)} to {rounded(b)})"
+            # Halves have the smaller errors; what is told is of the same fifths as entropy.
+            ends = end_rows(len(x))
+            return f"{covariance}, which fits a reward that rises ({rounded(x[:ends].mean())} to {rounded(x[-ends:].mean())})"
     return f"{covariance}, or curvature"
 
 

@@ -45,6 +45,13 @@ def test_what_is_undecided_is_not_advised_firmly(end, sigma):
     assert found["change"].confidence == "low"
 
 
+def test_the_reward_is_told_of_the_fifths_that_entropy_is_told_of():
+    log = [row | {"reward": 0.1 + 0.01 * i} for i, row in enumerate(rows(0.15, 0.06))]
+    ends = len(log) // 5
+    first, last = (sum(row["reward"] for row in part) / ends for part in (log[:ends], log[-ends:]))
+    assert f"a reward that rises ({first:.2g} to {last:.2g})" in diagnose(log)["cause"].answer
+
+
 def test_what_is_decided_is_advised():
     found = diagnose(rows(0.15, 0.06))
     assert "clip-too-small" in found["cause"].labels
