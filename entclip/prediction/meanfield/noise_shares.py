@@ -54,7 +54,10 @@ def rms_of_shares(experiment: Experiment, law: NoiseLaw, shares: Shares, tail: T
     objectives = [arm.build() for arm in case.arm]
     two = [x for x in objectives if x.idle[0] > 0 and math.isfinite(x.idle[1])]
     if not two:
-        raise SpecError("--noise shares: no arm of the experiment has a low and a high side, whose shares these would be.")
+        raise SpecError(
+            "a one-sided clip is not supported here: no arm of the experiment has a low and a high side, and the size of the "
+            "noise is found from the shares of both. Give it by --noise kl:NATS (a logged mean KL to the old policy) or flat:RMS."
+        )
     refuse_large_forecast(experiment, 0, TRIES)
     updates, sample, shape = case.update.minibatches, sample_law(case.reward, case.advantage), tail or Gauss()
     kinds = populations(start_of(case).old_log_probs[:, 0, :], BIN_WIDTH)
