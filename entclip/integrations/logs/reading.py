@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from entclip.integrations.logs import console, csv_rows, events, json_rows, parquet_rows
+from entclip.integrations.logs import console, csv_rows, events, json_rows, one_tag, parquet_rows
 from entclip.integrations.logs.libraries import LIBRARIES, STEPS, known, metric
 from entclip.integrations.logs.lines import OneRun, flat
 from entclip.integrations.logs.log import Log, Table
@@ -128,7 +128,10 @@ def _rows(path: Path, file: BufferedReader, head: bytes, size: int, one: OneRun,
     if start.startswith(("[{", "[\n", "[\r", "[ ", '{"', "{\n", "{\r", "{ ")):
         return "JSON", json_rows.document_rows(file, size, one, skipped)
     if csv_rows.looks_like_csv(start):
-        return "CSV", csv_rows.rows(file, one, skipped)
+        table = csv_rows.rows(file, one, skipped)
+        if one_tag.of_one_tag(first):
+            table = one_tag.named(table, path, [alias.name for library in LIBRARIES for alias in library.aliases])
+        return "CSV", table
     return "console", console.rows(file)
 
 
