@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from entclip.integrations.lint.shell import Command, Script, read_script
 from entclip.integrations.lint.shell_either import EITHER
 from entclip.integrations.lint.shell_roles import runs, same_file, shows
 from entclip.integrations.lint.tables import flat_keys, leaf, parse_table
-from entclip.integrations.lint.values import Unresolved
+from entclip.integrations.lint.values import Unresolved, is_number
 
 __all__ = ["OVERRIDE", "Options", "options_of"]
 
@@ -180,7 +180,7 @@ def _options(
         if key is None:
             loose[str(value)] = None
         else:
-            own[key] = _swept(value) if sweeps else _explained(key, value, script.reasons)
+            own[key] = _swept(value) if sweeps else _explained(key, value, script)
     folder = own.get("config_path")
     script.folder = folder if isinstance(folder, str) else ""
     values = {key: value for one in started for table in _tables(script, one) for key, value in table.items()} | own
@@ -202,20 +202,28 @@ def _swept(value: Any) -> Any:
     """A value, or what it may be where hydra starts a run for each of several."""
     parts = value.split(",") if isinstance(value, str) and not re.search(r"[\[({'\"]", value) else []
     why = f"{' or '.join(part.strip() for part in parts)} (hydra's sweep has a run for each)"
-    return Unresolved(str(value), why) if len(parts) > 1 and all(parts) else value
+    return Unresolved(str(value), why, _numbers(parts)) if len(parts) > 1 and all(parts) else value
 
 
-def _explained(key: str, value: Any, reasons: Mapping[str, str]) -> Any:
+def _numbers(texts: Sequence[str | None]) -> tuple[float, ...]:
+    """The numbers that texts spell, none where one spells none."""
+    found: list[Any] = [leaf(text) if text is not None else None for text in texts]
+    return tuple(map(float, found)) if all(map(is_number, found)) else ()
+
+
+def _explained(key: str, value: Any, script: Script) -> Any:
     """A value with what it may be, where a condition of the script sets it."""
+    reasons = script.reasons
     if isinstance(value, list):
-        return [_explained(key, each, reasons) for each in value]
+        return [_explained(key, each, script) for each in value]
     if not isinstance(value, Unresolved):
         return value
     if value.text == EITHER:
         return replace(value, why=reasons.get(key, ""))
     found = {f"${name}": name for name in re.findall(r"\$\{?(\w+)", value.text) if f"${name}" in reasons}
     if value.text.strip("{}$") in found.values():
-        return replace(value, why=reasons[next(iter(found))])
+        name = next(iter(found))
+        return replace(value, why=reasons[name], among=_numbers(script.among.get(name, [])))
     why = "; ".join(f"{name} = {reasons[name]}" for name in found)
     return replace(value, why=f"{value.text} with {why}" if why else "")
 

@@ -6,6 +6,7 @@ stands for a value that the configuration does not hold (a shell variable, the n
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,7 @@ class Updates:
 
 
 _NONE = Fact(None, "")
+_MOST_COUNTS = 100  # combinations of values that keys may have
 
 
 @dataclass(frozen=True)
@@ -222,9 +224,22 @@ class Reader:
         formula, numbers = written([key.removeprefix(plain) for key in keys]), [self.count(key) for key in keys]
         known = [number for number in numbers if number is not None]
         if len(known) < len(keys):
-            return Updates(None, f"{formula} with {self.text(*keys)}", **more)
+            each = self._counts(keys, len(over) if under else -1)
+            if not each:
+                return Updates(None, f"{formula} with {self.text(*keys)}", **more)
+            may = " or ".join(map(shown, each))
+            count = each[0] if len(each) == 1 else None
+            return Updates(count, f"{formula} = {may} with {self.text(*keys)}", **({"least": each[0]} | more))
         count = math.prod(known) / (known[len(over)] ** 2 if under else 1)
         return Updates(count, f"{formula} = {written([shown(number) for number in known])}", **more)
+
+    def _counts(self, keys: Sequence[str], under: int) -> list[float]:
+        """Every product, by key `under` divided, where each key has a number or one of several; else none."""
+        facts = [self(key).value for key in keys]
+        among = [(float(v),) if is_number(v) else v.among if isinstance(v, Unresolved) else () for v in facts]
+        if math.prod(map(len, among)) not in range(1, _MOST_COUNTS) or any(n < 1 or n != int(n) for each in among for n in each):
+            return []
+        return sorted({math.prod(ns) / (ns[under] ** 2 if under >= 0 else 1) for ns in itertools.product(*among)})
 
     def half(self, key: str) -> Fact:
         """Return the precision that a key names, in one spelling."""

@@ -91,13 +91,14 @@ class Branches(Expander):
         """Read the branches of `if`: one is sure where the script's own text decides; what stands in the others is not set."""
         reached: bool | None = True
         kept, each_sets = self.texts, list[dict[str, tuple[str, str]]]()
+        earlier = {name: len(texts) for name, texts in self.script.among.items()}
         for branch in (node, *(child for child in node.named_children if child.type in ("elif_clause", "else_clause"))):
             line, inner = f"line {branch.start_point[0] + 1}", [c for c in branch.named_children if c.type not in _NOT_INSIDE]
             if branch.type == "else_clause":
                 self.texts = {}
                 self._branch(inner, reached, f"{line}, else of line {node.start_point[0] + 1}")
                 if reached is None:
-                    self._whichever([*each_sets, self.texts])
+                    self._whichever(each_sets if _ends(inner) else [*each_sets, self.texts], earlier)
                 break
             then = next((child.start_byte for child in branch.children if child.type == "then"), branch.end_byte)
             tests = [child for child in inner if child.end_byte <= then]
@@ -108,13 +109,17 @@ class Branches(Expander):
             self.texts = {}
             body = [child for child in inner if child.start_byte > then and not _never(tests)]
             self._branch(body, both(reached, holds), condition)
-            each_sets.append(self.texts)
+            each_sets += [] if _ends(body) else [self.texts]
             reached = both(reached, negated(holds))
         self.texts = kept
 
-    def _whichever(self, each_sets: list[dict[str, tuple[str, str]]]) -> None:
-        """Keep what a variable may be that every branch sets: what it was before is of no account."""
-        for name in set.intersection(*map(set, each_sets)):
+    def _whichever(self, each_sets: list[dict[str, tuple[str, str]]], earlier: dict[str, int]) -> None:
+        """Keep what a variable may be that every branch sets: what it was before is of no account.
+
+        earlier: how many texts of a name were known of before the branches.
+        """
+        for name in set.intersection(*map(set, each_sets)) if each_sets else ():
+            self.script.among[f"${name}"] = self.script.among[f"${name}"][earlier.get(f"${name}", 1) :]
             (text, condition), *others = (sets[name] for sets in each_sets)
             known, options = f"{text or 'nothing'} ({condition})", text.split()
             merged: list[str] | None = options
@@ -170,9 +175,11 @@ class Branches(Expander):
         if not self.conditions:
             self.variables[name] = None if name in self.outside else text
             self.script.reasons.pop(f"${name}", None)
+            self.script.among.pop(f"${name}", None)
             self.either.pop(name, None)
             return
         condition, before = self.conditions[-1], self.variables.get(name)
+        self.script.among.setdefault(f"${name}", [before]).append(None if name in self.outside else text)
         if text is None or name in self.outside:
             self.texts.pop(name, None)
         else:
@@ -208,6 +215,7 @@ class Branches(Expander):
         """Take the value from what a function of the script sets, which is called here."""
         for name in self.sets.get(function, ()):
             if name in self.variables:
+                self.script.among.pop(f"${name}", None)
                 before = self.script.reasons.get(f"${name}") or self.variables[name] or "nothing"
                 self.script.reasons[f"${name}"] = alternatives(before, f"what {function} sets", f"line {line}")
                 self.variables[name] = None
@@ -238,6 +246,11 @@ class Branches(Expander):
         self._count([text])
         before_text = self.variables.get(name, "") if append else ""
         self.set_variable(name, None if before_text is None else before_text + text)
+
+
+def _ends(body: list[Any]) -> bool:
+    """Whether the script ends with a branch, so that nothing which it sets is used."""
+    return any(node.type == "command" and text_of(node).split()[0] == "exit" for node in body)
 
 
 def _never(tests: list[Any]) -> bool:

@@ -52,7 +52,8 @@ class Script:
 
     python, tables: texts that it has Python run, and jobs' files that it starts. files: those that it writes, None where it is
     not known with what; named: these by their name without a folder; started: names of those that it runs. reasons: by `$NAME`,
-    or by the name of an option, what it may be under the condition that sets it. shows: functions that only say or keep what they
+    or by the name of an option, what it may be under the condition that sets it;
+    among: by `$NAME` each text of these, None for one that is not known. shows: functions that only say or keep what they
     get. beside: what finds the text of a file that lies beside the script; found: names of those whose settings were read;
     folder: where hydra looks for them.
     """
@@ -67,6 +68,7 @@ class Script:
     named: dict[str, list[str]] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
+    among: dict[str, list[str | None]] = field(default_factory=dict)
     shows: set[str] = field(default_factory=set)
     beside: Callable[[str], str | None] = nothing
     found: dict[str, None] = field(default_factory=dict)

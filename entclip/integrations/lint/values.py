@@ -10,10 +10,11 @@ __all__ = ["Unresolved", "is_number", "shown"]
 
 @dataclass(frozen=True)
 class Unresolved:
-    """A value that is not in the configuration itself. why: what it may be, where that is known."""
+    """A value that is not in the configuration itself. why: what it may be, where that is known; among: its numbers then."""
 
     text: str
     why: str = field(default="", compare=False)
+    among: tuple[float, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return self.why or self.text

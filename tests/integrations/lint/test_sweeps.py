@@ -27,10 +27,33 @@ def test_one_update_is_none_too_many_in_any_run():
     assert _read(f"--multirun {A}clip_ratio_high=0.2,0.28", mini=256).liveness.alive == "no"
 
 
-def test_several_batches_leave_the_count_open():
-    found = _read("--multirun", mini="64,128")
-    assert (found.liveness.alive, found.config.updates.count) == ("unknown", None)
-    assert "64 or 128 (hydra's sweep has a run for each)" in found.config.updates.formula
+@pytest.mark.parametrize(("mini", "counts", "alive"), [("64,128", "2 or 4", "yes"), ("64,256", "1 or 4", "unknown")])
+def test_several_batches_have_a_count_each(mini, counts, alive):
+    found = _read("--multirun", mini=mini)
+    assert (found.liveness.alive, found.config.updates.count) == (alive, None)
+    formula = f"= {counts} with data.train_batch_size = 256, {A}ppo_mini_batch_size = {mini.replace(',', ' or ')} (hydra's sweep"
+    assert formula in found.config.updates.formula
+
+
+@pytest.mark.parametrize(
+    ("script", "counts"),
+    [
+        ("if h100; then M=128; elif a100; then M=64; else exit 1; fi", "2 or 4"),
+        ("if h100; then M=128; else M=64; fi", "2 or 4"),
+        ("M=64\nif h100; then M=128; fi", "2 or 4"),
+        ("M=64\nif h100; then M=128; elif a100; then M=32; fi", "2 or 4 or 8"),
+        ("if h100; then M=128; if small; then M=32; fi; else M=64; fi", "2 or 4 or 8"),
+        ("M=64\ncase $(hostname) in h*) M=128 ;; esac", "2 or 4"),
+        ("if h100; then M=128; else M=$OTHER; fi", None),
+        ("if h100; then M=128; fi", None),
+        ("M=64\nif h100; then M=128; fi\nwiden() { M=32; }\nwiden\nwiden", None),
+    ],
+)
+def test_a_batch_that_a_condition_sets_has_a_count_each(script, counts):
+    found = lint(read_config(f"{script}\npython3 -m verl.trainer.main_ppo data.train_batch_size=256 {A}ppo_mini_batch_size=$M\n"))
+    assert found.config.updates.count is None
+    assert found.liveness.alive == ("unknown" if counts is None else "yes")
+    assert counts is None or f" = {counts} with " in found.config.updates.formula
 
 
 @pytest.mark.parametrize("value", ["[a,b]", "0.3"])
