@@ -79,8 +79,8 @@ def _clip(run: Run) -> Finding | None:
             "clip",
             ("held",),
             "info",
-            f"No token is dropped: CISPO holds the weight of {_share(held.value)} of the tokens at its bound, and they keep "
-            "their gradient.",
+            "No token is dropped: CISPO holds weights at its bound and drops no gradient, and here it holds "
+            f"{f'{_share(held.value)} of them' if held.value else f'none, as {held.metric} is 0 throughout'}.",
             (held,),
             reason="the library logs this share for CISPO alone",
         )

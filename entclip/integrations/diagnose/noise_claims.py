@@ -39,6 +39,9 @@ def _noise(run: Run) -> Finding | None:
     text = f"{SIZE}{known}: {', '.join(parts)}."
     confidence: Confidence = "medium"
     reasons: list[str] = []
+    own = run.evidence("kl_old")
+    if kl is None and own.rows and own.value < 0:
+        text += f" {own.metric} is not used: the mean of log(pi_old/pi) by it is {own.value:.2g}, and no KL is below 0."
     if widths_doubted(run):
         text += " That is so large that the widths are hardly those (widths of a sequence's ratio are near 3e-4): give --config."
         confidence = "low"

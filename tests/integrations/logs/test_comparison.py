@@ -36,6 +36,17 @@ def test_ranges_that_overlap_are_said_to():
     assert "overlap" not in diagnose(merged(0.0003, 0.02))["noise"].answer
 
 
+@pytest.mark.parametrize(("kl", "said"), [(-0.002, True), (0.002, False)])
+def test_a_kl_below_0_is_no_size_and_is_not_passed_over(kl, said):
+    assert ("actor/ppo_kl is not used" in diagnose(merged(0.02, kl))["noise"].answer) is said
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.0, "holds none, as cispo_clip_ratio is 0"), (0.02, "holds 2 % of them")])
+def test_weights_that_are_never_held(share, told):
+    rows = [{"cispo_clip_ratio": share, "entropy": 0.5, "reward": 0.1, "num_tokens": i} for i in range(8)]
+    assert told in diagnose(rows)["clip"].answer
+
+
 SAME = "epsilon: 0.2\ngradient_accumulation_steps: 1\nsteps_per_generation: 1\nnum_generations: 8\nnum_iterations: "
 
 
