@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from entclip.experiments.experiment import Experiment
+from entclip.support.random import chunk_size
 
-__all__ = ["MAX_OUTCOMES", "Outcomes", "branches_of", "multisets", "outcomes_of"]
+__all__ = ["MAX_OUTCOMES", "Outcomes", "branches_of", "multisets", "outcomes_of", "updated_together"]
 
 MAX_OUTCOMES = 1_000_000
+_CHUNKS = 4  # fewer, and calls of numpy on small blocks take more time than their arithmetic
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Outcomes:
     partial: float
     columns: int
     pairs: int = 0
+
+
+def updated_together(row: int) -> int:
+    """Return how many units with so many numbers each the exact engine updates at a time."""
+    return _CHUNKS * chunk_size(row)
 
 
 def multisets(kinds: float, size: int) -> float:

@@ -16,7 +16,7 @@ from entclip.engines.minibatches import entry_of, take_moments
 from entclip.engines.outcomes import enumerate_all
 from entclip.engines.samples import Sums
 from entclip.engines.statistics import after_update, before_update
-from entclip.engines.tabular.branches import MAX_OUTCOMES
+from entclip.engines.tabular.branches import MAX_OUTCOMES, updated_together
 from entclip.engines.tabular.facts import EXACT
 from entclip.engines.tabular.table import (
     TabularBooks,
@@ -33,7 +33,6 @@ from entclip.ledger.entry import Entry
 from entclip.objectives.base import Objective
 from entclip.support.errors import SpecError
 from entclip.support.progress import followed
-from entclip.support.random import chunk_size
 
 __all__ = ["ExactEngine"]
 
@@ -110,7 +109,7 @@ def _joint(state: TabularState) -> int:
 
 def _blocks(units: int, size: int, actions: int, row: int) -> list[slice]:
     """Units that are updated together, whole branches: what an update makes on its way is then held for few at a time."""
-    step = size * max(1, chunk_size(max(actions, row)) // size)
+    step = size * max(1, updated_together(max(actions, row)) // size)
     return [slice(a, min(a + step, units)) for a in range(0, units, step)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from entclip.engines.facts import TABLES, EngineFacts, updates_of
-from entclip.engines.tabular.branches import MAX_OUTCOMES, branches_of, outcomes_of
+from entclip.engines.tabular.branches import MAX_OUTCOMES, branches_of, outcomes_of, updated_together
 from entclip.experiments.experiment import Experiment
 from entclip.experiments.shape import shape_of
 from entclip.rewards.advantage import Independent
@@ -75,7 +75,7 @@ def _exact(experiment: Experiment, device: str, dtype: str) -> Size:
     starts = branches[min(steps - u.minibatches, len(branches) - 1)]  # of the last rollout
     followed = sum(branches[1:]) + (steps + 1 - len(branches)) * last
     partial = min(listed.partial, MAX_OUTCOMES, 64 * MAX_OUTCOMES / starts)
-    chunk = min(last, chunk_size(max(actions, row)))
+    chunk = min(last, updated_together(max(actions, row)))
     each = _BRANCH + _ROWS * row
     if any(objective.source == "previous" for objective in objectives):  # the samples of all branches at once
         each += 4 * actions + 8 * row
