@@ -151,6 +151,10 @@ def _beyond(width: float, rms: float) -> float:
     return math.erfc(width / (math.sqrt(2) * rms))
 
 
+def _rows(count: int, which: str) -> str:
+    return "the only row" if count == 1 else f"{which} {count} rows"
+
+
 def _rounded_away(run: Run, evidence: tuple[Evidence, ...], most: float, zero: str) -> Finding:
     """What can be said where every share is 0.000: it is printed to so few decimals that a living clip looks like this."""
     return Finding(
@@ -158,7 +162,7 @@ def _rounded_away(run: Run, evidence: tuple[Evidence, ...], most: float, zero: s
         ("unknown", "rounded"),
         "warn",
         f"Not known: every share is printed as {zero}, so that up to {_share(most)} of the {run.clipped} may be clipped in "
-        f"{'the only row' if evidence[0].rows == 1 else f'each of the {evidence[0].rows} rows'}.",
+        f"{_rows(evidence[0].rows, 'each of the')}.",
         evidence,
         reason="a share is often smaller than half of the last digit that is printed",
         change="Read the numbers with all their digits: the trainer's JSON lines, TensorBoard or W&B have them.",
@@ -201,7 +205,7 @@ def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
             "clip",
             ("none",),
             "warn",
-            f"No: every share is 0 in {'the only row' if rows == 1 else f'all {rows} rows'}, though {told} says that ratios are "
+            f"No: every share is 0 in {_rows(rows, 'all')}, though {told} says that ratios are "
             f"not 1. A clip at {run.widths.low:g} would act, so the loss has none (as KL-Cov), or a far wider one.",
             (*evidence, kl.evidence),
             "low",
@@ -223,7 +227,7 @@ def _dead(run: Run, evidence: tuple[Evidence, ...]) -> Finding:
         "clip",
         ("none",),
         "warn",
-        f"No: every share is 0 in {'the only row' if rows == 1 else f'all {rows} rows'}; {why}.",
+        f"No: every share is 0 in {_rows(rows, 'all')}; {why}.",
         evidence,
         "high" if updates is not None or (found is not None and found.alive == "no") else "medium",
         "the shares are exactly 0",

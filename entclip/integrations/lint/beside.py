@@ -6,10 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["beside", "nothing"]
+from entclip.support.bounded import read_bounded
+from entclip.support.errors import SpecError
 
+__all__ = ["MAX_BYTES", "beside", "nothing"]
+
+MAX_BYTES = 2_000_000  # of a configuration
 _MOST = 8  # folders above a script
-_LARGEST = 2_000_000  # bytes
 
 
 def nothing(name: str) -> str | None:
@@ -25,11 +28,11 @@ def beside(script: Path) -> Callable[[str], str | None]:
     """
 
     def text_of(name: str) -> str | None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, SpecError):
             folders = (Path(), *script.resolve().parents[:_MOST])
             found = {path.resolve() for folder in folders if (path := folder / name).is_file()}
-            if len(found) == 1 and (path := found.pop()).stat().st_size <= _LARGEST:
-                return path.read_text("utf-8")
+            if len(found) == 1:
+                return read_bounded(found.pop(), MAX_BYTES, name).decode("utf-8")
         return None
 
     return text_of

@@ -266,12 +266,16 @@ def _file(script: Script, key: str, name: str) -> dict[str, Any] | None:
         name += "" if name.endswith(_CONFIGURATIONS) else ".yaml"
     if not name.endswith(_CONFIGURATIONS):
         return None
+    if name in script.found:
+        return script.found[name]
+    kind = "toml" if name.endswith(".toml") else "yaml"
     written = [held for other, held in script.files.items() if same_file(other, name)]
     if written:
-        text = None if written[0] is None else written[0].text
-    elif (text := script.beside(name)) is not None:
-        script.found[name] = None
-    return None if text is None else parse_table(text, "toml" if name.endswith(".toml") else "yaml")
+        return None if written[0] is None else parse_table(written[0].text, kind)
+    if (text := script.beside(name)) is None:
+        return None
+    script.found[name] = parse_table(text, kind)
+    return script.found[name]
 
 
 def _nested(command: Command) -> list[Command]:

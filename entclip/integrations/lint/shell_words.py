@@ -54,7 +54,7 @@ class Script:
     not known with what; named: these by their name without a folder; started: names of those that it runs. reasons: by `$NAME`,
     or by the name of an option, what it may be under the condition that sets it;
     among: by `$NAME` each text of these, None for one that is not known. shows: functions that only say or keep what they
-    get. beside: what finds the text of a file that lies beside the script; found: names of those whose settings were read;
+    get. beside: what finds the text of a file that lies beside the script; found: the settings of those that were read, by name;
     folder: where hydra looks for them.
     """
 
@@ -71,7 +71,7 @@ class Script:
     among: dict[str, list[str | None]] = field(default_factory=dict)
     shows: set[str] = field(default_factory=set)
     beside: Callable[[str], str | None] = nothing
-    found: dict[str, None] = field(default_factory=dict)
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder: str = ""
 
 

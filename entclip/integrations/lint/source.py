@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from entclip.integrations.lint.beside import beside, nothing
+from entclip.integrations.lint.beside import MAX_BYTES, beside, nothing
 from entclip.integrations.lint.commands import OVERRIDE, options_of
 from entclip.integrations.lint.jobs import commands_of, starts_trainer
 from entclip.integrations.lint.python_script import Keywords, cells_of, is_python, keywords_of
@@ -23,7 +23,6 @@ from entclip.support.bounded import exists
 
 __all__ = ["Source", "read_source"]
 
-MAX_BYTES = 2_000_000
 _SUFFIXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".py": "python", ".sh": "shell", ".bash": "shell"}
 
 

@@ -64,7 +64,7 @@ def test_variables_of_another_part_of_the_job_are_not(tmp_path):
     assert _read(tmp_path, job) == (None, 0.2, 0.28)
 
 
-@pytest.mark.parametrize("script", ["train.py", "/root/slime/train.py"])
+@pytest.mark.parametrize("script", ["train.py", "/opt/slime/train.py"])
 def test_a_script_of_no_known_name_is_told_by_its_options(tmp_path, script):
     options = {
         "rollout-batch-size": 32,
